@@ -1,0 +1,2 @@
+//! The Docker Engine API on the wire.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The daemon: HTTP in, engine calls out.
+#![forbid(unsafe_code)]

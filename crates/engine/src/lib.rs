@@ -1,0 +1,2 @@
+//! What Docker means.
+#![forbid(unsafe_code)]

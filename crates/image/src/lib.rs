@@ -1,0 +1,2 @@
+//! The local image store.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Networks: bridges, endpoints, addresses, masquerading.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Client of the OCI distribution specification.
+#![forbid(unsafe_code)]
