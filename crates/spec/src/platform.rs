@@ -81,7 +81,7 @@ impl FromStr for Platform {
         let invalid = || InvalidPlatform(text.to_owned());
         let parts: Vec<&str> = text.split('/').collect();
         let plain = |s: &&str| {
-            !s.is_empty()
+            s.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && s.bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
