@@ -1,0 +1,23 @@
+//! Containers.
+
+mod config;
+mod create;
+mod host_config;
+mod inspect;
+mod list;
+mod mount;
+
+pub use config::{Config, Empty, Healthcheck, Words};
+pub use create::{CreateRequest, CreateResponse, NetworkingConfig};
+pub use host_config::{
+    DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, RestartPolicy,
+    ThrottleDevice, Ulimit, WeightDevice,
+};
+pub use inspect::{Health, HealthResult, Inspect, NetworkSettings, State};
+pub use list::{
+    Port, PruneResponse, Summary, SummaryHostConfig, SummaryNetworks, Top, UpdateResponse,
+    WaitError, WaitResponse,
+};
+pub use mount::{
+    BindOptions, DriverConfig, ImageOptions, Mount, MountPoint, TmpfsOptions, VolumeOptions,
+};
