@@ -407,7 +407,9 @@ mod tests {
             (r#"{"Inner":[1]}"#, "field Inner: cannot unmarshal array"),
             (r#"{"List":"x"}"#, "field List:"),
         ] {
-            let error = from_slice::<Outer>(text.as_bytes()).unwrap_err().to_string();
+            let error = from_slice::<Outer>(text.as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(want), "{error}");
         }
         assert!(matches!(
