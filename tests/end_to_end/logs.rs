@@ -1,0 +1,97 @@
+//! `logs` and `attach`.
+
+use hull_tests::setup::with_each_client;
+
+#[test]
+fn logs_keep_both_streams_in_order() {
+    with_each_client(|s| {
+        let _ = s.run(&[
+            "run",
+            "--name",
+            "ll",
+            "busybox",
+            "sh",
+            "-c",
+            "for i in 1 2 3 4; do echo line $i; done; echo oops >&2",
+        ]);
+        let logs = s.line("logs ll");
+        assert_eq!(
+            (logs.ok(), logs.stderr.as_str()),
+            ("line 1\nline 2\nline 3\nline 4", "oops\n")
+        );
+        let _ = s
+            .run(&["run", "--name", "tail", "busybox", "seq", "5"])
+            .ok();
+        assert_eq!(s.line("logs --tail 2 tail").ok(), "4\n5");
+        assert_eq!(s.line("logs --tail 0 tail").ok(), "");
+        let stamped = s.line("logs -t --tail 1 tail");
+        assert!(
+            stamped.ok().starts_with("20") && stamped.ok().ends_with("Z 5"),
+            "{stamped:?}"
+        );
+        assert_eq!(s.line("logs --since 2100-01-01T00:00:00Z ll").ok(), "");
+        assert_eq!(s.line("logs --until 2001-01-01T00:00:00Z ll").ok(), "");
+        assert_eq!(s.line("logs --since 10m ll").ok().lines().count(), 4);
+        assert!(
+            s.line("logs nosuch")
+                .fails(1)
+                .contains("No such container: nosuch")
+        );
+    });
+}
+
+#[test]
+fn following_ends_with_the_container() {
+    with_each_client(|s| {
+        let _ = s
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "ff",
+                "busybox",
+                "sh",
+                "-c",
+                "for i in 1 2 3; do echo $i; sleep 0.2; done",
+            ])
+            .ok();
+        assert_eq!(s.line("logs -f ff").ok(), "1\n2\n3");
+    });
+}
+
+#[test]
+fn long_and_odd_output_survives() {
+    with_each_client(|s| {
+        let script = "head -c 40000 /dev/zero | tr '\\0' a; echo; printf 'no newline <&> \\303\\244 at the end'";
+        let run = s.run(&["run", "--name", "oo", "busybox", "sh", "-c", script]);
+        assert_eq!(
+            run.stdout.len(),
+            40_001 + "no newline <&> ä at the end".len()
+        );
+        assert_eq!(s.line("logs oo").stdout, run.stdout);
+    });
+}
+
+#[test]
+fn attaching_shows_what_comes_and_the_exit_code() {
+    with_each_client(|s| {
+        let _ = s
+            .run(&[
+                "run",
+                "-di",
+                "--name",
+                "aa",
+                "busybox",
+                "sh",
+                "-c",
+                "read x; echo got $x; exit 9",
+            ])
+            .ok();
+        let attached = s.client.feed(&s.daemon, &["attach", "aa"], b"word\n");
+        assert_eq!(
+            (attached.stdout.as_str(), attached.code),
+            ("got word\n", 9),
+            "{attached:?}"
+        );
+    });
+}

@@ -1,0 +1,13 @@
+//! Hull as a user meets it: every test runs with Hull's own command line and with the real `docker`.
+//!
+//! `HULL_TEST_REFERENCE=unix:///run/docker.sock` runs the same tests against dockerd.
+#![forbid(unsafe_code)]
+
+mod exec;
+mod images;
+mod inspect;
+mod lifecycle;
+mod logs;
+mod network;
+mod run;
+mod terminal;
