@@ -1,0 +1,117 @@
+//! Requests about images.
+
+use super::{Client, Error, JsonLines, Payload, Target};
+use crate::image::{AuthConfig, DeleteItem, PruneResponse, Summary};
+use crate::json;
+use crate::progress::Message;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use http::Method;
+use std::collections::BTreeMap;
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct ImageListOptions {
+    /// Also intermediate ones.
+    pub all: bool,
+    /// By key.
+    pub filters: BTreeMap<String, Vec<String>>,
+}
+
+/// Credentials as the `X-Registry-Auth` header carries them.
+#[derive(Clone, Default)]
+pub struct EncodedAuth(Option<String>);
+
+impl std::fmt::Debug for EncodedAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EncodedAuth").finish_non_exhaustive()
+    }
+}
+
+impl EncodedAuth {
+    /// Encodes credentials.
+    ///
+    /// # Errors
+    /// [`Error::Encode`]; strings always encode.
+    pub fn new(auth: &AuthConfig) -> Result<Self, Error> {
+        let json = serde_json::to_vec(auth).map_err(Error::Encode)?;
+        Ok(Self(Some(URL_SAFE.encode(json))))
+    }
+}
+
+impl Client {
+    /// The images.
+    ///
+    /// # Errors
+    /// Those of the request, as everywhere here.
+    pub async fn images(&self, options: &ImageListOptions) -> Result<Vec<Summary>, Error> {
+        let target = Target::new("/images/json")
+            .flag("all", options.all)
+            .filters(&options.filters);
+        self.get(&target).await
+    }
+
+    /// Pulls; `tag` may be a digest, or empty for all tags.
+    ///
+    /// # Errors
+    /// Before the stream begins; later ones are its last message.
+    pub async fn pull(
+        &self,
+        name: &str,
+        tag: &str,
+        platform: &str,
+        auth: EncodedAuth,
+    ) -> Result<JsonLines<Message>, Error> {
+        let target = Target::new("/images/create")
+            .query("fromImage", name)
+            .query_some("platform", Some(platform))
+            .query_some("tag", Some(tag));
+        let payload = Payload::default().with_header("x-registry-auth", auth.0);
+        let response = self.send(Method::POST, &target, payload).await?;
+        Ok(JsonLines::new(response))
+    }
+
+    /// Gives an image another name.
+    ///
+    /// # Errors
+    /// 404, 400 for a name that is none.
+    pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), Error> {
+        let target = Target::segments(&["images", image, "tag"])
+            .query("repo", repository)
+            .query_some("tag", Some(tag));
+        self.act(target).await
+    }
+
+    /// Removes a name, and the image with its last one.
+    ///
+    /// # Errors
+    /// 404, 409 when it is in use.
+    pub async fn remove_image(
+        &self,
+        image: &str,
+        force: bool,
+        no_prune: bool,
+    ) -> Result<Vec<DeleteItem>, Error> {
+        let target = Target::segments(&["images", image])
+            .flag("force", force)
+            .flag("noprune", no_prune);
+        let response = self
+            .send(Method::DELETE, &target, Payload::default())
+            .await?;
+        Ok(json::from_slice(&super::read_body(response).await?)?)
+    }
+
+    /// Removes what nothing uses.
+    ///
+    /// # Errors
+    /// 409 when another prune is under way.
+    pub async fn prune_images(
+        &self,
+        filters: &BTreeMap<String, Vec<String>>,
+    ) -> Result<PruneResponse, Error> {
+        let target = Target::new("/images/prune").filters(filters);
+        Ok(json::from_slice(
+            &self.post(&target, Payload::default()).await?,
+        )?)
+    }
+}

@@ -1,0 +1,78 @@
+//! Requests about the daemon itself.
+
+use super::{Client, Error, JsonLines, Payload, Target};
+use crate::event::Event;
+use crate::image::AuthConfig;
+use crate::json;
+use crate::system::{Info, Version};
+use http::Method;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What `/auth` says about credentials.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct AuthReply {
+    /// For people.
+    pub status: String,
+    /// A refresh token to store in place of the password.
+    pub identity_token: String,
+}
+
+impl std::fmt::Debug for AuthReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthReply")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// The version.
+    ///
+    /// # Errors
+    /// Those of the request, as everywhere here.
+    pub async fn server_version(&self) -> Result<Version, Error> {
+        self.get(&Target::new("/version")).await
+    }
+
+    /// What the daemon knows of itself and its host.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn info(&self) -> Result<Info, Error> {
+        self.get(&Target::new("/info")).await
+    }
+
+    /// Events between two times, which are `SECONDS[.NANOSECONDS]` or empty.
+    ///
+    /// # Errors
+    /// 400 for a filter the daemon does not know.
+    pub async fn events(
+        &self,
+        since: &str,
+        until: &str,
+        filters: &BTreeMap<String, Vec<String>>,
+    ) -> Result<JsonLines<Event>, Error> {
+        let target = Target::new("/events")
+            .query_some("since", Some(since))
+            .query_some("until", Some(until))
+            .filters(filters);
+        let response = self.send(Method::GET, &target, Payload::default()).await?;
+        Ok(JsonLines::new(response))
+    }
+
+    /// Has the daemon try credentials at their registry.
+    ///
+    /// # Errors
+    /// 401 when the registry refuses them.
+    pub async fn check_auth(&self, auth: &AuthConfig) -> Result<AuthReply, Error> {
+        let body = self
+            .post(&Target::new("/auth"), Payload::json(auth)?)
+            .await?;
+        if body.is_empty() {
+            return Ok(AuthReply::default());
+        }
+        Ok(json::from_slice(&body)?)
+    }
+}

@@ -1,0 +1,115 @@
+//! Connections: made when needed, kept while idle.
+
+use super::{Client, Endpoint, Error, lock};
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use std::fmt;
+use std::sync::Mutex;
+use tokio::net::{TcpStream, UnixStream};
+
+/// Connections whose last reply may still be on its way; ready ones are used again.
+#[derive(Default)]
+pub(super) struct Idle(Mutex<Vec<SendRequest<Full<Bytes>>>>);
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Idle").finish_non_exhaustive()
+    }
+}
+
+impl Idle {
+    /// A connection that can take a request now.
+    fn take(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = lock(&self.0);
+        idle.retain(|sender| !sender.is_closed());
+        let at = idle.iter().position(SendRequest::is_ready)?;
+        Some(idle.swap_remove(at))
+    }
+
+    /// Whether there are connections but none is ready.
+    fn is_waiting(&self) -> bool {
+        let idle = lock(&self.0);
+        !idle.is_empty() && !idle.iter().any(SendRequest::is_ready)
+    }
+
+    fn put(&self, sender: SendRequest<Full<Bytes>>) {
+        lock(&self.0).push(sender);
+    }
+}
+
+impl Client {
+    /// Sends one request and waits for the head of the reply.
+    pub(super) async fn round_trip(
+        &self,
+        request: Request<Full<Bytes>>,
+        method: &Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, Error> {
+        let failed = |source| Error::Http {
+            method: method.clone(),
+            path: path.to_owned(),
+            source,
+        };
+        let mut request = request;
+        if self.idle.is_waiting() {
+            // The last reply is read, but its connection's driver has not been told yet.
+            tokio::task::yield_now().await;
+        }
+        if let Some(mut sender) = self.idle.take() {
+            // The daemon may have closed the connection in the meantime; hyper then gives the
+            // request back unsent.
+            match sender.try_send_request(request).await {
+                Ok(response) => {
+                    self.idle.put(sender);
+                    return Ok(response);
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(failed(error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.connect(method, path).await?;
+        let response = sender.send_request(request).await.map_err(failed)?;
+        self.idle.put(sender);
+        Ok(response)
+    }
+
+    /// A new connection with its driver running.
+    pub(super) async fn connect(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Result<SendRequest<Full<Bytes>>, Error> {
+        let unreachable = |source| Error::Connect {
+            endpoint: self.endpoint.clone(),
+            source,
+        };
+        let failed = |source| Error::Http {
+            method: method.clone(),
+            path: path.to_owned(),
+            source,
+        };
+        match &self.endpoint {
+            Endpoint::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+                let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(failed)?;
+                // An error of the driver also reaches whoever waits for the reply.
+                tokio::spawn(connection.with_upgrades());
+                Ok(sender)
+            }
+            Endpoint::Tcp(authority) => {
+                let stream = TcpStream::connect(authority).await.map_err(unreachable)?;
+                // Keystrokes must not wait for more.
+                stream.set_nodelay(true).map_err(unreachable)?;
+                let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(failed)?;
+                tokio::spawn(connection.with_upgrades());
+                Ok(sender)
+            }
+        }
+    }
+}
