@@ -77,7 +77,11 @@ impl Write for Socket {
 
 impl Client {
     /// Posts on a connection of its own and takes that over.
-    pub(crate) async fn hijack(&self, target: &Target, payload: Payload) -> Result<Hijacked, Error> {
+    pub(crate) async fn hijack(
+        &self,
+        target: &Target,
+        payload: Payload,
+    ) -> Result<Hijacked, Error> {
         loop {
             match self.try_hijack(target, &payload).await {
                 Err(error) if self.step_back(&error) => {}

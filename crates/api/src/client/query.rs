@@ -88,8 +88,7 @@ impl Target {
 
 fn encode(text: &str, plain: &[u8], out: &mut String) {
     for byte in text.bytes() {
-        let unreserved =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
         if unreserved || plain.contains(&byte) {
             out.push(char::from(byte));
         } else {
