@@ -6,7 +6,9 @@
 //! deserializer that does both, so that the wire types need no attribute per field.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error as _, Expected, IntoDeserializer, Unexpected, Visitor,
+};
 use serde::{Serialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 use std::{fmt, io};
@@ -22,20 +24,38 @@ pub enum Error {
     Type(#[from] Mismatch),
 }
 
-/// A value of the wrong type, with the path to it.
+/// A value of the wrong type, with the path to it. Told in the words of Go's decoder.
 #[derive(Debug)]
 pub struct Mismatch {
     path: Vec<String>,
-    message: String,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// What was found, and the Go type that was wanted.
+    Type {
+        found: String,
+        wanted: String,
+    },
+    Other(String),
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            return f.write_str(&self.message);
-        }
         let path: Vec<&str> = self.path.iter().rev().map(String::as_str).collect();
-        write!(f, "field {}: {}", path.join("."), self.message)
+        let path = path.join(".");
+        match &self.what {
+            What::Type { found, wanted } if path.is_empty() => {
+                write!(f, "cannot unmarshal {found} into Go value of type {wanted}")
+            }
+            What::Type { found, wanted } => write!(
+                f,
+                "cannot unmarshal {found} into Go struct field .{path} of type {wanted}"
+            ),
+            What::Other(message) if path.is_empty() => f.write_str(message),
+            What::Other(message) => write!(f, "field {path}: {message}"),
+        }
     }
 }
 
@@ -45,9 +65,70 @@ impl serde::de::Error for Mismatch {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self {
             path: Vec::new(),
-            message: message.to_string(),
+            what: What::Other(message.to_string()),
         }
     }
+
+    fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self {
+            path: Vec::new(),
+            what: What::Type {
+                found: go_value(found),
+                wanted: go_type(&wanted.to_string()),
+            },
+        }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Unsigned(number) => format!("number {number}"),
+            Unexpected::Signed(number) => format!("number {number}"),
+            other => go_value(other),
+        };
+        Self {
+            path: Vec::new(),
+            what: What::Type {
+                found,
+                wanted: go_type(&wanted.to_string()),
+            },
+        }
+    }
+}
+
+/// How Go's decoder calls a JSON value.
+fn go_value(found: Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Bool(_) => "bool".to_owned(),
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "number".to_owned(),
+        Unexpected::Float(number) => format!("number {number}"),
+        Unexpected::Str(_) | Unexpected::Char(_) => "string".to_owned(),
+        Unexpected::Seq => "array".to_owned(),
+        Unexpected::Map => "object".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The Go type behind what serde's visitors say they expect. The elements of lists and maps are not
+/// known here; in this API they are strings nearly everywhere.
+fn go_type(wanted: &str) -> String {
+    let known = match wanted {
+        "i8" => "int8",
+        "i16" => "int16",
+        "i32" => "int32",
+        "i64" => "int64",
+        "u8" => "uint8",
+        "u16" => "uint16",
+        "u32" => "uint32",
+        "u64" => "uint64",
+        "f32" => "float32",
+        "f64" => "float64",
+        "a boolean" => "bool",
+        "a string" | "a string or a list of strings" => "string",
+        "a sequence" => "[]string",
+        "a map" => "map[string]string",
+        other => other.strip_prefix("struct ").unwrap_or(other),
+    };
+    known.to_owned()
 }
 
 impl Mismatch {
@@ -120,12 +201,6 @@ impl<'de> IntoDeserializer<'de, Mismatch> for Lenient {
 
 impl Lenient {
     fn strict<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        let unexpected = |visitor: V, what: &str| {
-            Err(Mismatch::custom(format_args!(
-                "cannot unmarshal {what} into {}",
-                Expectation(&visitor)
-            )))
-        };
         match self.0 {
             Value::Array(items) => Lenient(Value::Array(items)).visit_items(visitor),
             Value::Object(members) => Lenient::visit_members(members, &[], visitor),
@@ -140,7 +215,10 @@ impl Lenient {
                 } else if let Some(value) = number.as_f64() {
                     visitor.visit_f64(value)
                 } else {
-                    unexpected(visitor, "number")
+                    Err(Mismatch::invalid_type(
+                        Unexpected::Other("number"),
+                        &visitor,
+                    ))
                 }
             }
         }
@@ -186,14 +264,6 @@ fn canonical(name: &str, fields: &'static [&'static str]) -> Option<&'static str
         .iter()
         .find(|field| field.eq_ignore_ascii_case(name))
         .copied()
-}
-
-struct Expectation<'a, V>(&'a V);
-
-impl<'de, V: Visitor<'de>> fmt::Display for Expectation<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
 }
 
 /// Hands out members one by one and puts a member's name on the errors below it.
@@ -320,10 +390,7 @@ impl<'de> serde::Deserializer<'de> for Lenient {
             Value::Null => Lenient::visit_members(Map::new(), fields, visitor),
             Value::Object(members) => Lenient::visit_members(members, fields, visitor),
             // serde would fill a struct from a list by position; Go does not.
-            Value::Array(_) => Err(Mismatch::custom(format_args!(
-                "cannot unmarshal array into {}",
-                Expectation(&visitor)
-            ))),
+            Value::Array(_) => Err(Mismatch::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.strict(visitor),
         }
     }
@@ -402,10 +469,39 @@ mod tests {
     #[test]
     fn wrong_types_name_the_field() {
         for (text, want) in [
-            (r#"{"Text":1}"#, "field Text:"),
-            (r#"{"Inner":{"Count":"x"}}"#, "field Inner.Count:"),
-            (r#"{"Inner":[1]}"#, "field Inner: cannot unmarshal array"),
-            (r#"{"List":"x"}"#, "field List:"),
+            (
+                r#"{"Text":1}"#,
+                "json: cannot unmarshal number into Go struct field .Text of type string",
+            ),
+            (
+                r#"{"Inner":{"Count":"x"}}"#,
+                "json: cannot unmarshal string into Go struct field .Inner.Count of type int64",
+            ),
+            (
+                r#"{"Inner":{"Count":1.5}}"#,
+                "number 1.5 into Go struct field .Inner.Count of type int64",
+            ),
+            (
+                r#"{"Size":[-1]}"#,
+                "number -1 into Go struct field .Size of type uint32",
+            ),
+            (
+                r#"{"Flag":"yes"}"#,
+                "string into Go struct field .Flag of type bool",
+            ),
+            (
+                r#"{"Map":[]}"#,
+                "array into Go struct field .Map of type map[string]string",
+            ),
+            (r#"[]"#, "array into Go value of type Outer"),
+            (
+                r#"{"Inner":[1]}"#,
+                "array into Go struct field .Inner of type Inner",
+            ),
+            (
+                r#"{"List":"x"}"#,
+                "string into Go struct field .List of type []string",
+            ),
         ] {
             let error = from_slice::<Outer>(text.as_bytes())
                 .unwrap_err()
