@@ -1,1 +1,124 @@
-//! OCI runtime specification documents.
+//! The documents of the OCI runtime specification 1.3: `config.json` of a bundle, the process
+//! document of `exec --process`, and the state a runtime reports.
+//!
+//! Own structs with public fields: a list or map that is absent, empty or `null` is empty here, a
+//! scalar whose absence means something is an `Option`. Unknown properties are ignored, as the
+//! specification demands. <https://github.com/opencontainers/runtime-spec/blob/main/config.md>
+
+mod hooks;
+mod linux;
+mod mount;
+mod process;
+mod resources;
+mod seccomp;
+mod state;
+
+pub use hooks::{Hook, Hooks};
+pub use linux::{
+    Device, IdMapping, IntelRdt, Linux, Namespace, NamespaceKind, Personality, TimeOffset,
+};
+pub use mount::{Mount, Root};
+pub use process::{Capabilities, ConsoleSize, IoPriority, Process, Rlimit, Scheduler, User};
+pub use resources::{
+    BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, Pids, Priority, RdmaLimit, Resources,
+    ThrottleDevice, WeightDevice,
+};
+pub use seccomp::{Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompSyscall};
+pub use state::{ContainerStatus, State};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the runtime specification that Hull writes and reports.
+pub const VERSION: &str = "1.2.1";
+
+/// `config.json`: everything a runtime must know to make a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec {
+    /// Version of the specification the document follows, as SemVer.
+    pub oci_version: String,
+    /// The first process; without it the container can be created but not started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// The container's root file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+    /// Host name inside a new UTS namespace; empty leaves it alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// NIS domain name inside a new UTS namespace; empty leaves it alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
+    /// Mounts below the root, made in this order.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Programs run at points of the container's life.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+    /// Free text for tools; the runtime copies it into the state.
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+    /// What only Linux has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linux: Option<Linux>,
+}
+
+/// Reads `null` as the default: Go writes it for nil slices and maps.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_of_runc_is_read_and_unknown_properties_are_ignored() {
+        let text = r#"{"ociVersion":"1.0.2-dev","process":{"terminal":true,"user":{"uid":0,"gid":0},
+            "args":["sh"],"env":null,"cwd":"/","capabilities":{"bounding":["CAP_KILL"]},
+            "rlimits":[{"type":"RLIMIT_NOFILE","hard":1024,"soft":1024}],"noNewPrivileges":true},
+            "root":{"path":"rootfs","readonly":true},"hostname":"h","somethingNew":{"a":1},
+            "mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
+            "linux":{"resources":{"devices":[{"allow":false,"access":"rwm"}]},
+            "namespaces":[{"type":"pid"},{"type":"network","path":"/run/netns/x"},{"type":"mount"}],
+            "maskedPaths":["/proc/kcore"]}}"#;
+        let spec: Spec = serde_json::from_str(text).expect("parses");
+        let process = spec.process.expect("a process");
+        assert!(process.terminal && process.no_new_privileges && process.env.is_empty());
+        let linux = spec.linux.expect("linux");
+        assert_eq!(linux.namespaces[1].kind, NamespaceKind::Network);
+        assert_eq!(linux.namespaces[1].path, "/run/netns/x");
+        assert!(!linux.resources.expect("resources").devices[0].allow);
+        assert_eq!(spec.mounts[0].kind, "proc");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_empty_properties_are_left_out() {
+        let spec = Spec {
+            oci_version: VERSION.into(),
+            hostname: "h".into(),
+            ..Spec::default()
+        };
+        let text = serde_json::to_string(&spec).expect("serialises");
+        assert_eq!(text, r#"{"ociVersion":"1.2.1","hostname":"h"}"#);
+        assert_eq!(serde_json::from_str::<Spec>(&text).expect("parses"), spec);
+    }
+
+    #[test]
+    fn a_device_rule_without_numbers_means_all_devices() {
+        let rule: DeviceRule =
+            serde_json::from_str(r#"{"allow":false,"access":"rwm"}"#).expect("parses");
+        assert_eq!(
+            (rule.major, rule.minor, rule.kind.as_str()),
+            (None, None, "")
+        );
+    }
+}
