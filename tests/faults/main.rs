@@ -1,1 +1,8 @@
-//! Faults.
+//! What goes wrong: killed processes, registries that lie, layers that attack, full disks. Nothing
+//! acknowledged is lost, nothing leaks, and the message says what happened.
+#![forbid(unsafe_code)]
+
+mod daemon_killed;
+mod hostile_layers;
+mod registries;
+mod store;

@@ -1,0 +1,192 @@
+//! SIGKILL of the daemon and of shims, at every step.
+
+use hull_tests::client::Client;
+use hull_tests::daemon::wait_until;
+use hull_tests::setup::with;
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn containers_outlive_the_daemon() {
+    with(Client::Hull, |s| {
+        let script = "i=0; while [ ! -e /stop ]; do i=$((i+1)); echo $i; sleep 0.05; done; exit 11";
+        let _ = s
+            .run(&[
+                "run", "-d", "--name", "lives", "busybox", "sh", "-c", script,
+            ])
+            .ok();
+        let _ = s
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "ends",
+                "busybox",
+                "sh",
+                "-c",
+                "while [ ! -e /stop ]; do sleep 0.05; done; echo bye; exit 12",
+            ])
+            .ok();
+        let _ = s
+            .run(&["run", "-d", "--name", "held", "busybox", "sleep", "1000"])
+            .ok();
+        let _ = s.line("pause held").ok();
+        let started = s.inspect("lives", "/State/StartedAt");
+        let pid = s.inspect("lives", "/State/Pid");
+        let ends = s.inspect("ends", "/State/Pid");
+        s.daemon.kill();
+        // One of them ends while nobody looks.
+        fs_err::write(format!("/proc/{ends}/root/stop"), "").unwrap();
+        wait_until("the container ends", || {
+            if fs_err::metadata(format!("/proc/{ends}")).is_err() {
+                Ok(())
+            } else {
+                Err(())
+            }
+        });
+        s.daemon.restart();
+        assert_eq!(s.inspect("lives", "/State/Running"), true);
+        assert_eq!(
+            (
+                s.inspect("lives", "/State/StartedAt"),
+                s.inspect("lives", "/State/Pid")
+            ),
+            (started, pid)
+        );
+        assert_eq!(s.inspect("held", "/State/Paused"), true);
+        assert_eq!(
+            (
+                s.inspect("ends", "/State/Status"),
+                s.inspect("ends", "/State/ExitCode")
+            ),
+            ("exited".into(), 12.into())
+        );
+        assert_eq!(s.line("logs ends").ok(), "bye");
+        // The numbers go on without a gap, also those written while there was no daemon.
+        let logs = s.line("logs lives");
+        let numbers: Vec<usize> = logs
+            .ok()
+            .lines()
+            .map(|line| line.parse().unwrap())
+            .collect();
+        assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
+        assert_eq!(s.line("exec lives echo inside").ok(), "inside");
+        let mut attach = s.client.command(&s.daemon);
+        attach.args(["attach", "--no-stdin", "lives"]);
+        let attached = std::thread::spawn(move || hull_tests::command::run(&mut attach, &[]));
+        let _ = s.line("exec lives touch /stop").ok();
+        assert_eq!(s.line("wait lives").ok(), "11");
+        assert_eq!(attached.join().unwrap().code, 11);
+        let _ = s.line("unpause held").ok();
+        assert_eq!(s.line("stop -t 0 held").ok(), "held");
+    });
+}
+
+#[test]
+fn a_killed_shim_is_noticed() {
+    with(Client::Hull, |s| {
+        let _ = s
+            .run(&["run", "-d", "--name", "orphan", "busybox", "sleep", "1000"])
+            .ok();
+        let pid = s.inspect("orphan", "/State/Pid");
+        for (shim, _) in s.daemon.shims() {
+            kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
+        }
+        assert_eq!(s.line("wait orphan").ok(), "137");
+        wait_until("the processes are ended", || {
+            if fs_err::metadata(format!("/proc/{pid}")).is_err() {
+                Ok(())
+            } else {
+                Err(())
+            }
+        });
+        assert_eq!(s.inspect("orphan", "/State/Status"), "exited");
+        let _ = s.line("start orphan").ok();
+        assert_eq!(s.inspect("orphan", "/State/Running"), true);
+        // The same while no daemon looks.
+        s.daemon.kill();
+        for (shim, _) in s.daemon.shims() {
+            kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
+        }
+        s.daemon.restart();
+        assert_eq!(s.inspect("orphan", "/State/Status"), "exited");
+        assert_eq!(s.inspect("orphan", "/State/ExitCode"), 137);
+    });
+}
+
+/// Kills the daemon at growing distances from the beginning of an operation: whatever it was doing,
+/// the next one finds a state that can be worked with, and what was acknowledged holds.
+#[test]
+fn killing_it_in_the_middle_leaves_nothing_half_done() {
+    with(Client::Hull, |s| {
+        for step in 0..12_u32 {
+            let name = format!("kk{step}");
+            let operations: [Vec<&str>; 4] = [
+                vec!["create", "--name", &name, "busybox", "sleep", "1000"],
+                vec!["start", &name],
+                vec!["stop", "-t", "0", &name],
+                vec!["rm", "-f", &name],
+            ];
+            let victim = (step % 4) as usize;
+            for words in &operations[..victim] {
+                let _ = s.run(words).ok();
+            }
+            let mut command = s.client.command(&s.daemon);
+            command.args(&operations[victim]);
+            let running = std::thread::spawn(move || hull_tests::command::run(&mut command, &[]));
+            let pause = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: i64::from(step) * 3_000_000,
+            };
+            let _ = rustix::event::poll(&mut [], Some(&pause));
+            s.daemon.kill();
+            let acknowledged = running.join().unwrap().code == 0;
+            s.daemon.restart();
+            let there = s.daemon.get(&format!("/containers/{name}/json"));
+            match victim {
+                0 => assert!(!acknowledged || there.status == 200, "{there:?}"),
+                1 => assert_eq!(there.status, 200),
+                2 => assert!(
+                    !acknowledged || there.json()["State"]["Running"] == false,
+                    "{there:?}"
+                ),
+                _ => assert!(!acknowledged || there.status == 404, "{there:?}"),
+            }
+            if there.status == 200 {
+                let _ = s.run(&["rm", "-f", &name]).ok();
+            }
+        }
+        assert_eq!(
+            s.run(&["run", "--rm", "busybox", "echo", "fine"]).ok(),
+            "fine"
+        );
+    });
+}
+
+#[test]
+fn a_second_daemon_on_the_same_directories_is_refused() {
+    with(Client::Hull, |s| {
+        let _ = s.line("run -d --name mine busybox sleep 1000").ok();
+        let mut second = s.daemon.spawn();
+        assert!(!second.wait().unwrap().success());
+        assert!(
+            s.daemon.log().contains(&s.daemon.pid().to_string())
+                || s.daemon.log().contains("already"),
+            "{}",
+            s.daemon.log()
+        );
+        assert_eq!(s.line("exec mine echo still here").ok(), "still here");
+    });
+}
+
+#[test]
+fn the_daemon_ends_on_request_and_leaves_containers_running() {
+    with(Client::Hull, |s| {
+        let _ = s.line("run -d --name on busybox sleep 1000").ok();
+        let pid = s.inspect("on", "/State/Pid");
+        assert_eq!(s.daemon.stop(), 0);
+        assert!(fs_err::metadata(format!("/proc/{pid}")).is_ok());
+        assert!(!s.daemon.socket().exists(), "its socket goes with it");
+        s.daemon.restart();
+        assert_eq!(s.inspect("on", "/State/Pid"), pid);
+    });
+}
