@@ -1,1 +1,239 @@
-//! cgroup.
+//! Control groups: cgroups(7), version 1 (also hybrid) and version 2.
+//!
+//! ```text
+//! v1 and hybrid                              v2
+//! /sys/fs/cgroup/memory/<path>/              /sys/fs/cgroup/<path>/
+//! /sys/fs/cgroup/cpu/<path>/                     cgroup.procs  memory.max  pids.max …
+//! /sys/fs/cgroup/devices/<path>/   …
+//! /sys/fs/cgroup/systemd/<path>/   (named, no controller)
+//! ```
+//!
+//! A [`Cgroup`] is one path in all hierarchies of a [`Layout`]. Nothing is remembered: the files
+//! are the state. Everything works below a root that is a parameter, so that tests can use a
+//! temporary directory.
+
+mod devices;
+mod ebpf;
+mod error;
+mod layout;
+mod limits;
+mod members;
+mod stats;
+mod v1;
+mod v2;
+
+pub use devices::{Access, DeviceKind, DeviceRule};
+pub use error::Error;
+pub use layout::{Hierarchy, Layout};
+pub use limits::{Block, BlockDevice, Cpu, HugePages, Limits, Memory};
+pub use stats::Stats;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// One control group: the same path in every hierarchy.
+#[derive(Clone, Debug)]
+pub struct Cgroup {
+    layout: Layout,
+    /// Relative to each hierarchy's root, without a leading slash.
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Names a group without touching it. `path` is relative to the root of each hierarchy, with or
+    /// without a leading slash.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when `path` is empty or has a `..`.
+    pub fn new(layout: Layout, path: &str) -> Result<Self, Error> {
+        let relative = path.trim_matches('/');
+        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if !relative.split('/').all(plain) {
+            return Err(Error::Path(path.to_owned()));
+        }
+        Ok(Self {
+            layout,
+            path: relative.into(),
+        })
+    }
+
+    /// The hierarchies it lives in.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Its directories, one per hierarchy.
+    pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        self.layout
+            .hierarchies()
+            .iter()
+            .map(|hierarchy| hierarchy.mount.join(&self.path))
+    }
+
+    /// The directory that holds the files of `controller`, such as `memory`.
+    #[must_use]
+    pub fn directory(&self, controller: &str) -> Option<PathBuf> {
+        Some(self.layout.hierarchy(controller)?.mount.join(&self.path))
+    }
+
+    /// Whether it is there, in any hierarchy.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.directories().any(|directory| directory.exists())
+    }
+
+    /// Makes it, with missing parents, in every hierarchy. That it is there already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Create`] names the directory.
+    pub fn create(&self) -> Result<(), Error> {
+        if self.layout.is_v2() {
+            return v2::create(&self.layout, &self.path);
+        }
+        for hierarchy in self.layout.hierarchies() {
+            v1::create(hierarchy, &self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the process `pid` in, in every hierarchy; 0 is the calling process.
+    ///
+    /// # Errors
+    /// [`Error::Write`] names the file.
+    pub fn add(&self, pid: u32) -> Result<(), Error> {
+        for directory in self.directories() {
+            write(&directory.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Sets what `limits` asks for and leaves the rest as it is.
+    ///
+    /// # Errors
+    /// [`Error::Write`] names file and value; [`Error::NoController`] when a limit was asked for
+    /// whose controller this host lacks.
+    pub fn apply(&self, limits: &Limits) -> Result<(), Error> {
+        if self.layout.is_v2() {
+            v2::apply(self, limits)
+        } else {
+            v1::apply(self, limits)
+        }
+    }
+
+    /// Lets the group use only the devices that `rules` allow; the last rule that fits decides, and
+    /// nothing fits nothing.
+    ///
+    /// On v2 this is a program attached to the group (Linux 4.15), replaced atomically.
+    ///
+    /// # Errors
+    /// [`Error::Write`] or [`Error::Program`].
+    pub fn set_devices(&self, rules: &[DeviceRule]) -> Result<(), Error> {
+        if self.layout.is_v2() {
+            return ebpf::attach(&self.layout.hierarchies()[0].mount.join(&self.path), rules);
+        }
+        match self.directory("devices") {
+            Some(directory) => v1::set_devices(&directory, rules),
+            None => Err(Error::NoController("devices")),
+        }
+    }
+
+    /// Stops all processes of the group and waits until they stand still.
+    ///
+    /// # Errors
+    /// [`Error::Write`], or [`Error::NoController`] on a v1 host without the freezer.
+    pub fn freeze(&self) -> Result<(), Error> {
+        if self.layout.is_v2() {
+            v2::set_frozen(self, true)
+        } else {
+            v1::set_frozen(self, true)
+        }
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// As [`Cgroup::freeze`].
+    pub fn thaw(&self) -> Result<(), Error> {
+        if self.layout.is_v2() {
+            v2::set_frozen(self, false)
+        } else {
+            v1::set_frozen(self, false)
+        }
+    }
+
+    /// Whether the group is frozen. `false` where there is no freezer.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        if self.layout.is_v2() {
+            return self
+                .read("", "cgroup.freeze")
+                .is_ok_and(|state| state.trim() == "1");
+        }
+        self.read("freezer", "freezer.state")
+            .is_ok_and(|state| state.trim() != "THAWED")
+    }
+
+    /// The group's directory as a descriptor, for `CLONE_INTO_CGROUP` (Linux 5.7); v2 only.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the group is not there.
+    pub fn open(&self) -> Result<Option<OwnedFd>, Error> {
+        if !self.layout.is_v2() {
+            return Ok(None);
+        }
+        let path = self.layout.hierarchies()[0].mount.join(&self.path);
+        match fs::File::open(&path) {
+            Ok(directory) => Ok(Some(directory.into())),
+            Err(source) => Err(Error::Open { path, source }),
+        }
+    }
+
+    /// How often the kernel killed a process of this group for want of memory. On v1 before Linux
+    /// 4.13, and without the memory controller, always 0.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        let file = if self.layout.is_v2() {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        let text = self.read("memory", file).unwrap_or_default();
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))
+            .and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Reads a file of `controller`.
+    ///
+    /// # Errors
+    /// [`Error::NoController`], or [`Error::Open`] for the file.
+    pub fn read(&self, controller: &'static str, file: &str) -> Result<String, Error> {
+        let directory = self
+            .directory(controller)
+            .ok_or(Error::NoController(controller))?;
+        read(&directory.join(file))
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Open {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(crate) fn write(path: &Path, value: &str) -> Result<(), Error> {
+    use std::io::Write;
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(value.as_bytes()))
+        .map_err(|source| Error::Write {
+            path: path.to_owned(),
+            value: value.to_owned(),
+            source,
+        })
+}
