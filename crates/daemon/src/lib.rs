@@ -1,2 +1,31 @@
 //! The daemon: HTTP in, engine calls out.
+//!
+//! ```text
+//! listen ─► server ─► transport ─ hyper ─► app ─► router ─► routes ─► convert ─► engine
+//!                         │                                   │
+//!                         └───────────── hijack ◄─────────────┘   attach, exec: bytes both ways
+//! ```
+//!
+//! This crate decides status codes, headers and texts of protocol errors, and nothing else: what a
+//! container is, is the engine's business.
 #![forbid(unsafe_code)]
+
+mod app;
+mod config;
+mod daemon;
+mod detach;
+mod error;
+mod hijack;
+mod human;
+mod listen;
+mod pidfile;
+mod query;
+mod reply;
+mod request;
+mod router;
+mod routes;
+mod server;
+mod transport;
+mod version;
+
+pub use daemon::run;

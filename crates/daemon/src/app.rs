@@ -1,0 +1,152 @@
+//! What all requests share, and the way of one request: version, route, handler, reply.
+
+use crate::error::{ApiError, Form};
+use crate::query::Query;
+use crate::reply::{self, Outcome, Reply};
+use crate::request::Request;
+use crate::router::{self, Route};
+use crate::transport::Handover;
+use crate::version;
+use http::HeaderValue;
+
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// What is answered.
+    pub(crate) routes: &'static [Route],
+    /// Cancelled when the daemon is to stop; streams end then.
+    pub(crate) shutdown: CancellationToken,
+    /// The `Server` header.
+    pub(crate) server: HeaderValue,
+}
+
+/// hyper must not answer: the connection is taken over, and the `Handover` says by whom.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was taken over")]
+pub(crate) struct TakenOver;
+
+/// Answers one request.
+///
+/// # Errors
+/// [`TakenOver`], which ends hyper's part in the connection.
+pub(crate) async fn answer(
+    app: Arc<App>,
+    handover: Arc<Handover>,
+    request: http::Request<Incoming>,
+) -> Result<Reply, TakenOver> {
+    let method = request.method().clone();
+    let target = request.uri().path().to_owned();
+    let started = std::time::Instant::now();
+    let outcome = route(app, request).await;
+    let elapsed = started.elapsed();
+    handover.hold_end(false);
+    match outcome {
+        Outcome::Reply(reply) => {
+            tracing::debug!(%method, target, status = reply.status().as_u16(), ?elapsed, "answered");
+            Ok(reply)
+        }
+        Outcome::Hijack(hijack) => {
+            tracing::debug!(%method, target, ?elapsed, "taken over");
+            handover.leave(hijack);
+            Err(TakenOver)
+        }
+    }
+}
+
+async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
+    let Some(path) = percent_decode(request.uri().path()) else {
+        let mut error = ApiError::bad_request("400 Bad Request");
+        error.form = Form::Text;
+        return reply::refuse(&error).into();
+    };
+    if let Some(location) = router::clean(&path) {
+        return reply::redirect(&location).into();
+    }
+    let (version, path) = version::split(&path);
+    let Some((route, name)) = router::find(app.routes, request.method(), path) else {
+        return reply::refuse(&ApiError::not_found("page not found")).into();
+    };
+    let server = app.server.clone();
+    let outcome = match version::negotiate(version) {
+        Err(error) => Err(error.into()),
+        Ok(version) => {
+            let (parts, body) = request.into_parts();
+            (route.handler)(Request {
+                app,
+                version,
+                name: name.to_owned(),
+                query: Query::parse(parts.uri.query().unwrap_or_default()),
+                headers: parts.headers,
+                body,
+            })
+            .await
+        }
+    };
+    let mut reply = match outcome {
+        Ok(Outcome::Hijack(hijack)) => return Outcome::Hijack(hijack),
+        Ok(Outcome::Reply(reply)) => reply,
+        Err(error) => {
+            log(&error, path);
+            reply::refuse(&error)
+        }
+    };
+    reply::sign(reply.headers_mut(), &server);
+    reply.into()
+}
+
+/// Failures of the daemon are for its log too; what clients did wrong is theirs to read.
+fn log(error: &ApiError, path: &str) {
+    if error.status.is_server_error() {
+        tracing::error!(path, status = error.status.as_u16(), "{}", error.message);
+    } else {
+        tracing::debug!(path, status = error.status.as_u16(), "{}", error.message);
+    }
+}
+
+/// The path that `text` stands for; `None` when a `%` is not followed by two hexadecimal digits or
+/// the result is not UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// An application with these routes.
+#[cfg(test)]
+pub(crate) fn for_tests(routes: &'static [Route], _root: &std::path::Path) -> Arc<App> {
+    Arc::new(App {
+        routes,
+        shutdown: CancellationToken::new(),
+        server: HeaderValue::from_static("Docker/test (linux)"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_before_they_are_routed() {
+        assert_eq!(
+            percent_decode("/images/a%2Fb/json").as_deref(),
+            Some("/images/a/b/json")
+        );
+        assert_eq!(percent_decode("/a+b").as_deref(), Some("/a+b"));
+        for bad in ["/%", "/%2", "/%zz", "/%ff"] {
+            assert_eq!(percent_decode(bad), None, "{bad}");
+        }
+    }
+}

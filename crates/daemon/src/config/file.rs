@@ -1,0 +1,236 @@
+//! `daemon.json`: dockerd's keys, of which unknown ones are an error.
+
+use super::{ConfigError, Flags};
+use hull_api::json;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file, as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(super) struct File {
+    pub(super) hosts: Option<Vec<String>>,
+    pub(super) data_root: Option<PathBuf>,
+    pub(super) exec_root: Option<PathBuf>,
+    pub(super) pidfile: Option<PathBuf>,
+    pub(super) insecure_registries: Option<Vec<String>>,
+    pub(super) registry_mirrors: Option<Vec<String>>,
+    pub(super) log_level: Option<String>,
+    pub(super) log_format: Option<String>,
+    pub(super) debug: Option<bool>,
+    pub(super) default_runtime: Option<String>,
+    pub(super) runtimes: Option<BTreeMap<String, Runtime>>,
+    pub(super) group: Option<String>,
+    #[serde(skip)]
+    keys: BTreeMap<String, Value>,
+}
+
+/// One element of `runtimes`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Runtime {
+    pub(super) path: String,
+    pub(super) runtime_args: Option<Vec<String>>,
+}
+
+/// The keys of [`File`].
+const KNOWN: &[&str] = &[
+    "hosts",
+    "data-root",
+    "exec-root",
+    "pidfile",
+    "insecure-registries",
+    "registry-mirrors",
+    "log-level",
+    "log-format",
+    "debug",
+    "default-runtime",
+    "runtimes",
+    "group",
+];
+
+/// Keys that dockerd has and Hull has not. Told apart from misspelt ones: who brings a file along
+/// should learn that it will not do what it says, not that it is wrong.
+const DOCKERDS: &[&str] = &[
+    "allow-direct-routing",
+    "allow-nondistributable-artifacts",
+    "authorization-plugins",
+    "bip",
+    "bip6",
+    "bridge",
+    "builder",
+    "cgroup-parent",
+    "containerd",
+    "containerd-namespace",
+    "containerd-plugins-namespace",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "default-address-pools",
+    "default-cgroupns-mode",
+    "default-gateway",
+    "default-gateway-v6",
+    "default-ipc-mode",
+    "default-network-opts",
+    "default-shm-size",
+    "default-ulimits",
+    "dns",
+    "dns-opts",
+    "dns-search",
+    "exec-opts",
+    "experimental",
+    "features",
+    "fixed-cidr",
+    "fixed-cidr-v6",
+    "host-gateway-ip",
+    "host-gateway-ips",
+    "http-proxy",
+    "https-proxy",
+    "proxies",
+    "icc",
+    "init",
+    "init-path",
+    "ip",
+    "ip-forward",
+    "ip-forward-no-drop",
+    "ip-masq",
+    "ip6tables",
+    "iptables",
+    "ipv6",
+    "labels",
+    "live-restore",
+    "log-driver",
+    "log-opts",
+    "max-concurrent-downloads",
+    "max-concurrent-uploads",
+    "max-download-attempts",
+    "metrics-addr",
+    "mtu",
+    "network-control-plane-mtu",
+    "no-new-privileges",
+    "no-proxy",
+    "node-generic-resources",
+    "oom-score-adjust",
+    "raw-logs",
+    "seccomp-profile",
+    "selinux-enabled",
+    "shutdown-timeout",
+    "storage-driver",
+    "storage-opts",
+    "swarm-default-advertise-addr",
+    "tls",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "tlsverify",
+    "userland-proxy",
+    "userland-proxy-path",
+    "userns-remap",
+];
+
+/// Reads the file at `path`; one that nobody asked for may be missing.
+///
+/// # Errors
+/// [`ConfigError::File`].
+pub(super) fn read(path: &Path, asked_for: bool) -> Result<File, ConfigError> {
+    let failed = |reason: String| ConfigError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = match fs_err::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !asked_for => {
+            return Ok(File::default());
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(failed(format!(
+                "open {}: no such file or directory",
+                path.display()
+            )));
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    parse(&text).map_err(failed)
+}
+
+fn parse(text: &[u8]) -> Result<File, String> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(File::default());
+    }
+    let value: Value =
+        serde_json::from_slice(text).map_err(|error| format!("invalid JSON: {error}"))?;
+    let Value::Object(members) = &value else {
+        return Err("invalid JSON: the file must hold one object".to_owned());
+    };
+    let keys: BTreeMap<String, Value> = members.clone().into_iter().collect();
+    let strangers = |known: fn(&str) -> bool| {
+        let names: Vec<&str> = keys
+            .keys()
+            .map(String::as_str)
+            .filter(|key| known(key))
+            .collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    if let Some(names) = strangers(|key| !(KNOWN.contains(&key) || DOCKERDS.contains(&key))) {
+        return Err(format!(
+            "the following directives don't match any configuration option: {names}"
+        ));
+    }
+    if let Some(names) = strangers(|key| DOCKERDS.contains(&key)) {
+        return Err(format!(
+            "the following directives are not supported by Hull: {names}"
+        ));
+    }
+    let file: File = json::from_value(value).map_err(|error| format!("invalid JSON: {error}"))?;
+    Ok(File { keys, ..file })
+}
+
+/// The directives that are both flags and in the file, in dockerd's words.
+pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
+    let list = |values: &[String]| (!values.is_empty()).then(|| format!("[{}]", values.join(" ")));
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    // Not `runtimes`: those of both are put together, as in dockerd.
+    let given: [(&str, Option<String>); 11] = [
+        ("data-root", path(&flags.data_root)),
+        ("debug", flags.debug.then(|| "true".to_owned())),
+        ("default-runtime", flags.default_runtime.clone()),
+        ("exec-root", path(&flags.exec_root)),
+        ("group", flags.group.clone()),
+        ("hosts", list(&flags.hosts)),
+        ("insecure-registries", list(&flags.insecure_registries)),
+        ("log-format", flags.log_format.clone()),
+        ("log-level", flags.log_level.clone()),
+        ("pidfile", path(&flags.pidfile)),
+        ("registry-mirrors", list(&flags.registry_mirrors)),
+    ];
+    let both: Vec<String> = given
+        .iter()
+        .filter_map(|(name, flag)| {
+            let (flag, file) = (flag.as_ref()?, file.keys.get(*name)?);
+            Some(format!(
+                "{name}: (from flag: {flag}, from file: {})",
+                go_text(file)
+            ))
+        })
+        .collect();
+    (!both.is_empty()).then(|| {
+        format!(
+            "the following directives are specified both as a flag and in the configuration file: {}",
+            both.join(", ")
+        )
+    })
+}
+
+/// A value as Go's `%v` prints it.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(go_text).collect();
+            format!("[{}]", values.join(" "))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,55 @@
+//! The daemon's command line, as typed.
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// A container engine with the Docker Engine API.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "hull daemon", version, disable_version_flag = true)]
+pub(crate) struct Flags {
+    /// Daemon socket(s) to listen on: unix:///path or tcp://host:port [default: unix:///run/hull/hull.sock]
+    #[arg(short = 'H', long = "host", value_name = "LIST")]
+    pub(crate) hosts: Vec<String>,
+    /// Root directory of persistent state [default: /var/lib/hull]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) data_root: Option<PathBuf>,
+    /// Root directory for execution state files [default: /run/hull]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) exec_root: Option<PathBuf>,
+    /// Path to use for the daemon's PID file [default: hull.pid in the execution root]
+    #[arg(short = 'p', long, value_name = "FILE")]
+    pub(crate) pidfile: Option<PathBuf>,
+    /// Daemon configuration file [default: /etc/hull/daemon.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// Host, host:port or network whose registries may be used without TLS
+    #[arg(long = "insecure-registry", value_name = "LIST")]
+    pub(crate) insecure_registries: Vec<String>,
+    /// URL of a mirror to ask before Docker Hub
+    #[arg(long = "registry-mirror", value_name = "LIST")]
+    pub(crate) registry_mirrors: Vec<String>,
+    /// Logging level: debug, info, warn, error or fatal [default: info]
+    #[arg(short = 'l', long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Logging format: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+    /// Log what happens in detail
+    #[arg(short = 'D', long)]
+    pub(crate) debug: bool,
+    /// OCI runtime for containers that name none [default: hull-runtime]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) default_runtime: Option<String>,
+    /// Another OCI runtime, as name=path
+    #[arg(long = "add-runtime", value_name = "NAME=PATH")]
+    pub(crate) add_runtimes: Vec<String>,
+    /// Group that may use the unix socket [default: hull or docker, where they exist]
+    #[arg(short = 'G', long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub(crate) validate: bool,
+    /// Print version information and exit
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}

@@ -1,0 +1,370 @@
+//! What the daemon is told: dockerd's flags and dockerd's `daemon.json`, put together.
+
+mod file;
+mod flags;
+
+pub(crate) use flags::Flags;
+
+use crate::listen::{Address, InvalidAddress};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tracing::level_filters::LevelFilter;
+
+/// Where the configuration file is looked for when no flag names one.
+pub(crate) const CONFIG_FILE: &str = "/etc/hull/daemon.json";
+const DATA_ROOT: &str = "/var/lib/hull";
+const EXEC_ROOT: &str = "/run/hull";
+/// The runtime that containers get unless they name another.
+pub(crate) const DEFAULT_RUNTIME: &str = "hull-runtime";
+
+/// An OCI runtime by path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Runtime {
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<String>,
+}
+
+/// What the daemon does, with every default filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) hosts: Vec<Address>,
+    pub(crate) group: Option<String>,
+    pub(crate) data_root: PathBuf,
+    pub(crate) exec_root: PathBuf,
+    pub(crate) pidfile: PathBuf,
+    /// Hosts and networks whose registries may be spoken to without TLS.
+    pub(crate) insecure_registries: Vec<String>,
+    /// URLs that are asked before Docker Hub.
+    pub(crate) registry_mirrors: Vec<String>,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) log_json: bool,
+    pub(crate) default_runtime: String,
+    /// The runtimes besides Hull's own.
+    pub(crate) runtimes: BTreeMap<String, Runtime>,
+}
+
+/// What is wrong with flags or file. The texts are dockerd's where dockerd has one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file could not be read.
+    #[error("unable to configure the daemon with file {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    /// `-H` or `hosts`.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    /// `--log-level`.
+    #[error("invalid logging level: {0}")]
+    LogLevel(String),
+    /// `--log-format`.
+    #[error("invalid log format: {0}")]
+    LogFormat(String),
+    /// `--registry-mirror`.
+    #[error("invalid mirror: {0}")]
+    Mirror(String),
+    /// `--add-runtime`.
+    #[error("invalid runtime specification: {0}: use name=path")]
+    Runtime(String),
+    /// `--default-runtime`.
+    #[error("specified default runtime '{0}' does not exist")]
+    DefaultRuntime(String),
+    /// A name given twice.
+    #[error("runtime '{0}' was already defined")]
+    RuntimeTwice(String),
+    /// A path that is not absolute.
+    #[error("{what} must be an absolute path: {}", path.display())]
+    Relative { what: &'static str, path: PathBuf },
+}
+
+impl Settings {
+    /// Puts flags and file together.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub(crate) fn new(flags: Flags) -> Result<Self, ConfigError> {
+        let path = flags
+            .config_file
+            .as_deref()
+            .unwrap_or(Path::new(CONFIG_FILE));
+        let file = file::read(path, flags.config_file.is_some())?;
+        if let Some(reason) = file::conflicts(&flags, &file) {
+            return Err(ConfigError::File {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+        Self::merge(flags, file)
+    }
+
+    fn merge(flags: Flags, file: file::File) -> Result<Self, ConfigError> {
+        let debug = flags.debug || file.debug.unwrap_or(false);
+        let level = flags.log_level.or(file.log_level);
+        let data_root = flags
+            .data_root
+            .or(file.data_root)
+            .unwrap_or_else(|| DATA_ROOT.into());
+        let exec_root = flags
+            .exec_root
+            .or(file.exec_root)
+            .unwrap_or_else(|| EXEC_ROOT.into());
+        absolute("--data-root", &data_root)?;
+        absolute("--exec-root", &exec_root)?;
+        let default_host = || vec![format!("unix://{}/hull.sock", EXEC_ROOT)];
+        let hosts = given(flags.hosts, file.hosts).unwrap_or_else(default_host);
+        let mirrors = given(flags.registry_mirrors, file.registry_mirrors).unwrap_or_default();
+        let insecure = given(flags.insecure_registries, file.insecure_registries);
+        let default_runtime = flags.default_runtime.or(file.default_runtime);
+        let settings = Self {
+            hosts: hosts
+                .iter()
+                .map(|host| host.parse())
+                .collect::<Result<_, _>>()?,
+            group: flags.group.or(file.group).filter(|group| !group.is_empty()),
+            pidfile: flags
+                .pidfile
+                .or(file.pidfile)
+                .unwrap_or_else(|| exec_root.join("hull.pid")),
+            data_root,
+            exec_root,
+            insecure_registries: insecure.unwrap_or_default(),
+            registry_mirrors: mirrors
+                .iter()
+                .map(|url| mirror(url))
+                .collect::<Result<_, _>>()?,
+            log_level: log_level(level.as_deref(), debug)?,
+            log_json: log_format(flags.log_format.or(file.log_format).as_deref())?,
+            default_runtime: default_runtime.unwrap_or_else(|| DEFAULT_RUNTIME.to_owned()),
+            runtimes: runtimes(&flags.add_runtimes, file.runtimes)?,
+        };
+        let known = settings.default_runtime == DEFAULT_RUNTIME
+            || settings.runtimes.contains_key(&settings.default_runtime);
+        if !known {
+            return Err(ConfigError::DefaultRuntime(settings.default_runtime));
+        }
+        Ok(settings)
+    }
+}
+
+fn given(flags: Vec<String>, file: Option<Vec<String>>) -> Option<Vec<String>> {
+    if flags.is_empty() { file } else { Some(flags) }
+}
+
+fn absolute(what: &'static str, path: &Path) -> Result<(), ConfigError> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(ConfigError::Relative {
+        what,
+        path: path.to_owned(),
+    })
+}
+
+fn log_level(level: Option<&str>, debug: bool) -> Result<LevelFilter, ConfigError> {
+    let level = match level.unwrap_or("info") {
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" | "warning" => LevelFilter::WARN,
+        // Rust's logging knows nothing worse than an error.
+        "error" | "fatal" | "panic" => LevelFilter::ERROR,
+        other => return Err(ConfigError::LogLevel(other.to_owned())),
+    };
+    Ok(if debug {
+        level.max(LevelFilter::DEBUG)
+    } else {
+        level
+    })
+}
+
+fn log_format(format: Option<&str>) -> Result<bool, ConfigError> {
+    match format {
+        None | Some("" | "text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(ConfigError::LogFormat(other.to_owned())),
+    }
+}
+
+/// A mirror's URL without path, query, fragment and user: anything else would be dropped silently.
+fn mirror(text: &str) -> Result<String, ConfigError> {
+    let refused = |why: &str| ConfigError::Mirror(format!("{why} for {text:?}"));
+    if !text.contains("://") {
+        let why =
+            format!("no scheme specified for {text:?}: must use either 'https://' or 'http://'");
+        return Err(ConfigError::Mirror(why));
+    }
+    let url = url::Url::parse(text)
+        .map_err(|error| ConfigError::Mirror(format!("{text:?} is not a valid URI: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let why = format!(
+            "unsupported scheme {:?} in {text:?}: must use either 'https://' or 'http://'",
+            url.scheme()
+        );
+        return Err(ConfigError::Mirror(why));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refused("unsupported query or fragment"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("username/password not allowed in URI"));
+    }
+    Ok(url.to_string())
+}
+
+fn runtimes(
+    flags: &[String],
+    file: Option<BTreeMap<String, file::Runtime>>,
+) -> Result<BTreeMap<String, Runtime>, ConfigError> {
+    let mut runtimes = BTreeMap::new();
+    for flag in flags {
+        let spec = || ConfigError::Runtime(flag.clone());
+        let (name, path) = flag.split_once('=').ok_or_else(spec)?;
+        if name.is_empty() || path.is_empty() {
+            return Err(spec());
+        }
+        add_runtime(&mut runtimes, name.to_owned(), path.into(), Vec::new())?;
+    }
+    for (name, runtime) in file.unwrap_or_default() {
+        let args = runtime.runtime_args.unwrap_or_default();
+        add_runtime(&mut runtimes, name, runtime.path.into(), args)?;
+    }
+    Ok(runtimes)
+}
+
+fn add_runtime(
+    runtimes: &mut BTreeMap<String, Runtime>,
+    name: String,
+    path: PathBuf,
+    args: Vec<String>,
+) -> Result<(), ConfigError> {
+    if runtimes.contains_key(&name) || name == DEFAULT_RUNTIME {
+        return Err(ConfigError::RuntimeTwice(name));
+    }
+    runtimes.insert(name, Runtime { path, args });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn settings(args: &[&str], file: Option<&str>) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.json");
+        let mut all = vec!["hull daemon".to_owned()];
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        if let Some(file) = file {
+            std::fs::write(&path, file).unwrap();
+            all.push(format!("--config-file={}", path.display()));
+        }
+        let flags = Flags::try_parse_from(all).map_err(|error| error.to_string())?;
+        Settings::new(flags)
+            .map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let settings = settings(&[], Some("{}")).unwrap();
+        assert_eq!(settings.hosts[0].to_string(), "unix:///run/hull/hull.sock");
+        assert_eq!(settings.data_root, Path::new("/var/lib/hull"));
+        assert_eq!(settings.pidfile, Path::new("/run/hull/hull.pid"));
+        assert_eq!(settings.log_level, LevelFilter::INFO);
+        assert_eq!(settings.default_runtime, "hull-runtime");
+    }
+
+    #[test]
+    fn flags_are_dockerds() {
+        let settings = settings(
+            &[
+                "-H",
+                "unix:///a",
+                "--host=tcp://127.0.0.1:1",
+                "--data-root",
+                "/d",
+                "--exec-root=/e",
+                "-p",
+                "/p",
+                "--insecure-registry",
+                "10.0.0.0/8",
+                "--registry-mirror=http://m:5000",
+                "-l",
+                "warn",
+                "--default-runtime=crun",
+                "--add-runtime",
+                "crun=/usr/bin/crun",
+                "-G",
+                "wheel",
+            ],
+            None,
+        )
+        .unwrap();
+        assert_eq!(settings.hosts.len(), 2);
+        assert_eq!(settings.registry_mirrors, ["http://m:5000/"]);
+        assert_eq!(settings.runtimes["crun"].path, Path::new("/usr/bin/crun"));
+        assert_eq!(
+            (settings.group.as_deref(), settings.log_level),
+            (Some("wheel"), LevelFilter::WARN)
+        );
+    }
+
+    #[test]
+    fn the_file_has_dockerds_keys() {
+        let settings = settings(
+            &["-D"],
+            Some(
+                r#"{"hosts":["unix:///a"],"data-root":"/d","exec-root":"/e","pidfile":"/p","insecure-registries":["a:1"],
+                "registry-mirrors":["https://m"],"log-level":"error","default-runtime":"r","group":"g",
+                "runtimes":{"r":{"path":"/r","runtimeArgs":["--x"]}}}"#,
+            ),
+        )
+        .unwrap();
+        assert_eq!(settings.log_level, LevelFilter::DEBUG);
+        assert_eq!(settings.runtimes["r"].args, ["--x"]);
+        assert_eq!(settings.insecure_registries, ["a:1"]);
+    }
+
+    #[test]
+    fn mistakes_are_told_as_dockerd_tells_them() {
+        let refused = |args: &[&str], file| settings(args, file).unwrap_err();
+        assert_eq!(
+            refused(&[], Some(r#"{"nope":1,"hosts":[]}"#)),
+            "unable to configure the daemon with file FILE: the following directives don't match any configuration option: nope"
+        );
+        assert_eq!(
+            refused(&[], Some(r#"{"hosts":}"#)),
+            "unable to configure the daemon with file FILE: invalid JSON: expected value at line 1 column 10"
+        );
+        assert_eq!(
+            refused(
+                &["-H", "unix:///a", "-D"],
+                Some(r#"{"hosts":["unix:///tmp/x"],"debug":true}"#)
+            ),
+            "unable to configure the daemon with file FILE: the following directives are specified both as a flag and in the configuration file: debug: (from flag: true, from file: true), hosts: (from flag: [unix:///a], from file: [unix:///tmp/x])"
+        );
+        assert!(
+            refused(&[], Some(r#"{"bip":"10.0.0.1/8"}"#)).contains("not supported by Hull: bip")
+        );
+        assert_eq!(refused(&["-l", "foo"], None), "invalid logging level: foo");
+        assert_eq!(
+            refused(&["--registry-mirror", "foo"], None),
+            "invalid mirror: no scheme specified for \"foo\": must use either 'https://' or 'http://'"
+        );
+        assert_eq!(
+            refused(&["--default-runtime", "x"], None),
+            "specified default runtime 'x' does not exist"
+        );
+        assert!(refused(&["--add-runtime", "x"], None).contains("name=path"));
+        assert!(refused(&["--data-root", "d"], None).contains("absolute"));
+        assert!(refused(&["--nope"], None).contains("--nope"));
+        assert!(refused(&["extra"], None).contains("extra"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let flags = Flags::try_parse_from(["x", "--config-file=/nonexistent/file"]).unwrap();
+        let error = Settings::new(flags).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "unable to configure the daemon with file /nonexistent/file: open /nonexistent/file: no such file or directory"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! The daemon's life: flags, log, pid file, engine, sockets, signals, end.
+
+use crate::app::App;
+use crate::config::{Flags, Settings};
+use crate::listen::Listener;
+use crate::pidfile::PidFile;
+use crate::routes::ROUTES;
+use crate::server;
+use clap::Parser;
+use http::HeaderValue;
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The threads that serve requests. Two, because all of them do is copy and wait; whatever blocks
+/// runs on threads of its own that come and go.
+const WORKERS: usize = 2;
+/// Threads for blocking work at most: each start of a container holds one for some milliseconds.
+const BLOCKING_THREADS: usize = 128;
+
+/// Runs `hull daemon` with the arguments behind these two words, until it is told to stop by
+/// SIGTERM or SIGINT. Containers stay as they are.
+#[must_use]
+pub fn run(args: &[OsString]) -> ExitCode {
+    let program = std::iter::once(OsString::from("hull daemon"));
+    let flags = match Flags::try_parse_from(program.chain(args.iter().cloned())) {
+        Ok(flags) => flags,
+        Err(error) => return report_usage(&error),
+    };
+    let validate = flags.validate;
+    let outcome = Settings::new(flags)
+        .map_err(Into::into)
+        .and_then(|settings| {
+            if validate {
+                return Ok(say("configuration OK"));
+            }
+            start_log(&settings);
+            serve(settings)
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version go to standard output, mistakes to standard error; clap knows which is which.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when the terminal is gone.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn say(text: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// An error and its causes, `outer: cause: cause of the cause`.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn start_log(settings: &Settings) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(settings.log_level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    // A second subscriber in one process can only be a test's; the first stays.
+    let _ = if settings.log_json {
+        log.json().try_init()
+    } else {
+        log.try_init()
+    };
+}
+
+fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+    let _pid_file = PidFile::take(&settings.pidfile)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(serve_until_told(settings));
+    // Blocking work that is still on its way is safe to be cut off, as if the daemon were killed.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
+    // From here on a signal means an orderly end.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let app = Arc::new(App {
+        routes: ROUTES,
+        shutdown: CancellationToken::new(),
+        server: server_header(),
+    });
+    let mut listeners = Vec::new();
+    for address in &settings.hosts {
+        listeners.push(Listener::bind(address, settings.group.as_deref()).await?);
+        tracing::info!("API listen on {address}");
+    }
+    let serving = server::run(Arc::clone(&app), listeners);
+    tokio::pin!(serving);
+    loop {
+        let signal = tokio::select! {
+            () = &mut serving => return Ok(()),
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: the configuration is read at the start only");
+                continue;
+            }
+        };
+        if app.shutdown.is_cancelled() {
+            tracing::warn!(signal, "stopping at once");
+            return Ok(());
+        }
+        tracing::info!(signal, "stopping; containers go on");
+        app.shutdown.cancel();
+    }
+}
+
+/// Docker's clients and many tools look for this product name.
+fn server_header() -> HeaderValue {
+    HeaderValue::from_static(concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)"))
+}

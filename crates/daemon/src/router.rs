@@ -1,0 +1,132 @@
+//! The route table: which method and path is which handler.
+//!
+//! A pattern holds at most one `{}`, and that is greedy: `/images/{}/json` takes
+//! `/images/registry:5000/team/app:1/json`, slashes and all. Routes are tried in the table's order.
+
+use crate::error::ApiError;
+use crate::reply::Outcome;
+use crate::request::Request;
+use futures_util::future::BoxFuture;
+use http::Method;
+use std::fmt;
+
+/// What answers a request.
+pub(crate) type Handler = fn(Request) -> BoxFuture<'static, Result<Outcome, ApiError>>;
+
+/// One line of the table.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) pattern: &'static str,
+    pub(crate) handler: Handler,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.pattern)
+    }
+}
+
+/// The first of `routes` that takes `method` and `path`, and what its `{}` stands for.
+pub(crate) fn find<'r, 'p>(
+    routes: &'r [Route],
+    method: &Method,
+    path: &'p str,
+) -> Option<(&'r Route, &'p str)> {
+    routes
+        .iter()
+        .filter(|route| route.method == *method)
+        .find_map(|route| Some((route, capture(route.pattern, path)?)))
+}
+
+fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, after)) = pattern.split_once("{}") else {
+        return (pattern == path).then_some("");
+    };
+    let name = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// Whether a request may end with the connection being taken over: by its raw path, because it has
+/// to be known before anything is awaited.
+pub(crate) fn may_hijack(method: &Method, path: &str) -> bool {
+    *method == Method::POST
+        && (path.ends_with("/attach") || path.ends_with("/start") && path.contains("/exec/"))
+}
+
+/// The path that a client should have asked for, when `path` has doubled slashes or dot segments:
+/// dockerd answers those with a redirect.
+pub(crate) fn clean(path: &str) -> Option<String> {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let mut cleaned = format!("/{}", segments.join("/"));
+    // A slash at the end stays: it makes another path.
+    if path.ends_with('/') && cleaned != "/" {
+        cleaned.push('/');
+    }
+    (cleaned != path).then_some(cleaned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_is_greedy_and_never_empty() {
+        assert_eq!(capture("/version", "/version"), Some(""));
+        assert_eq!(capture("/version", "/version/"), None);
+        assert_eq!(
+            capture("/images/{}/json", "/images/a/b:1/json"),
+            Some("a/b:1")
+        );
+        assert_eq!(
+            capture("/images/{}/json", "/images/json/json"),
+            Some("json")
+        );
+        assert_eq!(capture("/images/{}/json", "/images/json"), None);
+        assert_eq!(capture("/images/{}/json", "/images//json"), None);
+        assert_eq!(
+            capture("/images/{}", "/images/a/b@sha256:0"),
+            Some("a/b@sha256:0")
+        );
+        assert_eq!(capture("/containers/{}", "/containers/"), None);
+    }
+
+    #[test]
+    fn unclean_paths_are_redirected() {
+        assert_eq!(clean("/version"), None);
+        assert_eq!(clean("/"), None);
+        assert_eq!(clean("/containers/abc/"), None);
+        assert_eq!(clean("//version").as_deref(), Some("/version"));
+        assert_eq!(
+            clean("/containers//json").as_deref(),
+            Some("/containers/json")
+        );
+        assert_eq!(clean("/a/../version").as_deref(), Some("/version"));
+        assert_eq!(clean("/../..").as_deref(), Some("/"));
+    }
+
+    #[test]
+    fn only_attach_and_exec_start_may_take_a_connection_over() {
+        let may = |path| may_hijack(&Method::POST, path);
+        assert!(may("/v1.51/containers/a/attach") && may("/exec/a/start"));
+        assert!(!may("/containers/a/start") && !may("/exec/a/resize"));
+        assert!(!may_hijack(&Method::GET, "/containers/a/attach"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cleaning_is_final(path in "/[./a]{0,12}") {
+            if let Some(cleaned) = clean(&path) {
+                proptest::prop_assert_eq!(clean(&cleaned), None);
+            }
+        }
+    }
+}

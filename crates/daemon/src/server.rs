@@ -1,0 +1,411 @@
+//! Accepts clients, serves each until it leaves, and stops in order.
+
+use crate::app::App;
+use crate::listen::Listener;
+use crate::router;
+use crate::transport::{Handover, Socket, Transport};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long requests may still take once the daemon was told to stop. Streams end at once; what is
+/// left is work on containers, which is safe to be cut off at any point.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves `listeners` until `app`'s shutdown token is cancelled and the last request has ended.
+pub(crate) async fn run(app: Arc<App>, listeners: Vec<Listener>) {
+    let clients = TaskTracker::new();
+    let accepting = TaskTracker::new();
+    for listener in listeners {
+        accepting.spawn(accept(Arc::clone(&app), listener, clients.clone()));
+    }
+    accepting.close();
+    accepting.wait().await;
+    clients.close();
+    if tokio::time::timeout(GRACE, clients.wait()).await.is_err() {
+        tracing::warn!(
+            left = clients.len(),
+            "stopping although requests are not finished"
+        );
+    }
+}
+
+async fn accept(app: Arc<App>, listener: Listener, clients: TaskTracker) {
+    loop {
+        let socket = tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            socket = listener.accept() => socket,
+        };
+        match socket {
+            Ok(socket) => {
+                clients.spawn(serve(Arc::clone(&app), socket));
+            }
+            Err(error) if is_about_one_client(&error) => {
+                tracing::debug!(%error, "a client left before it was accepted");
+            }
+            Err(error) => {
+                tracing::error!(%error, "could not accept a client");
+                // Out of descriptors, most likely: accept(2) would fail again at once, and only
+                // clients that leave make room.
+                tokio::select! {
+                    () = app.shutdown.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                }
+            }
+        }
+    }
+}
+
+fn is_about_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NotConnected
+    )
+}
+
+/// Serves one connection: requests one after the other, until the client leaves, one of them takes
+/// the connection over, or the daemon stops.
+async fn serve(app: Arc<App>, socket: Socket) {
+    let handover = Arc::new(Handover::default());
+    let transport = Transport::new(socket, Arc::clone(&handover));
+    let service = {
+        let app = Arc::clone(&app);
+        let handover = Arc::clone(&handover);
+        service_fn(move |request: Request<Incoming>| {
+            // Before the first await: hyper looks for the client's end right after this.
+            handover.hold_end(router::may_hijack(request.method(), request.uri().path()));
+            Box::pin(crate::app::answer(
+                Arc::clone(&app),
+                Arc::clone(&handover),
+                request,
+            ))
+        })
+    };
+    let mut connection = http1::Builder::new()
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(transport), service);
+    let stopping = app.shutdown.cancelled();
+    tokio::pin!(stopping);
+    let mut told = false;
+    let ended = loop {
+        tokio::select! {
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+            () = &mut stopping, if !told => {
+                told = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    let mut socket = parts.io.into_inner().into_socket();
+    if let Some(hijack) = handover.take() {
+        until(&app.shutdown, hijack.run(socket, parts.read_buf)).await;
+        return;
+    }
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+    // The client may be gone already.
+    let _ = socket.shutdown().await;
+}
+
+/// Runs `work` to its end or until `stop`.
+async fn until(stop: &CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ApiError;
+    use crate::hijack::{self, Hijack, MULTIPLEXED_STREAM};
+    use crate::listen::Address;
+    use crate::reply::Outcome;
+    use crate::router::Route;
+    use http::Method;
+    use std::path::PathBuf;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+
+    async fn echo(mut request: crate::request::Request) -> Result<Outcome, ApiError> {
+        let _options: hull_api::exec::ExecStartRequest = request.json_or_default().await?;
+        let upgrade = request.upgrade();
+        // Gives the client time to send everything and end its input.
+        tokio::task::yield_now().await;
+        let (process, mut far) =
+            UnixStream::pair().map_err(|error| ApiError::internal(error.to_string()))?;
+        tokio::spawn(async move {
+            let (mut read, mut write) = far.split();
+            tokio::io::copy(&mut read, &mut write).await
+        });
+        Ok(Outcome::Hijack(Hijack::new(
+            upgrade,
+            MULTIPLEXED_STREAM,
+            Box::new(move |socket, first| {
+                Box::pin(async move {
+                    hijack::join(socket, first, process, None).await;
+                })
+            }),
+        )))
+    }
+
+    async fn for_ever(request: crate::request::Request) -> Result<Outcome, ApiError> {
+        let pieces = futures_util::stream::pending();
+        Ok(crate::reply::stream(request.app.shutdown.clone(), crate::reply::JSON, pieces).into())
+    }
+
+    async fn ping(_request: crate::request::Request) -> Result<Outcome, ApiError> {
+        crate::reply::ok("pong")
+    }
+
+    static ROUTES: &[Route] = &[
+        Route {
+            method: Method::GET,
+            pattern: "/_ping",
+            handler: |request| Box::pin(ping(request)),
+        },
+        Route {
+            method: Method::GET,
+            pattern: "/for-ever",
+            handler: |request| Box::pin(for_ever(request)),
+        },
+        Route {
+            method: Method::POST,
+            pattern: "/exec/{}/start",
+            handler: |request| Box::pin(echo(request)),
+        },
+    ];
+
+    struct Server {
+        app: Arc<App>,
+        path: PathBuf,
+        running: tokio::task::JoinHandle<()>,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Server {
+        async fn start() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("h.sock");
+            let listener = Listener::bind(&Address::Unix(path.clone()), Some("0"))
+                .await
+                .unwrap();
+            let app = crate::app::for_tests(ROUTES, dir.path());
+            let running = tokio::spawn(run(Arc::clone(&app), vec![listener]));
+            Self {
+                app,
+                path,
+                running,
+                _dir: dir,
+            }
+        }
+
+        async fn connect(&self) -> UnixStream {
+            UnixStream::connect(&self.path).await.unwrap()
+        }
+
+        /// Sends `request`, ends the input and returns everything that comes back.
+        async fn talk(&self, request: &str) -> String {
+            let mut socket = self.connect().await;
+            socket.write_all(request.as_bytes()).await.unwrap();
+            socket.shutdown().await.unwrap();
+            let mut reply = String::new();
+            socket.read_to_string(&mut reply).await.unwrap();
+            reply
+        }
+
+        async fn stop(self) {
+            self.app.shutdown.cancel();
+            self.running.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn replies_carry_dockerds_headers() {
+        let server = Server::start().await;
+        let reply = server
+            .talk("GET /v1.51/_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+            .await;
+        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+        for header in [
+            "Api-Version: 1.51\r\n",
+            "Ostype: linux\r\n",
+            "Docker-Experimental: false\r\n",
+            "Server: Docker/",
+        ] {
+            assert!(reply.contains(header), "{header}: {reply}");
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn errors_of_the_protocol_are_dockerds() {
+        let server = Server::start().await;
+        let get = async |path: &str| {
+            server
+                .talk(&format!(
+                    "GET {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+                ))
+                .await
+        };
+        let reply = get("/nope").await;
+        assert!(
+            reply.starts_with("HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"),
+            "{reply}"
+        );
+        assert!(
+            reply.ends_with("\r\n\r\n{\"message\":\"page not found\"}\n"),
+            "{reply}"
+        );
+        let reply = get("/v1.99/_ping").await;
+        assert!(reply.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{reply}");
+        assert!(reply.ends_with("{\"message\":\"client version 1.99 is too new. Maximum supported API version is 1.51\"}\n"));
+        let reply = get("/v1.12/_ping").await;
+        assert!(
+            reply.contains("Content-Type: text/plain; charset=utf-8\r\n"),
+            "{reply}"
+        );
+        assert!(reply.ends_with("\r\n\r\nclient version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version\n"));
+        let reply = get("//_ping").await;
+        assert!(
+            reply.contains("301 Moved Permanently") && reply.contains("Location: /_ping\r\n"),
+            "{reply}"
+        );
+        assert!(get("/%zz").await.starts_with("HTTP/1.1 400 "));
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_refused_and_harms_nobody() {
+        let server = Server::start().await;
+        for garbage in [
+            "GARBAGE\r\n\r\n",
+            "GET / HTTP/9.9\r\n\r\n",
+            "\0\u{1}\u{2}",
+            "GET /_ping HTTP/1.1\r\nA\r\n\r\n",
+        ] {
+            let reply = server.talk(garbage).await;
+            assert!(
+                reply.is_empty() || reply.starts_with("HTTP/1.1 400 "),
+                "{garbage:?}: {reply}"
+            );
+        }
+        let long = format!("GET /_ping HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(1 << 20));
+        let mut socket = server.connect().await;
+        // The daemon stops reading on its way; that is the point.
+        let _ = socket.write_all(long.as_bytes()).await;
+        assert!(
+            server
+                .talk("GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
+                .await
+                .contains("pong")
+        );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_hands_over_the_bytes_behind_the_request() {
+        let server = Server::start().await;
+        let reply = server
+            .talk("POST /v1.51/exec/a/start HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n{}hello")
+            .await;
+        assert_eq!(
+            reply,
+            "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nhello"
+        );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_for_no_upgrade_gets_the_bare_stream() {
+        let server = Server::start().await;
+        let reply = server
+            .talk("POST /exec/a/start HTTP/1.1\r\nHost: d\r\n\r\nhello")
+            .await;
+        assert_eq!(
+            reply,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nhello"
+        );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_may_follow_other_requests_and_come_in_pieces() {
+        let server = Server::start().await;
+        let mut socket = server.connect().await;
+        socket
+            .write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+            .await
+            .unwrap();
+        let mut piece = [0; 4096];
+        let count = socket.read(&mut piece).await.unwrap();
+        assert!(piece[..count].ends_with(b"\"pong\"\n"));
+        for part in [
+            "POST /exec/a/start HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\n",
+            "Connection: upgrade\r\n\r\n",
+        ] {
+            socket.write_all(part.as_bytes()).await.unwrap();
+        }
+        let count = socket.read(&mut piece).await.unwrap();
+        assert!(piece[..count].starts_with(b"HTTP/1.1 101 UPGRADED\r\n"));
+        socket.write_all(b"later").await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(b"later"));
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn stopping_ends_streams_and_idle_connections() {
+        let server = Server::start().await;
+        let mut idle = server.connect().await;
+        idle.write_all(b"GET /_ping HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        let mut piece = [0; 4096];
+        assert!(idle.read(&mut piece).await.unwrap() > 0);
+        let mut hijacked = server.connect().await;
+        hijacked
+            .write_all(b"POST /exec/a/start HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(hijacked.read(&mut piece).await.unwrap() > 0);
+        let path = server.path.clone();
+        server.stop().await;
+        let mut rest = Vec::new();
+        idle.read_to_end(&mut rest).await.unwrap();
+        hijacked.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty() && !path.exists());
+    }
+
+    #[tokio::test]
+    async fn stopping_ends_endless_replies() {
+        let server = Server::start().await;
+        let mut socket = server.connect().await;
+        socket
+            .write_all(b"GET /for-ever HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        let mut piece = [0; 4096];
+        assert!(socket.read(&mut piece).await.unwrap() > 0);
+        server.stop().await;
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+    }
+}
