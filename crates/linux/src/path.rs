@@ -1,1 +1,175 @@
-//! path.
+//! Paths that somebody else controls, opened once relative to a root and used by descriptor.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// A directory that is the root of every path given here: links, absolute ones included, and `..` end
+/// inside it. openat2(2), kernel 5.6.
+#[derive(Debug)]
+pub struct Root(OwnedFd);
+
+impl Root {
+    /// Takes a directory as root. The path is resolved as usual, once.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
+    /// Opens what is there. Magic links of procfs are not followed.
+    ///
+    /// # Errors
+    /// Those of openat2(2).
+    pub fn open_at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        self.resolve(path, flags, ResolveFlags::empty())
+    }
+
+    /// As [`Root::open_at`], and no part of the path may be a symbolic link.
+    ///
+    /// # Errors
+    /// `ELOOP` for a link, and those of openat2(2).
+    pub fn open_without_links(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn resolve(&self, path: &Path, flags: OFlags, more: ResolveFlags) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
+        let path = if path.as_os_str().is_empty() {
+            Path::new("/")
+        } else {
+            path
+        };
+        // EAGAIN: a rename or mount elsewhere raced with "..", which the kernel could not rule out.
+        for _ in 0..128 {
+            match openat2(
+                &self.0,
+                path,
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    /// Opens a directory (`O_PATH`), making it and its parents where they are missing.
+    ///
+    /// # Errors
+    /// `ENOTDIR` when a file is in the way, and those of mkdir(2).
+    pub fn ensure_directory(&self, path: &Path, mode: u32) -> io::Result<OwnedFd> {
+        match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let mut done = PathBuf::from("/");
+        let mut directory = self.open_at(&done, OFlags::PATH | OFlags::DIRECTORY)?;
+        for name in names(path)? {
+            done.push(name);
+            directory = match self.open_at(&done, OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(next) => next,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(mode)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                    let flags =
+                        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    rustix::fs::openat(&directory, name, flags, Mode::empty())?
+                }
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(directory)
+    }
+
+    /// Opens a file of any kind (`O_PATH`), making an empty one and its directory where they are missing.
+    ///
+    /// # Errors
+    /// Those of [`Root::ensure_directory`] and open(2).
+    pub fn ensure_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        match self.open_at(path, OFlags::PATH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let (directory, name) = self.ensure_parent(path)?;
+        let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o644))?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&directory, &name, flags, Mode::empty())?)
+    }
+
+    /// Opens the directory of a path, making it where it is missing, and tells the last name.
+    ///
+    /// # Errors
+    /// Those of [`Root::ensure_directory`]; `EINVAL` for the root itself.
+    pub fn ensure_parent(&self, path: &Path) -> io::Result<(OwnedFd, std::ffi::OsString)> {
+        let names = names(path)?;
+        let (last, parents) = names.split_last().ok_or(Errno::INVAL)?;
+        let parent: PathBuf = parents.iter().collect();
+        Ok((self.ensure_directory(&parent, 0o755)?, (*last).to_owned()))
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The names of a path, `..` taken out as text, as the runtime specification's reader expects.
+fn names(path: &Path) -> io::Result<Vec<&OsStr>> {
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir => {
+                names.pop();
+            }
+            Component::RootDir | Component::CurDir => {}
+            Component::Prefix(_) => return Err(Errno::INVAL.into()),
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_end_inside_the_root() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join("etc")).expect("made");
+        symlink("/etc", dir.path().join("link")).expect("made");
+        symlink("../../../../etc", dir.path().join("up")).expect("made");
+        let root = Root::open(dir.path()).expect("opened");
+        for path in ["/link/new", "/up/other"] {
+            root.ensure_directory(Path::new(path), 0o755).expect("made");
+        }
+        assert!(dir.path().join("etc/new").is_dir() && dir.path().join("etc/other").is_dir());
+        let error = root
+            .open_without_links(Path::new("/link"), OFlags::PATH)
+            .expect_err("a link");
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    }
+
+    #[test]
+    fn a_dangling_link_is_not_followed_out_when_a_file_is_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outside = tempfile::tempdir().expect("a directory");
+        symlink(outside.path().join("victim"), dir.path().join("file")).expect("made");
+        let root = Root::open(dir.path()).expect("opened");
+        assert!(root.ensure_file(Path::new("/file")).is_err());
+        assert!(!outside.path().join("victim").exists());
+    }
+}

@@ -1,1 +1,18 @@
-//! process.
+//! Processes: clone3 with a closure, exec, descriptors across exec, signals, session keyrings.
+
+mod clone;
+mod exec;
+mod identity;
+mod scheduling;
+mod signal;
+
+pub use clone::{Child, CloneError, Clones, spawn};
+pub use exec::{
+    close_on_exec_from, execute, execute_descriptor, exit_now, is_read_only_self,
+    read_only_executable,
+};
+pub use identity::{join_session_keyring, set_domainname, set_identity};
+pub use scheduling::{
+    SchedulerAttributes, set_io_priority, set_personality, set_rlimit, set_scheduler,
+};
+pub use signal::{SignalInfo, Signals, block_all, reset_all, send_to_pidfd};

@@ -1,0 +1,116 @@
+//! execve(2), what crosses it, and an executable that nobody can write through.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ptr;
+
+/// Replaces this process by the program at `path`. Returns only on failure. execve(2).
+pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let arguments = pointers(arguments);
+    let environment = pointers(environment);
+    // SAFETY: path is a C string; both vectors hold pointers to C strings that live across the call
+    // and end with a null pointer.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces this process by the program behind a descriptor. Returns only on failure. execveat(2), kernel 3.19.
+pub fn execute_descriptor(
+    program: BorrowedFd<'_>,
+    arguments: &[CString],
+    environment: &[CString],
+) -> io::Error {
+    let arguments = pointers(arguments);
+    let environment = pointers(environment);
+    // SAFETY: the descriptor is borrowed and open; both vectors hold pointers to C strings that live
+    // across the call and end with a null pointer.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// Marks every descriptor from `first` on close-on-exec. close_range(2) with `CLOSE_RANGE_CLOEXEC`, kernel 5.11.
+///
+/// # Errors
+/// Before 5.11 the kernel answers `EINVAL`.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Ends this process at once: no destructors, no buffers. _exit(2).
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: the call does not return and touches no memory of ours.
+    unsafe { libc::_exit(status) }
+}
+
+/// Opens the program at `path` through a mount of its own that is read-only and hangs nowhere.
+///
+/// A process executed from this descriptor has a `/proc/PID/exe` through which nobody can write to the
+/// program, whatever it owns (CVE-2019-5736): the mount cannot be reached to be remounted.
+/// open_tree(2) kernel 5.2, mount_setattr(2) kernel 5.12.
+///
+/// # Errors
+/// When the path cannot be opened or the caller may not mount.
+pub fn read_only_executable(path: &CStr) -> io::Result<OwnedFd> {
+    let tree = open_tree(
+        rustix::fs::CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )?;
+    crate::mount::set_attributes(
+        tree.as_fd(),
+        false,
+        &crate::mount::Attributes {
+            set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),
+            ..crate::mount::Attributes::default()
+        },
+    )?;
+    Ok(tree)
+}
+
+/// Whether this process was executed from [`read_only_executable`]: its executable is on a read-only
+/// mount of which it is the root itself.
+pub fn is_read_only_self() -> bool {
+    let detached = rustix::fs::readlink("/proc/self/exe", Vec::new())
+        .is_ok_and(|link| link.as_bytes() == b"/");
+    detached
+        && rustix::fs::open(
+            "/proc/self/exe",
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .and_then(fstatvfs)
+        .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
