@@ -93,8 +93,10 @@ mod tests {
 
     #[test]
     fn only_the_null_device_is_null() {
-        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::PATH, Mode::empty()).expect("opened");
-        let zero = rustix::fs::open("/dev/zero", rustix::fs::OFlags::PATH, Mode::empty()).expect("opened");
+        let null =
+            rustix::fs::open("/dev/null", rustix::fs::OFlags::PATH, Mode::empty()).expect("opened");
+        let zero =
+            rustix::fs::open("/dev/zero", rustix::fs::OFlags::PATH, Mode::empty()).expect("opened");
         assert!(is_null(null.as_fd()).expect("stat"));
         assert!(!is_null(zero.as_fd()).expect("stat"));
     }

@@ -133,7 +133,11 @@ struct Arguments {
 }
 
 /// The number of threads of this process: `/proc/self/task` has one subdirectory for each.
-#[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "st_nlink has 32 bits on some architectures")]
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "st_nlink has 32 bits on some architectures"
+)]
 fn threads() -> io::Result<u64> {
     let stat = rustix::fs::stat("/proc/self/task")?;
     Ok(u64::from(stat.st_nlink).saturating_sub(2))
