@@ -1,2 +1,47 @@
-//! Client of the OCI distribution specification.
+//! Client of the OCI distribution specification, as dockerd speaks it: manifests, indexes and blobs
+//! from registries and their mirrors.
+//!
+//! A request travels like this:
+//!
+//! ```text
+//!  Client::resolve / fetch_document / fetch_blob          client.rs, blob.rs
+//!     │  for each endpoint: mirrors, then the registry    endpoint.rs
+//!     ▼
+//!  Client::send: retries with back-off, 401 → a grant     session.rs, retry.rs, auth.rs, challenge.rs
+//!     │
+//!     ▼
+//!  follow: redirects, credentials stay with their host    session.rs
+//! ```
+//!
+//! Nothing here knows the disk: documents come back as bytes whose digest was verified, blobs as a
+//! stream that resumes by itself and is verified by whoever stores it.
 #![forbid(unsafe_code)]
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod config;
+mod credentials;
+mod document;
+mod endpoint;
+mod error;
+mod reason;
+mod retry;
+mod session;
+
+pub use blob::Blob;
+pub use challenge::{Challenge, parse_challenges};
+pub use client::{Client, Resolved};
+pub use config::{Config, Insecure, InvalidConfig, parse_mirror};
+pub use credentials::{Credentials, Secret};
+pub use document::MAX_DOCUMENT;
+pub use error::{Error, Kind};
+pub use retry::Retry;
+
+/// Makes ring the process's provider of cryptography for TLS. [`Client::new`] does it too; calling
+/// it again, from anywhere, is harmless.
+pub fn install_crypto_provider() {
+    // The error means that a provider is installed already, which is all that is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
