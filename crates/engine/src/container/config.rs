@@ -1,0 +1,316 @@
+//! What a container runs and what surrounds it: as meant, checked for form by whoever converts, and
+//! for sense by the engine.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// A container as asked for. Nothing of the image is merged in: the engine does that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The image, as named by the client.
+    pub image: String,
+    /// `os/arch[/variant]` of the image, when the client insists.
+    pub platform: Option<String>,
+    /// The client's request, word by word, for who wants to see it again (inspect). The engine
+    /// keeps it and does not look into it.
+    pub request: Option<serde_json::Value>,
+
+    /// `None`: the image's. Some and empty: none at all, not even the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `None`: the image's, unless an entrypoint was given.
+    pub cmd: Option<Vec<String>>,
+    /// `NAME=value`, or `NAME` to remove one of the image's.
+    pub env: Vec<String>,
+    /// Empty: the image's.
+    pub working_dir: String,
+    /// `user[:group]`, names or numbers; empty: the image's.
+    pub user: String,
+    pub groups: Groups,
+    /// `None`: the first 12 digits of the id (the host's with the host's network).
+    pub hostname: Option<String>,
+    pub domainname: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// A signal's name or number; `None`: the image's, else SIGTERM.
+    pub stop_signal: Option<String>,
+    /// Seconds; `None`: 10. Negative waits for ever.
+    pub stop_timeout: Option<i64>,
+
+    pub tty: bool,
+    pub open_stdin: bool,
+    pub stdin_once: bool,
+    /// Rows, columns.
+    pub console_size: Option<(u16, u16)>,
+
+    pub network: NetworkMode,
+    pub mac_address: Option<String>,
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// Ports that the container says it listens on, besides the image's.
+    pub exposed_ports: BTreeSet<Port>,
+    pub dns: Vec<String>,
+    pub dns_search: Vec<String>,
+    pub dns_options: Vec<String>,
+    /// `name:address`.
+    pub extra_hosts: Vec<String>,
+
+    pub mounts: Vec<Mount>,
+    /// The root file system cannot be written.
+    pub read_only: bool,
+    /// Bytes of `/dev/shm`; 0: 64 MiB.
+    pub shm_size: u64,
+
+    pub pid: PidMode,
+    pub ipc: IpcMode,
+    /// Shares the host's UTS namespace.
+    pub host_uts: bool,
+    /// Shares the host's cgroup namespace; `None`: as the host's cgroup version suggests.
+    pub host_cgroup_namespace: Option<bool>,
+    pub cgroup_parent: String,
+    pub resources: Resources,
+    pub ulimits: Vec<Ulimit>,
+    pub oom_score_adj: Option<i32>,
+    pub sysctls: BTreeMap<String, String>,
+
+    pub privileged: bool,
+    /// With or without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+    /// `None`: Docker's.
+    pub masked_paths: Option<Vec<String>>,
+    /// `None`: Docker's.
+    pub readonly_paths: Option<Vec<String>>,
+    pub devices: Vec<Device>,
+    /// `c 1:3 rwm`.
+    pub device_cgroup_rules: Vec<String>,
+
+    pub log: LogConfig,
+    pub restart: RestartPolicy,
+    /// Remove it when it ends.
+    pub auto_remove: bool,
+    /// The runtime's name; `None`: the daemon's default.
+    pub runtime: Option<String>,
+}
+
+/// Supplementary groups, names or numbers.
+pub type Groups = Vec<String>;
+
+/// A port and its protocol, `tcp`, `udp` or `sctp`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Port {
+    pub number: u16,
+    pub protocol: String,
+}
+
+/// The network a container is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkMode {
+    /// The default bridge.
+    #[default]
+    Bridge,
+    /// The host's.
+    Host,
+    /// Its own, with nothing but loopback.
+    None,
+    /// That of another container, by name or id.
+    Container(String),
+}
+
+/// The process ids a container sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PidMode {
+    /// Its own.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+    /// Those of another container, by name or id.
+    Container(String),
+}
+
+/// System V IPC and POSIX message queues, and who shares them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpcMode {
+    /// Its own.
+    #[default]
+    Private,
+    /// Its own, and others may join.
+    Shareable,
+    /// Its own, without `/dev/shm`.
+    None,
+    /// The host's.
+    Host,
+    /// That of another container, by name or id.
+    Container(String),
+}
+
+/// Something to be seen at a path in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub kind: MountKind,
+    /// Absolute, in the container.
+    pub target: PathBuf,
+    pub read_only: bool,
+    /// The options as written behind the last colon of `-v`, for inspect.
+    pub mode: String,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A path of the host.
+    Bind {
+        source: PathBuf,
+        /// Whether to make a directory where there is nothing: `-v` does, `--mount` does not.
+        create_source: bool,
+        propagation: Propagation,
+        /// Without the mounts below the source.
+        non_recursive: bool,
+    },
+    /// A file system in memory, with mount(8)'s options.
+    Tmpfs { options: String },
+}
+
+/// How mounts made on one side of a bind mount show on the other: mount_namespaces(7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Neither way, below as well.
+    #[default]
+    RPrivate,
+    Private,
+    /// Both ways.
+    RShared,
+    Shared,
+    /// From the host only.
+    RSlave,
+    Slave,
+}
+
+impl Propagation {
+    /// Docker's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RPrivate => "rprivate",
+            Self::Private => "private",
+            Self::RShared => "rshared",
+            Self::Shared => "shared",
+            Self::RSlave => "rslave",
+            Self::Slave => "slave",
+        }
+    }
+}
+
+/// Limits. Zero and `None` are no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Bytes.
+    pub memory: i64,
+    pub memory_reservation: i64,
+    /// Memory and swap together; -1 is unlimited swap, 0 with a memory limit is twice that.
+    pub memory_swap: i64,
+    pub memory_swappiness: Option<i64>,
+    pub oom_kill_disable: bool,
+    /// Billionths of a CPU.
+    pub nano_cpus: i64,
+    pub cpu_shares: i64,
+    /// Microseconds.
+    pub cpu_period: i64,
+    pub cpu_quota: i64,
+    /// `0-2,4`.
+    pub cpuset_cpus: String,
+    pub cpuset_mems: String,
+    /// -1 is unlimited.
+    pub pids_limit: Option<i64>,
+    /// 10 to 1000.
+    pub blkio_weight: u16,
+    pub read_bps: Vec<Throttle>,
+    pub write_bps: Vec<Throttle>,
+    pub read_iops: Vec<Throttle>,
+    pub write_iops: Vec<Throttle>,
+}
+
+/// A limit for one block device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    pub device: PathBuf,
+    /// Bytes or operations a second.
+    pub rate: u64,
+}
+
+/// setrlimit(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// `nofile`, `nproc`, …
+    pub name: String,
+    /// -1 is unlimited.
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// A device of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub host: PathBuf,
+    pub container: PathBuf,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// Which system calls are allowed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// Docker's profile; none for privileged containers.
+    #[default]
+    Default,
+    Unconfined,
+    /// A profile in Docker's JSON format.
+    Profile(String),
+}
+
+/// Where output goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogConfig {
+    pub driver: LogDriver,
+    /// Docker's options of the driver, checked by the engine: `max-size`, `max-file`, `labels`, …
+    pub options: BTreeMap<String, String>,
+}
+
+/// What keeps a container's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDriver {
+    /// Files of JSON lines, bounded.
+    #[default]
+    JsonFile,
+    /// Nothing.
+    None,
+}
+
+impl LogDriver {
+    /// Docker's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonFile => "json-file",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What happens when a container ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    #[default]
+    No,
+    Always,
+    UnlessStopped,
+    /// On an exit code other than 0, at most so often; 0 is no bound.
+    OnFailure {
+        max_retries: u32,
+    },
+}

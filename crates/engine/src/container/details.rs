@@ -1,0 +1,127 @@
+//! What is known of a container, for inspect and lists.
+
+use super::{Config, Port, State};
+use crate::Filters;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which containers to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Also those that do not run.
+    pub all: bool,
+    /// Only so many, the newest; they need not run.
+    pub limit: Option<usize>,
+    pub filters: Filters,
+    /// Count the bytes they hold.
+    pub sizes: bool,
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub struct Details {
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    pub created: Timestamp,
+    pub state: State,
+    /// As asked for.
+    pub config: Arc<Config>,
+    /// `sha256:…`.
+    pub image_id: String,
+    /// The image as it was named, or its id when that name now means another image.
+    pub image_name: String,
+
+    /// What runs: image and configuration put together. The first word is the program.
+    pub args: Vec<String>,
+    pub entrypoint: Option<Vec<String>>,
+    pub cmd: Option<Vec<String>>,
+    pub env: Vec<String>,
+    pub working_dir: String,
+    pub user: String,
+    pub hostname: String,
+    pub labels: BTreeMap<String, String>,
+    pub exposed_ports: BTreeSet<Port>,
+    /// Paths the image declares to be volumes.
+    pub volumes: BTreeSet<String>,
+    pub stop_signal: Option<String>,
+    /// The runtime that is used.
+    pub runtime: String,
+
+    pub restart_count: u32,
+    pub exec_ids: Vec<String>,
+    pub paths: Paths,
+    /// How the root file system is made, in the storage driver's words.
+    pub snapshot: Snapshot,
+    pub mounts: Vec<MountPoint>,
+    /// By network name. Empty for a container in another's network.
+    pub networks: BTreeMap<String, Endpoint>,
+    /// The network namespace's file, while there is one.
+    pub sandbox: Option<PathBuf>,
+    /// Only when asked for.
+    pub sizes: Option<Sizes>,
+}
+
+/// Where a container's files are on the host; empty until the first start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    pub resolv_conf: PathBuf,
+    pub hostname: PathBuf,
+    pub hosts: PathBuf,
+    /// Empty without a log file.
+    pub log: PathBuf,
+}
+
+/// The storage driver's view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `overlay2`, for who looks for it.
+    pub driver: String,
+    /// `LowerDir`, `UpperDir`, …
+    pub data: BTreeMap<String, String>,
+}
+
+/// Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// In the writable layer.
+    pub writable: u64,
+    /// With the image.
+    pub root: u64,
+}
+
+/// A mount as it came to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountPoint {
+    /// `bind`, `tmpfs` or `volume`.
+    pub kind: String,
+    /// A volume's.
+    pub name: String,
+    pub source: String,
+    pub target: String,
+    /// A volume's.
+    pub driver: String,
+    pub mode: String,
+    pub read_only: bool,
+    pub propagation: String,
+}
+
+/// A container's end of a network. Empty texts while it does not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    pub network_id: String,
+    pub endpoint_id: String,
+    pub gateway: String,
+    pub address: String,
+    pub prefix_len: u8,
+    pub mac_address: String,
+}
+
+/// The processes of a container, in the columns of ps(1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Top {
+    pub titles: Vec<String>,
+    pub processes: Vec<Vec<String>>,
+}

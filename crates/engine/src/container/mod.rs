@@ -1,0 +1,75 @@
+//! Containers: what they run, what they are doing, what is known of them.
+
+mod config;
+mod details;
+mod state;
+
+pub use config::{
+    Config, Device, Groups, IpcMode, LogConfig, LogDriver, Mount, MountKind, NetworkMode, PidMode,
+    Port, Propagation, Resources, RestartPolicy, Seccomp, Throttle, Ulimit,
+};
+pub use details::{Details, Endpoint, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top};
+pub use state::{Exit, State};
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WaitCondition {
+    /// The container is not running now, or the next time it stops.
+    #[default]
+    NotRunning,
+    /// It ends the next time, whether it runs now or not.
+    NextExit,
+    /// It is removed.
+    Removed,
+}
+
+/// What waiting yields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitResult {
+    /// The exit code; 0 for a container that never ran.
+    pub code: i32,
+    /// Why the container could not be removed, when that was waited for.
+    pub error: Option<String>,
+}
+
+/// What a new container came with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Created {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// What was asked for and cannot be had on this host.
+    pub warnings: Vec<String>,
+}
+
+/// Which streams an attached client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// Its input goes to the process.
+    pub stdin: bool,
+    /// It gets standard output.
+    pub stdout: bool,
+    /// It gets standard error.
+    pub stderr: bool,
+    /// What was written so far comes first, from the log.
+    pub logs: bool,
+    /// What is written from now on comes.
+    pub stream: bool,
+}
+
+/// A client's place at a container. From the moment this exists nothing that the process writes is
+/// lost to it, although the container may not even have been started.
+pub struct Attached {
+    /// Whether the bytes are a terminal's: without, they are frames.
+    pub tty: bool,
+    /// The connection to the process: input down, output up, each half closed by itself. Ready when
+    /// the container runs; an error when it could not be started or was removed.
+    pub stream: futures_util::future::BoxFuture<'static, crate::Result<tokio::net::UnixStream>>,
+}
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attached")
+            .field("tty", &self.tty)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Images, and how they come.
+
+pub use hull_spec::image::ImageConfig;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// What to pull.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullRequest {
+    /// A repository with or without tag or digest, as typed.
+    pub reference: String,
+    /// `os/arch[/variant]`; `None`: the host's.
+    pub platform: Option<String>,
+    pub credentials: Credentials,
+}
+
+/// How to show a registry who asks. Never shown by `Debug`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    #[default]
+    Anonymous,
+    Basic {
+        username: String,
+        password: String,
+    },
+    /// A refresh token of the registry's token service.
+    IdentityToken(String),
+    /// A token for the registry itself.
+    RegistryToken(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Basic { .. } => "Basic",
+            Self::IdentityToken(_) => "IdentityToken",
+            Self::RegistryToken(_) => "RegistryToken",
+        })
+    }
+}
+
+/// One line of a pull's progress, in Docker's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// A layer's short id, or the tag; empty for the whole.
+    pub id: String,
+    /// `Pulling fs layer`, `Downloading`, `Status: Downloaded newer image for …`.
+    pub status: String,
+    /// Bytes done, and of how many.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// An image in the store.
+#[derive(Clone, Debug)]
+pub struct ImageDetails {
+    /// `sha256:…`, the digest of the configuration.
+    pub id: String,
+    /// `busybox:latest`, shortened as Docker shows them.
+    pub repo_tags: Vec<String>,
+    /// `busybox@sha256:…`.
+    pub repo_digests: Vec<String>,
+    pub config: Arc<ImageConfig>,
+    /// Bytes of all layers, unpacked.
+    pub size: u64,
+    /// When it last got a name.
+    pub last_tagged: Option<Timestamp>,
+    /// In the storage driver's words.
+    pub snapshot: crate::container::Snapshot,
+    /// How many containers use it; only when counted.
+    pub containers: Option<u64>,
+}
+
+/// What became of an image, or of one of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// This name is gone.
+    Untagged(String),
+    /// This image is gone.
+    Deleted(String),
+}
+
+/// Which image to remove, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Although containers that do not run use it, or it has several names.
+    pub force: bool,
+    /// Leave untagged parents.
+    pub no_prune: bool,
+}
+
+/// One step of an image's history, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryStep {
+    /// Of the newest step the image's, else empty.
+    pub id: String,
+    pub created: Option<Timestamp>,
+    pub created_by: String,
+    pub comment: String,
+    pub size: u64,
+    pub tags: Vec<String>,
+}
+
+/// Labels of an image, if any.
+#[must_use]
+pub fn labels(config: &ImageConfig) -> Option<&BTreeMap<String, String>> {
+    config.config.as_ref()?.labels.as_ref()
+}
