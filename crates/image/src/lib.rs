@@ -1,2 +1,31 @@
-//! The local image store.
+//! The local image store: content by digest, layers unpacked once, names, and the snapshots that
+//! containers write to. What lies on disk is drawn in [`store`].
+//!
+//! Everything here blocks; callers in async code use a blocking thread. A pull goes like this:
+//!
+//! ```text
+//! for each layer:  store.begin_layer(descriptor, diff_id)
+//!                    Present(hold)       nothing to fetch
+//!                    InProgress(waiter)  waiter.wait(), then ask again
+//!                    Fetch(writer)       fetch from writer.offset(); writer.write(bytes)…; hold = writer.finish()
+//! store.register(&Registration { … })    the commit point: now the image exists
+//! drop the holds                         from here on the image's row keeps its layers
+//! ```
 #![forbid(unsafe_code)]
+
+mod blob;
+mod image;
+pub mod ingest;
+mod remove;
+mod rows;
+pub mod snapshot;
+pub mod store;
+mod trash;
+pub mod unpack;
+
+pub use image::{Image, ImageId, MAX_DOCUMENT, Registration};
+pub use ingest::{Layer, LayerWriter, Progress, Waiter};
+pub use remove::{Removed, User};
+pub use snapshot::{Overlay, Snapshotter};
+pub use store::{Error, Hold, Options, Store};
+pub use unpack::Limits;

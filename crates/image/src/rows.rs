@@ -1,0 +1,374 @@
+//! The store's tables in the metadata database. Values are JSON: a row can be read by hand, and a
+//! field added later has a default.
+
+use crate::image::ImageId;
+use crate::store::Error;
+use hull_spec::Digest;
+use hull_spec::image::Descriptor;
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransaction,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+type Text = TableDefinition<'static, &'static str, &'static [u8]>;
+
+const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("image.meta");
+/// Config digest → [`ImageRow`].
+const IMAGES: Text = TableDefinition::new("image.images");
+/// Full reference → id of the image, as text.
+const NAMES: TableDefinition<'static, &'static str, &'static str> =
+    TableDefinition::new("image.names");
+/// diffID → [`LayerRow`].
+const LAYERS: Text = TableDefinition::new("image.layers");
+/// Snapshot key → [`SnapshotRow`].
+const SNAPSHOTS: Text = TableDefinition::new("image.snapshots");
+
+const SCHEMA: &str = "schema";
+/// Raised when rows change so that older programs would misread them.
+const SCHEMA_VERSION: u64 = 1;
+
+/// One image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ImageRow {
+    pub(crate) manifest: Option<Descriptor>,
+    pub(crate) layers: Vec<Digest>,
+    #[serde(default)]
+    pub(crate) tagged_at: i64,
+}
+
+/// Owner and permissions that a layer's archive states for the root directory itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RootAttributes {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// One unpacked layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LayerRow {
+    /// The compressed blob it was unpacked from.
+    pub(crate) blob: Descriptor,
+    /// Bytes that its files hold.
+    pub(crate) size: u64,
+    /// When it was unpacked, seconds since 1970.
+    pub(crate) unpacked_at: i64,
+    #[serde(default)]
+    pub(crate) root: Option<RootAttributes>,
+}
+
+/// One snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotRow {
+    /// diffIDs, the base first.
+    pub(crate) layers: Vec<Digest>,
+}
+
+/// The tables.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    db: Arc<Database>,
+}
+
+/// Names the operation that the database refused.
+fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> Error {
+    move |source| Error::Database {
+        operation,
+        source: Box::new(source.into()),
+    }
+}
+
+fn decode<T: DeserializeOwned>(table: &'static str, key: &str, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|source| Error::Row {
+        table,
+        key: key.to_owned(),
+        source,
+    })
+}
+
+fn encode<T: Serialize>(table: &'static str, key: &str, row: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(row).map_err(|source| Error::Row {
+        table,
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// All rows of a table; a row that cannot be read is an error that names it.
+fn all<T: DeserializeOwned>(
+    table: &'static str,
+    rows: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<BTreeMap<String, T>, Error> {
+    let mut found = BTreeMap::new();
+    for entry in rows.iter().map_err(failed("list"))? {
+        let (key, value) = entry.map_err(failed("list"))?;
+        let key = key.value().to_owned();
+        let row = decode(table, &key, value.value())?;
+        found.insert(key, row);
+    }
+    Ok(found)
+}
+
+impl Rows {
+    /// Opens the tables, making those that are missing.
+    pub(crate) fn open(db: Arc<Database>) -> Result<Self, Error> {
+        let write = db.begin_write().map_err(failed("open"))?;
+        {
+            let mut meta = write.open_table(META).map_err(failed("open"))?;
+            let found = meta
+                .get(SCHEMA)
+                .map_err(failed("open"))?
+                .map(|value| value.value());
+            match found {
+                None => {
+                    meta.insert(SCHEMA, SCHEMA_VERSION)
+                        .map_err(failed("open"))?;
+                }
+                Some(SCHEMA_VERSION) => {}
+                Some(found) => {
+                    return Err(Error::Schema {
+                        found,
+                        known: SCHEMA_VERSION,
+                    });
+                }
+            }
+            for table in [IMAGES, LAYERS, SNAPSHOTS] {
+                write.open_table(table).map_err(failed("open"))?;
+            }
+            write.open_table(NAMES).map_err(failed("open"))?;
+        }
+        write.commit().map_err(failed("open"))?;
+        Ok(Self { db })
+    }
+
+    fn row<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        definition: Text,
+        key: &str,
+    ) -> Result<Option<T>, Error> {
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(definition).map_err(failed("read"))?;
+        let value = rows.get(key).map_err(failed("read"))?;
+        value.map(|v| decode(table, key, v.value())).transpose()
+    }
+
+    fn rows<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        definition: Text,
+    ) -> Result<BTreeMap<String, T>, Error> {
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(definition).map_err(failed("read"))?;
+        all(table, &rows)
+    }
+
+    pub(crate) fn image(&self, id: &ImageId) -> Result<Option<ImageRow>, Error> {
+        self.row("images", IMAGES, id.as_str())
+    }
+
+    pub(crate) fn images(&self) -> Result<BTreeMap<String, ImageRow>, Error> {
+        self.rows("images", IMAGES)
+    }
+
+    /// The ids whose hexadecimal digits begin with `prefix`, at most two of them.
+    pub(crate) fn images_with_prefix(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let start = format!("sha256:{prefix}");
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(IMAGES).map_err(failed("read"))?;
+        let mut found = Vec::new();
+        for entry in rows.range(start.as_str()..).map_err(failed("read"))? {
+            let (key, _) = entry.map_err(failed("read"))?;
+            if !key.value().starts_with(&start) || found.len() == 2 {
+                break;
+            }
+            found.push(key.value().to_owned());
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>, Error> {
+        self.row("layers", LAYERS, diff_id.as_str())
+    }
+
+    pub(crate) fn layers(&self) -> Result<BTreeMap<String, LayerRow>, Error> {
+        self.rows("layers", LAYERS)
+    }
+
+    pub(crate) fn snapshot(&self, key: &str) -> Result<Option<SnapshotRow>, Error> {
+        self.row("snapshots", SNAPSHOTS, key)
+    }
+
+    pub(crate) fn snapshots(&self) -> Result<BTreeMap<String, SnapshotRow>, Error> {
+        self.rows("snapshots", SNAPSHOTS)
+    }
+
+    /// The image that a full reference names.
+    pub(crate) fn name(&self, name: &str) -> Result<Option<String>, Error> {
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(NAMES).map_err(failed("read"))?;
+        let value = rows.get(name).map_err(failed("read"))?;
+        Ok(value.map(|v| v.value().to_owned()))
+    }
+
+    /// All names with the images they stand for.
+    pub(crate) fn names(&self) -> Result<BTreeMap<String, String>, Error> {
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(NAMES).map_err(failed("read"))?;
+        collect_names(&rows)
+    }
+
+    /// Changes rows in one durable transaction: when `change` fails, nothing happened.
+    pub(crate) fn write<T>(
+        &self,
+        change: impl FnOnce(&Change) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.change(Durability::Immediate, change)
+    }
+
+    /// As [`Rows::write`], but durable only with the next durable transaction on the same database.
+    /// For rows that mean nothing without a row which their caller commits right after them.
+    pub(crate) fn write_behind<T>(
+        &self,
+        change: impl FnOnce(&Change) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.change(Durability::None, change)
+    }
+
+    fn change<T>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&Change) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut write = self.db.begin_write().map_err(failed("write"))?;
+        write.set_durability(durability).map_err(failed("write"))?;
+        let change_of = Change { write };
+        let result = change(&change_of)?;
+        change_of.write.commit().map_err(failed("commit"))?;
+        Ok(result)
+    }
+}
+
+fn collect_names(
+    rows: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut found = BTreeMap::new();
+    for entry in rows.iter().map_err(failed("list"))? {
+        let (name, id) = entry.map_err(failed("list"))?;
+        found.insert(name.value().to_owned(), id.value().to_owned());
+    }
+    Ok(found)
+}
+
+/// One transaction that changes rows.
+pub(crate) struct Change {
+    write: WriteTransaction,
+}
+
+impl Change {
+    fn put<T: Serialize>(
+        &self,
+        table: &'static str,
+        definition: Text,
+        key: &str,
+        row: &T,
+    ) -> Result<(), Error> {
+        let bytes = encode(table, key, row)?;
+        let mut rows = self.write.open_table(definition).map_err(failed("write"))?;
+        rows.insert(key, bytes.as_slice())
+            .map_err(failed("write"))?;
+        Ok(())
+    }
+
+    fn delete(&self, definition: Text, key: &str) -> Result<bool, Error> {
+        let mut rows = self.write.open_table(definition).map_err(failed("write"))?;
+        let old = rows.remove(key).map_err(failed("write"))?;
+        Ok(old.is_some())
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        definition: Text,
+    ) -> Result<BTreeMap<String, T>, Error> {
+        let rows = self.write.open_table(definition).map_err(failed("read"))?;
+        all(table, &rows)
+    }
+
+    pub(crate) fn images(&self) -> Result<BTreeMap<String, ImageRow>, Error> {
+        self.all("images", IMAGES)
+    }
+
+    pub(crate) fn layers(&self) -> Result<BTreeMap<String, LayerRow>, Error> {
+        self.all("layers", LAYERS)
+    }
+
+    pub(crate) fn snapshots(&self) -> Result<BTreeMap<String, SnapshotRow>, Error> {
+        self.all("snapshots", SNAPSHOTS)
+    }
+
+    pub(crate) fn names(&self) -> Result<BTreeMap<String, String>, Error> {
+        let rows = self.write.open_table(NAMES).map_err(failed("read"))?;
+        collect_names(&rows)
+    }
+
+    pub(crate) fn image(&self, id: &ImageId) -> Result<Option<ImageRow>, Error> {
+        let rows = self.write.open_table(IMAGES).map_err(failed("read"))?;
+        let value = rows.get(id.as_str()).map_err(failed("read"))?;
+        value
+            .map(|v| decode("images", id.as_str(), v.value()))
+            .transpose()
+    }
+
+    pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool, Error> {
+        let rows = self.write.open_table(LAYERS).map_err(failed("read"))?;
+        let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
+        Ok(value.is_some())
+    }
+
+    pub(crate) fn put_image(&self, id: &ImageId, row: &ImageRow) -> Result<(), Error> {
+        self.put("images", IMAGES, id.as_str(), row)
+    }
+
+    pub(crate) fn delete_image(&self, id: &ImageId) -> Result<bool, Error> {
+        self.delete(IMAGES, id.as_str())
+    }
+
+    pub(crate) fn put_layer(&self, diff_id: &Digest, row: &LayerRow) -> Result<(), Error> {
+        self.put("layers", LAYERS, diff_id.as_str(), row)
+    }
+
+    pub(crate) fn delete_layer(&self, diff_id: &str) -> Result<bool, Error> {
+        self.delete(LAYERS, diff_id)
+    }
+
+    pub(crate) fn put_snapshot(&self, key: &str, row: &SnapshotRow) -> Result<(), Error> {
+        self.put("snapshots", SNAPSHOTS, key, row)
+    }
+
+    pub(crate) fn delete_snapshot(&self, key: &str) -> Result<bool, Error> {
+        self.delete(SNAPSHOTS, key)
+    }
+
+    pub(crate) fn put_name(&self, name: &str, id: &ImageId) -> Result<(), Error> {
+        let mut rows = self.write.open_table(NAMES).map_err(failed("write"))?;
+        rows.insert(name, id.as_str()).map_err(failed("write"))?;
+        Ok(())
+    }
+
+    pub(crate) fn delete_name(&self, name: &str) -> Result<bool, Error> {
+        let mut rows = self.write.open_table(NAMES).map_err(failed("write"))?;
+        let old = rows.remove(name).map_err(failed("write"))?;
+        Ok(old.is_some())
+    }
+
+    /// The layers that an image or a snapshot uses.
+    pub(crate) fn used_layers(&self) -> Result<BTreeSet<Digest>, Error> {
+        let images = self.images()?.into_values().flat_map(|row| row.layers);
+        let snapshots = self.snapshots()?.into_values().flat_map(|row| row.layers);
+        Ok(images.chain(snapshots).collect())
+    }
+}
