@@ -1,1 +1,115 @@
-//! socket.
+//! Unix sockets: descriptors sent along, and addresses of any length.
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+/// Sends one descriptor with a non-empty message over a stream socket: unix(7), `SCM_RIGHTS`.
+///
+/// # Errors
+/// What sendmsg(2) gives.
+pub fn send_descriptor(
+    socket: impl AsFd,
+    message: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(message)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+/// Receives one descriptor, closed on exec, and throws the message away.
+///
+/// # Errors
+/// What recvmsg(2) gives, and `UnexpectedEof` for a message without a descriptor.
+pub fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
+    let mut message = [0_u8; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(&mut message)];
+    rustix::net::recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    ancillary
+        .drain()
+        .find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        })
+        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The path of `name` in `directory` through this process's descriptor: short enough for an address
+/// whatever the directory's own path is (unix(7) allows 108 bytes).
+#[must_use]
+pub fn short_path(directory: BorrowedFd<'_>, name: &str) -> PathBuf {
+    format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()).into()
+}
+
+/// Listens at `name` in `directory`.
+///
+/// # Errors
+/// What bind(2) and listen(2) give.
+pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<UnixListener> {
+    UnixListener::bind(short_path(directory, name))
+}
+
+/// Connects to `name` in `directory`.
+///
+/// # Errors
+/// What connect(2) gives.
+pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<UnixStream> {
+    UnixStream::connect(short_path(directory, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_descriptor_travels() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        send_descriptor(&here, b"x", writer.as_fd()).unwrap();
+        drop(writer);
+        let received = receive_descriptor(&there).unwrap();
+        io::PipeWriter::from(received)
+            .write_all(b"through")
+            .unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
+        (&here).write_all(b"no descriptor").unwrap();
+        assert_eq!(
+            receive_descriptor(&there).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
+    }
+
+    #[test]
+    fn long_paths_are_no_obstacle() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("d".repeat(100)).join("e".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        let directory = std::fs::File::open(&deep).unwrap();
+        let listener = listen_at(directory.as_fd(), "s").unwrap();
+        let mut client = connect_at(directory.as_fd(), "s").unwrap();
+        client.write_all(b"x").unwrap();
+        assert_eq!(listener.accept().unwrap().0.read(&mut [0; 2]).unwrap(), 1);
+    }
+}

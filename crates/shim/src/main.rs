@@ -1,2 +1,12 @@
-//! Entry point.
-fn main() {}
+//! `hull-shim BUNDLE`, started by the daemon with a socket as its standard input. The argument is
+//! for those who read process lists.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match hull_shim::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE, // already told to whoever started us
+    }
+}

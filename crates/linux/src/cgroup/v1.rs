@@ -240,7 +240,7 @@ pub(super) fn set_frozen(group: &Cgroup, frozen: bool) -> Result<(), Error> {
         // A process that forks while the kernel walks the group can keep it in FREEZING: thawing for
         // a moment and asking again gets over that (kernel documentation, freezer-subsystem).
         turn += 1;
-        if turn % 50 == 0 {
+        if turn.is_multiple_of(50) {
             write(&file, "THAWED")?;
         }
         // The v1 freezer announces nothing; give the processes the processor and look again.

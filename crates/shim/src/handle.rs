@@ -1,0 +1,264 @@
+//! The daemon's side of a shim.
+
+use crate::files;
+use crate::protocol::{self, AttachOptions, Event, ExecRequest, Reply, Request, Snapshot};
+use crate::{ExitRecord, Launch};
+use hull_linux::socket;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What can go wrong between daemon and shim.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program could not be started.
+    #[error("could not start {}", program.display())]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The shim does not answer: it is gone, or was never there.
+    #[error("could not reach the shim in {}", bundle.display())]
+    Unreachable {
+        /// The container's bundle.
+        bundle: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The shim answered that it did not work. The text is the runtime's where the runtime failed.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A container's shim. The handle holds no connection; a shim does not notice that one is dropped.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    bundle: PathBuf,
+    pid: i32,
+}
+
+impl Handle {
+    /// Starts the shim at `program`, which mounts and creates the container as `launch` says.
+    /// Returns when the container is created and waits to be started.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message when the container could not be created; then
+    /// nothing of it is left but the bundle.
+    pub fn spawn(program: &Path, launch: &Launch) -> Result<Self, Error> {
+        let unreachable = |source| Error::Unreachable {
+            bundle: launch.bundle.clone(),
+            source,
+        };
+        let (mut ours, theirs) = UnixStream::pair().map_err(unreachable)?;
+        let spawned = Command::new(program)
+            .arg(&launch.bundle)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .spawn();
+        let mut child = spawned.map_err(|source| Error::Spawn {
+            program: program.to_owned(),
+            source,
+        })?;
+        let sent = protocol::send(&mut ours, launch);
+        // What was started leaves a child of its own behind and ends at once.
+        let waited = child.wait();
+        sent.and(waited).map_err(unreachable)?;
+        match protocol::receive(&mut ours).map_err(unreachable)? {
+            Reply::Created { pid } => Ok(Self {
+                bundle: launch.bundle.clone(),
+                pid,
+            }),
+            Reply::Failed { message } => Err(Error::Refused(message)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Finds the shim that serves `bundle`, after a restart of the daemon.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when there is none.
+    pub fn connect(bundle: &Path) -> Result<(Self, Snapshot), Error> {
+        let mut handle = Self {
+            bundle: bundle.to_owned(),
+            pid: 0,
+        };
+        let snapshot = handle.snapshot()?;
+        handle.pid = snapshot.pid;
+        Ok((handle, snapshot))
+    }
+
+    /// The container's first process, as the host sees it.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Starts the created container.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message.
+    pub fn start(&self) -> Result<(), Error> {
+        self.done(&Request::Start)
+    }
+
+    /// Sends `signal` to the first process. That it has ended already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a signal that does not exist.
+    pub fn kill(&self, signal: i32) -> Result<(), Error> {
+        self.done(&Request::Kill(signal))
+    }
+
+    /// Stops all processes of the container.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.done(&Request::Pause)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.done(&Request::Resume)
+    }
+
+    /// Changes the size of a terminal: that of `exec`, or of the first process.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when there is no such terminal.
+    pub fn resize(&self, exec: Option<&str>, rows: u16, columns: u16) -> Result<(), Error> {
+        self.done(&Request::Resize {
+            exec: exec.map(str::to_owned),
+            rows,
+            columns,
+        })
+    }
+
+    /// How things are.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the shim is gone.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        match self.ask(&Request::Snapshot)?.1 {
+            Reply::Snapshot(snapshot) => Ok(snapshot),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A stream of the first process, as [`protocol`] describes it. What was written before is in
+    /// the log; what comes from now on is in the stream.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the shim is gone.
+    pub fn attach(&self, options: AttachOptions) -> Result<UnixStream, Error> {
+        match self.ask(&Request::Attach(options))? {
+            (stream, Reply::Done) => Ok(stream),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Runs another process; gives its id on the host and, unless it is detached, its stream.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message.
+    pub fn exec(&self, request: ExecRequest) -> Result<(i32, Option<UnixStream>), Error> {
+        let attached = request.attach.is_some();
+        match self.ask(&Request::Exec(Box::new(request)))? {
+            (stream, Reply::Started { pid }) => Ok((pid, attached.then_some(stream))),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// What happens from now on. Its end without [`Event::Cleaned`] means that the shim was killed.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the shim is gone.
+    pub fn events(&self) -> Result<Events, Error> {
+        match self.ask(&Request::Events)? {
+            (stream, Reply::Done) => Ok(Events(stream)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    fn done(&self, request: &Request) -> Result<(), Error> {
+        match self.ask(request)?.1 {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Result<(UnixStream, Reply), Error> {
+        let talk = || -> io::Result<(UnixStream, Reply)> {
+            let directory = fs_err::File::open(&self.bundle)?;
+            let mut stream = socket::connect_at(directory.as_fd(), files::SOCKET)?;
+            protocol::send(&mut stream, request)?;
+            let reply = protocol::receive(&mut stream)?;
+            Ok((stream, reply))
+        };
+        match talk() {
+            Ok((_, Reply::Failed { message })) => Err(Error::Refused(message)),
+            Ok(answer) => Ok(answer),
+            Err(source) => Err(Error::Unreachable {
+                bundle: self.bundle.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+impl ExitRecord {
+    /// Reads the record at `path`, `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs_err::read(path) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    match reply {
+        Reply::Failed { message } => Error::Refused(message.clone()),
+        other => Error::Refused(format!(
+            "the shim gave an answer that does not fit: {other:?}"
+        )),
+    }
+}
+
+/// A shim's events.
+#[derive(Debug)]
+pub struct Events(UnixStream);
+
+impl Events {
+    /// Waits for the next event; `None` when the shim is gone.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn wait(&mut self) -> io::Result<Option<Event>> {
+        match protocol::receive(&mut self.0) {
+            Ok(event) => Ok(Some(event)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The connection, for those who wait in another way; see [`protocol::Decoder`].
+    #[must_use]
+    pub fn into_stream(self) -> UnixStream {
+        self.0
+    }
+}

@@ -1,0 +1,59 @@
+//! What a shim is told once, at its start, and what it leaves at its end.
+
+use hull_spec::rootfs::RootFs;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything a shim must know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The container's id.
+    pub id: String,
+    /// The bundle: `config.json`, whose `root.path` is `rootfs`.
+    pub bundle: PathBuf,
+    /// The OCI runtime.
+    pub runtime: PathBuf,
+    /// Arguments of the runtime before its command.
+    pub runtime_args: Vec<String>,
+    /// The runtime's `--root`.
+    pub runtime_root: PathBuf,
+    /// What to mount at `rootfs`.
+    pub rootfs: RootFs,
+    /// Where output is written; `None` for nowhere.
+    pub log: Option<LogConfig>,
+    /// Whether the first process has a terminal.
+    pub tty: bool,
+    /// Whether its standard input can be written to.
+    pub open_stdin: bool,
+    /// Whether its standard input ends with that of the first client that attached.
+    pub stdin_once: bool,
+    /// The terminal's first size, rows and columns.
+    pub console_size: Option<(u16, u16)>,
+    /// The container's control group, to learn of kills for want of memory.
+    pub cgroup: Option<String>,
+    /// Where the exit is recorded.
+    pub exit_file: PathBuf,
+}
+
+/// A log file in Docker's json-file format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes after which the next file begins; 0 is no limit.
+    pub max_size: u64,
+    /// How many files are kept, the current one included; at least 1.
+    pub max_files: u32,
+}
+
+/// How a container ended; the content of [`Launch::exit_file`], JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitRecord {
+    /// The exit code, 128 + signal when a signal ended it.
+    pub exit_code: i32,
+    /// Whether the kernel killed something in the container for want of memory.
+    pub oom_killed: bool,
+    /// When, RFC 3339 with nanoseconds, UTC.
+    pub exited_at: String,
+}

@@ -1,0 +1,130 @@
+//! From a process's output to log and clients.
+
+use super::client::{QUEUE_LIMIT, Role};
+use super::process::Output;
+use super::shim::{Shim, Token};
+use crate::protocol::frame_header;
+use hull_linux::reactor::Interest;
+use rustix::io::Errno;
+
+/// Bytes taken from a pipe at once: what a pipe holds.
+const CHUNK: usize = 64 << 10;
+
+impl Shim {
+    /// Reads what an output has and passes it on.
+    pub(super) fn on_output(&mut self, key: u32, stream: u8) {
+        let Some(process) = self.processes.get_mut(&key) else {
+            return;
+        };
+        let Some(output) = process.output(stream) else {
+            return;
+        };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(CHUNK, 0);
+        match rustix::io::read(&output.descriptor, &mut *buffer) {
+            Ok(0) => self.close_output(key, stream),
+            Ok(length) => self.distribute(key, stream, &buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // EIO: the last program has closed the terminal.
+            Err(_) => self.close_output(key, stream),
+        }
+        self.buffer = buffer;
+    }
+
+    fn close_output(&mut self, key: u32, stream: u8) {
+        if let Some(process) = self.processes.get_mut(&key)
+            && let Some(Output { descriptor, .. }) = process.take_output(stream)
+        {
+            let _ = self.reactor.remove(&descriptor);
+        }
+        self.finish_if_done(key);
+    }
+
+    fn distribute(&mut self, key: u32, stream: u8, bytes: &[u8]) {
+        let Some(process) = self.processes.get_mut(&key) else {
+            return;
+        };
+        if let Some(log) = &mut process.log {
+            // A log that cannot be written (a full disk) does not stop the container; nor does it in Docker.
+            let _ = log.write(stream, bytes);
+        }
+        let header = frame_header(stream, bytes.len());
+        let framed = !process.tty;
+        let watchers = self.streams_of(key);
+        let mut full = false;
+        for id in &watchers {
+            let Some(client) = self.clients.get_mut(id) else {
+                continue;
+            };
+            let Role::Stream { options, .. } = &client.role else {
+                continue;
+            };
+            if !(if stream == 2 {
+                options.stderr
+            } else {
+                options.stdout
+            }) || client.closing
+            {
+                continue;
+            }
+            let pushed = if framed {
+                client.push(&[&header, bytes])
+            } else {
+                client.push(&[bytes])
+            };
+            let waiting = client.waiting();
+            if pushed.is_err() || (waiting > QUEUE_LIMIT && watchers.len() > 1) {
+                // Whoever does not read while others do is let go; alone, it makes the container wait.
+                self.drop_client(*id);
+                continue;
+            }
+            full |= waiting > QUEUE_LIMIT;
+            self.update_client(*id);
+        }
+        if full {
+            self.hold(key, true);
+        }
+    }
+
+    /// Stops or resumes reading a process's output.
+    pub(super) fn hold(&mut self, key: u32, held: bool) {
+        let Some(process) = self.processes.get_mut(&key) else {
+            return;
+        };
+        if process.held == held {
+            return;
+        }
+        process.held = held;
+        let interest = if held { Interest::NONE } else { Interest::READ };
+        for output in &process.outputs {
+            let _ = self.reactor.change(
+                &output.descriptor,
+                Token::Output(key, output.stream).pack(),
+                interest,
+            );
+        }
+    }
+
+    /// Resumes reading when no client has too much waiting.
+    pub(super) fn release_if_drained(&mut self, key: u32) {
+        let waiting = self
+            .streams_of(key)
+            .iter()
+            .filter_map(|id| self.clients.get(id))
+            .map(super::client::Client::waiting)
+            .max();
+        if waiting.unwrap_or(0) <= QUEUE_LIMIT / 2 {
+            self.hold(key, false);
+        }
+    }
+
+    /// The clients that are streams of a process.
+    pub(super) fn streams_of(&self, key: u32) -> Vec<u32> {
+        let of = |role: &Role| matches!(role, Role::Stream { process, .. } if *process == key);
+        self.clients
+            .iter()
+            .filter(|(_, client)| of(&client.role))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}

@@ -1,0 +1,115 @@
+//! Mounting the root file system.
+
+use hull_spec::rootfs::RootFs;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, move_mount,
+    unmount as umount,
+};
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Mounts `root` at `target`, which is made if it is not there.
+pub(super) fn mount(root: &RootFs, target: &Path) -> io::Result<()> {
+    match fs_err::create_dir(target) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match root {
+        RootFs::Directory { path } => Ok(mount_bind(path, target)?),
+        RootFs::Overlay { lower, upper, work } => {
+            let writable = upper.as_deref().zip(work.as_deref());
+            match overlay(lower, writable, target) {
+                // `lowerdir+` came with Linux 6.8; the new mount interface itself with 5.2.
+                Err(Errno::INVAL | Errno::NOSYS) => overlay_in_one_option(lower, writable, target),
+                other => Ok(other?),
+            }
+        }
+    }
+}
+
+/// One layer per call: as many as there are, where one option string could hold a page.
+fn overlay(
+    lower: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    target: &Path,
+) -> rustix::io::Result<()> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in lower {
+        fsconfig_set_string(&context, "lowerdir+", layer)?;
+    }
+    if let Some((upper, work)) = writable {
+        fsconfig_set_string(&context, "upperdir", upper)?;
+        fsconfig_set_string(&context, "workdir", work)?;
+    }
+    fsconfig_create(&context)?;
+    let attributes = if writable.is_some() {
+        MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_RDONLY
+    };
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    move_mount(
+        &mount,
+        "",
+        CWD,
+        target,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+}
+
+fn overlay_in_one_option(
+    lower: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    target: &Path,
+) -> io::Result<()> {
+    let mut options = b"lowerdir=".to_vec();
+    for (number, layer) in lower.iter().enumerate() {
+        if number > 0 {
+            options.push(b':');
+        }
+        options.extend(escaped(layer));
+    }
+    if let Some((upper, work)) = writable {
+        options.extend(b",upperdir=");
+        options.extend(escaped(upper));
+        options.extend(b",workdir=");
+        options.extend(escaped(work));
+    }
+    if options.len() >= 4096 {
+        let text = "this kernel takes at most a page of layer paths: it needs Linux 6.8 for so many layers";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    let options = CString::new(options)?;
+    Ok(rustix::mount::mount(
+        "overlay",
+        target,
+        "overlay",
+        MountFlags::empty(),
+        Some(options.as_c_str()),
+    )?)
+}
+
+/// overlayfs takes `:` and `,` in paths when a backslash stands before them.
+fn escaped(path: &Path) -> Vec<u8> {
+    let mut escaped = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b',' | b'\\') {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    escaped
+}
+
+/// Unmounts what [`mount`] mounted, also while something in it is still open.
+pub(super) fn unmount(target: &Path) -> io::Result<()> {
+    match umount(target, UnmountFlags::DETACH) {
+        Err(Errno::INVAL | Errno::NOENT) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,263 @@
+//! The OCI runtime, executed.
+
+use super::{Error, step};
+use crate::Launch;
+use hull_linux::{pty, socket};
+use hull_spec::runtime::Process as ProcessDocument;
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// How to call the runtime for this container.
+#[derive(Debug)]
+pub(super) struct Runtime {
+    program: PathBuf,
+    before: Vec<OsString>,
+    bundle: PathBuf,
+    id: String,
+}
+
+/// A process that the runtime has made, and the shim's ends of its input and output.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) pid: i32,
+    pub(super) stdin: Option<OwnedFd>,
+    /// Standard output, or the terminal.
+    pub(super) stdout: OwnedFd,
+    /// Standard error; `None` with a terminal.
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// Which ends a process needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wiring {
+    pub(super) tty: bool,
+    pub(super) stdin: bool,
+    pub(super) console_size: Option<(u16, u16)>,
+}
+
+impl Runtime {
+    pub(super) fn new(launch: &Launch) -> Self {
+        let mut before: Vec<OsString> = launch.runtime_args.iter().map(OsString::from).collect();
+        before.push("--root".into());
+        before.push(launch.runtime_root.clone().into());
+        Self {
+            program: launch.runtime.clone(),
+            before,
+            bundle: launch.bundle.clone(),
+            id: launch.id.clone(),
+        }
+    }
+
+    pub(super) fn create(&self, launch: &Launch) -> Result<Made, Error> {
+        let wiring = Wiring {
+            tty: launch.tty,
+            stdin: launch.open_stdin,
+            console_size: launch.console_size,
+        };
+        let mut arguments: Vec<OsString> = vec![
+            "create".into(),
+            "--bundle".into(),
+            self.bundle.clone().into(),
+        ];
+        self.make(&mut arguments, "init", wiring)
+    }
+
+    pub(super) fn exec(
+        &self,
+        id: &str,
+        document: &ProcessDocument,
+        wiring: Wiring,
+    ) -> Result<Made, Error> {
+        let name = format!("exec-{id}");
+        let path = self.bundle.join(format!("{name}.json"));
+        let bytes = serde_json::to_vec(document)
+            .map_err(|e| step("write the process document")(e.into()))?;
+        fs_err::write(&path, bytes).map_err(step("write the process document"))?;
+        let mut arguments: Vec<OsString> = vec![
+            "exec".into(),
+            "--detach".into(),
+            "--process".into(),
+            path.clone().into(),
+        ];
+        let made = self.make(&mut arguments, &name, wiring);
+        let _ = fs_err::remove_file(path);
+        made
+    }
+
+    /// Runs a command that makes a process, with `name` for its files in the bundle.
+    fn make(
+        &self,
+        arguments: &mut Vec<OsString>,
+        name: &str,
+        wiring: Wiring,
+    ) -> Result<Made, Error> {
+        let pid_file = self.bundle.join(format!("{name}.pid"));
+        arguments.extend(["--pid-file".into(), pid_file.clone().into()]);
+        let made = if wiring.tty {
+            self.make_with_terminal(arguments, name, wiring)
+        } else {
+            self.make_with_pipes(arguments, wiring)
+        };
+        let (stdin, stdout, stderr) = made?;
+        let pid = fs_err::read_to_string(&pid_file).map_err(step("read the runtime's pid file"))?;
+        let _ = fs_err::remove_file(&pid_file);
+        let pid = pid
+            .trim()
+            .parse()
+            .map_err(|_| Error::Runtime(format!("the runtime wrote `{pid}` as process id")))?;
+        Ok(Made {
+            pid,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+
+    fn make_with_pipes(&self, arguments: &[OsString], wiring: Wiring) -> Result<Ends, Error> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| step("make a pipe")(e.into()));
+        let (out, out_theirs) = pipe()?;
+        let (err, err_theirs) = pipe()?;
+        let (stdin, stdin_theirs) = if wiring.stdin {
+            let (theirs, ours) = pipe()?;
+            (Some(ours), Stdio::from(theirs))
+        } else {
+            (None, Stdio::null())
+        };
+        let mut command = self.command(arguments);
+        command
+            .stdin(stdin_theirs)
+            .stdout(out_theirs)
+            .stderr(err_theirs);
+        self.run(command)?;
+        Ok((stdin, out, Some(err)))
+    }
+
+    fn make_with_terminal(
+        &self,
+        arguments: &mut Vec<OsString>,
+        name: &str,
+        wiring: Wiring,
+    ) -> Result<Ends, Error> {
+        const STEP: &str = "receive the terminal from the runtime";
+        let directory = fs_err::File::open(&self.bundle).map_err(step(STEP))?;
+        let file = format!("{name}.console");
+        let listener = socket::listen_at(directory.as_fd(), &file).map_err(step(STEP))?;
+        // The runtime reaches it through our descriptor: the path itself may be too long for an address.
+        let own = rustix::process::getpid().as_raw_nonzero();
+        let address = socket::short_path(directory.as_fd(), &file);
+        let address = address
+            .to_string_lossy()
+            .replace("/self/", &format!("/{own}/"));
+        arguments.extend(["--console-socket".into(), address.into()]);
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let ran = self.run(command);
+        let _ = fs_err::remove_file(self.bundle.join(&file));
+        ran?;
+        // The runtime has connected and sent before it ended, so neither call waits.
+        listener.set_nonblocking(true).map_err(step(STEP))?;
+        let (connection, _) = listener.accept().map_err(step(STEP))?;
+        connection.set_nonblocking(false).map_err(step(STEP))?;
+        let terminal = socket::receive_descriptor(&connection).map_err(step(STEP))?;
+        if let Some((rows, columns)) = wiring.console_size {
+            pty::resize(&terminal, rows, columns).map_err(step("set the terminal's size"))?;
+        }
+        let input = terminal.try_clone().map_err(step(STEP))?;
+        Ok((Some(input), terminal, None))
+    }
+
+    /// Runs a command about the container that makes no process: `start`, `pause`, `delete` …
+    pub(super) fn tell(&self, verb: &[&str]) -> Result<(), Error> {
+        let arguments: Vec<OsString> = verb.iter().map(OsString::from).collect();
+        let mut command = self.command(&arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.run(command)
+    }
+
+    fn command(&self, arguments: &[OsString]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.before)
+            .arg("--log")
+            .arg(self.log_path())
+            .args(["--log-format", "json"]);
+        command
+            .args(arguments)
+            .arg(&self.id)
+            .current_dir(&self.bundle);
+        command
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.bundle.join("log.json")
+    }
+
+    fn run(&self, mut command: Command) -> Result<(), Error> {
+        let log = self.log_path();
+        let _ = fs_err::remove_file(&log);
+        let status = command.status().map_err(|source| {
+            let text = format!(
+                "could not run the OCI runtime {}: {source}",
+                self.program.display()
+            );
+            Error::Runtime(text)
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        let told = last_error(&log)
+            .unwrap_or_else(|| format!("the OCI runtime ended with {status} and gave no reason"));
+        Err(Error::Runtime(told))
+    }
+}
+
+type Ends = (Option<OwnedFd>, OwnedFd, Option<OwnedFd>);
+
+/// The last message of level error in a runtime's JSON log.
+fn last_error(log: &Path) -> Option<String> {
+    /// A log of a runtime that went wild is not worth more.
+    const MAX: u64 = 1 << 20;
+    let mut text = String::new();
+    let file = File::from(
+        rustix::fs::open(log, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).ok()?,
+    );
+    io::Read::read_to_string(&mut io::Read::take(file, MAX), &mut text).ok()?;
+    let message = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        (value["level"] == "error" || value["level"] == "fatal")
+            .then(|| value["msg"].as_str().map(str::to_owned))?
+    };
+    text.lines().rev().find_map(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_a_log_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = concat!(
+            r#"{"level":"error","msg":"first","time":"t"}"#,
+            "\n",
+            r#"{"level":"error","msg":"exec: \"x\"","time":"t"}"#,
+            "\n",
+            r#"{"level":"warning","msg":"later","time":"t"}"#,
+            "\nnot json\n",
+        );
+        fs_err::write(file.path(), lines).unwrap();
+        assert_eq!(last_error(file.path()).unwrap(), "exec: \"x\"");
+        assert_eq!(last_error(Path::new("/nonexistent")), None);
+    }
+}
