@@ -1,2 +1,75 @@
-//! Entry point.
-fn main() {}
+//! `hull`: the command line, Docker's verbs and flags. `hull daemon` is the daemon.
+#![forbid(unsafe_code)]
+
+mod autostart;
+mod command;
+mod config_file;
+mod container;
+mod context;
+mod failure;
+mod flags;
+mod format;
+mod image;
+mod listing;
+mod progress;
+mod system;
+mod template;
+mod terminal;
+
+use context::Cli;
+use failure::Failure;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if args.first().is_some_and(|word| word == "daemon") {
+        autostart::detach_if_asked();
+        return hull_daemon::run(&args[1..]);
+    }
+    // Requests are JSON: what is not UTF-8 cannot be said to a daemon.
+    let args: Vec<String> = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn run(args: &[String]) -> Result<(), Failure> {
+    let cli = Cli::new(args)?;
+    let globals = cli.globals();
+    let result = if globals.help {
+        print(&command::overview());
+        Ok(())
+    } else if globals.bool("version") {
+        print(concat!("Hull version ", env!("CARGO_PKG_VERSION"), "\n"));
+        Ok(())
+    } else {
+        command::dispatch(&cli, &globals.args)
+    };
+    cli.shut_down();
+    result
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    if let Some(message) = failure.message() {
+        say(&message);
+    }
+    ExitCode::from(failure.code())
+}
+
+/// Writes to standard output. A reader that went away is no error of ours.
+pub(crate) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
+}
+
+/// Writes a line to standard error.
+pub(crate) fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
+}

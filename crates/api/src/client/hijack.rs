@@ -133,6 +133,7 @@ impl Client {
         let io_error = |source| Error::Connect {
             endpoint: self.endpoint.clone(),
             source,
+            start: None,
         };
         match self.endpoint {
             Endpoint::Unix(_) => {

@@ -48,6 +48,8 @@ pub enum Error {
         /// What the kernel said.
         #[source]
         source: std::io::Error,
+        /// Why no daemon could be started, where that was tried.
+        start: Option<std::io::Error>,
     },
     /// The daemon answered with an error; the text is its own.
     #[error("{message}")]
@@ -135,8 +137,10 @@ impl Payload {
     }
 }
 
+/// Starts a daemon where none answers; returns when it does.
+pub type Starter = Box<dyn Fn() -> std::io::Result<()> + Send + Sync>;
+
 /// A connection pool to one daemon.
-#[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
     /// The API version in use, and whether it was fixed by the user.
@@ -144,6 +148,19 @@ pub struct Client {
     fixed_version: bool,
     user_agent: String,
     idle: transport::Idle,
+    /// Taken by the first connection that fails.
+    starter: Mutex<Option<Starter>>,
+    /// Why it could not start one.
+    start_error: Mutex<Option<std::io::Error>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -156,7 +173,16 @@ impl Client {
             version: Mutex::new(version.unwrap_or_else(|| crate::API_VERSION.to_owned())),
             user_agent: user_agent.to_owned(),
             idle: transport::Idle::default(),
+            starter: Mutex::new(None),
+            start_error: Mutex::new(None),
         }
+    }
+
+    /// Has `starter` called, once, when nobody answers on the unix socket.
+    #[must_use]
+    pub fn on_absence(self, starter: Starter) -> Self {
+        *lock(&self.starter) = Some(starter);
+        self
     }
 
     /// The daemon's address.

@@ -7,8 +7,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use std::fmt;
 use std::sync::Mutex;
+use std::{fmt, io};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Connections whose last reply may still be on its way; ready ones are used again.
@@ -79,6 +79,26 @@ impl Client {
         Ok(response)
     }
 
+    /// Whether a daemon was started because of this error.
+    fn start_daemon(&self, error: &io::Error) -> bool {
+        if !matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        ) {
+            return false;
+        }
+        let Some(starter) = lock(&self.starter).take() else {
+            return false;
+        };
+        match starter() {
+            Ok(()) => true,
+            Err(error) => {
+                *lock(&self.start_error) = Some(error);
+                false
+            }
+        }
+    }
+
     /// A new connection with its driver running.
     pub(super) async fn connect(
         &self,
@@ -88,6 +108,7 @@ impl Client {
         let unreachable = |source| Error::Connect {
             endpoint: self.endpoint.clone(),
             source,
+            start: lock(&self.start_error).take(),
         };
         let failed = |source| Error::Http {
             method: method.clone(),
@@ -96,7 +117,11 @@ impl Client {
         };
         match &self.endpoint {
             Endpoint::Unix(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+                let stream = match UnixStream::connect(socket).await {
+                    Err(error) if self.start_daemon(&error) => UnixStream::connect(socket).await,
+                    result => result,
+                }
+                .map_err(unreachable)?;
                 let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(failed)?;
                 // An error of the driver also reaches whoever waits for the reply.
                 tokio::spawn(connection.with_upgrades());

@@ -1,0 +1,248 @@
+//! Which commands there are, and how a command line finds its one.
+
+use crate::context::Cli;
+use crate::failure::{Failure, Outcome};
+use crate::flags::{self, Flag, FlagError, Matches};
+use crate::{container, image, system};
+
+/// How users call this program.
+pub(crate) const PROGRAM: &str = "hull";
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// Its names, each of one or two words.
+    pub(crate) words: &'static [&'static str],
+    /// What follows the name on the usage line.
+    pub(crate) usage: &'static str,
+    /// One line about it.
+    pub(crate) about: &'static str,
+    pub(crate) flags: &'static [&'static [Flag]],
+    pub(crate) arity: Arity,
+    /// Whether flags may follow arguments.
+    pub(crate) interspersed: bool,
+    pub(crate) run: fn(&Cli, &Matches) -> Outcome,
+}
+
+/// How many arguments a command takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arity {
+    None,
+    Exactly(usize),
+    AtLeast(usize),
+    AtMost(usize),
+}
+
+impl Arity {
+    /// What is wrong, and whether the hint says `See` or `Run`.
+    fn check(self, count: usize) -> Result<(), (String, &'static str)> {
+        let arguments = |number: usize| if number == 1 { "argument" } else { "arguments" };
+        match self {
+            Self::None if count > 0 => Err(("accepts no arguments".to_owned(), "Run")),
+            Self::Exactly(want) if count != want => {
+                Err((format!("requires {want} {}", arguments(want)), "Run"))
+            }
+            Self::AtLeast(want) if count < want => Err((
+                format!("requires at least {want} {}", arguments(want)),
+                "See",
+            )),
+            Self::AtMost(want) if count > want => Err((
+                format!("requires at most {want} {}", arguments(want)),
+                "Run",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The groups of commands, with a line about each.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("container", "Work with containers"),
+    ("image", "Work with images"),
+    ("system", "Work with the daemon"),
+];
+
+/// All commands.
+pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
+    [container::COMMANDS, image::COMMANDS, system::COMMANDS]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// Finds the command at the front of `args` and runs it.
+pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
+    let Some(first) = args.first() else {
+        crate::print(&overview());
+        return Ok(());
+    };
+    if first == "help" {
+        return help(&args[1..]);
+    }
+    if GROUPS.iter().any(|(name, _)| name == first) {
+        let Some(second) = args.get(1).filter(|word| !word.starts_with('-')) else {
+            crate::print(&group_overview(first));
+            return Ok(());
+        };
+        let words = format!("{first} {second}");
+        return match find(&words) {
+            Some(command) => run(cli, command, &words, &args[2..]),
+            None => Err(Failure::new(format!(
+                "{PROGRAM}: unknown command: {PROGRAM} {words}\n\nUsage:  {PROGRAM} {first}\n\nRun '{PROGRAM} {first} --help' for more information"
+            ))),
+        };
+    }
+    match find(first) {
+        Some(command) => run(cli, command, first, &args[1..]),
+        None => Err(Failure::new(format!(
+            "{PROGRAM}: unknown command: {PROGRAM} {first}\n\nRun '{PROGRAM} --help' for more information"
+        ))),
+    }
+}
+
+fn find(words: &str) -> Option<&'static Command> {
+    all().find(|command| command.words.contains(&words))
+}
+
+fn help(args: &[String]) -> Outcome {
+    let words = args.join(" ");
+    if words.is_empty() {
+        crate::print(&overview());
+    } else if let Some(command) = find(&words) {
+        let columns = crate::terminal::columns();
+        crate::print(&flags::write_help(&words, command, columns));
+    } else if GROUPS.iter().any(|(name, _)| *name == words) {
+        crate::print(&group_overview(&words));
+    } else {
+        return Err(Failure::new(format!("unknown help topic: {words}")));
+    }
+    Ok(())
+}
+
+fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Outcome {
+    let matches = flags::parse(command.flags, args, command.interspersed)
+        .map_err(|error| flag_failure(&error, &flags::usage_line(words, command), words))?;
+    if matches.help {
+        let columns = crate::terminal::columns();
+        crate::print(&flags::write_help(words, command, columns));
+        return Ok(());
+    }
+    if let Err((what, verb)) = command.arity.check(matches.args.len()) {
+        return Err(Failure::new(format!(
+            "{PROGRAM}: '{PROGRAM} {words}' {what}\n\nUsage:  {}\n\n{verb} '{PROGRAM} {words} --help' for more information",
+            flags::usage_line(words, command)
+        )));
+    }
+    (command.run)(cli, &matches)
+}
+
+/// An unreadable command line: exit code 125, as for everything that fails before a container runs.
+pub(crate) fn flag_failure(error: &FlagError, usage: &str, words: &str) -> Failure {
+    let words = if words.is_empty() {
+        PROGRAM.to_owned()
+    } else {
+        format!("{PROGRAM} {words}")
+    };
+    Failure::with_code(
+        125,
+        format!("{error}\n\nUsage:  {usage}\n\nRun '{words} --help' for more information"),
+    )
+}
+
+/// `hull --help`.
+pub(crate) fn overview() -> String {
+    let mut out = format!(
+        "Usage:  {PROGRAM} [OPTIONS] COMMAND\n\nContainers, with Docker's commands and API\n\nManagement Commands:\n"
+    );
+    let single: Vec<(&str, &str)> = all()
+        .filter_map(|command| {
+            let word = command.words.iter().find(|words| !words.contains(' '))?;
+            Some((*word, command.about))
+        })
+        .collect();
+    out.push_str(&columns(GROUPS.iter().copied()));
+    out.push_str("\nCommands:\n");
+    let mut single = single;
+    single.push(("daemon", "Start the daemon"));
+    single.sort_unstable();
+    out.push_str(&columns(single.into_iter()));
+    out.push_str("\nGlobal Options:\n");
+    let globals: Vec<&Flag> = crate::context::GLOBAL_FLAGS
+        .iter()
+        .filter(|flag| !flag.hidden)
+        .collect();
+    out.push_str(&flags::write_flags(&globals, crate::terminal::columns()));
+    out.push_str(&format!(
+        "\nRun '{PROGRAM} COMMAND --help' for more information on a command.\n"
+    ));
+    out
+}
+
+fn group_overview(group: &str) -> String {
+    let about = GROUPS
+        .iter()
+        .find(|(name, _)| *name == group)
+        .map_or("", |(_, about)| about);
+    let prefix = format!("{group} ");
+    let mut commands: Vec<(&str, &str)> = all()
+        .filter_map(|command| {
+            let word = command
+                .words
+                .iter()
+                .find_map(|words| words.strip_prefix(prefix.as_str()))?;
+            Some((word, command.about))
+        })
+        .collect();
+    commands.sort_unstable();
+    format!(
+        "Usage:  {PROGRAM} {group} COMMAND\n\n{about}\n\nCommands:\n{}\nRun '{PROGRAM} {group} COMMAND --help' for more information on a command.\n",
+        columns(commands.into_iter())
+    )
+}
+
+fn columns<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    rows.map(|(name, about)| format!("  {name:<11} {about}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_name_and_flag_is_declared_once() {
+        let mut names = BTreeSet::new();
+        for command in all() {
+            for words in command.words {
+                assert!(names.insert(*words), "{words}");
+            }
+            let mut longs = BTreeSet::new();
+            let mut shorts = BTreeSet::new();
+            for flag in command.flags.iter().flat_map(|table| table.iter()) {
+                assert!(longs.insert(flag.long), "{}", flag.long);
+                if let Some(short) = flag.short {
+                    assert!(shorts.insert(short), "-{short}");
+                }
+                assert!(flag.hidden || !flag.help.is_empty(), "{}", flag.long);
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_are_counted_with_dockers_words() {
+        assert_eq!(Arity::None.check(1).unwrap_err().0, "accepts no arguments");
+        assert_eq!(
+            Arity::AtLeast(1).check(0).unwrap_err(),
+            ("requires at least 1 argument".to_owned(), "See")
+        );
+        assert_eq!(
+            Arity::Exactly(2).check(1).unwrap_err().0,
+            "requires 2 arguments"
+        );
+        assert_eq!(
+            Arity::AtMost(1).check(2).unwrap_err().0,
+            "requires at most 1 argument"
+        );
+    }
+}

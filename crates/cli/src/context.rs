@@ -1,0 +1,164 @@
+//! What every command has at hand: global flags, the configuration file, the client.
+
+use crate::autostart;
+use crate::config_file::ConfigFile;
+use crate::failure::Failure;
+use crate::flags::{self, Flag, Kind, Matches, flag, list, value};
+use hull_api::client::{Client, Endpoint};
+use std::cell::OnceCell;
+use std::env;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// Where the daemon listens unless told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/hull/hull.sock";
+
+/// Flags before the command.
+pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
+    value("config", "string", "Folder of the client's configuration").default("\"~/.docker\""),
+    value("context", "string", "").short('c').hidden(),
+    flag("debug", "Say more about what happens").short('D'),
+    list("host", "string", "Address of the daemon").short('H'),
+    value(
+        "log-level",
+        "string",
+        "How much to log (debug, info, warn, error, fatal)",
+    )
+    .short('l')
+    .kind(Kind::Checked(check_log_level))
+    .default("\"info\""),
+    flag("tls", "").hidden(),
+    value("tlscacert", "string", "").hidden(),
+    value("tlscert", "string", "").hidden(),
+    value("tlskey", "string", "").hidden(),
+    flag("tlsverify", "").hidden(),
+    flag("version", "Print the version and quit").short('v'),
+];
+
+fn check_log_level(level: &str) -> Result<(), String> {
+    match level {
+        "debug" | "info" | "warn" | "error" | "fatal" => Ok(()),
+        _ => Err(format!("unable to parse logging level: {level}")),
+    }
+}
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub(crate) struct Cli {
+    globals: Matches,
+    runtime: Runtime,
+    client: OnceCell<Arc<Client>>,
+    config: OnceCell<ConfigFile>,
+}
+
+impl Cli {
+    /// Reads the global flags; what follows them is the command.
+    pub(crate) fn new(args: &[String]) -> Result<Self, Failure> {
+        let globals = flags::parse(&[GLOBAL_FLAGS], args, false).map_err(|error| {
+            let program = crate::command::PROGRAM;
+            let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
+            crate::command::flag_failure(&error, &usage, "")
+        })?;
+        // One thread: the command line waits most of the time, and starts faster alone.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            globals,
+            runtime,
+            client: OnceCell::new(),
+            config: OnceCell::new(),
+        })
+    }
+
+    /// The global flags, with the command as their arguments.
+    pub(crate) fn globals(&self) -> &Matches {
+        &self.globals
+    }
+
+    /// Runs a command's conversation with the daemon.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// The client; nothing is sent yet.
+    pub(crate) fn client(&self) -> Result<&Arc<Client>, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let (endpoint, chosen) = self.endpoint()?;
+        if self.globals.bool("tls") || self.globals.bool("tlsverify") || tls_by_environment() {
+            return Err(Failure::new(
+                "TLS to the daemon is not supported; use a unix socket, or tcp:// through a tunnel",
+            ));
+        }
+        let version = env::var("DOCKER_API_VERSION")
+            .ok()
+            .filter(|version| !version.is_empty())
+            .map(|version| version.trim_start_matches('v').to_owned());
+        let agent = concat!("Hull-Client/", env!("CARGO_PKG_VERSION"), " (linux)");
+        let mut client = Client::new(endpoint.clone(), version, agent);
+        if !chosen && let Endpoint::Unix(socket) = endpoint {
+            client = client.on_absence(Box::new(move || autostart::start(&socket)));
+        }
+        Ok(self.client.get_or_init(|| Arc::new(client)))
+    }
+
+    /// The daemon's address, and whether the user chose it.
+    fn endpoint(&self) -> Result<(Endpoint, bool), Failure> {
+        let flag = self.globals.list("host");
+        if flag.len() > 1 {
+            return Err(Failure::new("specify only one -H"));
+        }
+        let chosen = flag
+            .first()
+            .cloned()
+            .or_else(|| env::var("HULL_HOST").ok())
+            .or_else(|| env::var("DOCKER_HOST").ok())
+            .filter(|host| !host.is_empty());
+        match chosen {
+            Some(host) => {
+                let endpoint = host
+                    .parse()
+                    .map_err(|error| Failure::new(format!("{error}")))?;
+                Ok((endpoint, true))
+            }
+            None => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
+        }
+    }
+
+    /// The folder of the client's configuration.
+    pub(crate) fn config_dir(&self) -> PathBuf {
+        match self.globals.text("config") {
+            "" => match env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()) {
+                Some(dir) => dir.into(),
+                None => {
+                    PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/".into())).join(".docker")
+                }
+            },
+            dir => dir.into(),
+        }
+    }
+
+    /// The configuration file; an absent one is empty.
+    pub(crate) fn config(&self) -> &ConfigFile {
+        self.config.get_or_init(|| {
+            let path = self.config_dir().join("config.json");
+            ConfigFile::load(&path).unwrap_or_else(|error| {
+                crate::say(&format!("WARNING: Error loading config file: {error}"));
+                ConfigFile::default()
+            })
+        })
+    }
+
+    /// Gives up what still runs in the background, such as a read of standard input.
+    pub(crate) fn shut_down(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+fn tls_by_environment() -> bool {
+    env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty())
+}

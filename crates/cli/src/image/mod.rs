@@ -1,0 +1,24 @@
+//! Commands about images, one file each.
+
+mod inspect;
+mod ls;
+mod prune;
+mod pull;
+mod reference;
+mod rm;
+mod tag;
+
+use crate::command::Command;
+
+pub(crate) use pull::pull_for_run;
+pub(crate) use reference::with_default_tag;
+
+/// All of them.
+pub(crate) static COMMANDS: &[&Command] = &[
+    &inspect::COMMAND,
+    &ls::COMMAND,
+    &prune::COMMAND,
+    &pull::COMMAND,
+    &rm::COMMAND,
+    &tag::COMMAND,
+];

@@ -1,0 +1,63 @@
+//! `hull image prune`.
+
+use crate::command::{Arity, Command};
+use crate::context::Cli;
+use crate::failure::Outcome;
+use crate::flags::{Flag, Matches, flag, list};
+use crate::format::human_size;
+use crate::listing::{confirm, filters};
+
+static FLAGS: &[Flag] = &[
+    flag(
+        "all",
+        "Remove also images that have names but no containers",
+    )
+    .short('a'),
+    list(
+        "filter",
+        "filter",
+        "Only those that match, such as \"until=<timestamp>\"",
+    ),
+    flag("force", "Do not ask").short('f'),
+];
+
+pub(crate) static COMMAND: Command = Command {
+    words: &["image prune"],
+    usage: "[OPTIONS]",
+    about: "Remove images that nothing uses",
+    flags: &[FLAGS],
+    arity: Arity::None,
+    interspersed: true,
+    run,
+};
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let all = matches.bool("all");
+    let warning = if all {
+        "WARNING! This will remove all images without at least one container associated to them."
+    } else {
+        "WARNING! This will remove all dangling images."
+    };
+    if !matches.bool("force") && !confirm(warning) {
+        return Ok(());
+    }
+    let mut filters = filters(matches.list("filter"))?;
+    filters.insert("dangling".to_owned(), vec![(!all).to_string()]);
+    let client = cli.client()?;
+    let report = cli.block_on(client.prune_images(&filters))?;
+    if let Some(items) = report.images_deleted.filter(|items| !items.is_empty()) {
+        crate::print("Deleted Images:\n");
+        for item in items {
+            if item.untagged.is_empty() {
+                crate::print(&format!("deleted: {}\n", item.deleted));
+            } else {
+                crate::print(&format!("untagged: {}\n", item.untagged));
+            }
+        }
+        crate::print("\n");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
+    let space = human_size(report.space_reclaimed as f64, 4);
+    crate::print(&format!("Total reclaimed space: {space}\n"));
+    Ok(())
+}

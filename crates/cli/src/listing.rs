@@ -1,0 +1,116 @@
+//! What all lists share: `--format`, `--filter`, tables.
+
+use crate::failure::{Failure, Outcome};
+use crate::format::TabWriter;
+use crate::template::{Data, Record, Template};
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _};
+
+/// How a list is printed.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    template: Template,
+    table: bool,
+    headings: &'static [(&'static str, &'static str)],
+}
+
+impl Listing {
+    /// From the user's `--format`: nothing or `table` gives `default`, `json` one object per line,
+    /// `table …` a table of the user's columns.
+    pub(crate) fn new(
+        format: &str,
+        quiet: bool,
+        default: &str,
+        headings: &'static [(&'static str, &'static str)],
+    ) -> Result<Self, Failure> {
+        let chosen = match format.trim_matches(' ') {
+            _ if quiet => "{{.ID}}",
+            "" | "table" => default,
+            "json" => "{{json .}}",
+            other => other,
+        };
+        let (text, table) = match chosen.strip_prefix("table") {
+            Some(rest) => (rest.trim_start(), true),
+            None => (chosen, false),
+        };
+        // Shells pass these two on as typed.
+        let text = text.replace("\\t", "\t").replace("\\n", "\n");
+        let template = Template::parse(&text)
+            .map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
+        Ok(Self {
+            template,
+            table,
+            headings,
+        })
+    }
+
+    /// Prints the rows.
+    pub(crate) fn print(&self, rows: impl Iterator<Item = Data>) -> Outcome {
+        let failed = |error| Failure::new(format!("failed to execute template: {error}"));
+        let mut lines = Vec::new();
+        for row in rows {
+            lines.push(self.template.render(&row).map_err(failed)?);
+        }
+        if !self.table {
+            for line in lines {
+                crate::print(&format!("{line}\n"));
+            }
+            return Ok(());
+        }
+        let headings = self
+            .headings
+            .iter()
+            .map(|(field, heading)| (*field, Data::from(*heading)))
+            .collect();
+        let headings = Data::Record(Record::new("formatter.SubHeaderContext", headings));
+        let mut table = TabWriter::new(10, 3);
+        table.push(&self.template.render_header(&headings).map_err(failed)?);
+        table.push("\n");
+        for line in lines {
+            table.push(&line);
+            table.push("\n");
+        }
+        crate::print(&table.finish());
+        Ok(())
+    }
+}
+
+/// `--filter name=value`, collected by name.
+pub(crate) fn filters(typed: &[String]) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let mut filters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for filter in typed {
+        let (name, value) = filter
+            .split_once('=')
+            .ok_or_else(|| Failure::new("invalid filter '".to_owned() + filter + "'"))?;
+        filters
+            .entry(name.trim().to_lowercase())
+            .or_default()
+            .push(value.trim().to_owned());
+    }
+    Ok(filters)
+}
+
+/// Asks before something cannot be undone.
+pub(crate) fn confirm(warning: &str) -> bool {
+    crate::print(&format!(
+        "{warning}\nAre you sure you want to continue? [y/N] "
+    ));
+    let mut answer = String::new();
+    // Without an answer the answer is no.
+    let _ = io::stdin().lock().read_line(&mut answer);
+    answer.trim().eq_ignore_ascii_case("y")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_collected_by_name() {
+        let typed = ["status=exited", "Status = created", "label=a=b"].map(str::to_owned);
+        let filters = filters(&typed).unwrap();
+        assert_eq!(filters["status"], ["exited", "created"]);
+        assert_eq!(filters["label"], ["a=b"]);
+        assert!(super::filters(&["x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! A line per layer that is rewritten in place, and the plain form of the same messages.
+
+use super::bar::bar;
+use hull_api::progress::Message;
+use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr as _;
+
+/// The lines on the terminal that belong to something, from the top; the cursor is below the last.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    ids: Vec<String>,
+}
+
+impl Screen {
+    /// The bytes that bring the terminal up to date.
+    pub(super) fn update(&mut self, message: &Message, columns: usize) -> String {
+        let text = text(message, columns);
+        if message.id.is_empty() {
+            // What belongs to nothing goes below, and later lines start below it.
+            if !text.is_empty() {
+                self.ids.clear();
+            }
+            return ended(text, message);
+        }
+        let mut out = String::new();
+        let line = clipped(&text, columns);
+        match self.ids.iter().position(|id| *id == message.id) {
+            None => {
+                // An own line for whatever has progress; headings such as
+                // "12: Pulling from library/debian" stay where they are as well.
+                self.ids.push(message.id.clone());
+                let _ = write!(out, "\x1b[2K\r{line}\r\n");
+            }
+            Some(at) => {
+                let up = self.ids.len() - at;
+                let _ = write!(out, "\x1b[{up}A\x1b[2K\r{line}\r\x1b[{up}B");
+            }
+        }
+        out
+    }
+}
+
+/// One line must stay one line, or the count of lines to go up is wrong.
+fn clipped(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns).collect()
+}
+
+fn ended(mut text: String, message: &Message) -> String {
+    // Streams of a build bring their own line ends.
+    if message.stream.is_empty() && !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn text(message: &Message, columns: usize) -> String {
+    if !message.stream.is_empty() {
+        return message.stream.clone();
+    }
+    let mut text = String::new();
+    if !message.id.is_empty() {
+        let _ = write!(text, "{}: ", message.id);
+    }
+    text.push_str(&message.status);
+    let room = columns.saturating_sub(text.len());
+    let bar = message
+        .progress_detail
+        .as_ref()
+        .map(|detail| bar(detail, if room > 70 { columns } else { 0 }))
+        .unwrap_or_default();
+    if !bar.is_empty() {
+        text.push(' ');
+        text.push_str(&bar);
+    }
+    text
+}
+
+/// Messages without a terminal.
+#[derive(Debug)]
+pub(super) struct Plain;
+
+impl Plain {
+    /// The line of a message; numbers on their way are left out.
+    pub(super) fn line(message: &Message) -> String {
+        let moving = message
+            .progress_detail
+            .as_ref()
+            .is_some_and(|detail| detail.current > 0 || detail.total > 0);
+        if moving {
+            return String::new();
+        }
+        ended(text(message, 0), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hull_api::progress::Detail;
+
+    fn message(id: &str, status: &str, current: i64) -> Message {
+        Message {
+            id: id.to_owned(),
+            status: status.to_owned(),
+            progress_detail: Some(Detail {
+                current,
+                total: if current > 0 { 1000 } else { 0 },
+                ..Detail::default()
+            }),
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn plain_lines_leave_progress_out() {
+        assert_eq!(
+            Plain::line(&message("abc", "Pulling fs layer", 0)),
+            "abc: Pulling fs layer\n"
+        );
+        assert_eq!(Plain::line(&message("abc", "Downloading", 5)), "");
+        assert_eq!(
+            Plain::line(&message("", "Status: done", 0)),
+            "Status: done\n"
+        );
+    }
+
+    #[test]
+    fn each_layer_keeps_its_line() {
+        let mut screen = Screen::default();
+        assert_eq!(
+            screen.update(&message("a", "Waiting", 0), 80),
+            "\x1b[2K\ra: Waiting\r\n"
+        );
+        assert_eq!(
+            screen.update(&message("b", "Waiting", 0), 80),
+            "\x1b[2K\rb: Waiting\r\n"
+        );
+        assert_eq!(
+            screen.update(&message("a", "Downloading", 500), 80),
+            "\x1b[2A\x1b[2K\ra: Downloading     500B/1kB\r\x1b[2B"
+        );
+        assert_eq!(
+            screen.update(&message("", "Digest: x", 0), 80),
+            "Digest: x\n"
+        );
+        assert_eq!(
+            screen.update(&message("a", "again", 0), 80),
+            "\x1b[2K\ra: again\r\n"
+        );
+    }
+
+    #[test]
+    fn lines_never_wrap() {
+        let mut screen = Screen::default();
+        let long = screen.update(&message("a", &"x".repeat(100), 0), 20);
+        assert_eq!(long.trim_end().len(), "\x1b[2K\r".len() + 20);
+    }
+}

@@ -1,0 +1,211 @@
+//! What templates are filled in with.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::fmt;
+
+/// JSON that keeps the order of members, and records of commands such as `ps`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Data {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Data>),
+    /// An object of the API; its members keep the daemon's order.
+    Object(Vec<(String, Data)>),
+    /// A row of a table: a Go struct with methods for fields.
+    Record(Record),
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    /// The Go type that an unknown field is said to be missing in.
+    pub(crate) type_name: &'static str,
+    /// In alphabetical order, as `json` prints them.
+    pub(crate) fields: Vec<(&'static str, Data)>,
+    /// For the method `.Label "name"`.
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+impl Record {
+    /// A record of `fields`.
+    pub(crate) fn new(type_name: &'static str, mut fields: Vec<(&'static str, Data)>) -> Self {
+        fields.sort_by_key(|(name, _)| *name);
+        Self {
+            type_name,
+            fields,
+            labels: Vec::new(),
+        }
+    }
+
+    /// With labels to ask for.
+    pub(crate) fn labels<'a>(
+        mut self,
+        labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Self {
+        self.labels = labels
+            .into_iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        self
+    }
+}
+
+impl Data {
+    /// Anything that serializes.
+    pub(crate) fn of<T: Serialize>(value: &T) -> Self {
+        serde_json::to_string(value)
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or(Self::Null)
+    }
+
+    /// Go's truth: not zero, not empty.
+    pub(crate) fn is_true(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Bool(value) => *value,
+            Self::Int(value) => *value != 0,
+            Self::Float(value) => *value != 0.0,
+            Self::Text(text) => !text.is_empty(),
+            Self::List(items) => !items.is_empty(),
+            Self::Object(members) => !members.is_empty(),
+            Self::Record(_) => true,
+        }
+    }
+
+    /// As the function `json` prints it. Rows come from Go's own marshaller, which escapes HTML.
+    pub(crate) fn to_json(&self) -> String {
+        let text = match self {
+            Self::Record(_) => hull_api::json::to_vec_escaped(self),
+            _ => serde_json::to_vec(self),
+        };
+        // Data always serializes, to UTF-8.
+        text.map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// Go's `%v`.
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<nil>"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(text) => f.write_str(text),
+            Self::List(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    let space = if index > 0 { " " } else { "" };
+                    write!(f, "{space}{item}")?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_by_key(|(name, _)| name);
+                f.write_str("map[")?;
+                for (index, (name, value)) in members.into_iter().enumerate() {
+                    let space = if index > 0 { " " } else { "" };
+                    write!(f, "{space}{name}:{value}")?;
+                }
+                f.write_str("]")
+            }
+            Self::Record(_) => f.write_str(&self.to_json()),
+        }
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+            Self::Record(record) => {
+                serializer.collect_map(record.fields.iter().map(|(name, value)| (name, value)))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Data;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Data, E> {
+                Ok(Data::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Data, E> {
+                Ok(Data::Bool(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Data, E> {
+                Ok(Data::Int(value))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Data, E> {
+                Ok(i64::try_from(value).map_or(Data::Text(value.to_string()), Data::Int))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Data, E> {
+                Ok(Data::Float(value))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Data, E> {
+                Ok(Data::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Data, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Data::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Data, A::Error> {
+                let mut object = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    object.push(member);
+                }
+                Ok(Data::Object(object))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
