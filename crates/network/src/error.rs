@@ -1,0 +1,94 @@
+//! What can go wrong.
+
+use hull_linux::netlink;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// Why a network could not be made, changed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A device, address or route.
+    #[error("{operation} {object}")]
+    Link {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        object: String,
+        /// The request that failed.
+        #[source]
+        source: netlink::Error,
+    },
+    /// A file or mount.
+    #[error("{operation} {path}")]
+    File {
+        /// What was being done.
+        operation: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Every network of the default pools overlaps a route of the host.
+    #[error(
+        "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+    )]
+    NoSubnet,
+    /// All addresses are in use.
+    #[error("no available IPv4 addresses on this network's address pools: {0}")]
+    PoolFull(Ipv4Net),
+    /// An address that cannot be given out.
+    #[error("address {address} is already in use or not usable in {subnet}")]
+    AddressUnavailable {
+        /// The address.
+        address: Ipv4Addr,
+        /// The network.
+        subnet: Ipv4Net,
+    },
+    /// A device with the bridge's name that is no bridge.
+    #[error(
+        "{name} exists and is a {kind} device, not a bridge: remove it or choose another bridge name"
+    )]
+    NotABridge {
+        /// The device.
+        name: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// A network without room for a gateway and one endpoint, or a name that is none.
+    #[error("invalid network: {0}")]
+    Invalid(String),
+    /// The `nft` program is missing.
+    #[error(
+        "the nft program was not found: install the package nftables, or run containers with --network host or none"
+    )]
+    NftMissing,
+    /// The `nft` program refused our rules.
+    #[error("nft: {0}")]
+    Nft(String),
+}
+
+pub(crate) fn link(
+    operation: &'static str,
+    object: impl Into<String>,
+) -> impl FnOnce(netlink::Error) -> Error {
+    let object = object.into();
+    move |source| Error::Link {
+        operation,
+        object,
+        source,
+    }
+}
+
+pub(crate) fn file<E: Into<std::io::Error>>(
+    operation: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(E) -> Error {
+    let path = path.into();
+    move |source| Error::File {
+        operation,
+        path,
+        source: source.into(),
+    }
+}
