@@ -38,7 +38,7 @@ pub struct Removed {
 /// since other engines use the same pattern.
 const MARK: &str = "hull:";
 /// How many names are tried before it is said that they are all taken.
-const NAMES: u64 = 4;
+const NAMES: u8 = 4;
 
 /// Connects an endpoint to a bridge: a veth pair whose other end comes to be in the namespace, under
 /// its final name, with address and default route.
@@ -99,6 +99,8 @@ fn configure(
     bridge: &Bridge,
     endpoint: &Endpoint,
 ) -> Result<(), netlink::Error> {
+    // The kernel cannot make the other end already up: its peer does not exist yet.
+    inside.set_up(&endpoint.ifname)?;
     let device = inside.link(&endpoint.ifname)?;
     inside.add_address(device.index, endpoint.address, bridge.subnet.prefix_len())?;
     match endpoint.gateway {
@@ -126,6 +128,34 @@ pub fn disconnect(id: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Takes down the network of a container that ended: its namespace is unpinned at once, and its
+/// endpoint's pair removed behind the caller's back. The kernel needs some 30 ms to remove a device,
+/// nearly all of it waiting until no processor looks at it any more, and nobody else has to wait for
+/// that: the address can be given out again, as it only means something inside the pair.
+///
+/// Should this process end before, the pair goes with its namespace, or else by [`reconcile`].
+///
+/// # Errors
+/// [`Error::File`] when the namespace's file cannot be removed; the pair is removed all the same.
+pub fn dismantle(id: &str, netns: &Path) -> Result<(), Error> {
+    let unpinned = netns::remove(netns);
+    let owner = id.to_owned();
+    let remove = move || {
+        if let Err(error) = disconnect(&owner) {
+            tracing::warn!(endpoint = owner, %error, "an endpoint's device was left behind");
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("disconnect".to_owned())
+        .stack_size(128 << 10)
+        .spawn(remove);
+    if thread.is_err() {
+        // No threads left: then the caller has to wait after all.
+        disconnect(id)?;
+    }
+    unpinned
 }
 
 fn delete(socket: &mut Socket, device: &Link, id: &str) -> Result<(), Error> {
@@ -200,11 +230,13 @@ fn stale_files(directory: &Path, live: &HashSet<String>) -> Result<Vec<PathBuf>,
 /// tried. They follow from the id, so nobody has to remember which one it was.
 fn names(id: &str) -> impl Iterator<Item = String> {
     (0..NAMES).map(move |n| {
-        // FNV-1a: spreads well and is the same in every version of this program.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ n;
-        for byte in id.bytes() {
+        // FNV-1a, then one more multiplication so that short ids reach the upper bits too. It must be
+        // the same in every version of this program.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in id.bytes().chain([n]) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
+        hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         format!("veth{:07x}", hash >> 36)
     })
 }

@@ -26,7 +26,7 @@ pub mod netns;
 mod pool;
 
 pub use bridge::{Bridge, BridgeConfig};
-pub use endpoint::{Endpoint, Removed, connect, disconnect, reconcile};
+pub use endpoint::{Endpoint, Removed, connect, disconnect, dismantle, reconcile};
 pub use error::Error;
 pub use hull_linux::netlink::Mac;
 pub use ipam::Ipam;

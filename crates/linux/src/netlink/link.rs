@@ -101,7 +101,7 @@ impl Socket {
             .map_err(|error| Error::new("create bridge", name, error))
     }
 
-    /// Makes a veth pair, both ends up, the other end in its namespace from the start (veth(4)).
+    /// Makes a veth pair, this end up, the other end in its namespace from the start (veth(4)).
     /// Linux 2.6.34 for `IFLA_NET_NS_FD` in the peer.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Socket {
             .nested(IFLA_LINKINFO, |m| {
                 m.text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, |m| {
                     m.nested(VETH_INFO_PEER, |m| {
-                        m.raw(&ifinfomsg(0, true))
+                        m.raw(&ifinfomsg(0, false))
                             .text(IFLA_IFNAME, pair.peer_name)
                             .attribute(IFLA_ADDRESS, &pair.peer_mac.0)
                             .number(IFLA_MTU, pair.mtu)
