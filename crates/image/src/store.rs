@@ -30,7 +30,9 @@ use hull_spec::image::{ImageConfig, Manifest};
 use hull_spec::{Digest, InvalidReference, Reference};
 use redb::Database;
 use std::collections::{BTreeMap, HashMap};
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -240,6 +242,9 @@ impl Store {
         let failed = |source| Error::io("open image store", source);
         for dir in ["layers", "snapshots", "ingest"] {
             fs_err::create_dir_all(root.join(dir)).map_err(failed)?;
+            // Layers hold set-id programs: users of the host must not reach them.
+            let private = fs_err::set_permissions(root.join(dir), Permissions::from_mode(0o700));
+            private.map_err(failed)?;
         }
         let blobs = Blobs::open(&root).map_err(failed)?;
         let trash = Trash::open(root.join("trash")).map_err(failed)?;

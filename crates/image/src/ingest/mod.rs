@@ -12,7 +12,7 @@
 
 mod follow;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod worker;
 
 use crate::rows::LayerRow;

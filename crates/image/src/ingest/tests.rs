@@ -1,1 +1,343 @@
+use super::*;
+use crate::blob::digest_of;
+use crate::store::{Options, Store};
+use crate::unpack::Limits;
+use crate::{ImageId, Registration};
+use hull_spec::image::media_type;
+use std::path::Path;
 
+pub(crate) fn store_with(root: &Path, options: Options) -> Store {
+    let db = redb::Database::create(root.join("hull.db")).unwrap();
+    Store::open_with(root, Arc::new(db), options).unwrap()
+}
+
+pub(crate) fn store(root: &Path) -> Store {
+    store_with(root, Options::default())
+}
+
+/// A tar archive of files.
+pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(1_700_000_000);
+        builder.append_data(&mut header, name, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn descriptor(bytes: &[u8]) -> Descriptor {
+    Descriptor {
+        media_type: media_type::OCI_LAYER_GZIP.to_owned(),
+        digest: digest_of(bytes),
+        size: bytes.len() as u64,
+        urls: Vec::new(),
+        annotations: std::collections::BTreeMap::new(),
+        platform: None,
+    }
+}
+
+fn fetch(store: &Store, blob: &Descriptor, diff_id: &Digest) -> LayerWriter {
+    match store.begin_layer(blob, diff_id).unwrap() {
+        Layer::Fetch(writer) => writer,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Brings a layer in.
+pub(crate) fn add(store: &Store, tar: &[u8]) -> (Descriptor, Hold) {
+    let blob = gzip(tar);
+    let blob_of = descriptor(&blob);
+    let mut writer = fetch(store, &blob_of, &digest_of(tar));
+    writer.write(&blob).unwrap();
+    (blob_of, writer.finish().unwrap())
+}
+
+/// Brings an image with these layers in.
+pub(crate) fn image(store: &Store, layers: &[Vec<u8>], names: &[&str]) -> ImageId {
+    let mut holds = Vec::new();
+    let mut blobs = Vec::new();
+    for layer in layers {
+        let blob = gzip(layer);
+        blobs.push(descriptor(&blob));
+        match store
+            .begin_layer(&descriptor(&blob), &digest_of(layer))
+            .unwrap()
+        {
+            Layer::Present(hold) => holds.push(hold),
+            Layer::Fetch(mut writer) => {
+                writer.write(&blob).unwrap();
+                holds.push(writer.finish().unwrap());
+            }
+            Layer::InProgress(_) => panic!("nobody else is here"),
+        }
+    }
+    let ids: Vec<Digest> = holds.iter().map(|hold| hold.diff_id().clone()).collect();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "author": names.join(","),
+        "rootfs": { "type": "layers", "diff_ids": ids },
+    });
+    let config = serde_json::to_vec(&config).unwrap();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "config": descriptor(&config), "layers": blobs,
+    });
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+    store
+        .register(&Registration {
+            manifest: Some((&descriptor(&manifest), &manifest)),
+            config: &config,
+            names: &names,
+        })
+        .unwrap()
+}
+
+fn entries(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs_err::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Incompressible, so that a layer is long enough to be cut.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    (0..length)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        })
+        .collect()
+}
+
+#[test]
+fn a_layer_arrives_whatever_its_compression() {
+    let tar = archive(&[("a/b", b"content"), ("c", b"")]);
+    for blob in [
+        gzip(&tar),
+        zstd::encode_all(tar.as_slice(), 3).unwrap(),
+        tar.clone(),
+        // Several members are one stream (RFC 1952, 2.2).
+        [gzip(&tar[..700]), gzip(&tar[700..])].concat(),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let diff_id = digest_of(&tar);
+        let mut writer = fetch(&store, &descriptor(&blob), &diff_id);
+        for part in blob.chunks(100) {
+            writer.write(part).unwrap();
+        }
+        let progress = writer.progress();
+        let hold = writer.finish().unwrap();
+        assert_eq!(progress.unpacked(), progress.total());
+        let layer = store.layer_path(hold.diff_id());
+        assert_eq!(fs_err::read(layer.join("a/b")).unwrap(), b"content");
+        assert_eq!(
+            fs_err::read(store.blob_path(&digest_of(&blob))).unwrap(),
+            blob
+        );
+        assert_eq!(entries(&dir.path().join("ingest")), Vec::<String>::new());
+        assert!(matches!(
+            store.begin_layer(&descriptor(&blob), &diff_id).unwrap(),
+            Layer::Present(_)
+        ));
+    }
+}
+
+#[test]
+fn an_interrupted_download_goes_on_where_it_stopped() {
+    let tar = archive(&[("noise", &noise(300_000))]);
+    let blob = gzip(&tar);
+    let size = blob.len();
+    for cut in [0, 1, 3, 10, 512, size / 2, size - 1, size] {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let store = store(dir.path());
+            let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+            writer.write(&blob[..cut]).unwrap();
+            if cut < size {
+                assert!(matches!(writer.finish(), Err(Error::Short { .. })));
+            }
+        }
+        // As after a restart of the daemon: the worker may still hold the old store's lock, so the
+        // same database is not opened again here.
+        let other = tempfile::tempdir().unwrap();
+        fs_err::create_dir(other.path().join("ingest")).unwrap();
+        let name = format!("ingest/{}", digest_of(&blob).hex());
+        fs_err::copy(dir.path().join(&name), other.path().join(&name)).unwrap();
+        let store = store(other.path());
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+        assert_eq!(writer.offset(), cut as u64);
+        writer.write(&blob[cut..]).unwrap();
+        writer.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_server_without_ranges_sends_all_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let tar = archive(&[("a", &noise(5000))]);
+    let blob = gzip(&tar);
+    let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+    writer.write(&blob[..2000]).unwrap();
+    writer.restart().unwrap();
+    assert_eq!(writer.offset(), 0);
+    writer.write(&blob).unwrap();
+    writer.finish().unwrap();
+}
+
+#[test]
+fn damage_is_found_and_not_kept() {
+    let tar = archive(&[("a", &noise(5000))]);
+    let blob = gzip(&tar);
+    for position in [0, 5, 20, blob.len() / 2, blob.len() - 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+        let mut damaged = blob.clone();
+        damaged[position] ^= 1;
+        writer.write(&damaged).unwrap();
+        let error = writer.finish().unwrap_err();
+        assert!(
+            matches!(error, Error::Digest { .. }),
+            "{position}: {error:?}"
+        );
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+        assert_eq!(writer.offset(), 0);
+        writer.write(&blob).unwrap();
+        writer.finish().unwrap();
+    }
+}
+
+#[test]
+fn lies_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let tar = archive(&[("a", b"1")]);
+    let blob = gzip(&tar);
+
+    let wrong = digest_of(b"something else");
+    let mut writer = fetch(&store, &descriptor(&blob), &wrong);
+    writer.write(&blob).unwrap();
+    assert!(matches!(writer.finish(), Err(Error::DiffId { .. })));
+
+    let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+    writer.write(&blob).unwrap();
+    let error = writer.write(b"x").unwrap_err();
+    assert!(matches!(error, Error::TooLong { .. }));
+    drop(writer);
+
+    let garbage = b"neither tar nor gzip".to_vec();
+    let mut writer = fetch(&store, &descriptor(&garbage), &digest_of(&garbage));
+    writer.write(&garbage).unwrap();
+    assert!(matches!(writer.finish(), Err(Error::Unpack { .. })));
+    assert_eq!(entries(&dir.path().join("layers")), Vec::<String>::new());
+}
+
+#[test]
+fn a_bomb_is_refused_early() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        floor: 1 << 20,
+        ratio: 10,
+        absolute: 1 << 30,
+    };
+    let store = store_with(dir.path(), Options { limits });
+    let zeros = vec![0; 8 << 20];
+    let tar = archive(&[("zeros", &zeros)]);
+    for blob in [gzip(&tar), zstd::encode_all(tar.as_slice(), 3).unwrap()] {
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+        writer.write(&blob).unwrap();
+        let error = writer.finish().unwrap_err();
+        assert!(
+            matches!(error, Error::TooLarge { limit, .. } if limit == 1 << 20),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn two_pulls_share_one_download() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let tar = archive(&[("a", b"1")]);
+    let blob = gzip(&tar);
+    let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+    let Layer::InProgress(waiter) = store
+        .begin_layer(&descriptor(&blob), &digest_of(&tar))
+        .unwrap()
+    else {
+        panic!("a second download");
+    };
+    assert!(!waiter.wait_timeout(Duration::from_millis(1)));
+    let waiting = std::thread::spawn(move || waiter.wait());
+    writer.write(&blob).unwrap();
+    let hold = writer.finish().unwrap();
+    waiting.join().unwrap();
+    assert!(matches!(
+        store
+            .begin_layer(&descriptor(&blob), hold.diff_id())
+            .unwrap(),
+        Layer::Present(_)
+    ));
+}
+
+#[test]
+fn a_full_disk_is_named_and_harms_nothing() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    // A mount namespace of its own would take every thread of the test with it; the mount is small
+    // and is taken away below.
+    let dir = tempfile::tempdir().unwrap();
+    let disk = dir.path().join("disk");
+    fs_err::create_dir(&disk).unwrap();
+    let options = c"size=6m";
+    if let Err(error) = mount("tmpfs", &disk, "tmpfs", MountFlags::empty(), options) {
+        println!("skipped: {error}");
+        return;
+    }
+    let result = std::panic::catch_unwind(|| {
+        let store = store(&disk);
+        let tar = archive(&[("zeros", &vec![0; 30 << 20])]);
+        let blob = gzip(&tar);
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+        let error = match writer.write(&blob) {
+            Ok(()) => writer.finish().unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
+        assert!(error.to_string().contains("no space left on device"));
+
+        let noise = noise(10 << 20);
+        let mut writer = fetch(&store, &descriptor(&noise), &digest_of(&noise));
+        let error = writer.write(&noise).unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
+        drop(writer);
+
+        // The trash is emptied in the background: the space comes back.
+        let small = archive(&[("a", b"1")]);
+        let blob = gzip(&small);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&small));
+            if writer.write(&blob).and_then(|()| writer.finish()).is_ok() {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline);
+        }
+    });
+    unmount(&disk, UnmountFlags::DETACH).unwrap();
+    result.unwrap();
+}

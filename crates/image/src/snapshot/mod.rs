@@ -10,6 +10,7 @@ mod overlay;
 mod suite;
 
 pub use overlay::Overlay;
+pub(crate) use overlay::measure;
 
 use hull_spec::Digest;
 use hull_spec::rootfs::RootFs;

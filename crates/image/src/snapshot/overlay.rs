@@ -140,14 +140,11 @@ impl Snapshotter for Overlay {
     fn usage(&self, key: &str) -> Result<Usage, Error> {
         self.row(key)?;
         let upper = self.dir(key).join("upper");
-        let mut usage = Usage::default();
-        let mut seen = HashSet::new();
-        walk(&upper, &mut usage, &mut seen).map_err(|source| Error::Io {
+        measure(&upper).map_err(|source| Error::Io {
             operation: "measure files",
             key: key.to_owned(),
             source,
-        })?;
-        Ok(usage)
+        })
     }
 
     fn remove(&self, key: &str) -> Result<(), Error> {
@@ -175,8 +172,10 @@ impl Snapshotter for Overlay {
     }
 }
 
-/// Adds what is below `dir`. The container may be running: files that vanish meanwhile are skipped.
-fn walk(dir: &Path, usage: &mut Usage, seen: &mut HashSet<(u64, u64)>) -> io::Result<()> {
+/// Counts what is below `dir`. A container may be running: files that vanish meanwhile are skipped.
+pub(crate) fn measure(dir: &Path) -> io::Result<Usage> {
+    let mut usage = Usage::default();
+    let mut seen = HashSet::new();
     let mut pending = vec![dir.to_owned()];
     while let Some(dir) = pending.pop() {
         let entries = match fs_err::read_dir(&dir) {
@@ -197,5 +196,36 @@ fn walk(dir: &Path, usage: &mut Usage, seen: &mut HashSet<(u64, u64)>) -> io::Re
             }
         }
     }
-    Ok(())
+    Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::digest_of;
+    use crate::ingest::tests::{add, archive, store};
+    use crate::snapshot::suite::{Subject, check};
+
+    #[test]
+    fn the_suite_passes() {
+        check(|dir| {
+            let store = store(dir);
+            let lower = archive(&[("a", b"1"), ("d/b", b"2")]);
+            let mut upper = tar::Builder::new(archive(&[("a", b"3"), ("d/.wh.b", b"")]));
+            let end = upper.get_ref().len() - 1024;
+            upper.get_mut().truncate(end);
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o711);
+            header.set_size(0);
+            upper.append_data(&mut header, "./", [].as_slice()).unwrap();
+            let upper = upper.into_inner().unwrap();
+            add(&store, &lower);
+            add(&store, &upper);
+            Subject {
+                snapshotter: Overlay::new(store),
+                layers: [digest_of(&lower), digest_of(&upper)],
+            }
+        });
+    }
 }

@@ -1,8 +1,18 @@
 //! Unpacking a layer's archive into a directory.
 
+mod archive;
+mod pax;
+mod sparse;
+#[cfg(test)]
+mod tests;
+mod trail;
+mod tree;
+
 use crate::rows::RootAttributes;
+use archive::Archive;
 use std::io::{self, BufRead};
 use std::path::Path;
+use tree::Tree;
 
 /// What a layer may unpack to. The declared, compressed size is enforced on its own; these bound
 /// what those bytes may become.
@@ -40,15 +50,48 @@ impl Limits {
     }
 }
 
-/// Why an archive cannot be unpacked.
+/// Why an archive cannot be unpacked. Entries are named as the archive spells them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The archive cannot be read.
+    #[error("read archive")]
+    Read(#[source] io::Error),
+    /// It ends in the middle.
+    #[error("the archive ends in the middle of an entry")]
+    Truncated,
+    /// It is not a tar archive, or a damaged one.
+    #[error("invalid tar header: {0}")]
+    Header(&'static str),
+    /// An entry of a kind that has no meaning in a layer.
+    #[error("unhandled tar header type `{0}`")]
+    Type(char),
+    /// An entry outside of the tree.
+    #[error("{0} is outside of the layer")]
+    Outside(String),
+    /// A hard link that cannot be made.
+    #[error("hard link {entry} to {target}: {reason}")]
+    Link {
+        /// The entry.
+        entry: String,
+        /// What it shall be the same file as.
+        target: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// An entry that makes no sense.
+    #[error("{entry}: {reason}")]
+    Entry {
+        /// The entry.
+        entry: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A file operation failed.
     #[error("{operation} {entry}")]
     Io {
         /// What was done.
         operation: &'static str,
-        /// The archive's entry.
+        /// The entry.
         entry: String,
         /// Why it failed.
         #[source]
@@ -57,13 +100,31 @@ pub enum Error {
 }
 
 impl Error {
+    fn io(operation: &'static str, entry: &[u8], source: io::Error) -> Self {
+        Self::Io {
+            operation,
+            entry: shown(entry),
+            source,
+        }
+    }
+
+    fn path(operation: &'static str, parts: &[&[u8]], errno: rustix::io::Errno) -> Self {
+        Self::io(operation, &parts.join(&b'/'), errno.into())
+    }
+
     /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } => is_full(source),
+            Self::Io { source, .. } | Self::Read(source) => is_full(source),
+            _ => false,
         }
     }
+}
+
+/// A name from an archive, safe to print.
+fn shown(name: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(name))
 }
 
 /// Whether an error means that there is no space, or no quota, left.
@@ -86,6 +147,11 @@ pub struct Summary {
 ///
 /// # Errors
 /// See [`Error`]; what was unpacked until then stays.
-pub fn unpack(_archive: &mut dyn BufRead, _root: &Path) -> Result<Summary, Error> {
-    Ok(Summary::default())
+pub fn unpack(archive: &mut dyn BufRead, root: &Path) -> Result<Summary, Error> {
+    let mut archive = Archive::new(archive);
+    let mut tree = Tree::open(root)?;
+    while let Some(entry) = archive.next()? {
+        tree.add(entry, &mut archive)?;
+    }
+    tree.finish()
 }

@@ -1,0 +1,524 @@
+//! Entries become files. Every operation is relative to the open directory that holds the entry,
+//! and none follows a symbolic link: an archive reaches nothing outside its own tree.
+//!
+//! Owners are set before permissions, because chown(2) clears set-id bits, and extended attributes
+//! after owners, because it clears capabilities too. A directory gets its attributes last, when
+//! nothing will be put into it any more.
+
+use super::archive::{Archive, Entry, Kind};
+use super::sparse::Segment;
+use super::trail::{Trail, split};
+use super::{Error, Summary};
+use crate::rows::RootAttributes;
+use hull_linux::xattr;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+const WHITEOUT: &[u8] = b".wh.";
+/// Prefix of aufs's own files, which mean nothing but for the next one.
+const AUFS: &[u8] = b".wh..wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
+/// overlayfs's own attributes: from an archive they could redirect lookups in other layers.
+const RESERVED: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+/// What a directory gets that the archive implies but does not list, as in Docker.
+const IMPLIED_MODE: u32 = 0o755;
+
+/// A directory being filled.
+pub(super) struct Tree<'a> {
+    path: &'a Path,
+    root: OwnedFd,
+    owner: (u32, u32),
+    here: Trail,
+    /// The directories of hard links' targets.
+    there: Trail,
+    directories: BTreeMap<Vec<u8>, Entry>,
+    summary: Summary,
+    /// A tree was replaced: the size has to be counted anew at the end.
+    recount: bool,
+}
+
+/// Where an entry goes: its parts, the last of which is its name.
+struct Place<'e> {
+    entry: &'e Entry,
+    parents: Vec<&'e [u8]>,
+    name: &'e [u8],
+}
+
+impl Place<'_> {
+    fn failed(&self, operation: &'static str) -> impl Fn(Errno) -> Error + use<'_> {
+        move |errno| Error::io(operation, &self.entry.path, errno.into())
+    }
+
+    /// The path as the key of [`Tree::directories`].
+    fn key(&self) -> Vec<u8> {
+        let mut key = self.parents.join(&b'/');
+        if !key.is_empty() {
+            key.push(b'/');
+        }
+        key.extend_from_slice(self.name);
+        key
+    }
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn open(path: &'a Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty())
+            .and_then(|root| {
+                rustix::fs::fchmod(&root, Mode::from_raw_mode(IMPLIED_MODE)).map(|()| root)
+            })
+            .map_err(|errno| Error::io("open directory", b"/", errno.into()))?;
+        let owner = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        Ok(Self {
+            path,
+            root,
+            owner,
+            here: Trail::default(),
+            there: Trail::default(),
+            directories: BTreeMap::new(),
+            summary: Summary::default(),
+            recount: false,
+        })
+    }
+
+    /// Puts one entry into the tree; its data is read from `archive`.
+    pub(super) fn add(&mut self, entry: Entry, archive: &mut Archive<'_>) -> Result<(), Error> {
+        let outside = || Error::Outside(super::shown(&entry.path));
+        let mut parents = split(&entry.path).ok_or_else(outside)?;
+        let Some(name) = parents.pop() else {
+            return self.add_root(entry);
+        };
+        if name.starts_with(AUFS) && name != OPAQUE || parents.iter().any(|p| p.starts_with(AUFS)) {
+            return Ok(());
+        }
+        let place = Place {
+            entry: &entry,
+            parents,
+            name,
+        };
+        if name == OPAQUE {
+            return self.opaque(&place);
+        }
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            return self.whiteout(&place, hidden);
+        }
+        match entry.kind {
+            Kind::File => self.file(&place, archive),
+            Kind::HardLink => self.hard_link(&place),
+            Kind::Symlink => self.symlink(&place),
+            Kind::Character | Kind::Block | Kind::Fifo => self.node(&place),
+            Kind::Directory => {
+                let key = self.directory(&place)?;
+                self.directories.insert(key, entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the directories their attributes.
+    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+        // In reverse, so that what a directory holds comes before it.
+        for (key, entry) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let parts = split(&key).unwrap_or_default();
+            let path = &entry.path;
+            let directory = self.here.enter(&self.root, &parts, &mut |_, _, errno| {
+                Err(Error::io("open directory", path, errno.into()))
+            })?;
+            set_attributes(directory, &entry, None)?;
+        }
+        if self.recount {
+            self.summary.size = crate::snapshot::measure(self.path)
+                .map_err(|source| Error::io("measure", b"/", source))?
+                .size;
+        }
+        Ok(self.summary)
+    }
+
+    fn add_root(&mut self, entry: Entry) -> Result<(), Error> {
+        if entry.kind != Kind::Directory {
+            return Err(Error::Entry {
+                entry: super::shown(&entry.path),
+                reason: "the root can only be a directory",
+            });
+        }
+        self.summary.root = Some(RootAttributes {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+        });
+        self.directories.insert(Vec::new(), entry);
+        Ok(())
+    }
+
+    /// The directory that holds an entry; what is missing of its path is made.
+    fn parent<'s>(
+        here: &'s mut Trail,
+        root: &'s OwnedFd,
+        place: &Place<'_>,
+    ) -> Result<BorrowedFd<'s>, Error> {
+        here.enter(root, &place.parents, &mut |parent, part, errno| {
+            let entry = &place.entry.path;
+            match errno {
+                Errno::NOENT => {}
+                // A whiteout, and then something new in its place.
+                Errno::NOTDIR if is_whiteout(parent, part) => {
+                    rustix::fs::unlinkat(parent, part, AtFlags::empty()).map_err(|errno| {
+                        Error::io("replace whiteout above", entry, errno.into())
+                    })?;
+                    make_directory(parent, part)
+                        .and_then(|()| set_opaque(parent, part))
+                        .map_err(|errno| {
+                            Error::io("create directory above", entry, errno.into())
+                        })?;
+                    return Ok(());
+                }
+                Errno::NOTDIR | Errno::LOOP => {
+                    return Err(Error::Entry {
+                        entry: super::shown(entry),
+                        reason: "a part of its path is a symbolic link or a file in this layer",
+                    });
+                }
+                errno => return Err(Error::io("open directory above", entry, errno.into())),
+            }
+            make_directory(parent, part)
+                .map_err(|errno| Error::io("create directory above", entry, errno.into()))
+        })
+    }
+
+    /// Calls `make` with the entry's directory; when something is in the way it is removed first:
+    /// of several entries with one name the last one counts.
+    fn make<T>(
+        &mut self,
+        place: &Place<'_>,
+        operation: &'static str,
+        mut make: impl FnMut(BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Error> {
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        match make(parent) {
+            Err(Errno::EXIST) => {}
+            result => return result.map_err(place.failed(operation)),
+        }
+        self.clear(place)?;
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        make(parent).map_err(place.failed(operation))
+    }
+
+    /// Removes what has an entry's name.
+    fn clear(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        let failed = place.failed("replace");
+        let stat =
+            rustix::fs::statat(parent, place.name, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            if stat.st_nlink == 1 {
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.summary.size = self.summary.size.saturating_sub(size);
+            }
+            return rustix::fs::unlinkat(parent, place.name, AtFlags::empty()).map_err(failed);
+        }
+        remove_tree(parent, place.name)
+            .map_err(|source| Error::io("replace", &place.entry.path, source))?;
+        self.recount = true;
+        self.there.forget();
+        let key = place.key();
+        self.directories.remove(&key);
+        let (mut first, mut end) = (key.clone(), key);
+        first.push(b'/');
+        // The byte that follows the slash: the end of all paths below.
+        end.push(b'/' + 1);
+        let below: Vec<Vec<u8>> = self
+            .directories
+            .range(first..end)
+            .map(|(k, _)| k.clone())
+            .collect();
+        for key in below {
+            self.directories.remove(&key);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, place: &Place<'_>, archive: &mut Archive<'_>) -> Result<(), Error> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = self.make(place, "create file", |parent| {
+            rustix::fs::openat(parent, place.name, flags, mode)
+        })?;
+        let entry = place.entry;
+        match &entry.sparse {
+            None => copy(archive, place, &mut |bytes| rustix::io::write(&file, bytes))?,
+            Some(segments) => copy_sparse(archive, place, &file, segments)?,
+        }
+        self.summary.size = self.summary.size.saturating_add(entry.size);
+        set_attributes(file.as_fd(), entry, Some(self.owner))
+    }
+
+    fn directory(&mut self, place: &Place<'_>) -> Result<Vec<u8>, Error> {
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        match make_directory(parent, place.name) {
+            Ok(()) => return Ok(place.key()),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(place.failed("create directory")(errno)),
+        }
+        let stat = rustix::fs::statat(parent, place.name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(place.failed("look at"))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(place.key());
+        }
+        let hidden = is_whiteout(parent, place.name);
+        self.clear(place)?;
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        make_directory(parent, place.name)
+            .and_then(|()| {
+                if hidden {
+                    set_opaque(parent, place.name)
+                } else {
+                    Ok(())
+                }
+            })
+            .map_err(place.failed("create directory"))?;
+        Ok(place.key())
+    }
+
+    fn symlink(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let entry = place.entry;
+        let target = entry.link.as_slice();
+        self.make(place, "create symbolic link", |parent| {
+            rustix::fs::symlinkat(target, parent, place.name)
+        })?;
+        self.summary.size += target.len() as u64;
+        self.set_attributes_at(place)
+    }
+
+    fn node(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let entry = place.entry;
+        let kind = match entry.kind {
+            Kind::Character => FileType::CharacterDevice,
+            Kind::Block => FileType::BlockDevice,
+            _ => FileType::Fifo,
+        };
+        let device = rustix::fs::makedev(entry.device.0, entry.device.1);
+        let mode = Mode::from_raw_mode(entry.mode);
+        self.make(place, "create device", |parent| {
+            rustix::fs::mknodat(parent, place.name, kind, mode, device)
+        })?;
+        self.set_attributes_at(place)
+    }
+
+    /// Links to a file of this layer. One that exists only in a lower layer cannot be linked to:
+    /// no engine stores such layers, because overlayfs copies a file up before it links it.
+    fn hard_link(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let entry = place.entry;
+        let bad = |reason| Error::Link {
+            entry: super::shown(&entry.path),
+            target: super::shown(&entry.link),
+            reason,
+        };
+        let outside = || bad("its target is outside of the layer");
+        let mut parents = split(&entry.link).ok_or_else(outside)?;
+        let name = parents.pop().ok_or_else(outside)?;
+        if parents == place.parents && name == place.name {
+            return Ok(());
+        }
+        for attempt in 0..2 {
+            let there = self.there.enter(&self.root, &parents, &mut |_, _, errno| {
+                Err(match errno {
+                    Errno::NOENT => bad("its target is not in this layer"),
+                    Errno::NOTDIR | Errno::LOOP => {
+                        bad("its target is below a symbolic link or file")
+                    }
+                    errno => Error::io("open target of link", &entry.path, errno.into()),
+                })
+            })?;
+            let parent = Self::parent(&mut self.here, &self.root, place)?;
+            match rustix::fs::linkat(there, name, parent, place.name, AtFlags::empty()) {
+                Ok(()) => return Ok(()),
+                Err(Errno::NOENT) => return Err(bad("its target is not in this layer")),
+                Err(Errno::PERM) => return Err(bad("its target is a directory")),
+                Err(Errno::EXIST) if attempt == 0 => {}
+                Err(errno) => return Err(place.failed("create hard link")(errno)),
+            }
+            self.clear(place)?;
+        }
+        Ok(())
+    }
+
+    /// Hides what lower layers have under a name: for overlayfs a character device 0/0.
+    fn whiteout(&mut self, place: &Place<'_>, hidden: &[u8]) -> Result<(), Error> {
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Error::Entry {
+                entry: super::shown(&place.entry.path),
+                reason: "a whiteout of nothing",
+            });
+        }
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        let kind = FileType::CharacterDevice;
+        match rustix::fs::mknodat(parent, hidden, kind, Mode::empty(), 0) {
+            Ok(()) => Ok(()),
+            // Whiteouts are about lower layers: what this layer brings stays, but nothing below it
+            // shows through.
+            Err(Errno::EXIST) => match set_opaque(parent, hidden) {
+                Ok(()) | Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+                Err(errno) => Err(place.failed("hide")(errno)),
+            },
+            Err(errno) => Err(place.failed("create whiteout")(errno)),
+        }
+    }
+
+    /// Hides everything that lower layers have in a directory.
+    fn opaque(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        xattr::set(parent, OPAQUE_ATTRIBUTE, b"y")
+            .map_err(place.failed("make directory opaque for"))
+    }
+
+    /// Attributes of an entry that cannot be opened; nothing can have exchanged it meanwhile.
+    fn set_attributes_at(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let entry = place.entry;
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        let failed = place.failed("set attributes of");
+        let (user, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(parent, place.name, Some(user), Some(group), flags).map_err(&failed)?;
+        if entry.kind != Kind::Symlink {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(parent, place.name, mode, AtFlags::empty()).map_err(&failed)?;
+        }
+        for (name, value) in attributes(entry) {
+            tolerate(xattr::set_at(parent, place.name, name, value), entry, name)?;
+        }
+        rustix::fs::utimensat(parent, place.name, &times(entry), flags).map_err(failed)
+    }
+}
+
+fn make_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(IMPLIED_MODE))
+}
+
+fn set_opaque(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    xattr::set(&directory, OPAQUE_ATTRIBUTE, b"y")
+}
+
+fn is_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> bool {
+    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+    })
+}
+
+/// Removes a directory and what it holds. The standard library's own removal follows no link.
+fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let parent = format!("/proc/self/fd/{}", parent.as_raw_fd());
+    fs_err::remove_dir_all(Path::new(&parent).join(std::ffi::OsStr::from_bytes(name)))
+}
+
+fn copy(
+    archive: &mut Archive<'_>,
+    place: &Place<'_>,
+    write: &mut dyn FnMut(&[u8]) -> Result<usize, Errno>,
+) -> Result<(), Error> {
+    loop {
+        let data = archive.data()?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let count = match write(data) {
+            Err(Errno::INTR) => continue,
+            result => result.map_err(place.failed("write"))?,
+        };
+        archive.consume(count);
+    }
+}
+
+fn copy_sparse(
+    archive: &mut Archive<'_>,
+    place: &Place<'_>,
+    file: &OwnedFd,
+    segments: &[Segment],
+) -> Result<(), Error> {
+    let size = place.entry.size;
+    rustix::fs::ftruncate(file, size).map_err(place.failed("size"))?;
+    let mut segments = segments.iter().filter(|segment| segment.length > 0);
+    let mut current = segments.next().copied();
+    copy(archive, place, &mut |bytes| {
+        // The map was checked to be as long as the data.
+        let segment = current.ok_or(Errno::INVAL)?;
+        let wanted = usize::try_from(segment.length).unwrap_or(usize::MAX);
+        let part = &bytes[..bytes.len().min(wanted)];
+        let count = rustix::io::pwrite(file, part, segment.offset)?;
+        let written = count as u64;
+        current = if written == segment.length {
+            segments.next().copied()
+        } else {
+            Some(Segment {
+                offset: segment.offset + written,
+                length: segment.length - written,
+            })
+        };
+        Ok(count)
+    })
+}
+
+/// Sets what an open file or directory has besides its content. `owner` is the owner it has
+/// already, where that is known.
+fn set_attributes(
+    file: BorrowedFd<'_>,
+    entry: &Entry,
+    owner: Option<(u32, u32)>,
+) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::io("set attributes of", &entry.path, errno.into());
+    if owner != Some((entry.uid, entry.gid)) {
+        let (user, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        rustix::fs::fchown(file, Some(user), Some(group)).map_err(failed)?;
+    }
+    rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(failed)?;
+    for (name, value) in attributes(entry) {
+        tolerate(xattr::set(file, name, value), entry, name)?;
+    }
+    rustix::fs::futimens(file, &times(entry)).map_err(failed)
+}
+
+fn attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let reserved = |name: &[u8]| RESERVED.iter().any(|prefix| name.starts_with(prefix));
+    let all = entry.xattrs.iter();
+    all.filter(move |(name, _)| !reserved(name))
+        .map(|(name, value)| (name.as_slice(), value.as_slice()))
+}
+
+/// Docker goes on without an attribute that the file system does not have or does not allow.
+fn tolerate(result: Result<(), Errno>, entry: &Entry, attribute: &[u8]) -> Result<(), Error> {
+    match result {
+        Err(Errno::OPNOTSUPP | Errno::PERM) => {
+            let (entry, attribute) = (super::shown(&entry.path), super::shown(attribute));
+            tracing::warn!(
+                entry,
+                attribute,
+                "extended attribute not supported here: left out"
+            );
+            Ok(())
+        }
+        result => result.map_err(|e| Error::io("set extended attribute of", &entry.path, e.into())),
+    }
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let time = Timespec {
+        tv_sec: entry.mtime.0,
+        tv_nsec: entry.mtime.1.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
