@@ -53,6 +53,10 @@ impl From<client::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            // Whoever read our output went away: end as programs do that SIGPIPE ends.
+            return Self::Exit(141);
+        }
         Self::new(chain(&error))
     }
 }

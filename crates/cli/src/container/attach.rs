@@ -72,7 +72,7 @@ async fn attach(
     match session.run(client, &target).await {
         Ended::Detached => Err(Failure::new("read escape sequence")),
         Ended::Signal(name) => Err(Failure::Exit(Signals::exit_code(name))),
-        Ended::Broken(error) => Err(Failure::new(error.to_string())),
+        Ended::Broken(error) => Err(error.into()),
         Ended::Closed => {
             let reply = waiting.exit().await?;
             match reply.error.filter(|error| !error.message.is_empty()) {

@@ -111,7 +111,7 @@ async fn exec(
     match session.run(client, &target).await {
         Ended::Detached => Err(Failure::new("read escape sequence")),
         Ended::Signal(name) => Err(Failure::Exit(Signals::exit_code(name))),
-        Ended::Broken(error) => Err(Failure::new(error.to_string())),
+        Ended::Broken(error) => Err(error.into()),
         Ended::Closed => {
             let exec = client.exec_inspect(&id).await?;
             exit_with(exec.exit_code.unwrap_or_default())

@@ -106,10 +106,8 @@ pub(super) async fn finish(ended: Ended, waiting: Waiting) -> Outcome {
     match ended {
         Ended::Detached => Ok(()),
         Ended::Signal(name) => Err(Failure::Exit(Signals::exit_code(name))),
-        Ended::Broken(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(error.to_string()))
-        }
-        Ended::Closed | Ended::Broken(_) => match waiting.exit().await {
+        Ended::Broken(error) => Err(error.into()),
+        Ended::Closed => match waiting.exit().await {
             Ok(reply) => match reply.error.filter(|error| !error.message.is_empty()) {
                 Some(error) => {
                     crate::say(&format!("Error waiting for container: {}", error.message));

@@ -110,6 +110,14 @@ mod tests {
             ),
             ("{{println \"a\" 1}}", "a 1\n"),
             ("{{len .Config.Env}} {{len .Id}}", "2 3"),
+        ] {
+            assert_eq!(render(template), text, "{template}");
+        }
+    }
+
+    #[test]
+    fn functions_variables_and_space_as_in_go() {
+        for (template, text) in [
             (
                 "{{and .State.Running .Id}} {{or .State.Health \"x\"}}",
                 "abc x",
