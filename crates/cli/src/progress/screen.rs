@@ -15,8 +15,8 @@ impl Screen {
     /// The bytes that bring the terminal up to date.
     pub(super) fn update(&mut self, message: &Message, columns: usize) -> String {
         let text = text(message, columns);
-        if message.id.is_empty() {
-            // What belongs to nothing goes below, and later lines start below it.
+        if message.id.is_empty() || message.progress_detail.is_none() {
+            // What does not move goes below, and later lines start below it.
             if !text.is_empty() {
                 self.ids.clear();
             }
@@ -26,10 +26,8 @@ impl Screen {
         let line = clipped(&text, columns);
         match self.ids.iter().position(|id| *id == message.id) {
             None => {
-                // An own line for whatever has progress; headings such as
-                // "12: Pulling from library/debian" stay where they are as well.
                 self.ids.push(message.id.clone());
-                let _ = write!(out, "\x1b[2K\r{line}\r\n");
+                let _ = write!(out, "\x1b[2K\r{line}\n");
             }
             Some(at) => {
                 let up = self.ids.len() - at;
@@ -132,11 +130,11 @@ mod tests {
         let mut screen = Screen::default();
         assert_eq!(
             screen.update(&message("a", "Waiting", 0), 80),
-            "\x1b[2K\ra: Waiting\r\n"
+            "\x1b[2K\ra: Waiting\n"
         );
         assert_eq!(
             screen.update(&message("b", "Waiting", 0), 80),
-            "\x1b[2K\rb: Waiting\r\n"
+            "\x1b[2K\rb: Waiting\n"
         );
         assert_eq!(
             screen.update(&message("a", "Downloading", 500), 80),
@@ -148,7 +146,7 @@ mod tests {
         );
         assert_eq!(
             screen.update(&message("a", "again", 0), 80),
-            "\x1b[2K\ra: again\r\n"
+            "\x1b[2K\ra: again\n"
         );
     }
 

@@ -32,9 +32,11 @@ pub(crate) static COMMAND: Command = Command {
 };
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let template = match matches.text("format") {
-        "" => None,
-        "json" => Some("{{json .}}"),
+    let format = matches.text("format");
+    // A whole event is printed as it came, with the names of the wire.
+    let whole = matches!(format, "json" | "{{json .}}");
+    let template = match format {
+        "" | "json" => None,
         text => Some(text),
     }
     .map(Template::parse)
@@ -48,6 +50,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         let mut events = client.events(&since, &until, &filters).await?;
         while let Some(event) = events.next().await? {
             let text = match &template {
+                _ if whole => Data::of(&event).to_json(),
                 None => plain(&event),
                 Some(template) => template
                     .render(&data(&event))
