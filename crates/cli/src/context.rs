@@ -3,7 +3,7 @@
 use crate::autostart;
 use crate::config_file::ConfigFile;
 use crate::failure::Failure;
-use crate::flags::{self, Flag, Kind, Matches, flag, list, value};
+use crate::flags::{self, Flag, Matches, flag, list, value};
 use hull_api::client::{Client, Endpoint};
 use std::cell::OnceCell;
 use std::env;
@@ -27,7 +27,6 @@ pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
         "How much to log (debug, info, warn, error, fatal)",
     )
     .short('l')
-    .kind(Kind::Checked(check_log_level))
     .default("\"info\""),
     flag("tls", "").hidden(),
     value("tlscacert", "string", "").hidden(),
@@ -37,10 +36,12 @@ pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
     flag("version", "Print the version and quit").short('v'),
 ];
 
-fn check_log_level(level: &str) -> Result<(), String> {
+fn check_log_level(level: &str) -> Result<(), Failure> {
     match level {
-        "debug" | "info" | "warn" | "error" | "fatal" => Ok(()),
-        _ => Err(format!("unable to parse logging level: {level}")),
+        "" | "debug" | "info" | "warn" | "error" | "fatal" => Ok(()),
+        _ => Err(Failure::new(format!(
+            "Unable to parse logging level: {level}"
+        ))),
     }
 }
 
@@ -61,6 +62,7 @@ impl Cli {
             let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
             crate::command::flag_failure(&error, &usage, "")
         })?;
+        check_log_level(globals.text("log-level"))?;
         // One thread: the command line waits most of the time, and starts faster alone.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

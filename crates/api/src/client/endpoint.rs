@@ -16,7 +16,7 @@ pub enum Endpoint {
 /// Why a string is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// There is no `scheme://`.
+    /// There is no address in it.
     #[error("unable to parse docker host `{0}`")]
     Format(String),
     /// The scheme is one we have no transport for.
@@ -31,9 +31,8 @@ impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or_else(|| InvalidEndpoint::Format(text.to_owned()))?;
+        // A bare host is meant to be one that listens on TCP.
+        let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
         match scheme {
             "unix" if !rest.is_empty() => Ok(Self::Unix(rest.into())),
             "tcp" | "http" => {
@@ -77,10 +76,11 @@ mod tests {
             ("tcp://localhost", "tcp://localhost:2375"),
             ("tcp://[::1]:80/", "tcp://[::1]:80"),
             ("http://h:1", "tcp://h:1"),
+            ("h", "tcp://h:2375"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), printed);
         }
-        for bad in ["", "x", "unix://", "tcp://", "ssh://h", "fd://"] {
+        for bad in ["", "unix://", "tcp://", "ssh://h", "fd://"] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
     }

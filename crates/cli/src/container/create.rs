@@ -54,6 +54,7 @@ pub(super) async fn create(
     mut request: CreateRequest,
 ) -> Result<String, Failure> {
     let image = request.config.image.clone();
+    crate::image::check(&image)?;
     let pull = matches.text("pull");
     let platform = matches.text("platform");
     let quiet = matches.bool("quiet");

@@ -2,7 +2,7 @@
 
 use crate::command::{Arity, Command};
 use crate::context::Cli;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, client_message};
 use crate::flags::Matches;
 
 pub(crate) static COMMAND: Command = Command {
@@ -23,5 +23,10 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             "error: Neither old nor new names may be empty",
         ));
     }
-    Ok(cli.block_on(client.rename(old, new))?)
+    cli.block_on(client.rename(old, new)).map_err(|error| {
+        Failure::new(format!(
+            "{}\nError: failed to rename container named {old}",
+            client_message(&error)
+        ))
+    })
 }

@@ -11,7 +11,7 @@ mod tag;
 use crate::command::Command;
 
 pub(crate) use pull::pull_for_run;
-pub(crate) use reference::with_default_tag;
+pub(crate) use reference::{check, with_default_tag};
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[

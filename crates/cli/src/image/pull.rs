@@ -30,6 +30,7 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let typed = &matches.args[0];
+    reference::check(typed)?;
     let name = reference::split(typed);
     let all = matches.bool("all-tags");
     let quiet = matches.bool("quiet");

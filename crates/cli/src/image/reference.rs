@@ -1,6 +1,8 @@
 //! Image names, as far as the command line must understand them: which registry's credentials to
 //! send, and how to show a name. The daemon is the judge of what is valid.
 
+use crate::failure::Failure;
+
 /// A name in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
@@ -26,6 +28,18 @@ pub(crate) fn split(text: &str) -> Name<'_> {
         tag,
         digest,
     }
+}
+
+/// Refuses the one mistake in names that people make often, before anything else is done.
+pub(crate) fn check(text: &str) -> Result<(), Failure> {
+    let full = canonical(split(text).repository);
+    let path = full.split_once('/').map_or("", |(_, path)| path);
+    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(Failure::new(format!(
+            "invalid reference format: repository name ({path}) must be lowercase"
+        )));
+    }
+    Ok(())
 }
 
 /// The registry that a repository is in: `docker.io` unless its first part looks like a host.
@@ -97,5 +111,10 @@ mod tests {
         assert_eq!(canonical("debian"), "docker.io/library/debian");
         assert_eq!(canonical("team/app"), "docker.io/team/app");
         assert_eq!(canonical("h:1/a"), "h:1/a");
+        assert!(check("h:1/a:Tag").is_ok() && check("sha256:ABC").is_ok());
+        assert_eq!(
+            check("Bad:x").unwrap_err().message().unwrap(),
+            "invalid reference format: repository name (library/Bad) must be lowercase"
+        );
     }
 }

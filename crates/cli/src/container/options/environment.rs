@@ -19,7 +19,33 @@ pub(super) fn check_label(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `--sysctl`, `--annotation`: a name.
+/// The kernel parameters outside `net.` and `fs.mqueue.` that a namespace has for itself.
+const OWN_SYSCTLS: &[&str] = &[
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// `--sysctl`: a parameter that a namespace has for itself, with its value.
+pub(super) fn check_sysctl(text: &str) -> Result<(), String> {
+    match text.split_once('=') {
+        Some((name, _))
+            if OWN_SYSCTLS.contains(&name)
+                || name.starts_with("net.")
+                || name.starts_with("fs.mqueue.") =>
+        {
+            Ok(())
+        }
+        _ => Err(format!("sysctl '{text}' is not allowed")),
+    }
+}
+
+/// `--annotation`: a name.
 pub(super) fn check_pair(text: &str) -> Result<(), String> {
     if text.is_empty() || text.starts_with('=') {
         return Err(format!("invalid value '{text}': empty name"));

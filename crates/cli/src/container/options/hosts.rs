@@ -48,7 +48,7 @@ fn is_address(text: &str) -> bool {
 pub(super) fn check_ip(text: &str) -> Result<(), String> {
     match text.trim().parse::<IpAddr>() {
         Ok(_) => Ok(()),
-        Err(_) => Err(format!("{text} is not an ip address")),
+        Err(_) => Err(format!("IP address is not correctly formatted: {text}")),
     }
 }
 

@@ -61,10 +61,8 @@ fn config(matches: &Matches) -> Result<Config, String> {
         .map(|stream| stream.to_lowercase())
         .collect();
     let attached = |name: &str| attach.iter().any(|stream| stream == name);
-    let env = environment(matches.list("env-file"), matches.list("env"))
-        .map_err(|error| format!("--env-file: {error}"))?;
-    let labels = environment::labels(matches.list("label-file"), matches.list("label"))
-        .map_err(|error| format!("--label-file: {error}"))?;
+    let env = environment(matches.list("env-file"), matches.list("env"))?;
+    let labels = environment::labels(matches.list("label-file"), matches.list("label"))?;
     let entrypoint = matches
         .changed("entrypoint")
         // An empty one takes the image's away, which the API says with one empty word.

@@ -253,7 +253,7 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
     ),
     int("stop-timeout", "Seconds to wait before it is killed"),
     list("storage-opt", "list", "Option of the storage driver"),
-    list("sysctl", "map", "Kernel parameter").kind(Kind::Checked(environment::check_pair)),
+    list("sysctl", "map", "Kernel parameter").kind(Kind::Checked(environment::check_sysctl)),
     list("tmpfs", "list", "Directory to mount a tmpfs on"),
     flag("tty", "Give the container a terminal").short('t'),
     list("ulimit", "ulimit", "Resource limit (name=soft[:hard])")
