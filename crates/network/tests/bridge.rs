@@ -2,7 +2,12 @@
 //! "host", so nothing is left on the machine and tests may run side by side.
 
 #![allow(missing_docs, reason = "tests")]
-#![allow(clippy::allow_attributes, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::allow_attributes,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 use hull_linux::namespace::{self, flag};
 use hull_linux::netlink::Socket;
