@@ -190,6 +190,10 @@ impl Decoder {
     ///
     /// # Errors
     /// `InvalidData` for what is not a message: the connection is then of no more use.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator has one type of item and does not fail"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let Some(length) = self.0.first_chunk::<4>() else {
             return Ok(None);

@@ -1,5 +1,13 @@
 //! A shim with a real runtime: `hull-runtime` where it is built, else Debian's `runc`.
 #![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::allow_attributes,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "tests, and what they share"
+)]
 
 use hull_shim::{AttachOptions, Event, ExecRequest, ExitRecord, Handle, Launch, LogConfig};
 use hull_spec::rootfs::RootFs;
@@ -19,6 +27,8 @@ const ALL: AttachOptions = AttachOptions {
 struct Container {
     directory: tempfile::TempDir,
     launch: Launch,
+    /// Then it could not remove its socket.
+    shim_was_killed: bool,
 }
 
 fn runtime() -> Option<PathBuf> {
@@ -91,10 +101,14 @@ fn container(command: &str) -> Option<Container> {
         open_stdin: false,
         stdin_once: false,
         console_size: None,
-        cgroup: Some(format!("hull-test/{id}")),
+        cgroup: Some(format!("hull-test-{id}")),
         exit_file: at("exit.json"),
     };
-    let container = Container { directory, launch };
+    let container = Container {
+        directory,
+        launch,
+        shim_was_killed: false,
+    };
     container.configure(command);
     Some(container)
 }
@@ -150,8 +164,14 @@ impl Drop for Container {
     fn drop(&mut self) {
         let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
         let path = self.directory.path().to_str().unwrap();
-        let _ = fs_err::remove_dir("/sys/fs/cgroup/memory/hull-test");
         if !std::thread::panicking() {
+            let group = self.launch.cgroup.as_deref().unwrap();
+            for hierarchy in fs_err::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+                let left = hierarchy.path().join(group);
+                assert!(!left.exists(), "{} was left behind", left.display());
+            }
+            let socket = self.launch.bundle.join("shim.sock");
+            assert!(!socket.exists() || self.shim_was_killed, "a socket is left");
             assert!(
                 !mounts.contains(path),
                 "a mount is visible on the host: {mounts}"
@@ -241,6 +261,9 @@ fn a_command_that_is_not_there_is_told_in_the_runtimes_words() {
             .contains("executable file not found in $PATH"),
         "{error}"
     );
+    for file in ["shim.sock", "shim.pid"] {
+        assert!(!container.launch.bundle.join(file).exists(), "{file}");
+    }
 }
 
 #[test]
@@ -418,7 +441,7 @@ fn pausing_holds_and_a_new_daemon_finds_the_shim() {
 
 #[test]
 fn a_killed_shim_is_noticed() {
-    let Some(container) = container("sleep 1000") else {
+    let Some(mut container) = container("sleep 1000") else {
         return;
     };
     let handle = container.spawn();
@@ -435,6 +458,7 @@ fn a_killed_shim_is_noticed() {
     .unwrap();
     assert_eq!(events.wait().unwrap(), None, "no `Cleaned` before the end");
     assert!(handle.snapshot().is_err());
+    container.shim_was_killed = true;
     let launch = &container.launch;
     let deleted = std::process::Command::new(&launch.runtime)
         .arg("--root")
@@ -443,4 +467,136 @@ fn a_killed_shim_is_noticed() {
         .status()
         .unwrap();
     assert!(deleted.success());
+}
+
+#[test]
+fn input_that_nobody_read_does_not_spoil_the_end_of_the_output() {
+    let Some(mut container) = container("read x; echo got $x") else {
+        return;
+    };
+    container.launch.open_stdin = true;
+    let handle = container.spawn();
+    let mut stream = handle.attach(ALL).unwrap();
+    handle.start().unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(b"word\n").unwrap();
+        // Until nobody takes it any more.
+        while writer.write_all(&[b'x'; 4096]).is_ok() {}
+    });
+    // `read_to_end` would give `ECONNRESET`.
+    assert_eq!(frames(&read_all(&mut stream)).0, "got word\n");
+    writing.join().unwrap();
+    wait(&handle);
+}
+
+#[test]
+fn a_paused_container_can_be_killed() {
+    let Some(container) = container("sleep 1000") else {
+        return;
+    };
+    let handle = container.spawn();
+    handle.start().unwrap();
+    let mut events = handle.events().unwrap();
+    handle.pause().unwrap();
+    handle.kill(9).unwrap();
+    while events.wait().unwrap().is_some() {}
+    assert_eq!(container.exit().exit_code, 137);
+}
+
+#[test]
+fn an_exec_that_dies_with_the_container_is_told() {
+    let Some(container) = container("busybox mkfifo /tmp/end; read x < /tmp/end") else {
+        return;
+    };
+    let handle = container.spawn();
+    handle.start().unwrap();
+    let mut events = handle.events().unwrap();
+    let request = ExecRequest {
+        id: "e1".to_owned(),
+        process: container.process(
+            "until [ -p /tmp/end ]; do :; done; echo last words; echo > /tmp/end; sleep 1000",
+            false,
+        ),
+        attach: Some(ALL),
+        console_size: None,
+    };
+    let (_, stream) = handle.exec(request).unwrap();
+    assert_eq!(frames(&read_all(stream.unwrap())).0, "last words\n");
+    let told: Vec<Event> = std::iter::from_fn(|| events.wait().unwrap()).collect();
+    let exec = Event::ExecExited {
+        id: "e1".to_owned(),
+        exit_code: 137,
+    };
+    assert!(told[0] == exec && told.len() == 3, "{told:?}");
+}
+
+#[test]
+fn an_exec_has_a_terminal_of_its_own() {
+    let Some(container) = container("sleep 1000") else {
+        return;
+    };
+    let handle = container.spawn();
+    handle.start().unwrap();
+    let mut events = handle.events().unwrap();
+    let request = ExecRequest {
+        id: "e1".to_owned(),
+        process: container.process("stty size; read x; stty size; exit 7", true),
+        attach: Some(ALL),
+        console_size: Some((20, 60)),
+    };
+    let (_, stream) = handle.exec(request).unwrap();
+    let mut stream = stream.unwrap();
+    let mut first = [0; 7];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"20 60\r\n");
+    handle.resize(Some("e1"), 21, 61).unwrap();
+    assert!(handle.resize(None, 1, 1).is_err(), "no terminal there");
+    stream.write_all(b"\n").unwrap();
+    let rest = String::from_utf8(read_all(stream)).unwrap();
+    assert!(rest.contains("21 61"), "{rest:?}");
+    let exited = Event::ExecExited {
+        id: "e1".to_owned(),
+        exit_code: 7,
+    };
+    assert_eq!(events.wait().unwrap(), Some(exited));
+    handle.kill(9).unwrap();
+    while events.wait().unwrap().is_some() {}
+}
+
+#[test]
+fn a_terminal_without_input_takes_none() {
+    let Some(mut container) = container("") else {
+        return;
+    };
+    container.launch.tty = true;
+    container.configure("read -t 1 x; echo \"got ($x)\"");
+    let handle = container.spawn();
+    let mut stream = handle.attach(ALL).unwrap();
+    handle.start().unwrap();
+    stream.write_all(b"word\n").unwrap();
+    let seen = String::from_utf8(read_all(stream)).unwrap();
+    assert_eq!(seen, "got ()\r\n");
+    wait(&handle);
+}
+
+#[test]
+fn mount_points_that_are_made_can_be_entered_by_everybody() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(container) = container("true") else {
+        return;
+    };
+    let path = container.launch.bundle.join("config.json");
+    let mut spec: serde_json::Value =
+        serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
+    let mount = json!({"destination": "/made", "type": "tmpfs", "source": "tmpfs"});
+    spec["mounts"].as_array_mut().unwrap().push(mount);
+    fs_err::write(&path, spec.to_string()).unwrap();
+    let handle = container.spawn();
+    let socket = fs_err::metadata(container.launch.bundle.join("shim.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o077, 0, "for root alone");
+    handle.start().unwrap();
+    wait(&handle);
+    let made = fs_err::metadata(container.directory.path().join("upper/made")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o755);
 }

@@ -1,8 +1,10 @@
 //! Connections to the shim's socket.
 
 use crate::protocol::{AttachOptions, Decoder};
+use hull_linux::reactor::Interest;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 /// How much output may wait for one client, bytes: what Docker lets wait before it makes the
@@ -33,6 +35,8 @@ pub(super) struct Client {
     pub(super) input_ended: bool,
     /// To be closed when the queue is empty.
     pub(super) closing: bool,
+    /// What the reactor waits for.
+    pub(super) interest: Interest,
 }
 
 impl Client {
@@ -45,6 +49,7 @@ impl Client {
             queue: VecDeque::new(),
             input_ended: false,
             closing: false,
+            interest: Interest::READ,
         })
     }
 
@@ -98,5 +103,16 @@ impl Client {
 
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Closes the connection so that the client reads what was sent and then the end. A socket closed
+    /// with unread input would give it `ECONNRESET` instead: what the client had sent and nobody
+    /// wanted is taken away first. It can add nothing to that after the shutdown.
+    pub(super) fn close(mut self) {
+        if self.stream.shutdown(Shutdown::Both).is_err() {
+            return; // It has closed its end already.
+        }
+        let mut unwanted = [0; 16 << 10];
+        while matches!(self.stream.read(&mut unwanted), Ok(length) if length > 0) {}
     }
 }

@@ -3,7 +3,7 @@
 use super::client::Role;
 use super::process::Process;
 use super::runtime::Wiring;
-use super::shim::{FIRST, Shim, Token};
+use super::shim::{FIRST, SIGKILL, Shim, Token};
 use crate::protocol::{self, AttachOptions, ExecRequest, Reply, Request, Snapshot};
 use hull_linux::pty;
 use hull_linux::reactor::{Interest, signal_process};
@@ -163,6 +163,8 @@ impl Shim {
         // The process is our child and not yet waited for: its id cannot be somebody else's.
         match signal_process(process.pid, signal) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+            // A frozen process of a version 1 control group dies only when it is thawed.
+            _ if signal == SIGKILL && self.paused => self.set_paused(false),
             _ => Ok(Reply::Done),
         }
     }

@@ -1,7 +1,7 @@
 //! The log, in Docker's json-file format, and its rotation.
 //!
 //! One line of JSON per line of output: `{"log":"…\n","stream":"stdout","time":"…"}`. A line of
-//! output that is longer than 16 KiB becomes several, all but the last without `\n`.
+//! output that fills 16 KiB before it ends becomes several, all but the last without `\n`.
 
 use crate::LogConfig;
 use std::fs::{File, OpenOptions};
@@ -42,21 +42,16 @@ impl JsonFile {
         let slot = usize::from(stream == 2);
         let mut partial = std::mem::take(&mut self.partial[slot]);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let mut piece = piece;
-            while partial.len() + piece.len() > MAX_LINE {
-                let (head, tail) = piece.split_at((MAX_LINE - partial.len()).min(piece.len()));
-                if tail.is_empty() || (tail == b"\n" && partial.len() + head.len() == MAX_LINE) {
-                    break;
-                }
+            let mut rest = piece;
+            while !rest.is_empty() {
+                // Never full here: a full one is written at once.
+                let (head, tail) = rest.split_at(rest.len().min(MAX_LINE - partial.len()));
                 partial.extend_from_slice(head);
-                self.entry(slot, &partial, &now)?;
-                partial.clear();
-                piece = tail;
-            }
-            partial.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                self.entry(slot, &partial, &now)?;
-                partial.clear();
+                rest = tail;
+                if head.ends_with(b"\n") || partial.len() == MAX_LINE {
+                    self.entry(slot, &partial, &now)?;
+                    partial.clear();
+                }
             }
         }
         self.partial[slot] = partial;
@@ -275,6 +270,29 @@ mod tests {
             .map(|(line, _)| line.len())
             .collect();
         assert_eq!(lengths, [MAX_LINE, MAX_LINE, 11]);
+    }
+
+    #[test]
+    fn a_line_is_cut_where_dockerd_cuts_it_whatever_pieces_it_comes_in() {
+        for (length, expected) in [
+            (MAX_LINE - 1, vec![MAX_LINE]),
+            (MAX_LINE, vec![MAX_LINE, 1]),
+            (MAX_LINE + 1, vec![MAX_LINE, 2]),
+        ] {
+            let mut line = vec![b'a'; length];
+            line.push(b'\n');
+            for size in [line.len(), MAX_LINE, 1000, 7] {
+                let (directory, mut log) = log(0, 1);
+                for piece in line.chunks(size) {
+                    log.write(1, piece).unwrap();
+                }
+                let lengths: Vec<usize> = lines(&directory.path().join("x.log"))
+                    .iter()
+                    .map(|(line, _)| line.len())
+                    .collect();
+                assert_eq!(lengths, expected, "{length} bytes in pieces of {size}");
+            }
+        }
     }
 
     #[test]

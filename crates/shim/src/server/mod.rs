@@ -20,6 +20,7 @@ use shim::Shim;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 /// What can go wrong before the container exists.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,20 @@ fn set_up(launch: &Launch) -> Result<(Shim, i32), Error> {
     let root = launch.bundle.join(files::ROOT);
     rootfs::mount(&launch.rootfs, &root).map_err(step("mount the root file system"))?;
     let listener = listen(launch).map_err(step("listen on the shim's socket"))?;
+    create(launch, listener).inspect_err(|_| undo(launch, &root))
+}
+
+/// Takes back what a failed creation leaves: the container, if the runtime got that far, the root,
+/// which the daemon may want to remove as soon as it is told, and our files.
+fn undo(launch: &Launch, root: &Path) {
+    let _ = Runtime::new(launch).tell(&["delete", "--force"]);
+    let _ = rootfs::unmount(root);
+    for file in [files::SOCKET, files::PID] {
+        let _ = fs_err::remove_file(launch.bundle.join(file));
+    }
+}
+
+fn create(launch: &Launch, listener: UnixListener) -> Result<(Shim, i32), Error> {
     let children = reactor::child_signals().map_err(step("wait for children"))?;
     let runtime = Runtime::new(launch);
     let log = match &launch.log {

@@ -5,7 +5,9 @@ use super::process::Output;
 use super::shim::{Shim, Token};
 use crate::protocol::frame_header;
 use hull_linux::reactor::Interest;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::os::fd::OwnedFd;
 
 /// Bytes taken from a pipe at once: what a pipe holds.
 const CHUNK: usize = 64 << 10;
@@ -29,6 +31,25 @@ impl Shim {
             Err(_) => self.close_output(key, stream),
         }
         self.buffer = buffer;
+    }
+
+    /// Passes on what a process's outputs have at this moment, at most what a pipe may hold (pipe(7),
+    /// `pipe-max-size`), so that something that writes without end does not keep us.
+    pub(super) fn drain(&mut self, key: u32) {
+        const MOST_READS: usize = (1 << 20) / CHUNK;
+        for stream in [1, 2] {
+            for _ in 0..MOST_READS {
+                let has_some = self
+                    .processes
+                    .get(&key)
+                    .and_then(|process| process.output(stream))
+                    .is_some_and(|output| is_readable(&output.descriptor));
+                if !has_some {
+                    break;
+                }
+                self.on_output(key, stream);
+            }
+        }
     }
 
     fn close_output(&mut self, key: u32, stream: u8) {
@@ -127,4 +148,11 @@ impl Shim {
             .map(|(id, _)| *id)
             .collect()
     }
+}
+
+/// Whether there is something to read, or the end.
+fn is_readable(descriptor: &OwnedFd) -> bool {
+    let mut ready = [PollFd::new(descriptor, PollFlags::IN)];
+    let at_once = Timespec::default();
+    poll(&mut ready, Some(&at_once)).is_ok_and(|count| count > 0)
 }

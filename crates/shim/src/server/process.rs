@@ -132,7 +132,7 @@ impl Process {
             && (self.outputs.is_empty()
                 || self
                     .ended_at
-                    .is_some_and(|(_, until)| !self.held && Instant::now() >= until))
+                    .is_some_and(|(_, until)| Instant::now() >= until))
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{Error, step};
 use crate::Launch;
 use hull_linux::{pty, socket};
-use hull_spec::runtime::Process as ProcessDocument;
+use hull_spec::runtime::{ConsoleSize, Process as ProcessDocument};
+use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
 use std::fs::File;
@@ -75,7 +76,12 @@ impl Runtime {
     ) -> Result<Made, Error> {
         let name = format!("exec-{id}");
         let path = self.bundle.join(format!("{name}.json"));
-        let bytes = serde_json::to_vec(document)
+        // The process runs before we have its terminal: the runtime must set the size.
+        let mut document = document.clone();
+        if let Some((height, width)) = wiring.console_size {
+            document.console_size = Some(ConsoleSize { height, width });
+        }
+        let bytes = serde_json::to_vec(&document)
             .map_err(|e| step("write the process document")(e.into()))?;
         fs_err::write(&path, bytes).map_err(step("write the process document"))?;
         let mut arguments: Vec<OsString> = vec![
@@ -170,8 +176,11 @@ impl Runtime {
         if let Some((rows, columns)) = wiring.console_size {
             pty::resize(&terminal, rows, columns).map_err(step("set the terminal's size"))?;
         }
-        let input = terminal.try_clone().map_err(step(STEP))?;
-        Ok((Some(input), terminal, None))
+        let input = wiring
+            .stdin
+            .then(|| terminal.try_clone().map_err(step(STEP)))
+            .transpose()?;
+        Ok((input, terminal, None))
     }
 
     /// Runs a command about the container that makes no process: `start`, `pause`, `delete` …
@@ -206,7 +215,12 @@ impl Runtime {
     fn run(&self, mut command: Command) -> Result<(), Error> {
         let log = self.log_path();
         let _ = fs_err::remove_file(&log);
-        let status = command.status().map_err(|source| {
+        // Our files are for root alone. What the runtime makes in the container is for everybody in
+        // it: mount points that the image does not have, above all.
+        let ours = rustix::process::umask(Mode::from_raw_mode(0o022));
+        let status = command.status();
+        rustix::process::umask(ours);
+        let status = status.map_err(|source| {
             let text = format!(
                 "could not run the OCI runtime {}: {source}",
                 self.program.display()
@@ -229,9 +243,7 @@ fn last_error(log: &Path) -> Option<String> {
     /// A log of a runtime that went wild is not worth more.
     const MAX: u64 = 1 << 20;
     let mut text = String::new();
-    let file = File::from(
-        rustix::fs::open(log, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).ok()?,
-    );
+    let file = File::from(rustix::fs::open(log, rustix::fs::OFlags::RDONLY, Mode::empty()).ok()?);
     io::Read::read_to_string(&mut io::Read::take(file, MAX), &mut text).ok()?;
     let message = |line: &str| {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;

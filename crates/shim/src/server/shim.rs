@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long output may stay open after its process ended: a background child may hold it for ever.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// The signal that ends what is left in a container.
+pub(super) const SIGKILL: i32 = 9;
+
 /// The key of the first process.
 pub(super) const FIRST: u32 = 0;
 
@@ -207,8 +210,10 @@ impl Shim {
         if !self.processes.get(&key).is_some_and(Process::is_done) {
             return;
         }
+        // Where time has run out, what is in the pipes is passed on whatever waits for slow clients.
+        self.drain(key);
         let Some(mut process) = self.processes.remove(&key) else {
-            return;
+            return; // Its last output has just ended it.
         };
         if let Some(log) = &mut process.log {
             let _ = log.finish();
@@ -231,6 +236,7 @@ impl Shim {
         let ended_at = process
             .ended_at
             .map_or_else(jiff::Timestamp::now, |(at, _)| at);
+        self.finish_execs();
         let record = ExitRecord {
             exit_code: code,
             oom_killed: self.oom_killed(),
@@ -241,16 +247,30 @@ impl Shim {
         self.end_streams(FIRST);
         self.clean();
         self.tell(&Event::Cleaned);
-        // Execs died with the container; whoever still reads gets what waits, the rest is closed.
-        for key in self.processes.keys().copied().collect::<Vec<_>>() {
-            self.processes.remove(&key);
-            self.end_streams(key);
-        }
+        // Whoever still reads gets what waits, the rest is closed.
         for id in self.clients.keys().copied().collect::<Vec<_>>() {
             if let Some(client) = self.clients.get_mut(&id) {
                 client.closing = true;
                 self.update_client(id);
             }
+        }
+    }
+
+    /// Execs die with the container: what they wrote is passed on and their end is told, since nobody
+    /// will hear of it later.
+    fn finish_execs(&mut self) {
+        self.on_children();
+        for key in self.processes.keys().copied().collect::<Vec<_>>() {
+            self.drain(key);
+            let Some(process) = self.processes.remove(&key) else {
+                continue; // Its last output has just ended it.
+            };
+            if let Some(id) = process.exec {
+                // One that outlived the first process is about to be killed with the rest.
+                let exit_code = process.exit_code.unwrap_or(128 + SIGKILL);
+                self.tell(&Event::ExecExited { id, exit_code });
+            }
+            self.end_streams(key);
         }
     }
 
@@ -337,9 +357,15 @@ impl Shim {
             readable: !client.input_ended && !full,
             writable: client.waiting() > 0,
         };
-        let _ = self
+        if interest == client.interest {
+            return;
+        }
+        let changed = self
             .reactor
             .change(&client.stream, Token::Client(id).pack(), interest);
+        if let (Ok(()), Some(client)) = (changed, self.clients.get_mut(&id)) {
+            client.interest = interest;
+        }
     }
 
     pub(super) fn drop_client(&mut self, id: u32) {
@@ -347,10 +373,15 @@ impl Shim {
             return;
         };
         let _ = self.reactor.remove(&client.stream);
-        let _ = client.stream.shutdown(std::net::Shutdown::Both);
-        if let Role::Stream { process, options } = client.role {
+        let ends_input = !client.input_ended && !client.closing;
+        let role = match client.role {
+            Role::Stream { process, options } => Some((process, options)),
+            _ => None,
+        };
+        client.close();
+        if let Some((process, options)) = role {
             self.release_if_drained(process);
-            if options.stdin && !client.input_ended && !client.closing {
+            if options.stdin && ends_input {
                 self.end_input(process);
             }
         }
