@@ -142,7 +142,7 @@ fn endpoints_reach_each_other_and_the_bridge() {
         let device = Socket::open().unwrap().link("eth0").unwrap();
         (
             device,
-            std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default(),
+            fs_err::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default(),
         )
     });
     assert!(device.up);
@@ -171,7 +171,7 @@ fn disconnecting_leaves_nothing() {
     netns::remove(&endpoint.netns).unwrap();
     netns::remove(&endpoint.netns).unwrap();
     assert!(!endpoint.netns.exists());
-    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let mounts = fs_err::read_to_string("/proc/thread-self/mountinfo").unwrap();
     assert!(!mounts.contains("/netns/cccc"));
     Bridge::remove("hull0").unwrap();
     Bridge::remove("hull0").unwrap();
@@ -270,7 +270,7 @@ fn copies_of_mounts_do_not_keep_a_namespace() {
             .unwrap();
             ready.send(()).unwrap();
             gone.recv().unwrap();
-            std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap()
+            fs_err::read_to_string("/proc/thread-self/mountinfo").unwrap()
         });
         wait.recv().unwrap();
         netns::remove(&path).unwrap();

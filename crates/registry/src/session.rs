@@ -168,3 +168,25 @@ fn redirect_target(response: &Response, url: &Url) -> Result<Option<Url>, Error>
 pub(crate) fn same_origin(a: &Url, b: &Url) -> bool {
     a.origin() == b.origin()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_left_only_for_hosts_that_may_do_without() {
+        let client = Client::new(Config {
+            insecure: vec!["store.lan".parse().unwrap()],
+            ..Config::default()
+        });
+        let allowed = |from: &str, to: &str| {
+            let parse = |text| Url::parse(text).unwrap();
+            client.refuse_downgrade(&parse(from), &parse(to)).is_ok()
+        };
+        assert!(!allowed("https://reg.org/", "http://reg.org/"));
+        assert!(!allowed("https://reg.org/", "http://auth.org/token"));
+        assert!(allowed("https://reg.org/", "https://other.org/"));
+        assert!(allowed("https://reg.org/", "http://store.lan/"));
+        assert!(allowed("http://reg.lan/", "http://other.lan/"));
+    }
+}
