@@ -1,25 +1,25 @@
 //! The engine: one value for everything, shared by all who ask.
 
-use crate::container::{
-    AttachOptions, Attached, Created, Details, ListOptions, Top, WaitCondition, WaitResult,
-};
+use crate::container::Execs;
+use crate::container::live::Container;
 use crate::event::{Event, EventOptions};
-use crate::exec::{ExecConfig, ExecDetails, ExecStart};
-use crate::image::{HistoryStep, ImageDetails, Progress, PullRequest, RemoveOptions, Removed};
-use crate::logs::{LogOptions, Logs};
-use crate::network::NetworkDetails;
-use crate::system::Info;
-use crate::{Error, ErrorKind, Filters, Result, container};
-use futures_util::future::BoxFuture;
+use crate::journal::Journal;
+use crate::rows::Rows;
+use crate::wiring::Wiring;
+use crate::{Error, ErrorKind, Result};
 use futures_util::stream::BoxStream;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::net::UnixStream;
+use hull_image::{Overlay, Store};
+use hull_linux::cgroup::Layout;
+use rustix::fs::{FlockOperation, flock};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// An OCI runtime by path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeProgram {
+    /// The program.
     pub path: PathBuf,
     /// Arguments before its command.
     pub args: Vec<String>,
@@ -44,15 +44,32 @@ pub struct Config {
     pub registry_mirrors: Vec<String>,
 }
 
+/// Containers by id and by name.
+#[derive(Debug, Default)]
+struct Index {
+    by_id: BTreeMap<String, Arc<Container>>,
+    /// Name → id; a name is here before its container is.
+    names: HashMap<String, String>,
+}
+
 /// A container engine. Every method that takes a container's name takes an id and the beginning of
 /// one too.
 #[derive(Debug)]
 pub struct Engine {
-    _config: Config,
-}
-
-fn unfinished<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::NotImplemented, "not written yet"))
+    pub(crate) config: Config,
+    pub(crate) rows: Rows,
+    pub(crate) store: Store,
+    pub(crate) snapshots: Overlay,
+    pub(crate) registry: hull_registry::Client,
+    pub(crate) pulls: crate::image::Pulls,
+    pub(crate) journal: Journal,
+    pub(crate) wiring: Wiring,
+    pub(crate) cgroups: Layout,
+    pub(crate) execs: Execs,
+    pub(crate) id: String,
+    index: RwLock<Index>,
+    /// The lock on the data root, held as long as the engine lives.
+    _lock: std::fs::File,
 }
 
 impl Engine {
@@ -62,197 +79,181 @@ impl Engine {
     /// # Errors
     /// `Unavailable` when another daemon has the data root; `Internal` otherwise.
     pub fn open(config: Config) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { _config: config }))
-    }
-
-    /// Makes a container; without a name it gets one.
-    pub async fn create(&self, _name: Option<&str>, _config: container::Config) -> Result<Created> {
-        unfinished()
-    }
-
-    /// Starts a container. `AlreadyInThatState` when it runs.
-    pub async fn start(&self, _name: &str) -> Result<()> {
-        unfinished()
-    }
-
-    /// Stops a container, by force after `timeout` seconds (`None`: its own; negative: never).
-    /// `signal`: instead of its own. `AlreadyInThatState` when it does not run.
-    pub async fn stop(
-        &self,
-        _name: &str,
-        _signal: Option<&str>,
-        _timeout: Option<i64>,
-    ) -> Result<()> {
-        unfinished()
-    }
-
-    /// Stops, as [`Engine::stop`], and starts again.
-    pub async fn restart(
-        &self,
-        _name: &str,
-        _signal: Option<&str>,
-        _timeout: Option<i64>,
-    ) -> Result<()> {
-        unfinished()
-    }
-
-    /// Sends a signal; empty: SIGKILL.
-    pub async fn kill(&self, _name: &str, _signal: &str) -> Result<()> {
-        unfinished()
-    }
-
-    /// Freezes all processes.
-    pub async fn pause(&self, _name: &str) -> Result<()> {
-        unfinished()
-    }
-
-    /// Lets them go on.
-    pub async fn unpause(&self, _name: &str) -> Result<()> {
-        unfinished()
-    }
-
-    /// Gives another name.
-    pub async fn rename(&self, _name: &str, _to: &str) -> Result<()> {
-        unfinished()
-    }
-
-    /// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
-    pub async fn remove(&self, _name: &str, _force: bool, _volumes: bool) -> Result<()> {
-        unfinished()
-    }
-
-    /// Waits. The outer result is there at once and means that nothing will be missed.
-    pub async fn wait(
-        &self,
-        _name: &str,
-        _condition: WaitCondition,
-    ) -> Result<BoxFuture<'static, Result<WaitResult>>> {
-        unfinished()
-    }
-
-    /// Attaches a client, also to a container that is yet to be started.
-    pub async fn attach(&self, _name: &str, _options: AttachOptions) -> Result<Attached> {
-        unfinished()
-    }
-
-    /// Tells of a client that left by the detach keys, for the event.
-    pub fn detached(&self, _name: &str) {}
-
-    /// Changes the size of a container's terminal.
-    pub async fn resize(&self, _name: &str, _rows: u16, _columns: u16) -> Result<()> {
-        unfinished()
-    }
-
-    /// Reads a log.
-    pub async fn logs(&self, _name: &str, _options: LogOptions) -> Result<Logs> {
-        unfinished()
-    }
-
-    /// The processes of a container, by ps(1) with these arguments (empty: `-ef`).
-    pub async fn top(&self, _name: &str, _ps_args: &str) -> Result<Top> {
-        unfinished()
-    }
-
-    /// The containers, newest first.
-    pub async fn list(&self, _options: ListOptions) -> Result<Vec<Details>> {
-        unfinished()
-    }
-
-    /// One container.
-    pub async fn inspect(&self, _name: &str, _sizes: bool) -> Result<Details> {
-        unfinished()
-    }
-
-    /// Removes the containers that do not run. Returns their ids and the bytes they held.
-    pub async fn prune_containers(&self, _filters: Filters) -> Result<(Vec<String>, u64)> {
-        unfinished()
-    }
-
-    /// Prepares a process in a running container. Returns its id.
-    pub async fn exec_create(&self, _container: &str, _config: ExecConfig) -> Result<String> {
-        unfinished()
-    }
-
-    /// Starts it. The stream is as [`Attached::stream`]; `None` when detached.
-    pub async fn exec_start(&self, _id: &str, _start: ExecStart) -> Result<Option<UnixStream>> {
-        unfinished()
-    }
-
-    /// Changes the size of its terminal.
-    pub async fn exec_resize(&self, _id: &str, _rows: u16, _columns: u16) -> Result<()> {
-        unfinished()
-    }
-
-    /// One exec.
-    pub async fn exec_inspect(&self, _id: &str) -> Result<ExecDetails> {
-        unfinished()
-    }
-
-    /// Pulls an image. The stream ends with the pull; an error is its last element. Dropping it
-    /// cancels the pull, unless another client waits for the same image.
-    pub async fn pull(
-        &self,
-        _request: PullRequest,
-    ) -> Result<BoxStream<'static, Result<Progress>>> {
-        unfinished()
-    }
-
-    /// The images, newest first; `containers` counts who uses them.
-    pub async fn images(
-        &self,
-        _all: bool,
-        _filters: Filters,
-        _containers: bool,
-    ) -> Result<Vec<ImageDetails>> {
-        unfinished()
-    }
-
-    /// One image, by name, id or beginning of an id.
-    pub async fn image_inspect(&self, _name: &str) -> Result<ImageDetails> {
-        unfinished()
-    }
-
-    /// An image's history, newest step first.
-    pub async fn image_history(&self, _name: &str) -> Result<Vec<HistoryStep>> {
-        unfinished()
-    }
-
-    /// Gives an image another name.
-    pub async fn image_tag(&self, _name: &str, _repository: &str, _tag: &str) -> Result<()> {
-        unfinished()
-    }
-
-    /// Removes a name, and the image with its last one.
-    pub async fn image_remove(&self, _name: &str, _options: RemoveOptions) -> Result<Vec<Removed>> {
-        unfinished()
-    }
-
-    /// Tries credentials at a registry. Returns its token for later, if it gives one.
-    pub async fn authenticate(
-        &self,
-        _registry: &str,
-        _credentials: crate::image::Credentials,
-    ) -> Result<Option<String>> {
-        unfinished()
+        let internal = |what: &'static str| move |e: std::io::Error| Error::new(ErrorKind::Internal, what).caused_by(e);
+        make_private(&config.data_root).map_err(internal("could not create the data root"))?;
+        make_private(&config.exec_root.join("containers")).map_err(internal("could not create the exec root"))?;
+        let lock = lock(&config.data_root)?;
+        let database = redb::Database::create(config.data_root.join("hull.db"));
+        let database = Arc::new(database.map_err(|e| Error::new(ErrorKind::Internal, "could not open the metadata database hull.db").caused_by(e))?);
+        let rows = Rows::open(Arc::clone(&database))?;
+        let store = Store::open(&config.data_root, database).map_err(crate::image::store_error)?;
+        let id = rows.engine_id()?;
+        let cgroups = Layout::detect().map_err(|e| Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e))?;
+        let engine = Arc::new(Self {
+            wiring: Wiring::new(&config.exec_root, &id),
+            registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
+            snapshots: Overlay::new(store.clone()),
+            pulls: crate::image::Pulls::default(),
+            journal: Journal::default(),
+            execs: Execs::default(),
+            index: RwLock::default(),
+            _lock: lock,
+            rows,
+            store,
+            cgroups,
+            id,
+            config,
+        });
+        engine.recover()?;
+        Ok(engine)
     }
 
     /// What happens from now on, and before if asked for.
-    pub fn events(&self, _options: EventOptions) -> Result<BoxStream<'static, Event>> {
-        unfinished()
+    ///
+    /// # Errors
+    /// `InvalidInput` for a filter that does not exist.
+    pub fn events(&self, options: EventOptions) -> Result<BoxStream<'static, Event>> {
+        self.journal.stream(options)
     }
 
-    /// The networks.
-    pub async fn networks(&self) -> Result<Vec<NetworkDetails>> {
-        unfinished()
+    /// Finds a container as dockerd does: by full id, by name, by the beginning of an id.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let plain = name.strip_prefix('/').unwrap_or(name);
+        let by_name = || index.names.get(plain).and_then(|id| index.by_id.get(id));
+        if let Some(found) = index.by_id.get(plain).or_else(by_name) {
+            return Ok(Arc::clone(found));
+        }
+        let missing = || Error::new(ErrorKind::NotFound, format!("No such container: {name}"));
+        if plain.is_empty() {
+            return Err(missing());
+        }
+        let mut with_prefix = index.by_id.range(plain.to_owned()..).take_while(|(id, _)| id.starts_with(plain));
+        match (with_prefix.next(), with_prefix.next()) {
+            (Some((_, found)), None) => Ok(Arc::clone(found)),
+            (None, _) => Err(missing()),
+            (Some(_), Some(_)) => {
+                let text = format!("multiple IDs found with provided prefix: {plain}");
+                Err(Error::new(ErrorKind::InvalidInput, text))
+            }
+        }
     }
 
-    /// One network, by name, id or beginning of an id.
-    pub async fn network_inspect(&self, _name: &str) -> Result<NetworkDetails> {
-        unfinished()
+    /// All containers.
+    pub(crate) fn containers(&self) -> Vec<Arc<Container>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect()
     }
 
-    /// The engine and its host.
-    pub async fn info(&self) -> Result<Info> {
-        unfinished()
+    /// Makes a name a container's, which need not be in the index yet.
+    pub(crate) fn take_name(&self, name: &str, id: &str) -> Result<()> {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        match index.names.get(name) {
+            Some(owner) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have to remove (or rename) that container to be able to reuse that name."
+                ),
+            )),
+            None => {
+                index.names.insert(name.to_owned(), id.to_owned());
+                Ok(())
+            }
+        }
     }
+
+    /// Gives a name back, if it is this container's.
+    pub(crate) fn release_name(&self, name: &str, id: &str) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if index.names.get(name).is_some_and(|owner| owner == id) {
+            index.names.remove(name);
+        }
+    }
+
+    /// Puts a container into the index; its name is taken already.
+    pub(crate) fn insert(&self, container: &Arc<Container>) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.by_id.insert(container.id.clone(), Arc::clone(container));
+    }
+
+    /// Puts a container with its name into the index, at the daemon's start.
+    pub(crate) fn adopt_name(&self, container: &Arc<Container>) {
+        let name = container.read(|record| record.name.clone());
+        // Rows are written one by one and a name only after it was taken: it cannot be another's.
+        let _ = self.take_name(&name, &container.id);
+        self.insert(container);
+    }
+
+    /// Takes a container out of the index.
+    pub(crate) fn forget(&self, id: &str, name: &str) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).by_id.remove(id);
+        self.release_name(name, id);
+    }
+
+    /// Tells of something that happened to a container.
+    pub(crate) fn tell_container(&self, container: &Container, action: &str, more: &[(&str, &str)]) {
+        let mut attributes = container.read(|record| {
+            let mut attributes = record.effective.labels.clone();
+            attributes.insert("image".to_owned(), record.image_name.clone());
+            attributes.insert("name".to_owned(), record.name.clone());
+            attributes
+        });
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self.journal.tell("container", action, &container.id, attributes);
+    }
+
+    /// Tells that a container joined or left the bridge.
+    pub(crate) fn tell_network(&self, container: &Container, action: &str) {
+        let attributes = [("container", container.id.as_str()), ("name", crate::wiring::BRIDGE), ("type", "bridge")];
+        let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        self.journal.tell("network", action, self.wiring.id(crate::wiring::BRIDGE), attributes);
+    }
+
+    pub(crate) fn container_dir(&self, id: &str) -> PathBuf {
+        self.config.data_root.join("containers").join(id)
+    }
+
+    pub(crate) fn bundle_dir(&self, id: &str) -> PathBuf {
+        self.config.exec_root.join("containers").join(id)
+    }
+
+    /// Beside the bundle, which goes with the container's end.
+    pub(crate) fn exit_file(&self, id: &str) -> PathBuf {
+        self.config.exec_root.join("containers").join(format!("{id}.exit.json"))
+    }
+
+    pub(crate) fn runtime_root(&self) -> PathBuf {
+        self.config.exec_root.join("runtime")
+    }
+}
+
+/// Runs blocking work on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => Err(Error::new(ErrorKind::Internal, "the engine failed at this request").caused_by(panic)),
+    }
+}
+
+/// Makes a directory that only root may enter: uppers and volumes hold set-uid files of strangers.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(path)
+}
+
+/// Locks the data root; the lock goes with the process, however it ends.
+fn lock(data_root: &Path) -> Result<std::fs::File> {
+    let path = data_root.join("hull.lock");
+    let open = fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.map_err(|e| Error::new(ErrorKind::Internal, "could not lock the data root").caused_by(e))?.into_parts().0;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let holder = fs_err::read_to_string(&path).unwrap_or_default();
+        let text = format!("the data root {} is in use by another daemon (pid {})", data_root.display(), holder.trim());
+        return Err(Error::new(ErrorKind::Unavailable, text));
+    }
+    // For people only: the lock itself is the kernel's.
+    let _ = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+    Ok(file)
 }

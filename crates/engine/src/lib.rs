@@ -1,5 +1,16 @@
 //! What Docker *means*: containers, images, exec, events, networks, without HTTP and without its
 //! wire types. The daemon converts; everything here is as meant, with defaults filled in.
+//!
+//! ```text
+//! Engine ── index of containers ── Container: record (row in hull.db), shim, waiters
+//!    ├───── image::Store, Overlay snapshots      what containers are made of
+//!    ├───── registry::Client                     where images come from
+//!    ├───── Wiring                               the default bridge
+//!    └───── Journal                              events
+//! ```
+//!
+//! There is no engine-wide lock over slow work: a container has a lock of its own for operations, and
+//! the index is locked for moments.
 #![forbid(unsafe_code)]
 
 pub mod container;
@@ -8,10 +19,16 @@ mod error;
 pub mod event;
 pub mod exec;
 pub mod image;
+mod journal;
 pub mod logs;
+mod names;
 pub mod network;
+mod rows;
 pub mod system;
+mod volume;
+mod wiring;
 
+pub(crate) use engine::blocking;
 pub use engine::{Config, Engine, RuntimeProgram};
 pub use error::{Error, ErrorKind};
 pub use hull_spec::{InvalidReference, Platform, Reference};

@@ -1,7 +1,11 @@
 //! The engine and its host.
 
+use crate::container::State;
+use crate::{Engine, Result, blocking};
+use hull_linux::cgroup::Layout;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The engine and its host, for `docker info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,4 +54,124 @@ pub struct Limits {
     pub cpuset: bool,
     pub pids: bool,
     pub oom_kill_disable: bool,
+}
+
+impl Engine {
+    /// The engine and its host.
+    ///
+    /// # Errors
+    /// What reading the store gives.
+    pub async fn info(self: &Arc<Self>) -> Result<Info> {
+        let engine = Arc::clone(self);
+        blocking(move || engine.info_blocking()).await
+    }
+
+    fn info_blocking(&self) -> Result<Info> {
+        let mut info = Info { id: self.id.clone(), ..Info::default() };
+        for container in self.containers() {
+            match container.record().state {
+                State::Running { .. } => info.running += 1,
+                State::Paused { .. } => info.paused += 1,
+                _ => info.stopped += 1,
+            }
+        }
+        info.images = self.store.images().map_err(crate::image::store_error)?.len() as u64;
+        info.driver = "overlay2".to_owned();
+        info.driver_status = self.driver_status();
+        info.cgroup_version = if self.cgroups.is_v2() { 2 } else { 1 };
+        info.limits = limits(&self.cgroups);
+        info.ipv4_forwarding = read("/proc/sys/net/ipv4/ip_forward").trim() == "1";
+        info.seccomp = std::path::Path::new("/proc/sys/kernel/seccomp").exists();
+        info.open_files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+        info.event_listeners = self.journal.listeners();
+        let host = rustix::system::uname();
+        info.kernel_version = host.release().to_string_lossy().into_owned();
+        info.architecture = host.machine().to_string_lossy().into_owned();
+        info.hostname = host_name();
+        let release = read("/etc/os-release");
+        let field = |name: &str| {
+            let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        info.operating_system = field("PRETTY_NAME");
+        info.os_version = field("VERSION_ID");
+        info.cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        info.memory = memory_total();
+        info.data_root.clone_from(&self.config.data_root);
+        info.runtimes = self.config.runtimes.iter().map(|(name, program)| (name.clone(), program.path.clone())).collect();
+        info.default_runtime.clone_from(&self.config.default_runtime);
+        info.insecure_registries.clone_from(&self.config.insecure_registries);
+        info.registry_mirrors.clone_from(&self.config.registry_mirrors);
+        info.warnings = warnings(&info);
+        Ok(info)
+    }
+
+    fn driver_status(&self) -> Vec<(String, String)> {
+        let magic = rustix::fs::statfs(&self.config.data_root).map_or(0, |fs| fs.f_type);
+        let name = match magic {
+            0xef53 => "extfs",
+            0x5846_5342 => "xfs",
+            0x9123_683e => "btrfs",
+            0x0102_1994 => "tmpfs",
+            _ => "<unknown>",
+        };
+        vec![("Backing Filesystem".to_owned(), name.to_owned()), ("Supports d_type".to_owned(), "true".to_owned())]
+    }
+}
+
+/// What the host's control groups can limit.
+pub(crate) fn limits(cgroups: &Layout) -> Limits {
+    let group = |controller: &str| cgroups.hierarchy(controller).map(|hierarchy| hierarchy.mount.clone());
+    let has = |controller: &str, v1: &str| match group(controller) {
+        Some(_) if cgroups.is_v2() => read("/sys/fs/cgroup/cgroup.controllers").split_whitespace().any(|name| name == controller),
+        Some(mount) => mount.join(v1).exists(),
+        None => false,
+    };
+    let swap = if cgroups.is_v2() { has("memory", "") } else { has("memory", "memory.memsw.limit_in_bytes") };
+    Limits {
+        memory: has("memory", "memory.limit_in_bytes"),
+        swap,
+        cpu_shares: has("cpu", "cpu.shares"),
+        cpu_quota: has("cpu", "cpu.cfs_quota_us"),
+        cpuset: has("cpuset", "cpuset.cpus"),
+        pids: group("pids").is_some() && (!cgroups.is_v2() || has("pids", "")),
+        oom_kill_disable: !cgroups.is_v2() && has("memory", "memory.oom_control"),
+    }
+}
+
+/// Whether hard limits may be raised and OOM scores lowered: both take `CAP_SYS_RESOURCE`, which an
+/// engine in a container may lack.
+pub(crate) fn may_raise_limits() -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = read("/proc/self/status");
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> CAP_SYS_RESOURCE & 1 == 1)
+}
+
+/// The host's own name.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn memory_total() -> u64 {
+    let info = read("/proc/meminfo");
+    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    total.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Docker's words for what a host lacks.
+fn warnings(info: &Info) -> Vec<String> {
+    let lacks = [
+        (info.limits.memory, "WARNING: No memory limit support"),
+        (info.limits.swap, "WARNING: No swap limit support"),
+        (info.limits.cpu_quota, "WARNING: No cpu cfs quota support"),
+        (info.limits.cpu_shares, "WARNING: No cpu shares support"),
+        (info.limits.cpuset, "WARNING: No cpuset support"),
+        (info.limits.pids, "WARNING: No pids limit support"),
+    ];
+    lacks.into_iter().filter(|(there, _)| !there).map(|(_, text)| text.to_owned()).collect()
+}
+
+fn read(path: &str) -> String {
+    fs_err::read_to_string(path).unwrap_or_default()
 }

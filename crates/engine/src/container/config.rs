@@ -173,6 +173,13 @@ pub enum MountKind {
     },
     /// A file system in memory, with mount(8)'s options.
     Tmpfs { options: String },
+    /// A volume, made if there is none of this name.
+    Volume {
+        /// Empty for an anonymous one.
+        name: String,
+        /// Leave a new volume empty although the image has something at the target.
+        no_copy: bool,
+    },
 }
 
 /// How mounts made on one side of a bind mount show on the other: mount_namespaces(7).

@@ -3,6 +3,7 @@
 use super::{Config, Port, State};
 use crate::Filters;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub struct Sizes {
 }
 
 /// A mount as it came to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {
     /// `bind`, `tmpfs` or `volume`.
     pub kind: String,
@@ -109,7 +110,7 @@ pub struct MountPoint {
 }
 
 /// A container's end of a network. Empty texts while it does not run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub network_id: String,
     pub endpoint_id: String,

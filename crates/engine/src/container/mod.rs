@@ -1,8 +1,32 @@
 //! Containers: what they run, what they are doing, what is known of them.
 
+mod attach;
+mod bundle;
+mod capabilities;
 mod config;
+mod create;
 mod details;
-mod state;
+mod exec;
+mod exit;
+mod kill;
+mod list;
+pub(crate) mod live;
+mod log;
+mod merge;
+mod mounts;
+mod pause;
+pub(crate) mod record;
+mod recover;
+mod remove;
+mod rename;
+mod resources;
+mod seccomp;
+mod start;
+pub(crate) mod state;
+mod stop;
+mod top;
+mod user;
+mod wait;
 
 pub use config::{
     Config, Device, Groups, IpcMode, LogConfig, LogDriver, Mount, MountKind, NetworkMode, PidMode,
@@ -10,6 +34,8 @@ pub use config::{
 };
 pub use details::{Details, Endpoint, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top};
 pub use state::{Exit, State};
+
+pub(crate) use exec::Execs;
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! What containers wrote.
 
+mod read;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 

@@ -1,5 +1,14 @@
 //! Images, and how they come.
 
+mod inspect;
+mod pull;
+mod remove;
+mod tag;
+
+pub(crate) use inspect::snapshot_of;
+pub(crate) use pull::Pulls;
+
+use crate::{Config, Error, ErrorKind, Result};
 pub use hull_spec::image::ImageConfig;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -107,4 +116,43 @@ pub struct HistoryStep {
 #[must_use]
 pub fn labels(config: &ImageConfig) -> Option<&BTreeMap<String, String>> {
     config.config.as_ref()?.labels.as_ref()
+}
+
+/// The registry client's settings.
+pub(crate) fn registry_config(config: &Config) -> Result<hull_registry::Config> {
+    let invalid = |e: hull_registry::InvalidConfig| Error::new(ErrorKind::InvalidInput, e.to_string());
+    Ok(hull_registry::Config {
+        insecure: config.insecure_registries.iter().map(|text| text.parse().map_err(invalid)).collect::<Result<_>>()?,
+        mirrors: config.registry_mirrors.iter().map(|text| hull_registry::parse_mirror(text).map_err(invalid)).collect::<Result<_>>()?,
+        ..hull_registry::Config::default()
+    })
+}
+
+/// The store's errors by kind.
+pub(crate) fn store_error(error: hull_image::Error) -> Error {
+    use hull_image::Error as Store;
+    let kind = match &error {
+        Store::NoSuchImage(_) => ErrorKind::NotFound,
+        Store::InvalidReference(_) => ErrorKind::InvalidInput,
+        Store::HardConflict { .. } | Store::SoftConflict { .. } | Store::NameInUse { .. } => ErrorKind::Conflict,
+        Store::Parse { .. } | Store::LayerCount { .. } | Store::WrongManifest(_) | Store::DocumentTooLarge { .. } => ErrorKind::InvalidInput,
+        _ => ErrorKind::Internal,
+    };
+    wrapped(kind, &error)
+}
+
+/// The snapshots' errors.
+pub(crate) fn snapshot_error(error: hull_image::snapshot::Error) -> Error {
+    wrapped(ErrorKind::Internal, &error)
+}
+
+/// An error's text with its causes behind it.
+pub(crate) fn wrapped(kind: ErrorKind, error: &dyn std::error::Error) -> Error {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    Error::new(kind, text)
 }

@@ -1,0 +1,151 @@
+//! `create`.
+
+use super::live::Container;
+use super::record::Record;
+use super::{Config, Created, IpcMode, NetworkMode, PidMode, RestartPolicy, State, merge, mounts};
+use crate::{Engine, Error, ErrorKind, Result, blocking, names};
+use hull_image::{Image, Snapshotter};
+use hull_spec::image::ContainerConfig;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// How often a made-up name is tried before giving up.
+const ATTEMPTS: u32 = 30;
+
+impl Engine {
+    /// Makes a container; without a name it gets one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a request that makes no sense, `NotFound` without the image, `Conflict`
+    /// for a name that is taken, `NotImplemented` for what Hull cannot do yet.
+    pub async fn create(self: &Arc<Self>, name: Option<&str>, config: Config) -> Result<Created> {
+        let name = name.filter(|name| !name.is_empty()).map(names::checked).transpose()?;
+        merge::check(&config)?;
+        refuse_unfinished(&config)?;
+        let engine = Arc::clone(self);
+        blocking(move || engine.create_blocking(name, config)).await
+    }
+
+    fn create_blocking(self: &Arc<Self>, name: Option<String>, config: Config) -> Result<Created> {
+        let image = self.image_of(&config)?;
+        let runtime = self.runtime_of(&config)?;
+        let id = names::id();
+        let mut effective = merge::effective(&config, image.config.config.as_ref().unwrap_or(&ContainerConfig::default()), &id)?;
+        effective.runtime = runtime;
+        super::capabilities::of(&config)?;
+        super::resources::rlimits(&config.ulimits)?;
+        super::log::options(&config.log)?;
+        let name = self.claim_name(name, &id)?;
+        let made = self.make(&id, &name, &image, (config, effective));
+        if made.is_err() {
+            self.release_name(&name, &id);
+            let _ = self.snapshots.remove(&id);
+            let _ = fs_err::remove_dir_all(self.container_dir(&id));
+        }
+        made
+    }
+
+    fn make(
+        self: &Arc<Self>,
+        id: &str,
+        name: &str,
+        image: &Image,
+        (config, effective): (Config, super::record::Effective),
+    ) -> Result<Created> {
+        let mounts = mounts::resolve(&config, &effective.volumes, &self.config.data_root)?;
+        self.snapshots.prepare(id, &image.layers).map_err(crate::image::snapshot_error)?;
+        fs_err::create_dir_all(self.container_dir(id))
+            .map_err(|e| Error::new(ErrorKind::Internal, "could not create the container's directory").caused_by(e))?;
+        let record = Record {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            created: Timestamp::now(),
+            image_id: image.id.to_string(),
+            image_name: config.image.clone(),
+            state: State::Created { failed: None },
+            stopped_on_request: false,
+            restart_count: 0,
+            effective,
+            mounts,
+            endpoint: None,
+            config: Arc::new(config),
+        };
+        // The commit point: with this row the container exists.
+        self.rows.put(&record)?;
+        let container = Arc::new(Container::new(record));
+        self.insert(&container);
+        self.tell_container(&container, "create", &[]);
+        Ok(Created { id: id.to_owned(), warnings: self.warnings_for(&container.record().config) })
+    }
+
+    fn image_of(&self, config: &Config) -> Result<Image> {
+        let found = self.store.resolve(&config.image).and_then(|id| self.store.image(&id));
+        let image = found.map_err(crate::image::store_error)?;
+        if let Some(platform) = &config.platform {
+            let wanted: hull_spec::Platform =
+                platform.parse().map_err(|e: hull_spec::InvalidPlatform| Error::new(ErrorKind::InvalidInput, e.to_string()))?;
+            if image.config.architecture != wanted.architecture || image.config.os != wanted.os {
+                let have = format!("{}/{}", image.config.os, image.config.architecture);
+                let text = format!("image with reference {} was found but does not provide the specified platform ({wanted}); it is for {have}", config.image);
+                return Err(Error::new(ErrorKind::NotFound, text));
+            }
+        }
+        Ok(image)
+    }
+
+    fn runtime_of(&self, config: &Config) -> Result<String> {
+        let name = config.runtime.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| self.config.default_runtime.clone());
+        if self.config.runtimes.contains_key(&name) {
+            return Ok(name);
+        }
+        Err(Error::new(ErrorKind::InvalidInput, format!("unknown or invalid runtime name: {name}")))
+    }
+
+    fn claim_name(&self, name: Option<String>, id: &str) -> Result<String> {
+        if let Some(name) = name {
+            return self.take_name(&name, id).map(|()| name);
+        }
+        for attempt in 0..ATTEMPTS {
+            let name = names::made_up(attempt);
+            if self.take_name(&name, id).is_ok() {
+                return Ok(name);
+            }
+        }
+        Ok(id[..12].to_owned())
+    }
+
+    /// What was asked for and cannot be had on this host: told, and then left out.
+    fn warnings_for(&self, config: &Config) -> Vec<String> {
+        let limits = crate::system::limits(&self.cgroups);
+        let resources = &config.resources;
+        let mut warnings = Vec::new();
+        let mut check = |asked: bool, there: bool, text: &str| {
+            if asked && !there {
+                warnings.push(text.to_owned());
+            }
+        };
+        check(resources.memory > 0, limits.memory, "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.");
+        check(resources.memory > 0, limits.swap, "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.");
+        check(resources.oom_kill_disable, limits.oom_kill_disable, "Your kernel does not support OomKillDisable. OomKillDisable discarded.");
+        warnings
+    }
+}
+
+/// What Docker has and Hull has not, said plainly instead of being ignored.
+fn refuse_unfinished(config: &Config) -> Result<()> {
+    let refuse = |what: &str| Err(Error::new(ErrorKind::NotImplemented, format!("{what} is not supported by this version of Hull")));
+    match (&config.network, &config.pid, &config.ipc) {
+        (NetworkMode::Container(_), ..) => return refuse("sharing another container's network"),
+        (_, PidMode::Container(_), _) => return refuse("sharing another container's PID namespace"),
+        (.., IpcMode::Container(_)) => return refuse("sharing another container's IPC namespace"),
+        _ => {}
+    }
+    if config.auto_remove && config.restart != RestartPolicy::No {
+        let text = "can't create 'AutoRemove' container with restart policy";
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
+    if config.mac_address.is_some() || config.ipv4_address.is_some() {
+        return refuse("choosing a container's address");
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! A container's end: noticed, written down, cleaned up after, perhaps started again.
+
+use super::live::Container;
+use super::state::Event;
+use super::{Exit, RestartPolicy, WaitResult};
+use crate::{Engine, Error, ErrorKind, Result, blocking};
+use hull_shim::protocol::Decoder;
+use hull_shim::{Event as ShimEvent, Events, ExitRecord, Handle};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+/// Docker's back-off between restarts: doubled each time, from and to these.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A run that lasted so long begins the back-off anew.
+const LONG_RUN: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Follows a container's shim from now on.
+    pub(super) fn watch(self: &Arc<Self>, container: &Arc<Container>, shim: &Handle, events: Events) -> Result<()> {
+        container.link().shim = Some(shim.clone());
+        let stream = events.into_stream();
+        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+        let stream = stream.map_err(|e| Error::new(ErrorKind::Internal, "could not follow the container").caused_by(e))?;
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        tokio::spawn(async move { engine.follow(container, stream).await });
+        Ok(())
+    }
+
+    async fn follow(self: Arc<Self>, container: Arc<Container>, mut stream: UnixStream) {
+        let mut decoder = Decoder::default();
+        let mut buffer = [0; 4096];
+        let mut pending = Vec::new();
+        let mut exited = None;
+        loop {
+            while let Ok(Some(event)) = decoder.next::<ShimEvent>() {
+                match event {
+                    ShimEvent::ExecExited { id, exit_code } => self.exec_ended(&container, &id, exit_code),
+                    ShimEvent::Exited(record) => exited = Some(record),
+                    ShimEvent::Cleaned => pending.push(()),
+                }
+            }
+            if let Some(record) = &exited
+                && !pending.is_empty()
+            {
+                self.ended(&container, record.clone()).await;
+                return;
+            }
+            match stream.read(&mut buffer).await {
+                Ok(length @ 1..) => decoder.push(&buffer[..length]),
+                _ => break,
+            }
+        }
+        let record = self.after_killed_shim(&container, exited).await;
+        self.ended(&container, record).await;
+    }
+
+    /// The shim is gone without having cleaned up: do it in its place.
+    async fn after_killed_shim(self: &Arc<Self>, container: &Arc<Container>, told: Option<ExitRecord>) -> ExitRecord {
+        let engine = Arc::clone(self);
+        let id = container.id.clone();
+        let runtime = container.read(|record| record.effective.runtime.clone());
+        let found = blocking(move || {
+            engine.delete_remains(&id, &runtime);
+            Ok(ExitRecord::read(&engine.exit_file(&id)).ok().flatten())
+        });
+        let found = found.await.ok().flatten();
+        told.or(found).unwrap_or_else(killed)
+    }
+
+    /// Ends what a shim that is gone left of a container, through the runtime.
+    pub(super) fn delete_remains(&self, id: &str, runtime: &str) {
+        let Some(program) = self.config.runtimes.get(runtime) else { return };
+        let status = std::process::Command::new(&program.path)
+            .args(&program.args)
+            .arg("--root")
+            .arg(self.runtime_root())
+            .args(["delete", "--force", id])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+        if let Err(error) = status {
+            tracing::warn!(container = id, %error, "could not run the runtime to clean up");
+        }
+    }
+
+    /// Writes the end down and tells everybody.
+    async fn ended(self: &Arc<Self>, container: &Arc<Container>, record: ExitRecord) {
+        let operation = container.operation.lock().await;
+        container.link().shim = None;
+        self.execs.container_ended(&container.id);
+        let exit = Exit {
+            code: record.exit_code,
+            oom_killed: record.oom_killed,
+            at: record.exited_at.parse().unwrap_or_else(|_| Timestamp::now()),
+            error: String::new(),
+        };
+        let code = exit.code;
+        let ran = container.read(|kept| kept.state.started()).map(|started| exit.at.duration_since(started));
+        let ran = ran.and_then(|ran| Duration::try_from(ran).ok()).unwrap_or_default();
+        let restart = container.read(|kept| wants_restart(kept, code));
+        let remove = container.read(|kept| kept.config.auto_remove);
+        let had_network = container.read(|kept| kept.endpoint.is_some());
+        let engine = Arc::clone(self);
+        let ending = Arc::clone(container);
+        let oom = exit.oom_killed;
+        let kept = blocking(move || engine.write_end(&ending, exit, restart, remove)).await;
+        if let Err(error) = kept {
+            tracing::error!(container = %container.id, error = %error.full_message(), "the end of a container could not be written down");
+        }
+        if oom {
+            self.tell_container(container, "oom", &[]);
+        }
+        if had_network {
+            self.tell_network(container, "disconnect");
+        }
+        let seconds = ran.as_secs().to_string();
+        self.tell_container(container, "die", &[("exitCode", &code.to_string()), ("execDuration", &seconds)]);
+        if remove {
+            let removed = self.remove_locked(container, true).await;
+            if let Err(error) = removed {
+                tracing::warn!(container = %container.id, error = %error.full_message(), "auto-remove failed");
+            }
+        }
+        container.tell(|progress| {
+            progress.running = restart;
+            progress.exits += u64::from(!restart);
+            progress.last = WaitResult { code, error: None };
+        });
+        drop(operation);
+        if restart {
+            self.restart_later(container, ran);
+        }
+    }
+
+    fn write_end(&self, container: &Container, exit: Exit, restart: bool, remove: bool) -> Result<()> {
+        let apply = |event| container.apply(event).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
+        self.network_down(container);
+        let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
+        apply(Event::Exited(exit))?;
+        if restart {
+            apply(Event::WillRestart)?;
+            container.change(|record| record.restart_count += 1);
+        }
+        // One that goes at once need not be written down: without its shim the next daemon removes it.
+        if remove { Ok(()) } else { self.rows.put(&container.record()) }
+    }
+
+    /// Starts the container again after a pause, unless somebody decides otherwise meanwhile.
+    pub(super) fn restart_later(self: &Arc<Self>, container: &Arc<Container>, ran: Duration) {
+        let count = container.read(|record| record.restart_count);
+        let pause = if ran >= LONG_RUN { FIRST_PAUSE } else { pause(count) };
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        let restart = async move {
+            tokio::time::sleep(pause).await;
+            let _operation = container.operation.lock().await;
+            if !container.read(|record| matches!(record.state, super::State::Restarting { .. })) {
+                return;
+            }
+            if let Err(error) = engine.start_locked(&container).await {
+                tracing::warn!(container = %container.id, error = %error.full_message(), "restart failed");
+                container.tell(|progress| {
+                    progress.running = false;
+                    progress.exits += 1;
+                });
+            }
+        };
+        // Boxed and told to be Send: starting and ending call each other.
+        tokio::spawn(Box::pin(restart) as futures_util::future::BoxFuture<'static, ()>);
+    }
+}
+
+fn killed() -> ExitRecord {
+    ExitRecord { exit_code: 137, oom_killed: false, exited_at: Timestamp::now().to_string() }
+}
+
+fn pause(count: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+}
+
+/// Whether the container's restart policy starts it again after this exit code.
+pub(super) fn wants_restart(record: &super::record::Record, code: i32) -> bool {
+    match record.config.restart {
+        _ if record.stopped_on_request => false,
+        RestartPolicy::No => false,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+        RestartPolicy::OnFailure { max_retries } => code != 0 && (max_retries == 0 || record.restart_count < max_retries),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        assert_eq!(pause(1), Duration::from_millis(100));
+        assert_eq!(pause(3), Duration::from_millis(400));
+        assert_eq!(pause(40), LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,116 @@
+//! A container in the running engine: its record, its shim, and who waits for it.
+
+use super::record::Record;
+use super::state::{Event, InvalidTransition};
+use super::{AttachOptions, WaitResult};
+use crate::{Error, ErrorKind, Result};
+use hull_shim::Handle;
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::{oneshot, watch};
+
+/// A client that attached before the container runs.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) options: AttachOptions,
+    pub(crate) stream: oneshot::Sender<Result<UnixStream>>,
+}
+
+/// The way to the process.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// While there is a shim.
+    pub(crate) shim: Option<Handle>,
+    /// Clients to be connected as soon as there is one.
+    pub(crate) pending: Vec<Pending>,
+}
+
+/// What is told to those who wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// It runs, or will be started again by its policy.
+    pub(crate) running: bool,
+    /// How often it has ended for good (not to be restarted).
+    pub(crate) exits: u64,
+    /// How it ended last.
+    pub(crate) last: WaitResult,
+    /// It is gone.
+    pub(crate) removed: bool,
+}
+
+/// A container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    record: RwLock<Record>,
+    link: Mutex<Link>,
+    /// Held by whoever changes the container; never while waiting for its process to end.
+    pub(crate) operation: tokio::sync::Mutex<()>,
+    pub(crate) progress: watch::Sender<Progress>,
+}
+
+impl Container {
+    pub(crate) fn new(record: Record) -> Self {
+        let last = record.state.exit().map(|exit| WaitResult { code: exit.code, error: None }).unwrap_or_default();
+        let progress = Progress { running: record.is_running(), last, ..Progress::default() };
+        Self {
+            id: record.id.clone(),
+            record: RwLock::new(record),
+            link: Mutex::default(),
+            operation: tokio::sync::Mutex::default(),
+            progress: watch::Sender::new(progress),
+        }
+    }
+
+    /// A copy of the record as it is now.
+    pub(crate) fn record(&self) -> Record {
+        self.read(Record::clone)
+    }
+
+    /// Looks into the record.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.record.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the record, in memory.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+        change(&mut self.record.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Applies `event` to the state, in memory.
+    pub(crate) fn apply(&self, event: Event) -> Result<(), InvalidTransition> {
+        self.change(|record| {
+            record.state = record.state.clone().next(event)?;
+            Ok(())
+        })
+    }
+
+    /// The way to the process. Held only for moments.
+    pub(crate) fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shim, or Docker's complaint that there is none.
+    pub(crate) fn shim(&self) -> Result<Handle> {
+        self.link().shim.clone().ok_or_else(|| self.not_running())
+    }
+
+    /// Docker's complaint about a container that does not run.
+    pub(crate) fn not_running(&self) -> Error {
+        Error::new(ErrorKind::Conflict, format!("container {} is not running", self.id))
+    }
+
+    /// Tells those who wait.
+    pub(crate) fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        self.progress.send_modify(change);
+    }
+
+    /// Turns away the clients that attached to a container which now will not run.
+    pub(crate) fn refuse_pending(&self, why: &Error) {
+        for pending in std::mem::take(&mut self.link().pending) {
+            let refusal = Error::new(why.kind(), why.full_message());
+            // The error means that the client is gone.
+            let _ = pending.stream.send(Err(refusal));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! After a restart of the daemon: what became of the containers.
+
+use super::exit::wants_restart;
+use super::live::Container;
+use super::record::Record;
+use super::state::Event;
+use super::{Exit, State};
+use crate::{Engine, Result};
+use hull_image::Snapshotter;
+use hull_shim::{Events, ExitRecord, Handle};
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Engine {
+    /// Reads the containers, finds the shims of those that run, writes down the ends of the others,
+    /// and removes what nobody owns. Called once, before anybody else can call.
+    pub(crate) fn recover(self: &Arc<Self>) -> Result<()> {
+        let mut running = Vec::new();
+        for record in self.rows.containers()? {
+            let container = Arc::new(Container::new(record));
+            self.adopt_name(&container);
+            if let Some(found) = self.recover_one(&container)? {
+                running.push((container, found));
+            }
+        }
+        self.sweep();
+        let live: Vec<_> = running
+            .iter()
+            .filter_map(|(container, _)| Some((container.id.clone(), container.read(|record| record.endpoint.clone())?)))
+            .collect();
+        if let Err(error) = self.wiring.recover(&live) {
+            // Containers go on with the network they have; the next one that needs the bridge says why not.
+            tracing::warn!(error = %error.full_message(), "the network was not cleaned up");
+        }
+        for (container, (shim, events)) in running {
+            self.watch(&container, &shim, events)?;
+        }
+        self.resume_policies();
+        Ok(())
+    }
+
+    /// Gives the shim of a container that runs.
+    fn recover_one(self: &Arc<Self>, container: &Arc<Container>) -> Result<Option<(Handle, Events)>> {
+        let record = container.record();
+        let bundle = self.bundle_dir(&record.id);
+        let found = Handle::connect(&bundle).ok().and_then(|(shim, snapshot)| Some((shim.events().ok()?, shim, snapshot)));
+        match found {
+            Some((events, shim, snapshot)) if snapshot.started && !matches!(record.state, State::Created { .. } | State::Exited { .. }) => {
+                self.adopt_state(container, &record, snapshot.paused)?;
+                return Ok(Some((shim, events)));
+            }
+            // Created but not acknowledged: as if it had not been asked.
+            Some((_, shim, _)) => self.end_unacknowledged(&record, &shim),
+            None => {}
+        }
+        if record.is_running() {
+            self.record_missed_end(container, &record)?;
+        } else if bundle.exists() {
+            self.end_shim(&record);
+        }
+        if container.read(|record| record.config.auto_remove && matches!(record.state, State::Exited { .. })) {
+            self.drop_unattended(container)?;
+        }
+        Ok(None)
+    }
+
+    /// The kernel's word counts: the last daemon may have died between pausing and writing it down.
+    fn adopt_state(&self, container: &Container, record: &Record, paused: bool) -> Result<()> {
+        let event = match (&record.state, paused) {
+            (State::Running { .. }, true) => Some(Event::Froze),
+            (State::Paused { .. }, false) => Some(Event::Thawed),
+            _ => None,
+        };
+        if event.is_some_and(|event| container.apply(event).is_ok()) {
+            self.rows.put(&container.record())?;
+        }
+        Ok(())
+    }
+
+    fn end_unacknowledged(&self, record: &Record, shim: &Handle) {
+        let _ = shim.kill(9);
+        self.end_shim(record);
+    }
+
+    /// Ends a shim whose container is not to run, and removes what it leaves.
+    fn end_shim(&self, record: &Record) {
+        let bundle = self.bundle_dir(&record.id);
+        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        if let Some(pid) = pid
+            && is_shim_of(pid, &bundle)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        self.delete_remains(&record.id, &record.effective.runtime);
+        let _ = fs_err::remove_dir_all(bundle);
+    }
+
+    /// It ran when the last daemon ended, and does not now.
+    fn record_missed_end(self: &Arc<Self>, container: &Arc<Container>, record: &Record) -> Result<()> {
+        let told = ExitRecord::read(&self.exit_file(&record.id)).ok().flatten();
+        let exit = match told {
+            Some(told) => Exit {
+                code: told.exit_code,
+                oom_killed: told.oom_killed,
+                at: told.exited_at.parse().unwrap_or_else(|_| Timestamp::now()),
+                error: String::new(),
+            },
+            // Nobody saw it end: its shim was killed, or the host was restarted.
+            None => Exit { code: 137, oom_killed: false, at: Timestamp::now(), error: String::new() },
+        };
+        self.end_shim(record);
+        container.change(|record| record.endpoint = None);
+        let again = wants_restart(record, exit.code);
+        let _ = container.apply(Event::Exited(exit.clone()));
+        if again {
+            let _ = container.apply(Event::WillRestart);
+            container.change(|record| record.restart_count += 1);
+        }
+        container.tell(|progress| {
+            progress.running = again;
+            progress.last.code = exit.code;
+        });
+        self.rows.put(&container.record())
+    }
+
+    /// `--rm` whose end nobody was there to follow.
+    fn drop_unattended(&self, container: &Container) -> Result<()> {
+        self.rows.delete(&container.id)?;
+        let name = container.read(|record| record.name.clone());
+        self.forget(&container.id, &name);
+        Ok(())
+    }
+
+    /// Removes snapshots and directories that belong to no container.
+    fn sweep(&self) {
+        let known: HashSet<String> = self.containers().iter().map(|container| container.id.clone()).collect();
+        for key in self.snapshots.keys().unwrap_or_default() {
+            if !known.contains(&key)
+                && let Err(error) = self.snapshots.remove(&key)
+            {
+                tracing::warn!(%error, "a snapshot without a container was not removed");
+            }
+        }
+        for parent in [self.config.data_root.join("containers"), self.config.exec_root.join("containers")] {
+            for entry in fs_err::read_dir(&parent).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let id = name.trim_end_matches(".exit.json.tmp").trim_end_matches(".exit.json");
+                if known.contains(id) {
+                    continue;
+                }
+                if entry.path().join(hull_shim::files::PID).exists() {
+                    self.end_stray(&entry.path(), id);
+                }
+                let removed = if entry.path().is_dir() { fs_err::remove_dir_all(entry.path()) } else { fs_err::remove_file(entry.path()) };
+                if let Err(error) = removed {
+                    tracing::warn!(%error, "what is left of a container was not removed");
+                }
+            }
+        }
+    }
+
+    /// A shim whose container was removed or never acknowledged.
+    fn end_stray(&self, bundle: &std::path::Path, id: &str) {
+        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        if let Some(pid) = pid.filter(|pid| is_shim_of(*pid, bundle)).and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        // Which runtime it was is written nowhere any more: all can delete by the same command line.
+        for runtime in self.config.runtimes.keys() {
+            self.delete_remains(id, runtime);
+        }
+    }
+
+    /// Starts what restart policies say: those that were waiting, and `always` and `unless-stopped`
+    /// containers that ended without being asked to.
+    fn resume_policies(self: &Arc<Self>) {
+        for container in self.containers() {
+            if container.read(|record| matches!(record.state, State::Restarting { .. })) {
+                self.restart_later(&container, Duration::ZERO);
+            }
+        }
+    }
+}
+
+/// Whether a process is the shim of this bundle: ids are used again.
+fn is_shim_of(pid: i32, bundle: &std::path::Path) -> bool {
+    let line = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    let program = words.next().unwrap_or_default();
+    program.ends_with(b"hull-shim") && words.next() == Some(std::os::unix::ffi::OsStrExt::as_bytes(bundle.as_os_str()))
+}

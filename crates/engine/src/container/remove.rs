@@ -1,0 +1,116 @@
+//! `rm` and `container prune`.
+
+use super::State;
+use super::live::Container;
+use super::state::Event;
+use crate::{Engine, Error, ErrorKind, Filters, Result, blocking, volume};
+use hull_image::Snapshotter;
+use std::sync::Arc;
+
+impl Engine {
+    /// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
+    ///
+    /// # Errors
+    /// `Conflict` when it runs and `force` is not given.
+    pub async fn remove(self: &Arc<Self>, name: &str, force: bool, volumes: bool) -> Result<()> {
+        let container = self.find(name)?;
+        let record = container.record();
+        if record.is_running() {
+            if !force {
+                return Err(must_stop(&record.name, matches!(record.state, State::Paused { .. })));
+            }
+            container.change(|record| record.stopped_on_request = true);
+            self.signal_and_wait(&container, 9, 10).await?;
+        }
+        self.call_off_restart(&container).await?;
+        let _operation = container.operation.lock().await;
+        if container.progress.borrow().removed {
+            // Its own --rm was faster.
+            return Ok(());
+        }
+        if container.read(super::record::Record::is_running) {
+            return Err(must_stop(&record.name, false));
+        }
+        self.remove_locked(&container, volumes).await
+    }
+
+    /// Removes a container that does not run and whose operation lock is held.
+    pub(super) async fn remove_locked(self: &Arc<Self>, container: &Arc<Container>, volumes: bool) -> Result<()> {
+        container.apply(Event::RemovalBegan).map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
+        let engine = Arc::clone(self);
+        let going = Arc::clone(container);
+        let removed = blocking(move || engine.remove_blocking(&going, volumes)).await;
+        if let Err(error) = removed {
+            let _ = container.apply(Event::RemovalFailed);
+            return Err(error);
+        }
+        let name = container.read(|record| record.name.clone());
+        self.forget(&container.id, &name);
+        let gone = Error::new(ErrorKind::NotFound, format!("No such container: {}", container.id));
+        container.refuse_pending(&gone);
+        self.tell_container(container, "destroy", &[]);
+        container.tell(|progress| {
+            progress.running = false;
+            progress.removed = true;
+            if let Some(exit) = container.read(|record| record.state.exit().cloned()) {
+                progress.last.code = exit.code;
+            }
+        });
+        Ok(())
+    }
+
+    fn remove_blocking(&self, container: &Container, volumes: bool) -> Result<()> {
+        // First the row: from here on the container is gone, and what a crash leaves of it is
+        // removed at the next start because nothing owns it.
+        self.rows.delete(&container.id)?;
+        self.snapshots.remove(&container.id).map_err(crate::image::snapshot_error)?;
+        if let Err(error) = fs_err::remove_dir_all(self.container_dir(&container.id)) {
+            tracing::warn!(%error, "a container's directory was not removed");
+        }
+        if volumes {
+            for point in container.record().mounts.iter().filter(|point| point.kind == "volume") {
+                if let Err(error) = volume::remove_anonymous(&self.config.data_root, &point.name) {
+                    tracing::warn!(%error, volume = point.name, "an anonymous volume was not removed");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the containers that do not run. Returns their ids and the bytes they held.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an unknown filter.
+    pub async fn prune_containers(self: &Arc<Self>, filters: Filters) -> Result<(Vec<String>, u64)> {
+        if let Some(unknown) = filters.keys().find(|name| !matches!(name.as_str(), "label" | "label!" | "until")) {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("invalid filter '{unknown}'")));
+        }
+        if filters.contains_key("until") {
+            return Err(Error::new(ErrorKind::NotImplemented, "the filter `until` is not supported by this version of Hull"));
+        }
+        let (mut ids, mut bytes) = (Vec::new(), 0);
+        for container in self.containers() {
+            let record = container.record();
+            let fits = |name: &str, wanted: bool| {
+                filters.get(name).is_none_or(|labels| labels.iter().all(|label| super::list::has_label(&record, label) == wanted))
+            };
+            let idle = matches!(record.state, State::Created { .. } | State::Exited { .. } | State::Dead { .. });
+            if !idle || !fits("label", true) || !fits("label!", false) {
+                continue;
+            }
+            let snapshots = self.snapshots.clone();
+            let id = container.id.clone();
+            let size = blocking(move || Ok(snapshots.usage(&id).map(|usage| usage.size).unwrap_or(0))).await?;
+            if self.remove(&container.id, false, false).await.is_ok() {
+                ids.push(record.id);
+                bytes += size;
+            }
+        }
+        Ok((ids, bytes))
+    }
+}
+
+fn must_stop(name: &str, paused: bool) -> Error {
+    let what = if paused { "container is paused and must be unpaused first" } else { "container is running: stop the container before removing or force remove" };
+    Error::new(ErrorKind::Conflict, format!("cannot remove container \"/{name}\": {what}"))
+}

@@ -1,0 +1,295 @@
+//! `start`.
+//!
+//! ```text
+//! network namespace and place on the bridge   undone in reverse when a later step fails
+//! hosts, hostname, resolv.conf, config.json
+//! shim: root mounted, runtime create
+//! clients that attached before are connected
+//! runtime start
+//! ```
+
+use super::live::{Container, Pending};
+use super::state::Event;
+use super::{Exit, LogDriver, NetworkMode, Paths, State, bundle, mounts};
+use crate::container::record::Record;
+use crate::{Engine, Error, ErrorKind, Result, blocking};
+use hull_image::Snapshotter;
+use hull_shim::{Events, Handle, Launch};
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A container that has just been started.
+struct Started {
+    shim: Handle,
+    events: Events,
+}
+
+impl Engine {
+    /// Starts a container.
+    ///
+    /// # Errors
+    /// `AlreadyInThatState` when it runs, `Conflict` when it is paused or being removed, and what
+    /// the runtime said when it could not be started.
+    pub async fn start(self: &Arc<Self>, name: &str) -> Result<()> {
+        let container = self.find(name)?;
+        let _operation = container.operation.lock().await;
+        container.change(|record| {
+            record.stopped_on_request = false;
+            record.restart_count = 0;
+        });
+        self.start_locked(&container).await
+    }
+
+    /// Starts a container whose operation lock is held.
+    pub(super) async fn start_locked(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        may_start(&container.record().state)?;
+        let engine = Arc::clone(self);
+        let starting = Arc::clone(container);
+        let started = blocking(move || engine.start_blocking(&starting)).await;
+        match started {
+            Ok(Started { shim, events }) => {
+                container.tell(|progress| progress.running = true);
+                if container.read(|record| record.endpoint.is_some()) {
+                    self.tell_network(container, "connect");
+                }
+                self.tell_container(container, "start", &[]);
+                self.watch(container, &shim, events)
+            }
+            Err(error) => {
+                container.refuse_pending(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_blocking(&self, container: &Arc<Container>) -> Result<Started> {
+        let outcome = self.network_up(container).and_then(|()| {
+            let brought_up = self.bring_up(container);
+            if brought_up.is_err() {
+                self.network_down(container);
+                let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
+            }
+            brought_up
+        });
+        let event = match &outcome {
+            Ok(started) => Event::Started { pid: started.shim.pid(), at: Timestamp::now() },
+            Err(error) => Event::StartFailed(Exit {
+                code: exit_code(error.message()),
+                oom_killed: false,
+                at: Timestamp::now(),
+                error: error.full_message(),
+            }),
+        };
+        let kept = container.apply(event).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
+        let kept = kept.and_then(|()| self.rows.put(&container.record()));
+        if let (Ok(started), Err(error)) = (&outcome, kept) {
+            // What cannot be written down would be lost with this daemon: not acknowledged, so ended.
+            let _ = started.shim.kill(9);
+            return Err(error);
+        }
+        outcome
+    }
+
+    fn network_up(&self, container: &Container) -> Result<()> {
+        if container.read(|record| record.config.network == NetworkMode::Bridge) {
+            let endpoint = self.wiring.connect(&container.id)?;
+            container.change(|record| record.endpoint = Some(endpoint));
+        }
+        Ok(())
+    }
+
+    /// Gives the container's network back; what cannot be removed now, the next start removes.
+    pub(super) fn network_down(&self, container: &Container) {
+        if let Some(endpoint) = container.change(|record| record.endpoint.take())
+            && let Err(error) = self.wiring.disconnect(&container.id, &endpoint)
+        {
+            tracing::warn!(container = %container.id, error = %error.full_message(), "network not removed");
+        }
+    }
+
+    fn bring_up(&self, container: &Arc<Container>) -> Result<Started> {
+        let record = container.record();
+        mounts::make_sources(&record.config)?;
+        let files = self.write_files(&record)?;
+        let root = self.snapshots.root_fs(&record.id).map_err(crate::image::snapshot_error)?;
+        let netns = record.endpoint.as_ref().map(|_| self.wiring.namespace(&record.id));
+        let context =
+            bundle::Context { root: &root, files: &files, netns: netns.as_deref(), cgroup_v2: self.cgroups.is_v2() };
+        let spec = bundle::spec(&record, context)?;
+        let launch = self.launch(&record, root, &files)?;
+        write_bundle(&launch, &spec)?;
+        let shim = Handle::spawn(&self.config.shim, &launch).map_err(|e| create_failed(&e))?;
+        let begun = self.begin(container, &shim);
+        if begun.is_err() {
+            let _ = shim.kill(9);
+            container.link().shim = None;
+        }
+        Ok(Started { events: begun?, shim })
+    }
+
+    /// Connects those who attached before, then lets the process run.
+    fn begin(&self, container: &Container, shim: &Handle) -> Result<Events> {
+        let events = shim.events().map_err(|e| create_failed(&e))?;
+        let waiting = {
+            let mut link = container.link();
+            link.shim = Some(shim.clone());
+            std::mem::take(&mut link.pending)
+        };
+        for Pending { options, stream } in waiting {
+            let attached = shim.attach(super::attach::wanted(options)).map_err(|e| create_failed(&e));
+            // The error means that the client is gone.
+            let _ = stream.send(attached);
+        }
+        shim.start().map_err(|e| create_failed(&e))?;
+        Ok(events)
+    }
+
+    fn launch(&self, record: &Record, rootfs: hull_spec::rootfs::RootFs, files: &Paths) -> Result<Launch> {
+        let program = self.config.runtimes.get(&record.effective.runtime).ok_or_else(|| {
+            let text = format!("unknown or invalid runtime name: {}", record.effective.runtime);
+            Error::new(ErrorKind::InvalidInput, text)
+        })?;
+        let bundle = self.bundle_dir(&record.id);
+        Ok(Launch {
+            id: record.id.clone(),
+            exit_file: self.exit_file(&record.id),
+            bundle,
+            runtime: program.path.clone(),
+            runtime_args: program.args.clone(),
+            runtime_root: self.runtime_root(),
+            rootfs,
+            log: super::log::config(&record.config.log, &files.log)?,
+            tty: record.config.tty,
+            open_stdin: record.config.open_stdin,
+            stdin_once: record.config.stdin_once,
+            console_size: record.config.console_size,
+            cgroup: Some(super::resources::cgroup(&record.config, &record.id)),
+        })
+    }
+
+    /// Writes the files that the engine puts into every container.
+    fn write_files(&self, record: &Record) -> Result<Paths> {
+        let paths = self.paths(record);
+        let host = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+        let config = &record.config;
+        let dns = hull_network::files::Dns {
+            servers: config.dns.clone(),
+            search: config.dns_search.clone(),
+            options: config.dns_options.clone(),
+        };
+        let shares_host = config.network == NetworkMode::Host;
+        let resolv_conf = if shares_host && dns == hull_network::files::Dns::default() {
+            host("/etc/resolv.conf")
+        } else {
+            hull_network::files::resolv_conf(&host("/etc/resolv.conf"), &dns)
+        };
+        let hosts = if shares_host && config.extra_hosts.is_empty() { host("/etc/hosts") } else { hosts(record)? };
+        let write = |path: &PathBuf, text: String| {
+            fs_err::write(path, text).map_err(|e| Error::new(ErrorKind::Internal, "could not write the container's files").caused_by(e))
+        };
+        write(&paths.resolv_conf, resolv_conf)?;
+        write(&paths.hosts, hosts)?;
+        write(&paths.hostname, format!("{}\n", record.effective.hostname))?;
+        Ok(paths)
+    }
+
+    /// Where the container's files are.
+    pub(crate) fn paths(&self, record: &Record) -> Paths {
+        let directory = self.container_dir(&record.id);
+        let log = match record.config.log.driver {
+            LogDriver::JsonFile => directory.join(format!("{}-json.log", record.id)),
+            LogDriver::None => PathBuf::new(),
+        };
+        Paths { resolv_conf: directory.join("resolv.conf"), hostname: directory.join("hostname"), hosts: directory.join("hosts"), log }
+    }
+}
+
+fn may_start(state: &State) -> Result<()> {
+    match state {
+        State::Running { .. } => Err(Error::new(ErrorKind::AlreadyInThatState, "container is already running")),
+        State::Paused { .. } => Err(Error::new(ErrorKind::Conflict, "cannot start a paused container, try unpause instead")),
+        State::Removing { .. } | State::Dead { .. } => {
+            Err(Error::new(ErrorKind::Conflict, "container is marked for removal and cannot be started"))
+        }
+        State::Created { .. } | State::Exited { .. } | State::Restarting { .. } => Ok(()),
+    }
+}
+
+fn hosts(record: &Record) -> Result<String> {
+    let mut own = Vec::new();
+    if let Some(endpoint) = &record.endpoint
+        && let Ok(address) = endpoint.address.parse::<IpAddr>()
+    {
+        let names = match record.config.domainname.as_str() {
+            "" => record.effective.hostname.clone(),
+            domain => format!("{}.{domain} {}", record.effective.hostname, record.effective.hostname),
+        };
+        own.push((address, names));
+    }
+    let gateway = record.endpoint.as_ref().map(|endpoint| endpoint.gateway.clone());
+    let mut extra = Vec::new();
+    for entry in &record.config.extra_hosts {
+        let bad = || Error::new(ErrorKind::InvalidInput, format!("bad format for add-host: \"{entry}\""));
+        let (name, address) = entry.split_once([':', '=']).ok_or_else(bad)?;
+        let address = if address == "host-gateway" {
+            let text = "unable to derive the IP value for host-gateway";
+            gateway.clone().ok_or_else(|| Error::new(ErrorKind::InvalidInput, text))?
+        } else {
+            address.trim_matches(['[', ']']).to_owned()
+        };
+        extra.push((address.parse::<IpAddr>().map_err(|_| bad())?, name.to_owned()));
+    }
+    Ok(hull_network::files::hosts(&own, &extra))
+}
+
+fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        fs_err::create_dir_all(&launch.bundle)?;
+        match fs_err::remove_file(&launch.exit_file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs_err::write(launch.bundle.join("config.json"), serde_json::to_vec(spec)?)
+    };
+    write().map_err(|e| Error::new(ErrorKind::Internal, "could not write the container's bundle").caused_by(e))
+}
+
+/// The words that dockerd wraps a runtime's message in; clients look for parts of them.
+fn create_failed(error: &hull_shim::Error) -> Error {
+    match error {
+        hull_shim::Error::Refused(message) => {
+            let prefix = "failed to create task for container: failed to create shim task: OCI runtime create failed";
+            let text = if message.starts_with("runc") { message.clone() } else { format!("runc create failed: {message}") };
+            Error::new(ErrorKind::InvalidInput, format!("{prefix}: {text}"))
+        }
+        other => Error::new(ErrorKind::Internal, "failed to create task for container").caused_by(other.to_string()),
+    }
+}
+
+/// The exit code that Docker gives a container whose command could not be run.
+fn exit_code(message: &str) -> i32 {
+    let lower = message.to_lowercase();
+    let has = |part: &str| lower.contains(part);
+    if has("executable file not found") || has("no such file or directory") || has("system cannot find the file specified") {
+        127
+    } else if has("permission denied") || has("not a directory") || has("is a directory") {
+        126
+    } else {
+        128
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_decide_the_exit_code() {
+        assert_eq!(exit_code("exec: \"x\": executable file not found in $PATH: unknown"), 127);
+        assert_eq!(exit_code("exec: \"/x\": stat /x: no such file or directory"), 127);
+        assert_eq!(exit_code("exec: \"/x\": permission denied"), 126);
+        assert_eq!(exit_code("something else"), 128);
+    }
+}

@@ -1,0 +1,283 @@
+//! `pull`.
+//!
+//! ```text
+//! reference ─ resolve ─► index ─ select platform ─► manifest ─► config
+//!                                                      │
+//!            every layer on its own, several at once ◄─┘
+//!            registry ──bytes──► LayerWriter: file ──► decompress ► hash ► unpack
+//! all there: Store::register, the commit point
+//! ```
+
+use super::{Credentials, Progress, PullRequest, wrapped};
+use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hull_image::{Hold, ImageId, Layer, LayerWriter, Registration};
+use hull_registry::{Credentials as Auth, Resolved};
+use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, mpsc};
+
+/// How many layers are fetched at once, by all pulls together: Docker's number.
+const AT_ONCE: usize = 3;
+/// How often a bar moves: more is work for a terminal that nobody sees.
+const STEP: Duration = Duration::from_millis(100);
+
+/// What all pulls share.
+#[derive(Debug)]
+pub(crate) struct Pulls(Arc<Semaphore>);
+
+impl Default for Pulls {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+/// One pull.
+#[derive(Clone)]
+struct Pull {
+    engine: Arc<Engine>,
+    reference: Reference,
+    auth: Auth,
+    platform: Platform,
+    told: mpsc::Sender<Result<Progress>>,
+}
+
+impl Engine {
+    /// Pulls an image. The stream ends with the pull; an error is its last element. Dropping it
+    /// cancels the pull; what was fetched so far is kept and used by the next one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is not a reference or platform, and what the registry says to it.
+    pub async fn pull(self: &Arc<Self>, request: PullRequest) -> Result<BoxStream<'static, Result<Progress>>> {
+        let invalid = |e: &dyn std::error::Error| Error::new(ErrorKind::InvalidInput, e.to_string());
+        let reference: Reference = request.reference.parse().map_err(|e: crate::InvalidReference| invalid(&e))?;
+        let platform = match request.platform.as_deref().filter(|text| !text.is_empty()) {
+            Some(text) => text.parse().map_err(|e: hull_spec::InvalidPlatform| invalid(&e))?,
+            None => Platform::host(),
+        };
+        let (told, progress) = mpsc::channel(64);
+        let pull = Pull {
+            engine: Arc::clone(self),
+            reference: reference.with_default_tag(),
+            auth: auth(request.credentials),
+            platform,
+            told: told.clone(),
+        };
+        // The registry's first answer decides whether this is an error or a stream.
+        let resolved = pull.resolve().await?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = pull.run(resolved).await {
+                let _ = told.send(Err(error)).await;
+            }
+        });
+        let guard = AbortOnDrop(task);
+        Ok(stream::unfold((progress, guard), |(mut progress, guard)| async move {
+            progress.recv().await.map(|item| (item, (progress, guard)))
+        })
+        .boxed())
+    }
+}
+
+/// Ends a pull that nobody listens to any more.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn auth(credentials: Credentials) -> Auth {
+    match credentials {
+        Credentials::Anonymous => Auth::Anonymous,
+        Credentials::Basic { username, password } => Auth::Password { username, password: password.into() },
+        Credentials::IdentityToken(token) => Auth::IdentityToken(token.into()),
+        Credentials::RegistryToken(token) => Auth::RegistryToken(token.into()),
+    }
+}
+
+fn registry_error(error: &hull_registry::Error) -> Error {
+    use hull_registry::Kind;
+    let kind = match error.kind() {
+        Kind::NotFound | Kind::Denied => ErrorKind::NotFound,
+        Kind::InvalidRequest => ErrorKind::InvalidInput,
+        // dockerd answers 500 to all that goes wrong between it and a registry.
+        Kind::Unauthorized | Kind::TooManyRequests | Kind::Unavailable | Kind::InvalidResponse => ErrorKind::Internal,
+    };
+    wrapped(kind, error)
+}
+
+/// An image's documents.
+struct Documents {
+    manifest: Manifest,
+    descriptor: Descriptor,
+    manifest_bytes: Vec<u8>,
+    config: ImageConfig,
+    config_bytes: Vec<u8>,
+}
+
+impl Pull {
+    async fn resolve(&self) -> Result<Resolved> {
+        self.engine.registry.resolve(&self.reference, &self.auth).await.map_err(|e| registry_error(&e))
+    }
+
+    async fn tell(&self, id: &str, status: &str, bytes: Option<(u64, u64)>) {
+        let progress = Progress { id: id.to_owned(), status: status.to_owned(), bytes };
+        // The error means that nobody listens: the task is being aborted.
+        let _ = self.told.send(Ok(progress)).await;
+    }
+
+    async fn run(&self, resolved: Resolved) -> Result<()> {
+        let name = self.reference.digest().map_or_else(|| self.reference.tag().unwrap_or_default().to_owned(), ToString::to_string);
+        let repository = self.reference.path();
+        self.tell(&name, &format!("Pulling from {repository}"), None).await;
+        let top = resolved.descriptor.digest.clone();
+        let documents = self.documents(resolved).await?;
+        let known = self.known_image(&documents).await?;
+        let already = match &known {
+            Some(_) => self.is_up_to_date(&documents).await,
+            None => false,
+        };
+        let holds = if known.is_some() { Vec::new() } else { self.layers(&documents).await? };
+        let id = self.register(documents, &top).await?;
+        drop(holds);
+        self.tell("", &format!("Digest: {top}"), None).await;
+        let what = self.reference.familiar();
+        let status = if already { format!("Status: Image is up to date for {what}") } else { format!("Status: Downloaded newer image for {what}") };
+        self.tell("", &status, None).await;
+        tracing::debug!(image = %id, "pulled");
+        self.engine.tell_image("pull", &what, &self.reference.familiar_name());
+        Ok(())
+    }
+
+    /// Follows an index to the manifest of the platform, and the manifest to its config.
+    async fn documents(&self, resolved: Resolved) -> Result<Documents> {
+        let registry = &self.engine.registry;
+        let (mut descriptor, mut bytes) = (resolved.descriptor, resolved.bytes.to_vec());
+        if matches!(descriptor.media_type.as_str(), media_type::OCI_INDEX | media_type::DOCKER_LIST) {
+            let index: Index = parse("image index", &bytes)?;
+            let chosen = index.select(&self.platform).ok_or_else(|| {
+                let text = format!("no matching manifest for {} in the manifest list entries", self.platform);
+                Error::new(ErrorKind::NotFound, text)
+            })?;
+            bytes = registry.fetch_document(&self.reference, chosen, &self.auth).await.map_err(|e| registry_error(&e))?.to_vec();
+            descriptor = chosen.clone();
+        }
+        let manifest: Manifest = parse("image manifest", &bytes)?;
+        let config_bytes = registry.fetch_document(&self.reference, &manifest.config, &self.auth).await.map_err(|e| registry_error(&e))?.to_vec();
+        let config: ImageConfig = parse("image config", &config_bytes)?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            let text = format!("the image's manifest has {} layers, its config {}", manifest.layers.len(), config.rootfs.diff_ids.len());
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
+        Ok(Documents { manifest, descriptor, manifest_bytes: bytes, config, config_bytes })
+    }
+
+    /// The image, if it is in the store whole.
+    async fn known_image(&self, documents: &Documents) -> Result<Option<ImageId>> {
+        let (engine, id) = (Arc::clone(&self.engine), ImageId::new(documents.manifest.config.digest.clone()));
+        blocking(move || Ok(engine.store.image(&id).ok().map(|image| image.id))).await
+    }
+
+    /// Whether the reference stands for this image already.
+    async fn is_up_to_date(&self, documents: &Documents) -> bool {
+        let engine = Arc::clone(&self.engine);
+        let name = self.reference.familiar();
+        let wanted = documents.manifest.config.digest.clone();
+        blocking(move || Ok(engine.store.resolve(&name).is_ok_and(|id| *id.digest() == wanted))).await.unwrap_or(false)
+            || self.reference.digest().is_some()
+    }
+
+    async fn layers(&self, documents: &Documents) -> Result<Vec<Hold>> {
+        let pairs: Vec<(Descriptor, hull_spec::Digest)> =
+            documents.manifest.layers.iter().cloned().zip(documents.config.rootfs.diff_ids.iter().cloned()).collect();
+        for (layer, _) in &pairs {
+            self.tell(layer.digest.short(), "Pulling fs layer", None).await;
+        }
+        stream::iter(pairs).map(|(layer, diff_id)| self.layer(layer, diff_id)).buffered(usize::MAX).try_collect().await
+    }
+
+    async fn layer(&self, layer: Descriptor, diff_id: hull_spec::Digest) -> Result<Hold> {
+        let short = layer.digest.short();
+        loop {
+            let (engine, wanted, diff) = (Arc::clone(&self.engine), layer.clone(), diff_id.clone());
+            let found = blocking(move || engine.store.begin_layer(&wanted, &diff).map_err(|e| wrapped(ErrorKind::Internal, &e))).await?;
+            match found {
+                Layer::Present(hold) => {
+                    self.tell(short, "Already exists", None).await;
+                    return Ok(hold);
+                }
+                Layer::InProgress(waiter) => {
+                    self.tell(short, "Waiting", None).await;
+                    blocking(move || {
+                        waiter.wait();
+                        Ok(())
+                    })
+                    .await?;
+                }
+                Layer::Fetch(writer) => {
+                    let hold = self.fetch(&layer, writer).await?;
+                    self.tell(short, "Pull complete", None).await;
+                    return Ok(hold);
+                }
+            }
+        }
+    }
+
+    async fn fetch(&self, layer: &Descriptor, mut writer: LayerWriter) -> Result<Hold> {
+        let short = layer.digest.short();
+        // Closed never: the semaphore lives as long as the engine.
+        let permit = self.engine.pulls.0.acquire().await;
+        let blob = self.engine.registry.fetch_blob(&self.reference, layer, writer.offset(), &self.auth);
+        let mut blob = blob.await.map_err(|e| registry_error(&e))?;
+        if blob.offset() != writer.offset() {
+            writer = blocking(move || writer.restart().map(|()| writer).map_err(|e| wrapped(ErrorKind::Internal, &e))).await?;
+        }
+        let mut shown = Instant::now();
+        while let Some(bytes) = blob.next().await {
+            let bytes = bytes.map_err(|e| registry_error(&e))?;
+            // A write into the page cache: not worth a trip to another thread.
+            writer.write(&bytes).map_err(|e| wrapped(ErrorKind::Internal, &e))?;
+            if shown.elapsed() >= STEP {
+                shown = Instant::now();
+                self.tell(short, "Downloading", Some((writer.progress().received(), layer.size))).await;
+            }
+        }
+        drop(permit);
+        self.tell(short, "Verifying Checksum", None).await;
+        self.tell(short, "Download complete", None).await;
+        let progress = writer.progress();
+        let finish = blocking(move || writer.finish().map_err(|e| wrapped(ErrorKind::Internal, &e)));
+        tokio::pin!(finish);
+        let mut tick = tokio::time::interval(STEP);
+        loop {
+            tokio::select! {
+                done = &mut finish => return done,
+                _ = tick.tick() => self.tell(short, "Extracting", Some((progress.unpacked(), progress.total()))).await,
+            }
+        }
+    }
+
+    async fn register(&self, documents: Documents, top: &hull_spec::Digest) -> Result<ImageId> {
+        let engine = Arc::clone(&self.engine);
+        let mut names = vec![self.reference.with_digest(top)];
+        if self.reference.digest().is_none() {
+            names.push(self.reference.clone());
+        }
+        blocking(move || {
+            let registration = Registration {
+                manifest: Some((&documents.descriptor, &documents.manifest_bytes)),
+                config: &documents.config_bytes,
+                names: &names,
+            };
+            engine.store.register(&registration).map_err(super::store_error)
+        })
+        .await
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| Error::new(ErrorKind::Internal, format!("the registry's {what} cannot be read")).caused_by(e))
+}

@@ -1,0 +1,43 @@
+//! `rmi`.
+
+use super::{RemoveOptions, Removed};
+use crate::{Engine, Result, blocking};
+use hull_image::{ImageId, User};
+use std::sync::Arc;
+
+impl Engine {
+    /// Removes a name, and the image with its last one.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when a container uses it.
+    pub async fn image_remove(self: &Arc<Self>, name: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
+        let engine = Arc::clone(self);
+        let text = name.to_owned();
+        let rows = blocking(move || {
+            let containers = engine.containers();
+            let users = containers.iter().filter_map(|container| {
+                container.read(|record| {
+                    let image: ImageId = record.image_id.parse().ok()?;
+                    Some(User { container: record.id.clone(), image, running: record.is_running() })
+                })
+            });
+            let users: Vec<User> = users.collect();
+            engine.store.remove(&text, options.force, &users).map_err(super::store_error)
+        });
+        let mut removed = Vec::new();
+        for row in rows.await? {
+            match row {
+                hull_image::Removed::Untagged(reference) => {
+                    let name = reference.familiar();
+                    self.tell_image("untag", &name, &name);
+                    removed.push(Removed::Untagged(name));
+                }
+                hull_image::Removed::Deleted(digest) => {
+                    self.tell_image("delete", digest.as_str(), digest.as_str());
+                    removed.push(Removed::Deleted(digest.to_string()));
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
