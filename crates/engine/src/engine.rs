@@ -79,16 +79,27 @@ impl Engine {
     /// # Errors
     /// `Unavailable` when another daemon has the data root; `Internal` otherwise.
     pub fn open(config: Config) -> Result<Arc<Self>> {
-        let internal = |what: &'static str| move |e: std::io::Error| Error::new(ErrorKind::Internal, what).caused_by(e);
+        let internal = |what: &'static str| {
+            move |e: std::io::Error| Error::new(ErrorKind::Internal, what).caused_by(e)
+        };
         make_private(&config.data_root).map_err(internal("could not create the data root"))?;
-        make_private(&config.exec_root.join("containers")).map_err(internal("could not create the exec root"))?;
+        make_private(&config.exec_root.join("containers"))
+            .map_err(internal("could not create the exec root"))?;
         let lock = lock(&config.data_root)?;
         let database = redb::Database::create(config.data_root.join("hull.db"));
-        let database = Arc::new(database.map_err(|e| Error::new(ErrorKind::Internal, "could not open the metadata database hull.db").caused_by(e))?);
+        let database = Arc::new(database.map_err(|e| {
+            Error::new(
+                ErrorKind::Internal,
+                "could not open the metadata database hull.db",
+            )
+            .caused_by(e)
+        })?);
         let rows = Rows::open(Arc::clone(&database))?;
         let store = Store::open(&config.data_root, database).map_err(crate::image::store_error)?;
         let id = rows.engine_id()?;
-        let cgroups = Layout::detect().map_err(|e| Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e))?;
+        let cgroups = Layout::detect().map_err(|e| {
+            Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e)
+        })?;
         let engine = Arc::new(Self {
             wiring: Wiring::new(&config.exec_root, &id),
             registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
@@ -128,7 +139,10 @@ impl Engine {
         if plain.is_empty() {
             return Err(missing());
         }
-        let mut with_prefix = index.by_id.range(plain.to_owned()..).take_while(|(id, _)| id.starts_with(plain));
+        let mut with_prefix = index
+            .by_id
+            .range(plain.to_owned()..)
+            .take_while(|(id, _)| id.starts_with(plain));
         match (with_prefix.next(), with_prefix.next()) {
             (Some((_, found)), None) => Ok(Arc::clone(found)),
             (None, _) => Err(missing()),
@@ -141,7 +155,13 @@ impl Engine {
 
     /// All containers.
     pub(crate) fn containers(&self) -> Vec<Arc<Container>> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect()
+        self.index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Makes a name a container's, which need not be in the index yet.
@@ -172,7 +192,9 @@ impl Engine {
     /// Puts a container into the index; its name is taken already.
     pub(crate) fn insert(&self, container: &Arc<Container>) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.by_id.insert(container.id.clone(), Arc::clone(container));
+        index
+            .by_id
+            .insert(container.id.clone(), Arc::clone(container));
     }
 
     /// Puts a container with its name into the index, at the daemon's start.
@@ -185,27 +207,52 @@ impl Engine {
 
     /// Takes a container out of the index.
     pub(crate) fn forget(&self, id: &str, name: &str) {
-        self.index.write().unwrap_or_else(PoisonError::into_inner).by_id.remove(id);
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .remove(id);
         self.release_name(name, id);
     }
 
     /// Tells of something that happened to a container.
-    pub(crate) fn tell_container(&self, container: &Container, action: &str, more: &[(&str, &str)]) {
+    pub(crate) fn tell_container(
+        &self,
+        container: &Container,
+        action: &str,
+        more: &[(&str, &str)],
+    ) {
         let mut attributes = container.read(|record| {
             let mut attributes = record.effective.labels.clone();
             attributes.insert("image".to_owned(), record.image_name.clone());
             attributes.insert("name".to_owned(), record.name.clone());
             attributes
         });
-        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        self.journal.tell("container", action, &container.id, attributes);
+        attributes.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
+        self.journal
+            .tell("container", action, &container.id, attributes);
     }
 
     /// Tells that a container joined or left the bridge.
     pub(crate) fn tell_network(&self, container: &Container, action: &str) {
-        let attributes = [("container", container.id.as_str()), ("name", crate::wiring::BRIDGE), ("type", "bridge")];
-        let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        self.journal.tell("network", action, self.wiring.id(crate::wiring::BRIDGE), attributes);
+        let attributes = [
+            ("container", container.id.as_str()),
+            ("name", crate::wiring::BRIDGE),
+            ("type", "bridge"),
+        ];
+        let attributes = attributes
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        self.journal.tell(
+            "network",
+            action,
+            self.wiring.id(crate::wiring::BRIDGE),
+            attributes,
+        );
     }
 
     pub(crate) fn container_dir(&self, id: &str) -> PathBuf {
@@ -218,7 +265,10 @@ impl Engine {
 
     /// Beside the bundle, which goes with the container's end.
     pub(crate) fn exit_file(&self, id: &str) -> PathBuf {
-        self.config.exec_root.join("containers").join(format!("{id}.exit.json"))
+        self.config
+            .exec_root
+            .join("containers")
+            .join(format!("{id}.exit.json"))
     }
 
     pub(crate) fn runtime_root(&self) -> PathBuf {
@@ -227,10 +277,14 @@ impl Engine {
 }
 
 /// Runs blocking work on a thread for it.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(panic) => Err(Error::new(ErrorKind::Internal, "the engine failed at this request").caused_by(panic)),
+        Err(panic) => Err(
+            Error::new(ErrorKind::Internal, "the engine failed at this request").caused_by(panic),
+        ),
     }
 }
 
@@ -240,20 +294,37 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(path)
 }
 
 /// Locks the data root; the lock goes with the process, however it ends.
 fn lock(data_root: &Path) -> Result<std::fs::File> {
     let path = data_root.join("hull.lock");
-    let open = fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.map_err(|e| Error::new(ErrorKind::Internal, "could not lock the data root").caused_by(e))?.into_parts().0;
+    let open = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let mut file = open
+        .map_err(|e| Error::new(ErrorKind::Internal, "could not lock the data root").caused_by(e))?
+        .into_parts()
+        .0;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let holder = fs_err::read_to_string(&path).unwrap_or_default();
-        let text = format!("the data root {} is in use by another daemon (pid {})", data_root.display(), holder.trim());
+        let text = format!(
+            "the data root {} is in use by another daemon (pid {})",
+            data_root.display(),
+            holder.trim()
+        );
         return Err(Error::new(ErrorKind::Unavailable, text));
     }
     // For people only: the lock itself is the kernel's.
-    let _ = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
     Ok(file)
 }

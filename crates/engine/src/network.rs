@@ -45,8 +45,16 @@ impl Engine {
     /// `NotFound`.
     pub async fn network_inspect(&self, name: &str) -> Result<NetworkDetails> {
         let networks = self.networks().await?;
-        let found = networks.iter().find(|network| network.name == name || network.id == name);
-        let found = found.or_else(|| networks.iter().find(|network| !name.is_empty() && network.id.starts_with(name)));
-        found.cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, format!("network {name} not found")))
+        let found = networks
+            .iter()
+            .find(|network| network.name == name || network.id == name);
+        let found = found.or_else(|| {
+            networks
+                .iter()
+                .find(|network| !name.is_empty() && network.id.starts_with(name))
+        });
+        found
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("network {name} not found")))
     }
 }

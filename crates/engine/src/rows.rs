@@ -17,7 +17,13 @@ const VERSION: &str = "1";
 pub(crate) struct Rows(Arc<Database>);
 
 fn failed(operation: &'static str) -> impl Fn(redb::Error) -> Error {
-    move |source| Error::new(ErrorKind::Internal, format!("could not {operation} the metadata database")).caused_by(source)
+    move |source| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("could not {operation} the metadata database"),
+        )
+        .caused_by(source)
+    }
 }
 
 impl Rows {
@@ -39,7 +45,9 @@ impl Rows {
         };
         match prepare().map_err(failed("open"))? {
             Some(version) if version != VERSION => {
-                let text = format!("the data root was written by another version of Hull (tables {version}, this one knows {VERSION})");
+                let text = format!(
+                    "the data root was written by another version of Hull (tables {version}, this one knows {VERSION})"
+                );
                 Err(Error::new(ErrorKind::Unavailable, text))
             }
             _ => Ok(Self(db)),
@@ -50,24 +58,31 @@ impl Rows {
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
         let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
             let table = self.0.begin_read()?.open_table(CONTAINERS)?;
-            table.iter()?.map(|row| Ok(row?.1.value().to_vec())).collect()
+            table
+                .iter()?
+                .map(|row| Ok(row?.1.value().to_vec()))
+                .collect()
         };
         let rows = read().map_err(failed("read"))?;
         rows.iter()
             .map(|row| {
-                serde_json::from_slice(row)
-                    .map_err(|e| Error::new(ErrorKind::Internal, "a container's row cannot be read").caused_by(e))
+                serde_json::from_slice(row).map_err(|e| {
+                    Error::new(ErrorKind::Internal, "a container's row cannot be read").caused_by(e)
+                })
             })
             .collect()
     }
 
     /// Keeps a container, durably.
     pub(crate) fn put(&self, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|e| Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e))?;
+        let bytes = serde_json::to_vec(record).map_err(|e| {
+            Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
+        })?;
         let write = || -> std::result::Result<(), redb::Error> {
             let change = self.0.begin_write()?;
-            change.open_table(CONTAINERS)?.insert(record.id.as_str(), bytes.as_slice())?;
+            change
+                .open_table(CONTAINERS)?
+                .insert(record.id.as_str(), bytes.as_slice())?;
             Ok(change.commit()?)
         };
         write().map_err(failed("write"))

@@ -67,7 +67,10 @@ impl Engine {
     }
 
     fn info_blocking(&self) -> Result<Info> {
-        let mut info = Info { id: self.id.clone(), ..Info::default() };
+        let mut info = Info {
+            id: self.id.clone(),
+            ..Info::default()
+        };
         for container in self.containers() {
             match container.record().state {
                 State::Running { .. } => info.running += 1,
@@ -75,14 +78,19 @@ impl Engine {
                 _ => info.stopped += 1,
             }
         }
-        info.images = self.store.images().map_err(crate::image::store_error)?.len() as u64;
+        info.images = self
+            .store
+            .images()
+            .map_err(crate::image::store_error)?
+            .len() as u64;
         info.driver = "overlay2".to_owned();
         info.driver_status = self.driver_status();
         info.cgroup_version = if self.cgroups.is_v2() { 2 } else { 1 };
         info.limits = limits(&self.cgroups);
         info.ipv4_forwarding = read("/proc/sys/net/ipv4/ip_forward").trim() == "1";
         info.seccomp = std::path::Path::new("/proc/sys/kernel/seccomp").exists();
-        info.open_files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+        info.open_files =
+            std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
         info.event_listeners = self.journal.listeners();
         let host = rustix::system::uname();
         info.kernel_version = host.release().to_string_lossy().into_owned();
@@ -90,7 +98,9 @@ impl Engine {
         info.hostname = host_name();
         let release = read("/etc/os-release");
         let field = |name: &str| {
-            let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            let value = release
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             value.unwrap_or_default().trim_matches('"').to_owned()
         };
         info.operating_system = field("PRETTY_NAME");
@@ -98,10 +108,18 @@ impl Engine {
         info.cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         info.memory = memory_total();
         info.data_root.clone_from(&self.config.data_root);
-        info.runtimes = self.config.runtimes.iter().map(|(name, program)| (name.clone(), program.path.clone())).collect();
-        info.default_runtime.clone_from(&self.config.default_runtime);
-        info.insecure_registries.clone_from(&self.config.insecure_registries);
-        info.registry_mirrors.clone_from(&self.config.registry_mirrors);
+        info.runtimes = self
+            .config
+            .runtimes
+            .iter()
+            .map(|(name, program)| (name.clone(), program.path.clone()))
+            .collect();
+        info.default_runtime
+            .clone_from(&self.config.default_runtime);
+        info.insecure_registries
+            .clone_from(&self.config.insecure_registries);
+        info.registry_mirrors
+            .clone_from(&self.config.registry_mirrors);
         info.warnings = warnings(&info);
         Ok(info)
     }
@@ -115,19 +133,32 @@ impl Engine {
             0x0102_1994 => "tmpfs",
             _ => "<unknown>",
         };
-        vec![("Backing Filesystem".to_owned(), name.to_owned()), ("Supports d_type".to_owned(), "true".to_owned())]
+        vec![
+            ("Backing Filesystem".to_owned(), name.to_owned()),
+            ("Supports d_type".to_owned(), "true".to_owned()),
+        ]
     }
 }
 
 /// What the host's control groups can limit.
 pub(crate) fn limits(cgroups: &Layout) -> Limits {
-    let group = |controller: &str| cgroups.hierarchy(controller).map(|hierarchy| hierarchy.mount.clone());
+    let group = |controller: &str| {
+        cgroups
+            .hierarchy(controller)
+            .map(|hierarchy| hierarchy.mount.clone())
+    };
     let has = |controller: &str, v1: &str| match group(controller) {
-        Some(_) if cgroups.is_v2() => read("/sys/fs/cgroup/cgroup.controllers").split_whitespace().any(|name| name == controller),
+        Some(_) if cgroups.is_v2() => read("/sys/fs/cgroup/cgroup.controllers")
+            .split_whitespace()
+            .any(|name| name == controller),
         Some(mount) => mount.join(v1).exists(),
         None => false,
     };
-    let swap = if cgroups.is_v2() { has("memory", "") } else { has("memory", "memory.memsw.limit_in_bytes") };
+    let swap = if cgroups.is_v2() {
+        has("memory", "")
+    } else {
+        has("memory", "memory.memsw.limit_in_bytes")
+    };
     Limits {
         memory: has("memory", "memory.limit_in_bytes"),
         swap,
@@ -145,18 +176,26 @@ pub(crate) fn may_raise_limits() -> bool {
     const CAP_SYS_RESOURCE: u32 = 24;
     let status = read("/proc/self/status");
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> CAP_SYS_RESOURCE & 1 == 1)
+    effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|set| set >> CAP_SYS_RESOURCE & 1 == 1)
 }
 
 /// The host's own name.
 pub(crate) fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn memory_total() -> u64 {
     let info = read("/proc/meminfo");
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    total.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+    total
+        .and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 /// Docker's words for what a host lacks.
@@ -169,7 +208,11 @@ fn warnings(info: &Info) -> Vec<String> {
         (info.limits.cpuset, "WARNING: No cpuset support"),
         (info.limits.pids, "WARNING: No pids limit support"),
     ];
-    lacks.into_iter().filter(|(there, _)| !there).map(|(_, text)| text.to_owned()).collect()
+    lacks
+        .into_iter()
+        .filter(|(there, _)| !there)
+        .map(|(_, text)| text.to_owned())
+        .collect()
 }
 
 fn read(path: &str) -> String {

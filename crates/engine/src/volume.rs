@@ -11,7 +11,10 @@ const ANONYMOUS: &str = "anonymous";
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_none_or(|b| b.is_ascii_alphanumeric());
-    if first && name.len() != 1 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')) {
+    if first
+        && name.len() != 1
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    {
         return Ok(());
     }
     let text = format!(
@@ -41,7 +44,13 @@ pub(crate) fn ensure(data_root: &Path, name: &str, anonymous: bool) -> Result<bo
         }
         Ok(true)
     };
-    make().map_err(|e| Error::new(ErrorKind::Internal, format!("could not create volume {name}")).caused_by(e))
+    make().map_err(|e| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("could not create volume {name}"),
+        )
+        .caused_by(e)
+    })
 }
 
 /// Removes a volume if it is an anonymous one.
@@ -50,7 +59,11 @@ pub(crate) fn ensure(data_root: &Path, name: &str, anonymous: bool) -> Result<bo
 /// What removing directories gives.
 pub(crate) fn remove_anonymous(data_root: &Path, name: &str) -> io::Result<()> {
     let directory = data_root.join("volumes").join(name);
-    if directory.join(ANONYMOUS).exists() { fs_err::remove_dir_all(directory) } else { Ok(()) }
+    if directory.join(ANONYMOUS).exists() {
+        fs_err::remove_dir_all(directory)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,12 @@ fn failed(what: &'static str) -> impl FnOnce(hull_network::Error) -> Error {
 impl Wiring {
     pub(crate) fn new(exec_root: &Path, engine_id: &str) -> Self {
         let ids = ["bridge", "host", "none"].map(|name| digest(&format!("{engine_id} {name}")));
-        Self { namespaces: exec_root.join("netns"), began: Timestamp::now(), ids, up: Mutex::default() }
+        Self {
+            namespaces: exec_root.join("netns"),
+            began: Timestamp::now(),
+            ids,
+            up: Mutex::default(),
+        }
     }
 
     /// The file of a container's network namespace.
@@ -64,7 +69,8 @@ impl Wiring {
                     mac: Mac::from_ipv4(address),
                     ifname: "eth0".to_owned(),
                 };
-                hull_network::connect(&bridge, &endpoint).map_err(failed("failed to set up container networking"))
+                hull_network::connect(&bridge, &endpoint)
+                    .map_err(failed("failed to set up container networking"))
             });
         if let Err(error) = made {
             let _ = hull_network::netns::remove(&namespace);
@@ -84,8 +90,10 @@ impl Wiring {
     /// Takes a container off the bridge and its namespace away. What is gone already is no error.
     pub(crate) fn disconnect(&self, id: &str, endpoint: &Endpoint) -> Result<()> {
         // Removing the namespace alone would end the pair too, but some time later.
-        let disconnected = hull_network::disconnect(id).map_err(failed("could not disconnect the container"));
-        let removed = hull_network::netns::remove(&self.namespace(id)).map_err(failed("could not remove the network namespace"));
+        let disconnected =
+            hull_network::disconnect(id).map_err(failed("could not disconnect the container"));
+        let removed = hull_network::netns::remove(&self.namespace(id))
+            .map_err(failed("could not remove the network namespace"));
         if let Ok(address) = endpoint.address.parse() {
             self.release(address);
         }
@@ -95,8 +103,13 @@ impl Wiring {
     fn claim(&self) -> Result<(Bridge, Ipv4Addr)> {
         let mut up = self.lock();
         self.ensure(&mut up)?;
-        let Some(up) = up.as_mut() else { return Err(Error::new(ErrorKind::Internal, "the bridge is not there")) };
-        let address = up.addresses.allocate().map_err(failed("no address is free on the default bridge"))?;
+        let Some(up) = up.as_mut() else {
+            return Err(Error::new(ErrorKind::Internal, "the bridge is not there"));
+        };
+        let address = up
+            .addresses
+            .allocate()
+            .map_err(failed("no address is free on the default bridge"))?;
         Ok((up.bridge.clone(), address))
     }
 
@@ -104,9 +117,13 @@ impl Wiring {
         if up.is_some() {
             return Ok(());
         }
-        let bridge = Bridge::ensure(&BridgeConfig::default()).map_err(failed("could not set up the default bridge"))?;
-        hull_network::firewall::ensure(bridge.subnet, &bridge.name).map_err(failed("could not set up the firewall of the default bridge"))?;
-        let addresses = Ipam::new(bridge.subnet, bridge.gateway).map_err(failed("could not set up the default bridge"))?;
+        let bridge = Bridge::ensure(&BridgeConfig::default())
+            .map_err(failed("could not set up the default bridge"))?;
+        hull_network::firewall::ensure(bridge.subnet, &bridge.name).map_err(failed(
+            "could not set up the firewall of the default bridge",
+        ))?;
+        let addresses = Ipam::new(bridge.subnet, bridge.gateway)
+            .map_err(failed("could not set up the default bridge"))?;
         *up = Some(Up { bridge, addresses });
         Ok(())
     }
@@ -138,7 +155,10 @@ impl Wiring {
     }
 
     /// The networks, as Docker shows them; `containers` are those on the bridge.
-    pub(crate) fn list(&self, containers: &BTreeMap<String, (String, Endpoint)>) -> Vec<NetworkDetails> {
+    pub(crate) fn list(
+        &self,
+        containers: &BTreeMap<String, (String, Endpoint)>,
+    ) -> Vec<NetworkDetails> {
         let bridge = self.lock().as_ref().map(|up| up.bridge.clone());
         let network = |at: usize, name: &str, driver: &str| NetworkDetails {
             id: self.ids[at].clone(),
@@ -150,8 +170,15 @@ impl Wiring {
             options: BTreeMap::new(),
             containers: BTreeMap::new(),
         };
-        let options = [("enable_icc", "true"), ("enable_ip_masquerade", "true"), ("host_binding_ipv4", "0.0.0.0"), ("default_bridge", "true"), ("name", "hull0")];
-        let options = options.map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
+        let options = [
+            ("enable_icc", "true"),
+            ("enable_ip_masquerade", "true"),
+            ("host_binding_ipv4", "0.0.0.0"),
+            ("default_bridge", "true"),
+            ("name", "hull0"),
+        ];
+        let options = options
+            .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
         vec![
             NetworkDetails {
                 subnet: bridge.as_ref().map(|bridge| bridge.subnet.to_string()),

@@ -9,7 +9,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub(super) fn wanted(options: AttachOptions) -> Wanted {
-    Wanted { stdin: options.stdin, stdout: options.stdout, stderr: options.stderr }
+    Wanted {
+        stdin: options.stdin,
+        stdout: options.stdout,
+        stderr: options.stderr,
+    }
 }
 
 impl Engine {
@@ -29,17 +33,25 @@ impl Engine {
         let shim = {
             let mut link = container.link();
             if link.shim.is_none() {
-                link.pending.push(Pending { options, stream: sender });
+                link.pending.push(Pending {
+                    options,
+                    stream: sender,
+                });
             }
             link.shim.clone()
         };
         let stream = match shim {
             Some(shim) => {
                 let attached = blocking(move || {
-                    let gone = |e: hull_shim::Error| Error::new(ErrorKind::Conflict, "the container has just ended").caused_by(e);
+                    let gone = |e: hull_shim::Error| {
+                        Error::new(ErrorKind::Conflict, "the container has just ended").caused_by(e)
+                    };
                     shim.attach(wanted(options)).map_err(gone)
                 });
-                attached.await.and_then(to_tokio).map(|stream| std::future::ready(Ok(stream)).boxed())?
+                attached
+                    .await
+                    .and_then(to_tokio)
+                    .map(|stream| std::future::ready(Ok(stream)).boxed())?
             }
             None => async move {
                 match receiver.await {
@@ -49,7 +61,10 @@ impl Engine {
             }
             .boxed(),
         };
-        Ok(Attached { tty: record.config.tty, stream })
+        Ok(Attached {
+            tty: record.config.tty,
+            stream,
+        })
     }
 
     /// Tells of a client that left by the detach keys, for the event.
@@ -66,8 +81,19 @@ impl Engine {
     pub async fn resize(&self, name: &str, rows: u16, columns: u16) -> Result<()> {
         let container = self.find(name)?;
         let shim = container.shim()?;
-        blocking(move || shim.resize(None, rows, columns).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))).await?;
-        self.tell_container(&container, "resize", &[("height", &rows.to_string()), ("width", &columns.to_string())]);
+        blocking(move || {
+            shim.resize(None, rows, columns)
+                .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
+        })
+        .await?;
+        self.tell_container(
+            &container,
+            "resize",
+            &[
+                ("height", &rows.to_string()),
+                ("width", &columns.to_string()),
+            ],
+        );
         Ok(())
     }
 }
@@ -76,5 +102,7 @@ pub(super) fn to_tokio(stream: std::os::unix::net::UnixStream) -> Result<tokio::
     stream
         .set_nonblocking(true)
         .and_then(|()| tokio::net::UnixStream::from_std(stream))
-        .map_err(|e| Error::new(ErrorKind::Internal, "could not use the shim's connection").caused_by(e))
+        .map_err(|e| {
+            Error::new(ErrorKind::Internal, "could not use the shim's connection").caused_by(e)
+        })
 }

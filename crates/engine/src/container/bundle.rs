@@ -2,11 +2,15 @@
 
 use super::record::Record;
 use super::user::{self, Resolved};
-use super::{Config, IpcMode, NetworkMode, Paths, PidMode, Seccomp, capabilities, merge, mounts, resources, seccomp};
+use super::{
+    Config, IpcMode, NetworkMode, Paths, PidMode, Seccomp, capabilities, merge, mounts, resources,
+    seccomp,
+};
 use crate::{Error, ErrorKind, Result};
 use hull_spec::rootfs::RootFs;
 use hull_spec::runtime::{
-    Capabilities, Device, DeviceRule, Linux, Namespace, NamespaceKind, Process, Resources, Root, Spec, VERSION,
+    Capabilities, Device, DeviceRule, Linux, Namespace, NamespaceKind, Process, Resources, Root,
+    Spec, VERSION,
 };
 use std::path::Path;
 
@@ -27,7 +31,13 @@ const MASKED: &[&str] = &[
 ];
 
 /// Docker's read-only paths.
-const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// What the engine knows and the record does not.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +56,22 @@ pub(super) struct Context<'a> {
 pub(super) fn spec(record: &Record, context: Context<'_>) -> Result<Spec> {
     let config = &record.config;
     let process = process(record, context.root)?;
-    let caps = process.capabilities.as_ref().map(|sets| sets.bounding.clone()).unwrap_or_default();
+    let caps = process
+        .capabilities
+        .as_ref()
+        .map(|sets| sets.bounding.clone())
+        .unwrap_or_default();
     Ok(Spec {
         oci_version: VERSION.to_owned(),
-        root: Some(Root { path: hull_shim::files::ROOT.to_owned(), readonly: config.read_only }),
-        hostname: if config.host_uts { String::new() } else { record.effective.hostname.clone() },
+        root: Some(Root {
+            path: hull_shim::files::ROOT.to_owned(),
+            readonly: config.read_only,
+        }),
+        hostname: if config.host_uts {
+            String::new()
+        } else {
+            record.effective.hostname.clone()
+        },
         domainname: config.domainname.clone(),
         mounts: mounts::list(record, context.files),
         annotations: config.annotations.clone(),
@@ -84,12 +105,22 @@ fn process(record: &Record, root: &RootFs) -> Result<Process> {
 pub(super) fn capability_sets(config: &Config, uid: u32) -> Result<Capabilities> {
     let names = capabilities::of(config)?;
     let own = if uid == 0 { names.clone() } else { Vec::new() };
-    Ok(Capabilities { bounding: names, effective: own.clone(), permitted: own, ..Capabilities::default() })
+    Ok(Capabilities {
+        bounding: names,
+        effective: own.clone(),
+        permitted: own,
+        ..Capabilities::default()
+    })
 }
 
 fn linux(record: &Record, context: Context<'_>, caps: &[String]) -> Result<Linux> {
     let config = &record.config;
-    let strings = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    let strings = |paths: &[&str]| {
+        paths
+            .iter()
+            .map(|path| (*path).to_owned())
+            .collect::<Vec<_>>()
+    };
     let hidden = |own: &Option<Vec<String>>, default: &[&str]| match own {
         Some(paths) => paths.clone(),
         None if config.privileged => Vec::new(),
@@ -99,8 +130,12 @@ fn linux(record: &Record, context: Context<'_>, caps: &[String]) -> Result<Linux
     let mut sysctl = config.sysctls.clone();
     if !config.privileged && config.network != NetworkMode::Host {
         // As Docker since 20.10: low ports and ping need no privilege in a network namespace of one's own.
-        sysctl.entry("net.ipv4.ip_unprivileged_port_start".to_owned()).or_insert_with(|| "0".to_owned());
-        sysctl.entry("net.ipv4.ping_group_range".to_owned()).or_insert_with(|| "0 2147483647".to_owned());
+        sysctl
+            .entry("net.ipv4.ip_unprivileged_port_start".to_owned())
+            .or_insert_with(|| "0".to_owned());
+        sysctl
+            .entry("net.ipv4.ping_group_range".to_owned())
+            .or_insert_with(|| "0 2147483647".to_owned());
     }
     Ok(Linux {
         sysctl,
@@ -128,13 +163,19 @@ fn linux(record: &Record, context: Context<'_>, caps: &[String]) -> Result<Linux
 }
 
 fn namespaces(config: &Config, context: Context<'_>) -> Vec<Namespace> {
-    let new = |kind| Namespace { kind, path: String::new() };
+    let new = |kind| Namespace {
+        kind,
+        path: String::new(),
+    };
     let mut namespaces = vec![new(NamespaceKind::Mount)];
     match config.network {
         NetworkMode::Host => {}
         _ => namespaces.push(Namespace {
             kind: NamespaceKind::Network,
-            path: context.netns.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
+            path: context
+                .netns
+                .map(|path| path.to_string_lossy().into_owned())
+                .unwrap_or_default(),
         }),
     }
     if !config.host_uts {
@@ -147,7 +188,9 @@ fn namespaces(config: &Config, context: Context<'_>) -> Vec<Namespace> {
         namespaces.push(new(NamespaceKind::Ipc));
     }
     // As Docker: a cgroup namespace of its own where the host has only version 2, unless told.
-    let host = config.host_cgroup_namespace.unwrap_or(!context.cgroup_v2 || config.privileged);
+    let host = config
+        .host_cgroup_namespace
+        .unwrap_or(!context.cgroup_v2 || config.privileged);
     if !host {
         namespaces.push(new(NamespaceKind::Cgroup));
     }
@@ -157,14 +200,22 @@ fn namespaces(config: &Config, context: Context<'_>) -> Vec<Namespace> {
 /// Device nodes to make, and the rules of the device cgroup.
 fn devices(config: &Config) -> Result<(Vec<Device>, Vec<DeviceRule>)> {
     if config.privileged {
-        let all = DeviceRule { allow: true, access: "rwm".to_owned(), ..DeviceRule::default() };
+        let all = DeviceRule {
+            allow: true,
+            access: "rwm".to_owned(),
+            ..DeviceRule::default()
+        };
         return Ok((host_devices(), vec![all]));
     }
     let mut rules = default_rules();
     let mut nodes = Vec::new();
     for device in &config.devices {
         let node = node(&device.host, &device.container)?;
-        let access = if device.permissions.is_empty() { "rwm" } else { &device.permissions };
+        let access = if device.permissions.is_empty() {
+            "rwm"
+        } else {
+            &device.permissions
+        };
         rules.push(DeviceRule {
             allow: true,
             kind: node.kind.clone(),
@@ -182,27 +233,28 @@ fn devices(config: &Config) -> Result<(Vec<Device>, Vec<DeviceRule>)> {
 
 /// Docker's: nothing but making nodes, and the harmless devices.
 fn default_rules() -> Vec<DeviceRule> {
-    let rule = |allow, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| DeviceRule {
-        allow,
-        kind: kind.to_owned(),
-        major,
-        minor,
-        access: access.to_owned(),
-    };
+    let rule =
+        |allow, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| DeviceRule {
+            allow,
+            kind: kind.to_owned(),
+            major,
+            minor,
+            access: access.to_owned(),
+        };
     let character = |major, minor| rule(true, "c", Some(major), minor, "rwm");
     vec![
         rule(false, "", None, None, "rwm"),
         rule(true, "c", None, None, "m"),
         rule(true, "b", None, None, "m"),
-        character(1, Some(3)), // null
-        character(1, Some(5)), // zero
-        character(1, Some(7)), // full
-        character(1, Some(8)), // random
-        character(1, Some(9)), // urandom
-        character(5, Some(0)), // tty
-        character(5, Some(1)), // console
-        character(5, Some(2)), // ptmx
-        character(136, None),  // pts/*
+        character(1, Some(3)),                        // null
+        character(1, Some(5)),                        // zero
+        character(1, Some(7)),                        // full
+        character(1, Some(8)),                        // random
+        character(1, Some(9)),                        // urandom
+        character(5, Some(0)),                        // tty
+        character(5, Some(1)),                        // console
+        character(5, Some(2)),                        // ptmx
+        character(136, None),                         // pts/*
         rule(false, "c", Some(10), Some(229), "rwm"), // fuse
     ]
 }
@@ -210,7 +262,10 @@ fn default_rules() -> Vec<DeviceRule> {
 fn node(host: &Path, container: &Path) -> Result<Device> {
     use rustix::fs::{FileType, stat};
     let wrong = || {
-        let text = format!("error gathering device information while adding custom device \"{}\": not a device node", host.display());
+        let text = format!(
+            "error gathering device information while adding custom device \"{}\": not a device node",
+            host.display()
+        );
         Error::new(ErrorKind::InvalidInput, text)
     };
     let (major, minor) = resources::numbers(host)?;
@@ -233,7 +288,24 @@ fn node(host: &Path, container: &Path) -> Result<Device> {
 
 /// All of the host's devices, for privileged containers.
 fn host_devices() -> Vec<Device> {
-    const OWN: &[&str] = &["pts", "shm", "fd", "mqueue", "console", "ptmx", "tty", "null", "zero", "full", "random", "urandom", "lxc", ".lxc", ".lxd-mounts", ".udev"];
+    const OWN: &[&str] = &[
+        "pts",
+        "shm",
+        "fd",
+        "mqueue",
+        "console",
+        "ptmx",
+        "tty",
+        "null",
+        "zero",
+        "full",
+        "random",
+        "urandom",
+        "lxc",
+        ".lxc",
+        ".lxd-mounts",
+        ".udev",
+    ];
     let mut devices = Vec::new();
     let mut directories = vec![std::path::PathBuf::from("/dev")];
     while let Some(directory) = directories.pop() {
@@ -244,7 +316,9 @@ fn host_devices() -> Vec<Device> {
             }
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => directories.push(entry.path()),
-                Ok(kind) if !kind.is_symlink() => devices.extend(node(&entry.path(), &entry.path())),
+                Ok(kind) if !kind.is_symlink() => {
+                    devices.extend(node(&entry.path(), &entry.path()))
+                }
                 _ => {}
             }
         }
@@ -254,17 +328,36 @@ fn host_devices() -> Vec<Device> {
 
 /// `c 1:3 rwm`, with `*` for any number.
 fn parse_rule(text: &str) -> Result<DeviceRule> {
-    let wrong = || Error::new(ErrorKind::InvalidInput, format!("invalid device cgroup rule format: '{text}'"));
+    let wrong = || {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("invalid device cgroup rule format: '{text}'"),
+        )
+    };
     let mut words = text.split(' ');
-    let (Some(kind @ ("a" | "b" | "c")), Some(numbers), Some(access), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(kind @ ("a" | "b" | "c")), Some(numbers), Some(access), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(wrong());
     };
     let (major, minor) = numbers.split_once(':').ok_or_else(wrong)?;
-    let number = |text: &str| if text == "*" { Ok(None) } else { text.parse().map(Some).map_err(|_| wrong()) };
+    let number = |text: &str| {
+        if text == "*" {
+            Ok(None)
+        } else {
+            text.parse().map(Some).map_err(|_| wrong())
+        }
+    };
     if access.is_empty() || !access.chars().all(|letter| "rwm".contains(letter)) {
         return Err(wrong());
     }
-    Ok(DeviceRule { allow: true, kind: kind.to_owned(), major: number(major)?, minor: number(minor)?, access: access.to_owned() })
+    Ok(DeviceRule {
+        allow: true,
+        kind: kind.to_owned(),
+        major: number(major)?,
+        minor: number(minor)?,
+        access: access.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -274,7 +367,15 @@ mod tests {
     #[test]
     fn rules_are_parsed() {
         let rule = parse_rule("c 1:* rm").unwrap();
-        assert_eq!((rule.kind.as_str(), rule.major, rule.minor, rule.access.as_str()), ("c", Some(1), None, "rm"));
+        assert_eq!(
+            (
+                rule.kind.as_str(),
+                rule.major,
+                rule.minor,
+                rule.access.as_str()
+            ),
+            ("c", Some(1), None, "rm")
+        );
         for bad in ["", "x 1:2 r", "c 1 r", "c 1:2 q", "c 1:2 r x", "c a:b r"] {
             assert!(parse_rule(bad).is_err(), "{bad}");
         }
@@ -283,7 +384,15 @@ mod tests {
     #[test]
     fn others_than_root_hold_nothing_from_the_beginning() {
         let sets = capability_sets(&Config::default(), 1000).unwrap();
-        assert!(sets.effective.is_empty() && sets.inheritable.is_empty() && sets.bounding.len() == 14);
-        assert_eq!(capability_sets(&Config::default(), 0).unwrap().effective.len(), 14);
+        assert!(
+            sets.effective.is_empty() && sets.inheritable.is_empty() && sets.bounding.len() == 14
+        );
+        assert_eq!(
+            capability_sets(&Config::default(), 0)
+                .unwrap()
+                .effective
+                .len(),
+            14
+        );
     }
 }

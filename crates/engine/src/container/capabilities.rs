@@ -23,13 +23,47 @@ const DEFAULT: &[&str] = &[
 
 /// All there are: capabilities(7), in the order of their numbers up to Linux 5.9.
 const ALL: &[&str] = &[
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
-    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
 ];
 
 /// The capabilities of a container, in the order in which Docker lists them.
@@ -38,7 +72,9 @@ const ALL: &[&str] = &[
 /// `InvalidInput` for a name that is none.
 pub(super) fn of(config: &Config) -> Result<Vec<String>> {
     if config.privileged {
-        return Ok(on_this_host(ALL.iter().map(|name| (*name).to_owned()).collect()));
+        return Ok(on_this_host(
+            ALL.iter().map(|name| (*name).to_owned()).collect(),
+        ));
     }
     let add = parse(&config.cap_add)?;
     let drop = parse(&config.cap_drop)?;
@@ -49,23 +85,35 @@ pub(super) fn of(config: &Config) -> Result<Vec<String>> {
         (false, true) => &[],
         (false, false) => DEFAULT,
     };
-    let mut capabilities: Vec<String> =
-        base.iter().map(|name| (*name).to_owned()).filter(|name| !drop.contains(name)).collect();
+    let mut capabilities: Vec<String> = base
+        .iter()
+        .map(|name| (*name).to_owned())
+        .filter(|name| !drop.contains(name))
+        .collect();
     for name in add.into_iter().filter(|name| name != "ALL") {
         if !capabilities.contains(&name) {
             capabilities.push(name);
         }
     }
-    Ok(if all_added { on_this_host(capabilities) } else { capabilities })
+    Ok(if all_added {
+        on_this_host(capabilities)
+    } else {
+        capabilities
+    })
 }
 
 /// "All" means all that this host can give: in a nested engine that is fewer.
 fn on_this_host(names: Vec<String>) -> Vec<String> {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
-    let Some(bounding) = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()) else { return names };
+    let Some(bounding) = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()) else {
+        return names;
+    };
     let number = |name: &String| ALL.iter().position(|known| known == name);
-    names.into_iter().filter(|name| number(name).is_some_and(|number| bounding >> number & 1 == 1)).collect()
+    names
+        .into_iter()
+        .filter(|name| number(name).is_some_and(|number| bounding >> number & 1 == 1))
+        .collect()
 }
 
 fn parse(names: &[String]) -> Result<Vec<String>> {
@@ -76,11 +124,18 @@ fn parse(names: &[String]) -> Result<Vec<String>> {
             if upper == "ALL" || upper == "CAP_ALL" {
                 return Ok("ALL".to_owned());
             }
-            let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+            let full = if upper.starts_with("CAP_") {
+                upper
+            } else {
+                format!("CAP_{upper}")
+            };
             if ALL.contains(&full.as_str()) {
                 return Ok(full);
             }
-            Err(Error::new(ErrorKind::InvalidInput, format!("invalid capability: \"{name}\"")))
+            Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("invalid capability: \"{name}\""),
+            ))
         })
         .collect()
 }
@@ -91,7 +146,12 @@ mod tests {
 
     fn of(add: &[&str], drop: &[&str]) -> Vec<String> {
         let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        super::of(&Config { cap_add: strings(add), cap_drop: strings(drop), ..Config::default() }).unwrap()
+        super::of(&Config {
+            cap_add: strings(add),
+            cap_drop: strings(drop),
+            ..Config::default()
+        })
+        .unwrap()
     }
 
     #[test]
@@ -102,7 +162,13 @@ mod tests {
         assert!(of(&[], &["ALL"]).is_empty());
         assert_eq!(of(&["CHOWN"], &["all"]), ["CAP_CHOWN"]);
         assert!(!of(&["ALL"], &["CHOWN"]).contains(&"CAP_CHOWN".to_owned()));
-        let wrong = Config { cap_add: vec!["NOPE".to_owned()], ..Config::default() };
-        assert_eq!(super::of(&wrong).unwrap_err().message(), "invalid capability: \"NOPE\"");
+        let wrong = Config {
+            cap_add: vec!["NOPE".to_owned()],
+            ..Config::default()
+        };
+        assert_eq!(
+            super::of(&wrong).unwrap_err().message(),
+            "invalid capability: \"NOPE\""
+        );
     }
 }

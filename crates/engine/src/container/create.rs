@@ -19,7 +19,10 @@ impl Engine {
     /// `InvalidInput` for a request that makes no sense, `NotFound` without the image, `Conflict`
     /// for a name that is taken, `NotImplemented` for what Hull cannot do yet.
     pub async fn create(self: &Arc<Self>, name: Option<&str>, config: Config) -> Result<Created> {
-        let name = name.filter(|name| !name.is_empty()).map(names::checked).transpose()?;
+        let name = name
+            .filter(|name| !name.is_empty())
+            .map(names::checked)
+            .transpose()?;
         merge::check(&config)?;
         refuse_unfinished(&config)?;
         let engine = Arc::clone(self);
@@ -30,7 +33,15 @@ impl Engine {
         let image = self.image_of(&config)?;
         let runtime = self.runtime_of(&config)?;
         let id = names::id();
-        let mut effective = merge::effective(&config, image.config.config.as_ref().unwrap_or(&ContainerConfig::default()), &id)?;
+        let mut effective = merge::effective(
+            &config,
+            image
+                .config
+                .config
+                .as_ref()
+                .unwrap_or(&ContainerConfig::default()),
+            &id,
+        )?;
         effective.runtime = runtime;
         super::capabilities::of(&config)?;
         super::resources::rlimits(&config.ulimits)?;
@@ -53,9 +64,16 @@ impl Engine {
         (config, effective): (Config, super::record::Effective),
     ) -> Result<Created> {
         let mounts = mounts::resolve(&config, &effective.volumes, &self.config.data_root)?;
-        self.snapshots.prepare(id, &image.layers).map_err(crate::image::snapshot_error)?;
-        fs_err::create_dir_all(self.container_dir(id))
-            .map_err(|e| Error::new(ErrorKind::Internal, "could not create the container's directory").caused_by(e))?;
+        self.snapshots
+            .prepare(id, &image.layers)
+            .map_err(crate::image::snapshot_error)?;
+        fs_err::create_dir_all(self.container_dir(id)).map_err(|e| {
+            Error::new(
+                ErrorKind::Internal,
+                "could not create the container's directory",
+            )
+            .caused_by(e)
+        })?;
         let record = Record {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -75,18 +93,29 @@ impl Engine {
         let container = Arc::new(Container::new(record));
         self.insert(&container);
         self.tell_container(&container, "create", &[]);
-        Ok(Created { id: id.to_owned(), warnings: self.warnings_for(&container.record().config) })
+        Ok(Created {
+            id: id.to_owned(),
+            warnings: self.warnings_for(&container.record().config),
+        })
     }
 
     fn image_of(&self, config: &Config) -> Result<Image> {
-        let found = self.store.resolve(&config.image).and_then(|id| self.store.image(&id));
+        let found = self
+            .store
+            .resolve(&config.image)
+            .and_then(|id| self.store.image(&id));
         let image = found.map_err(crate::image::store_error)?;
         if let Some(platform) = &config.platform {
             let wanted: hull_spec::Platform =
-                platform.parse().map_err(|e: hull_spec::InvalidPlatform| Error::new(ErrorKind::InvalidInput, e.to_string()))?;
+                platform.parse().map_err(|e: hull_spec::InvalidPlatform| {
+                    Error::new(ErrorKind::InvalidInput, e.to_string())
+                })?;
             if image.config.architecture != wanted.architecture || image.config.os != wanted.os {
                 let have = format!("{}/{}", image.config.os, image.config.architecture);
-                let text = format!("image with reference {} was found but does not provide the specified platform ({wanted}); it is for {have}", config.image);
+                let text = format!(
+                    "image with reference {} was found but does not provide the specified platform ({wanted}); it is for {have}",
+                    config.image
+                );
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
         }
@@ -94,11 +123,18 @@ impl Engine {
     }
 
     fn runtime_of(&self, config: &Config) -> Result<String> {
-        let name = config.runtime.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| self.config.default_runtime.clone());
+        let name = config
+            .runtime
+            .clone()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| self.config.default_runtime.clone());
         if self.config.runtimes.contains_key(&name) {
             return Ok(name);
         }
-        Err(Error::new(ErrorKind::InvalidInput, format!("unknown or invalid runtime name: {name}")))
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("unknown or invalid runtime name: {name}"),
+        ))
     }
 
     fn claim_name(&self, name: Option<String>, id: &str) -> Result<String> {
@@ -124,19 +160,38 @@ impl Engine {
                 warnings.push(text.to_owned());
             }
         };
-        check(resources.memory > 0, limits.memory, "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.");
-        check(resources.memory > 0, limits.swap, "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.");
-        check(resources.oom_kill_disable, limits.oom_kill_disable, "Your kernel does not support OomKillDisable. OomKillDisable discarded.");
+        check(
+            resources.memory > 0,
+            limits.memory,
+            "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
+        );
+        check(
+            resources.memory > 0,
+            limits.swap,
+            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
+        );
+        check(
+            resources.oom_kill_disable,
+            limits.oom_kill_disable,
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.",
+        );
         warnings
     }
 }
 
 /// What Docker has and Hull has not, said plainly instead of being ignored.
 fn refuse_unfinished(config: &Config) -> Result<()> {
-    let refuse = |what: &str| Err(Error::new(ErrorKind::NotImplemented, format!("{what} is not supported by this version of Hull")));
+    let refuse = |what: &str| {
+        Err(Error::new(
+            ErrorKind::NotImplemented,
+            format!("{what} is not supported by this version of Hull"),
+        ))
+    };
     match (&config.network, &config.pid, &config.ipc) {
         (NetworkMode::Container(_), ..) => return refuse("sharing another container's network"),
-        (_, PidMode::Container(_), _) => return refuse("sharing another container's PID namespace"),
+        (_, PidMode::Container(_), _) => {
+            return refuse("sharing another container's PID namespace");
+        }
         (.., IpcMode::Container(_)) => return refuse("sharing another container's IPC namespace"),
         _ => {}
     }

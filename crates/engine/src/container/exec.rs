@@ -37,18 +37,28 @@ pub(crate) struct Execs(RwLock<HashMap<String, Arc<Exec>>>);
 
 impl Execs {
     fn insert(&self, exec: Arc<Exec>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(exec.id.clone(), exec);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(exec.id.clone(), exec);
     }
 
     fn get(&self, id: &str) -> Result<Arc<Exec>> {
-        let found = self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let found = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned();
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("No such exec instance: {id}")))
     }
 
     /// The ids of a container's execs that have not ended.
     pub(crate) fn of(&self, container: &str) -> Vec<String> {
         let execs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mine = execs.values().filter(|exec| exec.container.id == container && exec.progress.borrow().exit_code.is_none());
+        let mine = execs.values().filter(|exec| {
+            exec.container.id == container && exec.progress.borrow().exit_code.is_none()
+        });
         mine.map(|exec| exec.id.clone()).collect()
     }
 
@@ -65,7 +75,9 @@ impl Execs {
             });
         }
         // Those that ended may still be asked for; as in Docker, a new run of the container forgets them.
-        execs.retain(|_, exec| exec.container.id != container || exec.progress.borrow().exit_code.is_some());
+        execs.retain(|_, exec| {
+            exec.container.id != container || exec.progress.borrow().exit_code.is_some()
+        });
     }
 
     fn forget_ended(&self) {
@@ -87,16 +99,31 @@ impl Engine {
         let container = self.find(name)?;
         may_exec(&container.record())?;
         if config.args.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidInput, "No exec command specified"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "No exec command specified",
+            ));
         }
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-            let text = format!("the working directory '{}' is invalid, it needs to be an absolute path", config.working_dir);
+            let text = format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                config.working_dir
+            );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         self.execs.forget_ended();
         let id = names::id();
-        self.tell_container(&container, &format!("exec_create: {}", config.args.join(" ")), &[("execID", &id)]);
-        let exec = Exec { id: id.clone(), container, config: Mutex::new(config), progress: watch::Sender::default() };
+        self.tell_container(
+            &container,
+            &format!("exec_create: {}", config.args.join(" ")),
+            &[("execID", &id)],
+        );
+        let exec = Exec {
+            id: id.clone(),
+            container,
+            config: Mutex::new(config),
+            progress: watch::Sender::default(),
+        };
         self.execs.insert(Arc::new(exec));
         Ok(id)
     }
@@ -106,35 +133,68 @@ impl Engine {
     /// # Errors
     /// `NotFound`; `Conflict` when it was started or the container does not run; what the runtime
     /// said when the command cannot be run.
-    pub async fn exec_start(self: &Arc<Self>, id: &str, start: ExecStart) -> Result<Option<UnixStream>> {
+    pub async fn exec_start(
+        self: &Arc<Self>,
+        id: &str,
+        start: ExecStart,
+    ) -> Result<Option<UnixStream>> {
         let exec = self.execs.get(id)?;
         may_exec(&exec.container.record())?;
-        let first = exec.progress.send_if_modified(|now| !std::mem::replace(&mut now.started, true));
+        let first = exec
+            .progress
+            .send_if_modified(|now| !std::mem::replace(&mut now.started, true));
         if !first {
-            return Err(Error::new(ErrorKind::Conflict, format!("exec command {id} is already running")));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("exec command {id} is already running"),
+            ));
         }
         let engine = Arc::clone(self);
         let starting = Arc::clone(&exec);
         let outcome = blocking(move || engine.exec_blocking(&starting, start)).await;
-        let config = exec.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = exec
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match outcome {
             Ok((pid, stream)) => {
                 exec.progress.send_modify(|now| now.pid = pid);
-                self.tell_container(&exec.container, &format!("exec_start: {}", config.args.join(" ")), &[("execID", id)]);
+                self.tell_container(
+                    &exec.container,
+                    &format!("exec_start: {}", config.args.join(" ")),
+                    &[("execID", id)],
+                );
                 stream.map(super::attach::to_tokio).transpose()
             }
             Err(error) => {
-                exec.progress.send_modify(|now| now.exit_code = Some(failure_code(error.message())));
+                exec.progress
+                    .send_modify(|now| now.exit_code = Some(failure_code(error.message())));
                 Err(error)
             }
         }
     }
 
-    fn exec_blocking(&self, exec: &Exec, start: ExecStart) -> Result<(i32, Option<std::os::unix::net::UnixStream>)> {
-        let config = exec.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn exec_blocking(
+        &self,
+        exec: &Exec,
+        start: ExecStart,
+    ) -> Result<(i32, Option<std::os::unix::net::UnixStream>)> {
+        let config = exec
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let record = exec.container.record();
-        let root = self.snapshots.root_fs(&record.id).map_err(crate::image::snapshot_error)?;
-        let attach = AttachOptions { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr };
+        let root = self
+            .snapshots
+            .root_fs(&record.id)
+            .map_err(crate::image::snapshot_error)?;
+        let attach = AttachOptions {
+            stdin: config.stdin,
+            stdout: config.stdout,
+            stderr: config.stderr,
+        };
         let request = ExecRequest {
             id: exec.id.clone(),
             process: process(&record, &config, &root)?,
@@ -144,18 +204,34 @@ impl Engine {
         let shim = exec.container.shim()?;
         shim.exec(request).map_err(|error| match error {
             hull_shim::Error::Refused(message) => {
-                let text = if message.starts_with("runc") || message.starts_with("OCI") { message } else { format!("runc exec failed: {message}") };
-                Error::new(ErrorKind::InvalidInput, format!("OCI runtime exec failed: {text}"))
+                let text = if message.starts_with("runc") || message.starts_with("OCI") {
+                    message
+                } else {
+                    format!("runc exec failed: {message}")
+                };
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("OCI runtime exec failed: {text}"),
+                )
             }
-            other => Error::new(ErrorKind::Internal, "could not run a process in the container").caused_by(other),
+            other => Error::new(
+                ErrorKind::Internal,
+                "could not run a process in the container",
+            )
+            .caused_by(other),
         })
     }
 
     /// An exec's process has ended.
     pub(super) fn exec_ended(&self, container: &Arc<Container>, id: &str, exit_code: i32) {
         let Ok(exec) = self.execs.get(id) else { return };
-        exec.progress.send_modify(|now| now.exit_code = Some(exit_code));
-        self.tell_container(container, "exec_die", &[("execID", id), ("exitCode", &exit_code.to_string())]);
+        exec.progress
+            .send_modify(|now| now.exit_code = Some(exit_code));
+        self.tell_container(
+            container,
+            "exec_die",
+            &[("execID", id), ("exitCode", &exit_code.to_string())],
+        );
     }
 
     /// Changes the size of its terminal.
@@ -166,11 +242,18 @@ impl Engine {
         let exec = self.execs.get(id)?;
         let now = *exec.progress.borrow();
         if now.pid == 0 || now.exit_code.is_some() {
-            return Err(Error::new(ErrorKind::Conflict, format!("exec {id} is not running")));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("exec {id} is not running"),
+            ));
         }
         let shim = exec.container.shim()?;
         let id = id.to_owned();
-        blocking(move || shim.resize(Some(&id), rows, columns).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))).await
+        blocking(move || {
+            shim.resize(Some(&id), rows, columns)
+                .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
+        })
+        .await
     }
 
     /// One exec.
@@ -184,8 +267,16 @@ impl Engine {
             self.catch_up(&exec).await;
         }
         let now = *exec.progress.borrow();
-        let config = exec.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let user = if config.user.is_empty() { exec.container.read(|record| record.effective.user.clone()) } else { config.user.clone() };
+        let config = exec
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let user = if config.user.is_empty() {
+            exec.container.read(|record| record.effective.user.clone())
+        } else {
+            config.user.clone()
+        };
         Ok(ExecDetails {
             id: exec.id.clone(),
             container_id: exec.container.id.clone(),
@@ -210,7 +301,9 @@ impl Engine {
         });
         if !runs.await.unwrap_or(false) {
             let mut progress = exec.progress.subscribe();
-            let _ = tokio::time::timeout(PATIENCE, progress.wait_for(|now| now.exit_code.is_some())).await;
+            let _ =
+                tokio::time::timeout(PATIENCE, progress.wait_for(|now| now.exit_code.is_some()))
+                    .await;
         }
     }
 }
@@ -219,37 +312,67 @@ fn may_exec(record: &Record) -> Result<()> {
     let conflict = |text: String| Err(Error::new(ErrorKind::Conflict, text));
     match record.state {
         State::Running { .. } => Ok(()),
-        State::Paused { .. } => conflict(format!("container {} is paused, unpause the container before exec", record.id)),
-        State::Restarting { .. } => conflict(format!("container {} is restarting, wait until the container is running", record.id)),
+        State::Paused { .. } => conflict(format!(
+            "container {} is paused, unpause the container before exec",
+            record.id
+        )),
+        State::Restarting { .. } => conflict(format!(
+            "container {} is restarting, wait until the container is running",
+            record.id
+        )),
         _ => conflict(format!("container {} is not running", record.id)),
     }
 }
 
 fn failure_code(message: &str) -> i32 {
-    if message.contains("executable file not found") || message.contains("no such file or directory") { 127 } else { 126 }
+    if message.contains("executable file not found")
+        || message.contains("no such file or directory")
+    {
+        127
+    } else {
+        126
+    }
 }
 
 /// The runtime's document: the container's own process, with what the exec changes.
-fn process(record: &Record, exec: &ExecConfig, root: &hull_spec::rootfs::RootFs) -> Result<Process> {
+fn process(
+    record: &Record,
+    exec: &ExecConfig,
+    root: &hull_spec::rootfs::RootFs,
+) -> Result<Process> {
     let (config, effective) = (&record.config, &record.effective);
-    let who = if exec.user.is_empty() { &effective.user } else { &exec.user };
+    let who = if exec.user.is_empty() {
+        &effective.user
+    } else {
+        &exec.user
+    };
     let resolved = user::resolve(root, who, &config.groups)?;
     let mut with_own = effective.clone();
     for variable in &exec.env {
         let name = variable.split('=').next().unwrap_or_default();
-        with_own.env.retain(|known| known.split('=').next() != Some(name));
+        with_own
+            .env
+            .retain(|known| known.split('=').next() != Some(name));
         if variable.contains('=') {
             with_own.env.push(variable.clone());
         }
     }
-    let rights = Config { privileged: config.privileged || exec.privileged, seccomp: Seccomp::Unconfined, ..Config::clone(config) };
+    let rights = Config {
+        privileged: config.privileged || exec.privileged,
+        seccomp: Seccomp::Unconfined,
+        ..Config::clone(config)
+    };
     Ok(Process {
         terminal: exec.tty,
         capabilities: Some(bundle::capability_sets(&rights, resolved.user.uid)?),
         user: resolved.user,
         args: exec.args.clone(),
         env: merge::process_environment(&with_own, exec.tty, &resolved.home),
-        cwd: if exec.working_dir.is_empty() { effective.working_dir.clone() } else { merge::clean(&exec.working_dir) },
+        cwd: if exec.working_dir.is_empty() {
+            effective.working_dir.clone()
+        } else {
+            merge::clean(&exec.working_dir)
+        },
         rlimits: super::resources::rlimits(&config.ulimits)?,
         no_new_privileges: config.no_new_privileges,
         oom_score_adj: config.oom_score_adj.filter(|adjust| *adjust != 0),

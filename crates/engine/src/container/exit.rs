@@ -20,11 +20,20 @@ const LONG_RUN: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Follows a container's shim from now on.
-    pub(super) fn watch(self: &Arc<Self>, container: &Arc<Container>, shim: &Handle, events: Events) -> Result<()> {
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        shim: &Handle,
+        events: Events,
+    ) -> Result<()> {
         container.link().shim = Some(shim.clone());
         let stream = events.into_stream();
-        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-        let stream = stream.map_err(|e| Error::new(ErrorKind::Internal, "could not follow the container").caused_by(e))?;
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(stream));
+        let stream = stream.map_err(|e| {
+            Error::new(ErrorKind::Internal, "could not follow the container").caused_by(e)
+        })?;
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
         tokio::spawn(async move { engine.follow(container, stream).await });
         Ok(())
@@ -38,7 +47,9 @@ impl Engine {
         loop {
             while let Ok(Some(event)) = decoder.next::<ShimEvent>() {
                 match event {
-                    ShimEvent::ExecExited { id, exit_code } => self.exec_ended(&container, &id, exit_code),
+                    ShimEvent::ExecExited { id, exit_code } => {
+                        self.exec_ended(&container, &id, exit_code)
+                    }
                     ShimEvent::Exited(record) => exited = Some(record),
                     ShimEvent::Cleaned => pending.push(()),
                 }
@@ -59,7 +70,11 @@ impl Engine {
     }
 
     /// The shim is gone without having cleaned up: do it in its place.
-    async fn after_killed_shim(self: &Arc<Self>, container: &Arc<Container>, told: Option<ExitRecord>) -> ExitRecord {
+    async fn after_killed_shim(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        told: Option<ExitRecord>,
+    ) -> ExitRecord {
         let engine = Arc::clone(self);
         let id = container.id.clone();
         let runtime = container.read(|record| record.effective.runtime.clone());
@@ -73,7 +88,9 @@ impl Engine {
 
     /// Ends what a shim that is gone left of a container, through the runtime.
     pub(super) fn delete_remains(&self, id: &str, runtime: &str) {
-        let Some(program) = self.config.runtimes.get(runtime) else { return };
+        let Some(program) = self.config.runtimes.get(runtime) else {
+            return;
+        };
         let status = std::process::Command::new(&program.path)
             .args(&program.args)
             .arg("--root")
@@ -96,12 +113,19 @@ impl Engine {
         let exit = Exit {
             code: record.exit_code,
             oom_killed: record.oom_killed,
-            at: record.exited_at.parse().unwrap_or_else(|_| Timestamp::now()),
+            at: record
+                .exited_at
+                .parse()
+                .unwrap_or_else(|_| Timestamp::now()),
             error: String::new(),
         };
         let code = exit.code;
-        let ran = container.read(|kept| kept.state.started()).map(|started| exit.at.duration_since(started));
-        let ran = ran.and_then(|ran| Duration::try_from(ran).ok()).unwrap_or_default();
+        let ran = container
+            .read(|kept| kept.state.started())
+            .map(|started| exit.at.duration_since(started));
+        let ran = ran
+            .and_then(|ran| Duration::try_from(ran).ok())
+            .unwrap_or_default();
         let restart = container.read(|kept| wants_restart(kept, code));
         let remove = container.read(|kept| kept.config.auto_remove);
         let had_network = container.read(|kept| kept.endpoint.is_some());
@@ -119,7 +143,11 @@ impl Engine {
             self.tell_network(container, "disconnect");
         }
         let seconds = ran.as_secs().to_string();
-        self.tell_container(container, "die", &[("exitCode", &code.to_string()), ("execDuration", &seconds)]);
+        self.tell_container(
+            container,
+            "die",
+            &[("exitCode", &code.to_string()), ("execDuration", &seconds)],
+        );
         if remove {
             let removed = self.remove_locked(container, true).await;
             if let Err(error) = removed {
@@ -137,8 +165,18 @@ impl Engine {
         }
     }
 
-    fn write_end(&self, container: &Container, exit: Exit, restart: bool, remove: bool) -> Result<()> {
-        let apply = |event| container.apply(event).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
+    fn write_end(
+        &self,
+        container: &Container,
+        exit: Exit,
+        restart: bool,
+        remove: bool,
+    ) -> Result<()> {
+        let apply = |event| {
+            container
+                .apply(event)
+                .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
+        };
         self.network_down(container);
         let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
         apply(Event::Exited(exit))?;
@@ -147,13 +185,21 @@ impl Engine {
             container.change(|record| record.restart_count += 1);
         }
         // One that goes at once need not be written down: without its shim the next daemon removes it.
-        if remove { Ok(()) } else { self.rows.put(&container.record()) }
+        if remove {
+            Ok(())
+        } else {
+            self.rows.put(&container.record())
+        }
     }
 
     /// Starts the container again after a pause, unless somebody decides otherwise meanwhile.
     pub(super) fn restart_later(self: &Arc<Self>, container: &Arc<Container>, ran: Duration) {
         let count = container.read(|record| record.restart_count);
-        let pause = if ran >= LONG_RUN { FIRST_PAUSE } else { pause(count) };
+        let pause = if ran >= LONG_RUN {
+            FIRST_PAUSE
+        } else {
+            pause(count)
+        };
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
         let restart = async move {
             tokio::time::sleep(pause).await;
@@ -175,11 +221,21 @@ impl Engine {
 }
 
 fn killed() -> ExitRecord {
-    ExitRecord { exit_code: 137, oom_killed: false, exited_at: Timestamp::now().to_string() }
+    ExitRecord {
+        exit_code: 137,
+        oom_killed: false,
+        exited_at: Timestamp::now().to_string(),
+    }
 }
 
 fn pause(count: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+    FIRST_PAUSE
+        .saturating_mul(
+            1_u32
+                .checked_shl(count.saturating_sub(1))
+                .unwrap_or(u32::MAX),
+        )
+        .min(LONGEST_PAUSE)
 }
 
 /// Whether the container's restart policy starts it again after this exit code.
@@ -188,7 +244,9 @@ pub(super) fn wants_restart(record: &super::record::Record, code: i32) -> bool {
         _ if record.stopped_on_request => false,
         RestartPolicy::No => false,
         RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-        RestartPolicy::OnFailure { max_retries } => code != 0 && (max_retries == 0 || record.restart_count < max_retries),
+        RestartPolicy::OnFailure { max_retries } => {
+            code != 0 && (max_retries == 0 || record.restart_count < max_retries)
+        }
     }
 }
 

@@ -12,11 +12,21 @@ impl Engine {
     /// # Errors
     /// `Conflict` when the container does not run, `InvalidInput` for a signal that does not exist.
     pub async fn kill(self: &Arc<Self>, name: &str, signal: &str) -> Result<()> {
-        let number = if signal.is_empty() { SIGKILL } else { parse(signal)? };
+        let number = if signal.is_empty() {
+            SIGKILL
+        } else {
+            parse(signal)?
+        };
         let container = self.find(name)?;
         let record = container.record();
         if !record.is_running() {
-            return Err(Error::new(ErrorKind::Conflict, format!("cannot kill container: {name}: container {} is not running", record.id)));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "cannot kill container: {name}: container {} is not running",
+                    record.id
+                ),
+            ));
         }
         if ends(number, record.effective.stop_signal.as_deref()) {
             container.change(|record| record.stopped_on_request = true);
@@ -24,10 +34,16 @@ impl Engine {
         let shim = container.shim()?;
         let paused = matches!(record.state, State::Paused { .. });
         blocking(move || {
-            let failed = |e: hull_shim::Error| Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e);
+            let failed = |e: hull_shim::Error| {
+                Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e)
+            };
             shim.kill(number).map_err(failed)?;
             // A frozen process takes its death only after it thaws.
-            if paused && number == SIGKILL { shim.resume().map_err(failed) } else { Ok(()) }
+            if paused && number == SIGKILL {
+                shim.resume().map_err(failed)
+            } else {
+                Ok(())
+            }
         })
         .await?;
         if paused && number == SIGKILL {
@@ -50,17 +66,24 @@ fn ends(signal: i32, stop_signal: Option<&str>) -> bool {
 /// Docker's complaint.
 pub(super) fn parse(text: &str) -> Result<i32> {
     const NAMES: &[&str] = &[
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     let invalid = || Error::new(ErrorKind::InvalidInput, format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(invalid()) };
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
     }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let by_name = NAMES.iter().position(|known| *known == name).and_then(|at| i32::try_from(at + 1).ok());
+    let by_name = NAMES
+        .iter()
+        .position(|known| *known == name)
+        .and_then(|at| i32::try_from(at + 1).ok());
     let (min, max) = (34, 64);
     by_name
         .or_else(|| match name {
@@ -70,8 +93,15 @@ pub(super) fn parse(text: &str) -> Result<i32> {
             "RTMIN" => Some(min),
             "RTMAX" => Some(max),
             _ => {
-                let realtime = name.strip_prefix("RTMIN+").and_then(|n| n.parse::<i32>().ok()).map(|n| min + n);
-                let realtime = realtime.or_else(|| name.strip_prefix("RTMAX-").and_then(|n| n.parse::<i32>().ok()).map(|n| max - n));
+                let realtime = name
+                    .strip_prefix("RTMIN+")
+                    .and_then(|n| n.parse::<i32>().ok())
+                    .map(|n| min + n);
+                let realtime = realtime.or_else(|| {
+                    name.strip_prefix("RTMAX-")
+                        .and_then(|n| n.parse::<i32>().ok())
+                        .map(|n| max - n)
+                });
                 realtime.filter(|signal| (min..=max).contains(signal))
             }
         })
@@ -84,11 +114,22 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_known() {
-        for (text, number) in [("9", 9), ("KILL", 9), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("SIGUSR2", 12), ("WINCH", 28)] {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("sigterm", 15),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("SIGUSR2", 12),
+            ("WINCH", 28),
+        ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
         for bad in ["", "0", "65", "-1", "NOPE", "RTMIN+99"] {
-            assert_eq!(parse(bad).unwrap_err().message(), format!("invalid signal: {bad}"));
+            assert_eq!(
+                parse(bad).unwrap_err().message(),
+                format!("invalid signal: {bad}")
+            );
         }
     }
 }

@@ -9,8 +9,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The filters that lists know.
-const FILTERS: &[&str] =
-    &["ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network", "publish", "since", "status", "volume"];
+const FILTERS: &[&str] = &[
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
 
 impl Engine {
     /// The containers, newest first.
@@ -21,16 +36,28 @@ impl Engine {
     pub async fn list(self: &Arc<Self>, options: ListOptions) -> Result<Vec<Details>> {
         check(&options.filters)?;
         let mut containers = self.containers();
-        containers.sort_by_key(|container| std::cmp::Reverse(container.read(|record| record.created)));
+        containers
+            .sort_by_key(|container| std::cmp::Reverse(container.read(|record| record.created)));
         let bounds = self.bounds(&options.filters)?;
         let ancestors = self.ancestors(&options.filters).await?;
-        let all = options.all || options.limit.is_some() || ["status", "exited"].iter().any(|name| options.filters.contains_key(*name));
+        let all = options.all
+            || options.limit.is_some()
+            || ["status", "exited"]
+                .iter()
+                .any(|name| options.filters.contains_key(*name));
         let mut listed = Vec::new();
         for container in containers {
             let record = container.record();
-            let in_bounds = bounds.0.is_none_or(|t| record.created > t) && bounds.1.is_none_or(|t| record.created < t);
-            let ancestor = ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id));
-            if !in_bounds || !ancestor || !(all || record.is_running()) || !fits(&record, &options.filters)? {
+            let in_bounds = bounds.0.is_none_or(|t| record.created > t)
+                && bounds.1.is_none_or(|t| record.created < t);
+            let ancestor = ancestors
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&record.image_id));
+            if !in_bounds
+                || !ancestor
+                || !(all || record.is_running())
+                || !fits(&record, &options.filters)?
+            {
                 continue;
             }
             let mut details = self.details(&container);
@@ -68,7 +95,10 @@ impl Engine {
         };
         let mut networks = BTreeMap::new();
         if empty {
-            let idle = Endpoint { network_id: self.wiring.id(name).to_owned(), ..Endpoint::default() };
+            let idle = Endpoint {
+                network_id: self.wiring.id(name).to_owned(),
+                ..Endpoint::default()
+            };
             networks.insert(name.to_owned(), record.endpoint.clone().unwrap_or(idle));
         }
         record.details(Surroundings {
@@ -76,7 +106,10 @@ impl Engine {
             paths: self.paths(&record),
             snapshot: crate::image::snapshot_of(self.snapshots.root_fs(&record.id).ok().as_ref()),
             networks,
-            sandbox: record.endpoint.as_ref().map(|_| self.wiring.namespace(&record.id)),
+            sandbox: record
+                .endpoint
+                .as_ref()
+                .map(|_| self.wiring.namespace(&record.id)),
         })
     }
 
@@ -84,26 +117,56 @@ impl Engine {
         let engine = Arc::clone(self);
         let (id, image) = (record.id.clone(), record.image_id.clone());
         blocking(move || {
-            let writable = engine.snapshots.usage(&id).map_err(crate::image::snapshot_error)?.size;
-            let image = engine.store.resolve(&image).and_then(|id| engine.store.image(&id)).map_or(0, |image| image.size);
-            Ok(Sizes { writable, root: writable + image })
+            let writable = engine
+                .snapshots
+                .usage(&id)
+                .map_err(crate::image::snapshot_error)?
+                .size;
+            let image = engine
+                .store
+                .resolve(&image)
+                .and_then(|id| engine.store.image(&id))
+                .map_or(0, |image| image.size);
+            Ok(Sizes {
+                writable,
+                root: writable + image,
+            })
         })
         .await
     }
 
     /// The times that `since` and `before` stand for.
-    fn bounds(&self, filters: &Filters) -> Result<(Option<jiff::Timestamp>, Option<jiff::Timestamp>)> {
+    fn bounds(
+        &self,
+        filters: &Filters,
+    ) -> Result<(Option<jiff::Timestamp>, Option<jiff::Timestamp>)> {
         let time = |name: &str| {
             let named = filters.get(name).into_iter().flatten();
-            named.map(|value| Ok(self.find(value)?.read(|record| record.created))).collect::<Result<Vec<_>>>()
+            named
+                .map(|value| Ok(self.find(value)?.read(|record| record.created)))
+                .collect::<Result<Vec<_>>>()
         };
-        Ok((time("since")?.into_iter().max(), time("before")?.into_iter().min()))
+        Ok((
+            time("since")?.into_iter().max(),
+            time("before")?.into_iter().min(),
+        ))
     }
 
     async fn ancestors(self: &Arc<Self>, filters: &Filters) -> Result<Option<Vec<String>>> {
-        let Some(names) = filters.get("ancestor").cloned() else { return Ok(None) };
+        let Some(names) = filters.get("ancestor").cloned() else {
+            return Ok(None);
+        };
         let engine = Arc::clone(self);
-        blocking(move || Ok(Some(names.iter().filter_map(|name| engine.store.resolve(name).ok()).map(|id| id.to_string()).collect()))).await
+        blocking(move || {
+            Ok(Some(
+                names
+                    .iter()
+                    .filter_map(|name| engine.store.resolve(name).ok())
+                    .map(|id| id.to_string())
+                    .collect(),
+            ))
+        })
+        .await
     }
 }
 
@@ -115,7 +178,16 @@ fn check(filters: &Filters) -> Result<()> {
         }
         for value in values {
             let known = match name.as_str() {
-                "status" => ["created", "restarting", "running", "removing", "paused", "exited", "dead"].contains(&value.as_str()),
+                "status" => [
+                    "created",
+                    "restarting",
+                    "running",
+                    "removing",
+                    "paused",
+                    "exited",
+                    "dead",
+                ]
+                .contains(&value.as_str()),
                 "exited" => value.parse::<i32>().is_ok(),
                 "health" => ["starting", "healthy", "unhealthy", "none"].contains(&value.as_str()),
                 _ => true,
@@ -138,7 +210,11 @@ pub(super) fn has_label(record: &Record, label: &str) -> bool {
 }
 
 fn fits(record: &Record, filters: &Filters) -> Result<bool> {
-    let any = |name: &str, test: &dyn Fn(&str) -> bool| filters.get(name).is_none_or(|values| values.iter().any(|value| test(value)));
+    let any = |name: &str, test: &dyn Fn(&str) -> bool| {
+        filters
+            .get(name)
+            .is_none_or(|values| values.iter().any(|value| test(value)))
+    };
     let network = match &record.config.network {
         NetworkMode::Bridge => "bridge",
         NetworkMode::Host => "host",
@@ -153,23 +229,39 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
     }
     Ok(any("id", &|value| record.id.starts_with(value))
         && any("name", &|value| name_fits(&record.name, value))
-        && filters.get("label").is_none_or(|labels| labels.iter().all(|label| has_label(record, label)))
+        && filters
+            .get("label")
+            .is_none_or(|labels| labels.iter().all(|label| has_label(record, label)))
         && any("status", &|value| record.state.as_str() == value)
         && any("exited", &|value| {
             let exit = record.state.exit().filter(|_| record.state.pid().is_none());
             exit.is_some_and(|exit| value.parse() == Ok(exit.code))
         })
         && any("network", &|value| value == network)
-        && any("volume", &|value| record.mounts.iter().any(|point| point.name == value || point.target == value || point.source == value))
-        && any("expose", &|value| record.effective.exposed_ports.iter().any(|port| value == port.number.to_string() || value == format!("{}/{}", port.number, port.protocol)))
+        && any("volume", &|value| {
+            record
+                .mounts
+                .iter()
+                .any(|point| point.name == value || point.target == value || point.source == value)
+        })
+        && any("expose", &|value| {
+            record.effective.exposed_ports.iter().any(|port| {
+                value == port.number.to_string()
+                    || value == format!("{}/{}", port.number, port.protocol)
+            })
+        })
         && any("health", &|value| value == "none"))
 }
 
 /// Docker's names are regular expressions; what people use of them is parts and anchors.
 fn name_fits(name: &str, pattern: &str) -> bool {
     let plain = pattern.trim_start_matches('/');
-    let (start, rest) = plain.strip_prefix('^').map_or((false, plain), |rest| (true, rest.trim_start_matches('/')));
-    let (end, part) = rest.strip_suffix('$').map_or((false, rest), |rest| (true, rest));
+    let (start, rest) = plain
+        .strip_prefix('^')
+        .map_or((false, plain), |rest| (true, rest.trim_start_matches('/')));
+    let (end, part) = rest
+        .strip_suffix('$')
+        .map_or((false, rest), |rest| (true, rest));
     match (start, end) {
         (true, true) => name == part,
         (true, false) => name.starts_with(part),
@@ -184,15 +276,27 @@ mod tests {
 
     #[test]
     fn names_are_matched_by_parts_and_anchors() {
-        assert!(name_fits("web-1", "web") && name_fits("web-1", "^web") && name_fits("web-1", "^/web-1$") && name_fits("web-1", "-1$"));
+        assert!(
+            name_fits("web-1", "web")
+                && name_fits("web-1", "^web")
+                && name_fits("web-1", "^/web-1$")
+                && name_fits("web-1", "-1$")
+        );
         assert!(!name_fits("web-1", "^1") && !name_fits("web-1", "^web$"));
     }
 
     #[test]
     fn filters_that_do_not_exist_are_refused() {
-        let one = |name: &str, value: &str| Filters::from([(name.to_owned(), vec![value.to_owned()])]);
+        let one =
+            |name: &str, value: &str| Filters::from([(name.to_owned(), vec![value.to_owned()])]);
         assert!(check(&one("status", "running")).is_ok());
-        assert_eq!(check(&one("status", "x")).unwrap_err().message(), "invalid filter 'status=x'");
-        assert_eq!(check(&one("nonsense", "x")).unwrap_err().message(), "invalid filter 'nonsense'");
+        assert_eq!(
+            check(&one("status", "x")).unwrap_err().message(),
+            "invalid filter 'status=x'"
+        );
+        assert_eq!(
+            check(&one("nonsense", "x")).unwrap_err().message(),
+            "invalid filter 'nonsense'"
+        );
     }
 }

@@ -51,8 +51,19 @@ pub(crate) struct Container {
 
 impl Container {
     pub(crate) fn new(record: Record) -> Self {
-        let last = record.state.exit().map(|exit| WaitResult { code: exit.code, error: None }).unwrap_or_default();
-        let progress = Progress { running: record.is_running(), last, ..Progress::default() };
+        let last = record
+            .state
+            .exit()
+            .map(|exit| WaitResult {
+                code: exit.code,
+                error: None,
+            })
+            .unwrap_or_default();
+        let progress = Progress {
+            running: record.is_running(),
+            last,
+            ..Progress::default()
+        };
         Self {
             id: record.id.clone(),
             record: RwLock::new(record),
@@ -97,7 +108,10 @@ impl Container {
 
     /// Docker's complaint about a container that does not run.
     pub(crate) fn not_running(&self) -> Error {
-        Error::new(ErrorKind::Conflict, format!("container {} is not running", self.id))
+        Error::new(
+            ErrorKind::Conflict,
+            format!("container {} is not running", self.id),
+        )
     }
 
     /// Tells those who wait.

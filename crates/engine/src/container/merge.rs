@@ -20,18 +20,33 @@ fn invalid(text: impl Into<String>) -> Error {
 /// Docker's complaints: nothing to run, a relative working directory.
 pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> Result<Effective> {
     let (entrypoint, cmd) = command(config, image);
-    let args: Vec<String> = entrypoint.iter().chain(cmd.iter()).flatten().cloned().collect();
+    let args: Vec<String> = entrypoint
+        .iter()
+        .chain(cmd.iter())
+        .flatten()
+        .cloned()
+        .collect();
     if args.is_empty() {
         return Err(invalid("no command specified"));
     }
-    let working_dir = if config.working_dir.is_empty() { &image.working_dir } else { &config.working_dir };
+    let working_dir = if config.working_dir.is_empty() {
+        &image.working_dir
+    } else {
+        &config.working_dir
+    };
     if !working_dir.is_empty() && !working_dir.starts_with('/') {
-        return Err(invalid(format!("the working directory '{working_dir}' is invalid, it needs to be an absolute path")));
+        return Err(invalid(format!(
+            "the working directory '{working_dir}' is invalid, it needs to be an absolute path"
+        )));
     }
     let mut labels = image.labels.clone().unwrap_or_default();
     labels.extend(config.labels.clone());
-    let mut exposed_ports: BTreeSet<Port> =
-        image.exposed_ports.iter().flatten().filter_map(|(text, _)| port(text)).collect();
+    let mut exposed_ports: BTreeSet<Port> = image
+        .exposed_ports
+        .iter()
+        .flatten()
+        .filter_map(|(text, _)| port(text))
+        .collect();
     exposed_ports.extend(config.exposed_ports.iter().cloned());
     Ok(Effective {
         args,
@@ -39,12 +54,24 @@ pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> R
         cmd,
         env: environment(config, image)?,
         working_dir: clean(working_dir),
-        user: if config.user.is_empty() { image.user.clone() } else { config.user.clone() },
+        user: if config.user.is_empty() {
+            image.user.clone()
+        } else {
+            config.user.clone()
+        },
         hostname: hostname(config, id),
         labels,
         exposed_ports,
-        volumes: image.volumes.iter().flatten().map(|(path, _)| path.clone()).collect(),
-        stop_signal: config.stop_signal.clone().or_else(|| image.stop_signal.clone()),
+        volumes: image
+            .volumes
+            .iter()
+            .flatten()
+            .map(|(path, _)| path.clone())
+            .collect(),
+        stop_signal: config
+            .stop_signal
+            .clone()
+            .or_else(|| image.stop_signal.clone()),
         runtime: String::new(),
     })
 }
@@ -57,14 +84,19 @@ fn command(config: &Config, image: &ContainerConfig) -> (Option<Vec<String>>, Op
             let none = words.is_empty() || words == [String::new()];
             (if none { None } else { Some(words) }, config.cmd.clone())
         }
-        None => (image.entrypoint.clone(), config.cmd.clone().or_else(|| image.cmd.clone())),
+        None => (
+            image.entrypoint.clone(),
+            config.cmd.clone().or_else(|| image.cmd.clone()),
+        ),
     }
 }
 
 fn hostname(config: &Config, id: &str) -> String {
     match &config.hostname {
         Some(name) => name.clone(),
-        None if config.network == NetworkMode::Host || config.host_uts => crate::system::host_name(),
+        None if config.network == NetworkMode::Host || config.host_uts => {
+            crate::system::host_name()
+        }
         None => id[..12].to_owned(),
     }
 }
@@ -80,7 +112,9 @@ fn environment(config: &Config, image: &ContainerConfig) -> Result<Vec<String>> 
         if variable.is_empty() || variable.starts_with('=') {
             return Err(invalid(format!("invalid environment variable: {variable}")));
         }
-        let at = merged.iter().position(|known| name(known) == name(variable));
+        let at = merged
+            .iter()
+            .position(|known| name(known) == name(variable));
         match (at, variable.contains('=')) {
             (Some(at), true) => merged[at].clone_from(variable),
             (Some(at), false) => drop(merged.remove(at)),
@@ -94,7 +128,10 @@ fn environment(config: &Config, image: &ContainerConfig) -> Result<Vec<String>> 
 /// `80/tcp`; without a protocol it is TCP.
 fn port(text: &str) -> Option<Port> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    Some(Port { number: number.parse().ok()?, protocol: protocol.to_owned() })
+    Some(Port {
+        number: number.parse().ok()?,
+        protocol: protocol.to_owned(),
+    })
 }
 
 /// An absolute path without `.`, `..` and doubled slashes; empty becomes `/`.
@@ -113,7 +150,11 @@ pub(super) fn clean(path: &str) -> String {
 /// What every process of the container sees besides [`Effective::env`]: first what Docker puts
 /// before, with the container's own variables over it.
 pub(super) fn process_environment(effective: &Effective, tty: bool, home: &str) -> Vec<String> {
-    let known: BTreeMap<&str, ()> = effective.env.iter().map(|v| (v.split('=').next().unwrap_or_default(), ())).collect();
+    let known: BTreeMap<&str, ()> = effective
+        .env
+        .iter()
+        .map(|v| (v.split('=').next().unwrap_or_default(), ()))
+        .collect();
     let mut env = Vec::new();
     let mut add = |name: &str, value: &str| {
         if !known.contains_key(name) {
@@ -142,21 +183,36 @@ pub(super) fn check(config: &Config) -> Result<()> {
         return Err(invalid("Minimum memory limit allowed is 6MB"));
     }
     if resources.memory_swap > 0 && resources.memory == 0 {
-        return Err(invalid("You should always set the Memory limit when using Memoryswap limit, see usage"));
+        return Err(invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ));
     }
     if resources.memory_swap > 0 && resources.memory_swap < resources.memory {
-        return Err(invalid("Minimum memoryswap limit should be larger than memory limit, see usage"));
+        return Err(invalid(
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ));
     }
-    if resources.memory_reservation > 0 && resources.memory > 0 && resources.memory < resources.memory_reservation {
-        return Err(invalid("Minimum memory limit can not be less than memory reservation limit, see usage"));
+    if resources.memory_reservation > 0
+        && resources.memory > 0
+        && resources.memory < resources.memory_reservation
+    {
+        return Err(invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        ));
     }
-    let cpus = i64::try_from(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).unwrap_or(i64::MAX);
+    let cpus =
+        i64::try_from(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+            .unwrap_or(i64::MAX);
     if resources.nano_cpus < 0 || resources.nano_cpus > cpus.saturating_mul(1_000_000_000) {
-        let text = format!("range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available");
+        let text = format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        );
         return Err(invalid(text));
     }
     if resources.nano_cpus > 0 && (resources.cpu_period > 0 || resources.cpu_quota > 0) {
-        return Err(invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set."));
+        return Err(invalid(
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
+        ));
     }
     if let Some(hostname) = &config.hostname
         && (hostname.len() > 63 || hostname.contains(['/', ' ', '\0']))
@@ -171,7 +227,9 @@ fn check_mounts(mounts: &[Mount]) -> Result<()> {
     for mount in mounts {
         let target = mount.target.to_string_lossy();
         if !target.starts_with('/') {
-            let text = format!("invalid mount config for type \"bind\": invalid mount path: '{target}' mount path must be absolute");
+            let text = format!(
+                "invalid mount config for type \"bind\": invalid mount path: '{target}' mount path must be absolute"
+            );
             return Err(invalid(text));
         }
         let target = clean(&target);
@@ -184,7 +242,10 @@ fn check_mounts(mounts: &[Mount]) -> Result<()> {
         if let MountKind::Bind { source, .. } = &mount.kind
             && !source.is_absolute()
         {
-            return Err(invalid(format!("invalid mount path: '{}' mount path must be absolute", source.display())));
+            return Err(invalid(format!(
+                "invalid mount path: '{}' mount path must be absolute",
+                source.display()
+            )));
         }
         if let MountKind::Volume { name, .. } = &mount.kind {
             crate::volume::check_name(name)?;
@@ -216,15 +277,25 @@ mod tests {
     #[test]
     fn commands_merge_as_dockers() {
         assert_eq!(with(|_| {}).unwrap().args, ["entry", "cmd"]);
-        assert_eq!(with(|c| c.cmd = Some(vec!["x".to_owned()])).unwrap().args, ["entry", "x"]);
-        assert_eq!(with(|c| c.entrypoint = Some(vec!["e".to_owned()])).unwrap().args, ["e"]);
+        assert_eq!(
+            with(|c| c.cmd = Some(vec!["x".to_owned()])).unwrap().args,
+            ["entry", "x"]
+        );
+        assert_eq!(
+            with(|c| c.entrypoint = Some(vec!["e".to_owned()]))
+                .unwrap()
+                .args,
+            ["e"]
+        );
         let none = with(|c| c.entrypoint = Some(vec![String::new()])).unwrap_err();
         assert_eq!(none.message(), "no command specified");
     }
 
     #[test]
     fn variables_are_replaced_and_removed() {
-        let env = with(|c| c.env = vec!["A=9".to_owned(), "B".to_owned(), "C=3".to_owned()]).unwrap().env;
+        let env = with(|c| c.env = vec!["A=9".to_owned(), "B".to_owned(), "C=3".to_owned()])
+            .unwrap()
+            .env;
         assert_eq!(env, [PATH, "A=9", "C=3"]);
         assert!(with(|c| c.env = vec!["=x".to_owned()]).is_err());
     }
@@ -232,8 +303,16 @@ mod tests {
     #[test]
     fn names_and_directories() {
         let plain = with(|_| {}).unwrap();
-        assert_eq!((plain.hostname.as_str(), plain.working_dir.as_str()), ("aaaaaaaaaaaa", "/srv"));
-        assert_eq!(with(|c| c.working_dir = "/a/../b//./c".to_owned()).unwrap().working_dir, "/b/c");
+        assert_eq!(
+            (plain.hostname.as_str(), plain.working_dir.as_str()),
+            ("aaaaaaaaaaaa", "/srv")
+        );
+        assert_eq!(
+            with(|c| c.working_dir = "/a/../b//./c".to_owned())
+                .unwrap()
+                .working_dir,
+            "/b/c"
+        );
         assert!(with(|c| c.working_dir = "a".to_owned()).is_err());
     }
 
@@ -244,7 +323,10 @@ mod tests {
             change(&mut config);
             super::check(&config).map_err(|error| error.message().to_owned())
         };
-        assert_eq!(check(|c| c.resources.memory = 1 << 20).unwrap_err(), "Minimum memory limit allowed is 6MB");
+        assert_eq!(
+            check(|c| c.resources.memory = 1 << 20).unwrap_err(),
+            "Minimum memory limit allowed is 6MB"
+        );
         assert!(check(|c| c.resources.memory_swap = 1 << 30).is_err());
         assert!(check(|c| c.resources.nano_cpus = i64::MAX).is_err());
         assert!(check(|c| c.resources.memory = 6 << 20).is_ok());

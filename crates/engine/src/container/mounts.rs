@@ -13,21 +13,47 @@ use std::path::Path;
 ///
 /// # Errors
 /// Docker's complaint about a source that is not there.
-pub(super) fn resolve(config: &Config, image_volumes: &BTreeSet<String>, data_root: &Path) -> Result<Vec<MountPoint>> {
+pub(super) fn resolve(
+    config: &Config,
+    image_volumes: &BTreeSet<String>,
+    data_root: &Path,
+) -> Result<Vec<MountPoint>> {
     for mount in &config.mounts {
-        if let MountKind::Bind { source, create_source: false, .. } = &mount.kind
+        if let MountKind::Bind {
+            source,
+            create_source: false,
+            ..
+        } = &mount.kind
             && fs_err::symlink_metadata(source).is_err()
         {
-            let text = format!("invalid mount config for type \"bind\": bind source path does not exist: {}", source.display());
+            let text = format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                source.display()
+            );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
     }
-    let mut points = config.mounts.iter().map(|mount| point(mount, data_root)).collect::<Result<Vec<_>>>()?;
+    let mut points = config
+        .mounts
+        .iter()
+        .map(|mount| point(mount, data_root))
+        .collect::<Result<Vec<_>>>()?;
     for target in image_volumes {
         let target = clean(target);
         if !points.iter().any(|point| point.target == target) {
-            let kind = MountKind::Volume { name: String::new(), no_copy: false };
-            points.push(point(&Mount { kind, target: target.into(), read_only: false, mode: String::new() }, data_root)?);
+            let kind = MountKind::Volume {
+                name: String::new(),
+                no_copy: false,
+            };
+            points.push(point(
+                &Mount {
+                    kind,
+                    target: target.into(),
+                    read_only: false,
+                    mode: String::new(),
+                },
+                data_root,
+            )?);
         }
     }
     Ok(points)
@@ -41,7 +67,11 @@ fn point(mount: &Mount, data_root: &Path) -> Result<MountPoint> {
         ..MountPoint::default()
     };
     match &mount.kind {
-        MountKind::Bind { source, propagation, .. } => {
+        MountKind::Bind {
+            source,
+            propagation,
+            ..
+        } => {
             point.kind = "bind".to_owned();
             point.source = clean(&source.to_string_lossy());
             point.propagation = propagation.as_str().to_owned();
@@ -52,13 +82,19 @@ fn point(mount: &Mount, data_root: &Path) -> Result<MountPoint> {
         }
         MountKind::Volume { name, .. } => {
             point.kind = "volume".to_owned();
-            point.name = if name.is_empty() { crate::names::id() } else { name.clone() };
+            point.name = if name.is_empty() {
+                crate::names::id()
+            } else {
+                name.clone()
+            };
             point.driver = "local".to_owned();
             if point.mode.is_empty() {
                 "z".clone_into(&mut point.mode);
             }
             volume::ensure(data_root, &point.name, name.is_empty())?;
-            point.source = volume::data(data_root, &point.name).to_string_lossy().into_owned();
+            point.source = volume::data(data_root, &point.name)
+                .to_string_lossy()
+                .into_owned();
         }
     }
     Ok(point)
@@ -69,10 +105,19 @@ fn point(mount: &Mount, data_root: &Path) -> Result<MountPoint> {
 pub(super) fn list(record: &Record, files: &super::Paths) -> Vec<SpecMount> {
     let config = &record.config;
     let mut mounts = base(config);
-    for (source, target) in [(&files.resolv_conf, "/etc/resolv.conf"), (&files.hostname, "/etc/hostname"), (&files.hosts, "/etc/hosts")] {
+    for (source, target) in [
+        (&files.resolv_conf, "/etc/resolv.conf"),
+        (&files.hostname, "/etc/hostname"),
+        (&files.hosts, "/etc/hosts"),
+    ] {
         let covered = record.mounts.iter().any(|point| point.target == target);
         if !source.as_os_str().is_empty() && !covered {
-            mounts.push(mount(target, "bind", &source.to_string_lossy(), &["rbind", "rprivate"]));
+            mounts.push(mount(
+                target,
+                "bind",
+                &source.to_string_lossy(),
+                &["rbind", "rprivate"],
+            ));
         }
     }
     let mut points: Vec<&MountPoint> = record.mounts.iter().collect();
@@ -95,37 +140,109 @@ fn asked_for(point: &MountPoint, config: &Config) -> SpecMount {
         }
         return mount(&point.target, "tmpfs", "tmpfs", &options);
     }
-    let asked = config.mounts.iter().find(|mount| clean(&mount.target.to_string_lossy()) == point.target);
-    let single = matches!(asked, Some(Mount { kind: MountKind::Bind { non_recursive: true, .. }, .. }));
+    let asked = config
+        .mounts
+        .iter()
+        .find(|mount| clean(&mount.target.to_string_lossy()) == point.target);
+    let single = matches!(
+        asked,
+        Some(Mount {
+            kind: MountKind::Bind {
+                non_recursive: true,
+                ..
+            },
+            ..
+        })
+    );
     let mut options = vec![if single { "bind" } else { "rbind" }];
     if point.read_only {
         options.push("ro");
     }
-    options.push(if point.propagation.is_empty() { Propagation::RPrivate.as_str() } else { &point.propagation });
+    options.push(if point.propagation.is_empty() {
+        Propagation::RPrivate.as_str()
+    } else {
+        &point.propagation
+    });
     mount(&point.target, "bind", &point.source, &options)
 }
 
 /// What every container has, as Docker mounts it.
 fn base(config: &Config) -> Vec<SpecMount> {
-    let shm = if config.shm_size == 0 { 64 << 20 } else { config.shm_size };
+    let shm = if config.shm_size == 0 {
+        64 << 20
+    } else {
+        config.shm_size
+    };
     let shm_size = format!("size={shm}");
     let access = if config.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", access],
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &[access, "nosuid", "noexec", "nodev"],
+        ),
     ];
     match config.ipc {
         IpcMode::Host => {
-            mounts.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind", "rprivate"]));
-            mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"]));
+            mounts.push(mount(
+                "/dev/mqueue",
+                "bind",
+                "/dev/mqueue",
+                &["rbind", "rprivate"],
+            ));
+            mounts.push(mount(
+                "/dev/shm",
+                "bind",
+                "/dev/shm",
+                &["rbind", "rprivate"],
+            ));
         }
-        IpcMode::None => mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])),
+        IpcMode::None => mounts.push(mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        )),
         _ => {
-            mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
-            mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size]));
+            mounts.push(mount(
+                "/dev/mqueue",
+                "mqueue",
+                "mqueue",
+                &["nosuid", "noexec", "nodev"],
+            ));
+            mounts.push(mount(
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                &["nosuid", "noexec", "nodev", "mode=1777", &shm_size],
+            ));
         }
     }
     mounts
@@ -147,11 +264,18 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> SpecM
 /// What making directories gives.
 pub(super) fn make_sources(config: &Config) -> Result<()> {
     for mount in &config.mounts {
-        if let MountKind::Bind { source, create_source: true, .. } = &mount.kind
+        if let MountKind::Bind {
+            source,
+            create_source: true,
+            ..
+        } = &mount.kind
             && fs_err::symlink_metadata(source).is_err()
         {
             fs_err::create_dir_all(source).map_err(|e| {
-                let text = format!("error while creating mount source path '{}'", source.display());
+                let text = format!(
+                    "error while creating mount source path '{}'",
+                    source.display()
+                );
                 Error::new(ErrorKind::Internal, text).caused_by(e)
             })?;
         }

@@ -29,8 +29,12 @@ impl Engine {
         let conflict = |text: String| Err(Error::new(ErrorKind::Conflict, text));
         match (&record.state, paused) {
             (State::Running { .. }, true) | (State::Paused { .. }, false) => {}
-            (State::Paused { .. }, true) => return conflict(format!("container {} is already paused", record.id)),
-            (State::Running { .. }, false) => return conflict(format!("container {} is not paused", record.id)),
+            (State::Paused { .. }, true) => {
+                return conflict(format!("container {} is already paused", record.id));
+            }
+            (State::Running { .. }, false) => {
+                return conflict(format!("container {} is not paused", record.id));
+            }
             (_, true) => return conflict(format!("container {} is not running", record.id)),
             (_, false) => return conflict(format!("container {} is not paused", record.id)),
         }
@@ -38,10 +42,21 @@ impl Engine {
         let rows = self.rows.clone();
         let held = Arc::clone(&container);
         blocking(move || {
-            let failed = |e: hull_shim::Error| Error::new(ErrorKind::Internal, if paused { "cannot pause container" } else { "cannot unpause container" }).caused_by(e);
+            let failed = |e: hull_shim::Error| {
+                Error::new(
+                    ErrorKind::Internal,
+                    if paused {
+                        "cannot pause container"
+                    } else {
+                        "cannot unpause container"
+                    },
+                )
+                .caused_by(e)
+            };
             if paused { shim.pause() } else { shim.resume() }.map_err(failed)?;
             let event = if paused { Event::Froze } else { Event::Thawed };
-            held.apply(event).map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
+            held.apply(event)
+                .map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
             rows.put(&held.record())
         })
         .await?;

@@ -28,7 +28,12 @@ impl Engine {
         self.sweep();
         let live: Vec<_> = running
             .iter()
-            .filter_map(|(container, _)| Some((container.id.clone(), container.read(|record| record.endpoint.clone())?)))
+            .filter_map(|(container, _)| {
+                Some((
+                    container.id.clone(),
+                    container.read(|record| record.endpoint.clone())?,
+                ))
+            })
             .collect();
         if let Err(error) = self.wiring.recover(&live) {
             // Containers go on with the network they have; the next one that needs the bridge says why not.
@@ -42,12 +47,20 @@ impl Engine {
     }
 
     /// Gives the shim of a container that runs.
-    fn recover_one(self: &Arc<Self>, container: &Arc<Container>) -> Result<Option<(Handle, Events)>> {
+    fn recover_one(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> Result<Option<(Handle, Events)>> {
         let record = container.record();
         let bundle = self.bundle_dir(&record.id);
-        let found = Handle::connect(&bundle).ok().and_then(|(shim, snapshot)| Some((shim.events().ok()?, shim, snapshot)));
+        let found = Handle::connect(&bundle)
+            .ok()
+            .and_then(|(shim, snapshot)| Some((shim.events().ok()?, shim, snapshot)));
         match found {
-            Some((events, shim, snapshot)) if snapshot.started && !matches!(record.state, State::Created { .. } | State::Exited { .. }) => {
+            Some((events, shim, snapshot))
+                if snapshot.started
+                    && !matches!(record.state, State::Created { .. } | State::Exited { .. }) =>
+            {
                 self.adopt_state(container, &record, snapshot.paused)?;
                 return Ok(Some((shim, events)));
             }
@@ -60,7 +73,9 @@ impl Engine {
         } else if bundle.exists() {
             self.end_shim(&record);
         }
-        if container.read(|record| record.config.auto_remove && matches!(record.state, State::Exited { .. })) {
+        if container.read(|record| {
+            record.config.auto_remove && matches!(record.state, State::Exited { .. })
+        }) {
             self.drop_unattended(container)?;
         }
         Ok(None)
@@ -87,7 +102,9 @@ impl Engine {
     /// Ends a shim whose container is not to run, and removes what it leaves.
     fn end_shim(&self, record: &Record) {
         let bundle = self.bundle_dir(&record.id);
-        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID))
+            .ok()
+            .and_then(|text| text.trim().parse::<i32>().ok());
         if let Some(pid) = pid
             && is_shim_of(pid, &bundle)
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
@@ -99,7 +116,11 @@ impl Engine {
     }
 
     /// It ran when the last daemon ended, and does not now.
-    fn record_missed_end(self: &Arc<Self>, container: &Arc<Container>, record: &Record) -> Result<()> {
+    fn record_missed_end(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        record: &Record,
+    ) -> Result<()> {
         let told = ExitRecord::read(&self.exit_file(&record.id)).ok().flatten();
         let exit = match told {
             Some(told) => Exit {
@@ -109,7 +130,12 @@ impl Engine {
                 error: String::new(),
             },
             // Nobody saw it end: its shim was killed, or the host was restarted.
-            None => Exit { code: 137, oom_killed: false, at: Timestamp::now(), error: String::new() },
+            None => Exit {
+                code: 137,
+                oom_killed: false,
+                at: Timestamp::now(),
+                error: String::new(),
+            },
         };
         self.end_shim(record);
         container.change(|record| record.endpoint = None);
@@ -136,7 +162,11 @@ impl Engine {
 
     /// Removes snapshots and directories that belong to no container.
     fn sweep(&self) {
-        let known: HashSet<String> = self.containers().iter().map(|container| container.id.clone()).collect();
+        let known: HashSet<String> = self
+            .containers()
+            .iter()
+            .map(|container| container.id.clone())
+            .collect();
         for key in self.snapshots.keys().unwrap_or_default() {
             if !known.contains(&key)
                 && let Err(error) = self.snapshots.remove(&key)
@@ -144,17 +174,26 @@ impl Engine {
                 tracing::warn!(%error, "a snapshot without a container was not removed");
             }
         }
-        for parent in [self.config.data_root.join("containers"), self.config.exec_root.join("containers")] {
+        for parent in [
+            self.config.data_root.join("containers"),
+            self.config.exec_root.join("containers"),
+        ] {
             for entry in fs_err::read_dir(&parent).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let id = name.trim_end_matches(".exit.json.tmp").trim_end_matches(".exit.json");
+                let id = name
+                    .trim_end_matches(".exit.json.tmp")
+                    .trim_end_matches(".exit.json");
                 if known.contains(id) {
                     continue;
                 }
                 if entry.path().join(hull_shim::files::PID).exists() {
                     self.end_stray(&entry.path(), id);
                 }
-                let removed = if entry.path().is_dir() { fs_err::remove_dir_all(entry.path()) } else { fs_err::remove_file(entry.path()) };
+                let removed = if entry.path().is_dir() {
+                    fs_err::remove_dir_all(entry.path())
+                } else {
+                    fs_err::remove_file(entry.path())
+                };
                 if let Err(error) = removed {
                     tracing::warn!(%error, "what is left of a container was not removed");
                 }
@@ -164,8 +203,13 @@ impl Engine {
 
     /// A shim whose container was removed or never acknowledged.
     fn end_stray(&self, bundle: &std::path::Path, id: &str) {
-        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID)).ok().and_then(|text| text.trim().parse::<i32>().ok());
-        if let Some(pid) = pid.filter(|pid| is_shim_of(*pid, bundle)).and_then(rustix::process::Pid::from_raw) {
+        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID))
+            .ok()
+            .and_then(|text| text.trim().parse::<i32>().ok());
+        if let Some(pid) = pid
+            .filter(|pid| is_shim_of(*pid, bundle))
+            .and_then(rustix::process::Pid::from_raw)
+        {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         // Which runtime it was is written nowhere any more: all can delete by the same command line.
@@ -190,5 +234,6 @@ fn is_shim_of(pid: i32, bundle: &std::path::Path) -> bool {
     let line = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut words = line.split(|byte| *byte == 0);
     let program = words.next().unwrap_or_default();
-    program.ends_with(b"hull-shim") && words.next() == Some(std::os::unix::ffi::OsStrExt::as_bytes(bundle.as_os_str()))
+    program.ends_with(b"hull-shim")
+        && words.next() == Some(std::os::unix::ffi::OsStrExt::as_bytes(bundle.as_os_str()))
 }

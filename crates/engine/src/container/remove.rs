@@ -17,7 +17,10 @@ impl Engine {
         let record = container.record();
         if record.is_running() {
             if !force {
-                return Err(must_stop(&record.name, matches!(record.state, State::Paused { .. })));
+                return Err(must_stop(
+                    &record.name,
+                    matches!(record.state, State::Paused { .. }),
+                ));
             }
             container.change(|record| record.stopped_on_request = true);
             self.signal_and_wait(&container, 9, 10).await?;
@@ -35,8 +38,14 @@ impl Engine {
     }
 
     /// Removes a container that does not run and whose operation lock is held.
-    pub(super) async fn remove_locked(self: &Arc<Self>, container: &Arc<Container>, volumes: bool) -> Result<()> {
-        container.apply(Event::RemovalBegan).map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
+    pub(super) async fn remove_locked(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        volumes: bool,
+    ) -> Result<()> {
+        container
+            .apply(Event::RemovalBegan)
+            .map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
         let engine = Arc::clone(self);
         let going = Arc::clone(container);
         let removed = blocking(move || engine.remove_blocking(&going, volumes)).await;
@@ -46,7 +55,10 @@ impl Engine {
         }
         let name = container.read(|record| record.name.clone());
         self.forget(&container.id, &name);
-        let gone = Error::new(ErrorKind::NotFound, format!("No such container: {}", container.id));
+        let gone = Error::new(
+            ErrorKind::NotFound,
+            format!("No such container: {}", container.id),
+        );
         container.refuse_pending(&gone);
         self.tell_container(container, "destroy", &[]);
         container.tell(|progress| {
@@ -63,12 +75,19 @@ impl Engine {
         // First the row: from here on the container is gone, and what a crash leaves of it is
         // removed at the next start because nothing owns it.
         self.rows.delete(&container.id)?;
-        self.snapshots.remove(&container.id).map_err(crate::image::snapshot_error)?;
+        self.snapshots
+            .remove(&container.id)
+            .map_err(crate::image::snapshot_error)?;
         if let Err(error) = fs_err::remove_dir_all(self.container_dir(&container.id)) {
             tracing::warn!(%error, "a container's directory was not removed");
         }
         if volumes {
-            for point in container.record().mounts.iter().filter(|point| point.kind == "volume") {
+            for point in container
+                .record()
+                .mounts
+                .iter()
+                .filter(|point| point.kind == "volume")
+            {
                 if let Err(error) = volume::remove_anonymous(&self.config.data_root, &point.name) {
                     tracing::warn!(%error, volume = point.name, "an anonymous volume was not removed");
                 }
@@ -81,26 +100,47 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidInput` for an unknown filter.
-    pub async fn prune_containers(self: &Arc<Self>, filters: Filters) -> Result<(Vec<String>, u64)> {
-        if let Some(unknown) = filters.keys().find(|name| !matches!(name.as_str(), "label" | "label!" | "until")) {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("invalid filter '{unknown}'")));
+    pub async fn prune_containers(
+        self: &Arc<Self>,
+        filters: Filters,
+    ) -> Result<(Vec<String>, u64)> {
+        if let Some(unknown) = filters
+            .keys()
+            .find(|name| !matches!(name.as_str(), "label" | "label!" | "until"))
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("invalid filter '{unknown}'"),
+            ));
         }
         if filters.contains_key("until") {
-            return Err(Error::new(ErrorKind::NotImplemented, "the filter `until` is not supported by this version of Hull"));
+            return Err(Error::new(
+                ErrorKind::NotImplemented,
+                "the filter `until` is not supported by this version of Hull",
+            ));
         }
         let (mut ids, mut bytes) = (Vec::new(), 0);
         for container in self.containers() {
             let record = container.record();
             let fits = |name: &str, wanted: bool| {
-                filters.get(name).is_none_or(|labels| labels.iter().all(|label| super::list::has_label(&record, label) == wanted))
+                filters.get(name).is_none_or(|labels| {
+                    labels
+                        .iter()
+                        .all(|label| super::list::has_label(&record, label) == wanted)
+                })
             };
-            let idle = matches!(record.state, State::Created { .. } | State::Exited { .. } | State::Dead { .. });
+            let idle = matches!(
+                record.state,
+                State::Created { .. } | State::Exited { .. } | State::Dead { .. }
+            );
             if !idle || !fits("label", true) || !fits("label!", false) {
                 continue;
             }
             let snapshots = self.snapshots.clone();
             let id = container.id.clone();
-            let size = blocking(move || Ok(snapshots.usage(&id).map(|usage| usage.size).unwrap_or(0))).await?;
+            let size =
+                blocking(move || Ok(snapshots.usage(&id).map(|usage| usage.size).unwrap_or(0)))
+                    .await?;
             if self.remove(&container.id, false, false).await.is_ok() {
                 ids.push(record.id);
                 bytes += size;
@@ -111,6 +151,13 @@ impl Engine {
 }
 
 fn must_stop(name: &str, paused: bool) -> Error {
-    let what = if paused { "container is paused and must be unpaused first" } else { "container is running: stop the container before removing or force remove" };
-    Error::new(ErrorKind::Conflict, format!("cannot remove container \"/{name}\": {what}"))
+    let what = if paused {
+        "container is paused and must be unpaused first"
+    } else {
+        "container is running: stop the container before removing or force remove"
+    };
+    Error::new(
+        ErrorKind::Conflict,
+        format!("cannot remove container \"/{name}\": {what}"),
+    )
 }

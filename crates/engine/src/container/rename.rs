@@ -10,14 +10,20 @@ impl Engine {
     /// `Conflict` when it is taken, `InvalidInput` when it is none or the same.
     pub async fn rename(self: &Arc<Self>, name: &str, to: &str) -> Result<()> {
         if to.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidInput, "Neither old nor new names may be empty"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "Neither old nor new names may be empty",
+            ));
         }
         let to = names::checked(to)?;
         let container = self.find(name)?;
         let _operation = container.operation.lock().await;
         let old = container.read(|record| record.name.clone());
         if old == to {
-            return Err(Error::new(ErrorKind::InvalidInput, "Renaming a container with the same name as its current name"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "Renaming a container with the same name as its current name",
+            ));
         }
         self.take_name(&to, &container.id)?;
         container.change(|record| record.name.clone_from(&to));

@@ -27,7 +27,9 @@ pub(super) fn memory(resources: &Resources) -> Option<Memory> {
         limit: some(resources.memory),
         reservation: some(resources.memory_reservation),
         swap,
-        swappiness: resources.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
+        swappiness: resources
+            .memory_swappiness
+            .and_then(|value| u64::try_from(value).ok()),
         disable_oom_killer: resources.oom_kill_disable.then_some(true),
         ..Memory::default()
     };
@@ -38,9 +40,15 @@ pub(super) fn cpu(resources: &Resources) -> Option<Cpu> {
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value != 0);
     let (quota, period) = if resources.nano_cpus > 0 {
         const PERIOD: i64 = 100_000;
-        (Some(resources.nano_cpus.saturating_mul(PERIOD) / 1_000_000_000), positive(PERIOD))
+        (
+            Some(resources.nano_cpus.saturating_mul(PERIOD) / 1_000_000_000),
+            positive(PERIOD),
+        )
     } else {
-        (Some(resources.cpu_quota).filter(|quota| *quota != 0), positive(resources.cpu_period))
+        (
+            Some(resources.cpu_quota).filter(|quota| *quota != 0),
+            positive(resources.cpu_period),
+        )
     };
     let cpu = Cpu {
         shares: positive(resources.cpu_shares),
@@ -73,16 +81,26 @@ pub(super) fn block_io(resources: &Resources) -> Result<Option<BlockIo>> {
 
 fn device(throttle: &Throttle) -> Result<ThrottleDevice> {
     let (major, minor) = numbers(&throttle.device)?;
-    Ok(ThrottleDevice { major: major.into(), minor: minor.into(), rate: throttle.rate })
+    Ok(ThrottleDevice {
+        major: major.into(),
+        minor: minor.into(),
+        rate: throttle.rate,
+    })
 }
 
 /// The numbers of a device of the host.
 pub(super) fn numbers(path: &Path) -> Result<(u32, u32)> {
     let stat = rustix::fs::stat(path).map_err(|source| {
-        let text = format!("error gathering device information while adding custom device \"{}\"", path.display());
+        let text = format!(
+            "error gathering device information while adding custom device \"{}\"",
+            path.display()
+        );
         Error::new(ErrorKind::InvalidInput, text).caused_by(source)
     })?;
-    Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+    Ok((
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    ))
 }
 
 /// Docker's default for open files, where the host allows it: programs that close "all" descriptors
@@ -96,23 +114,53 @@ pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<Rlimit>> {
         // Without CAP_SYS_RESOURCE a hard limit can only be lowered: a default is clamped, while
         // what somebody asked for is passed on and refused by the kernel.
         let host = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let hard = if crate::system::may_raise_limits() { OPEN_FILES.1 } else { OPEN_FILES.1.min(host) };
-        limits.push(Rlimit { kind: "RLIMIT_NOFILE".to_owned(), soft: OPEN_FILES.0.min(hard), hard });
+        let hard = if crate::system::may_raise_limits() {
+            OPEN_FILES.1
+        } else {
+            OPEN_FILES.1.min(host)
+        };
+        limits.push(Rlimit {
+            kind: "RLIMIT_NOFILE".to_owned(),
+            soft: OPEN_FILES.0.min(hard),
+            hard,
+        });
     }
     for Ulimit { name, soft, hard } in ulimits {
         const NAMES: &[&str] = &[
-            "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-            "rttime", "sigpending", "stack",
+            "core",
+            "cpu",
+            "data",
+            "fsize",
+            "locks",
+            "memlock",
+            "msgqueue",
+            "nice",
+            "nofile",
+            "nproc",
+            "rss",
+            "rtprio",
+            "rttime",
+            "sigpending",
+            "stack",
         ];
         if !NAMES.contains(&name.as_str()) {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("invalid ulimit type: {name}")));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("invalid ulimit type: {name}"),
+            ));
         }
         let value = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
         if value(*soft) > value(*hard) {
-            let text = format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}");
+            let text = format!(
+                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+            );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
-        limits.push(Rlimit { kind: format!("RLIMIT_{}", name.to_uppercase()), soft: value(*soft), hard: value(*hard) });
+        limits.push(Rlimit {
+            kind: format!("RLIMIT_{}", name.to_uppercase()),
+            soft: value(*soft),
+            hard: value(*hard),
+        });
     }
     Ok(limits)
 }
@@ -123,14 +171,25 @@ mod tests {
 
     #[test]
     fn cpus_become_a_quota() {
-        let cpu = cpu(&Resources { nano_cpus: 1_500_000_000, ..Resources::default() }).unwrap();
+        let cpu = cpu(&Resources {
+            nano_cpus: 1_500_000_000,
+            ..Resources::default()
+        })
+        .unwrap();
         assert_eq!((cpu.quota, cpu.period), (Some(150_000), Some(100_000)));
         assert_eq!(super::cpu(&Resources::default()), None);
     }
 
     #[test]
     fn swap_is_as_much_as_memory_unless_told() {
-        let memory_of = |memory, memory_swap| super::memory(&Resources { memory, memory_swap, ..Resources::default() }).unwrap();
+        let memory_of = |memory, memory_swap| {
+            super::memory(&Resources {
+                memory,
+                memory_swap,
+                ..Resources::default()
+            })
+            .unwrap()
+        };
         assert_eq!(memory_of(100, 0).swap, Some(200));
         assert_eq!(memory_of(100, -1).swap, Some(-1));
         assert_eq!(memory_of(100, 150).swap, Some(150));
@@ -138,7 +197,13 @@ mod tests {
 
     #[test]
     fn ulimits_are_checked() {
-        let limit = |name: &str, soft, hard| vec![Ulimit { name: name.to_owned(), soft, hard }];
+        let limit = |name: &str, soft, hard| {
+            vec![Ulimit {
+                name: name.to_owned(),
+                soft,
+                hard,
+            }]
+        };
         let limits = rlimits(&limit("nofile", 10, 20)).unwrap();
         assert_eq!((limits.len(), limits[0].soft, limits[0].hard), (1, 10, 20));
         assert_eq!(rlimits(&limit("core", -1, -1)).unwrap()[1].hard, u64::MAX);

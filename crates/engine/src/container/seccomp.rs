@@ -54,73 +54,49 @@ const ALWAYS: &str = "\
 /// Allowed on these architectures, in Go's names.
 const BY_ARCHITECTURE: &[(&[&str], &str)] = &[
     (&["ppc64le"], "sync_file_range2 swapcontext"),
-    (&["arm", "arm64"], "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls"),
+    (
+        &["arm", "arm64"],
+        "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls",
+    ),
     (&["amd64", "x32"], "arch_prctl"),
     (&["amd64", "x32", "x86"], "modify_ldt"),
-    (&["s390", "s390x"], "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr"),
+    (
+        &["s390", "s390x"],
+        "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr",
+    ),
     (&["riscv64"], "riscv_flush_icache"),
 ];
 
 /// Allowed with this capability.
 const BY_CAPABILITY: &[(&str, &str)] = &[
-    (
-        "CAP_DAC_READ_SEARCH",
-        "open_by_handle_at",
-    ),
+    ("CAP_DAC_READ_SEARCH", "open_by_handle_at"),
     (
         "CAP_SYS_ADMIN",
         "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie lsm_get_self_attr \
          lsm_list_modules lsm_set_self_attr mount mount_setattr move_mount open_tree perf_event_open quotactl \
          quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare",
     ),
-    (
-        "CAP_SYS_BOOT",
-        "reboot",
-    ),
-    (
-        "CAP_SYS_CHROOT",
-        "chroot",
-    ),
-    (
-        "CAP_SYS_MODULE",
-        "delete_module init_module finit_module",
-    ),
-    (
-        "CAP_SYS_PACCT",
-        "acct",
-    ),
+    ("CAP_SYS_BOOT", "reboot"),
+    ("CAP_SYS_CHROOT", "chroot"),
+    ("CAP_SYS_MODULE", "delete_module init_module finit_module"),
+    ("CAP_SYS_PACCT", "acct"),
     (
         "CAP_SYS_PTRACE",
         "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
     ),
-    (
-        "CAP_SYS_RAWIO",
-        "iopl ioperm",
-    ),
+    ("CAP_SYS_RAWIO", "iopl ioperm"),
     (
         "CAP_SYS_TIME",
         "settimeofday stime clock_settime clock_settime64",
     ),
-    (
-        "CAP_SYS_TTY_CONFIG",
-        "vhangup",
-    ),
+    ("CAP_SYS_TTY_CONFIG", "vhangup"),
     (
         "CAP_SYS_NICE",
         "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
     ),
-    (
-        "CAP_SYSLOG",
-        "syslog",
-    ),
-    (
-        "CAP_BPF",
-        "bpf",
-    ),
-    (
-        "CAP_PERFMON",
-        "perf_event_open",
-    ),
+    ("CAP_SYSLOG", "syslog"),
+    ("CAP_BPF", "bpf"),
+    ("CAP_PERFMON", "perf_event_open"),
 ];
 
 /// `CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
@@ -139,17 +115,28 @@ fn allow(names: &str) -> SeccompSyscall {
 }
 
 fn allow_if(name: &str, arg: SeccompArg) -> SeccompSyscall {
-    SeccompSyscall { args: vec![arg], ..allow(name) }
+    SeccompSyscall {
+        args: vec![arg],
+        ..allow(name)
+    }
 }
 
 fn arg(index: u32, op: SeccompOperator, value: u64, value_two: u64) -> SeccompArg {
-    SeccompArg { index, value, value_two, op }
+    SeccompArg {
+        index,
+        value,
+        value_two,
+        op,
+    }
 }
 
 /// This machine's architecture in Go's name, and the ones whose calls the kernel takes too.
 fn architectures() -> (&'static str, &'static [&'static str]) {
     match std::env::consts::ARCH {
-        "x86_64" => ("amd64", &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
+        "x86_64" => (
+            "amd64",
+            &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        ),
         "aarch64" => ("arm64", &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
         _ => ("", &[]),
     }
@@ -167,13 +154,33 @@ pub(super) fn default(capabilities: &[String]) -> Seccomp {
     rules.push(allow_if("socket", arg(0, SeccompOperator::Greater, 40, 0)));
     // PER_LINUX, PER_LINUX32, with UNAME26, and "tell me": personality(2).
     for persona in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff] {
-        rules.push(allow_if("personality", arg(0, SeccompOperator::Equal, persona, 0)));
+        rules.push(allow_if(
+            "personality",
+            arg(0, SeccompOperator::Equal, persona, 0),
+        ));
     }
-    rules.extend(BY_ARCHITECTURE.iter().filter(|(arches, _)| arches.contains(&own)).map(|(_, names)| allow(names)));
-    rules.extend(BY_CAPABILITY.iter().filter(|(name, _)| has(name)).map(|(_, names)| allow(names)));
+    rules.extend(
+        BY_ARCHITECTURE
+            .iter()
+            .filter(|(arches, _)| arches.contains(&own))
+            .map(|(_, names)| allow(names)),
+    );
+    rules.extend(
+        BY_CAPABILITY
+            .iter()
+            .filter(|(name, _)| has(name))
+            .map(|(_, names)| allow(names)),
+    );
     if !has("CAP_SYS_ADMIN") {
-        rules.push(allow_if("clone", arg(0, SeccompOperator::MaskedEqual, NAMESPACE_FLAGS, 0)));
-        rules.push(SeccompSyscall { action: SeccompAction::Errno, errno_ret: Some(ENOSYS), ..allow("clone3") });
+        rules.push(allow_if(
+            "clone",
+            arg(0, SeccompOperator::MaskedEqual, NAMESPACE_FLAGS, 0),
+        ));
+        rules.push(SeccompSyscall {
+            action: SeccompAction::Errno,
+            errno_ret: Some(ENOSYS),
+            ..allow("clone3")
+        });
     }
     Seccomp {
         default_action: SeccompAction::Errno,
@@ -230,14 +237,31 @@ struct Conditions {
 /// # Errors
 /// `InvalidInput` for what is not a profile.
 pub(super) fn from_profile(text: &str, capabilities: &[String]) -> Result<Seccomp> {
-    let invalid = |e: serde_json::Error| Error::new(ErrorKind::InvalidInput, format!("decoding seccomp profile failed: {e}"));
+    let invalid = |e: serde_json::Error| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("decoding seccomp profile failed: {e}"),
+        )
+    };
     let profile: Profile = serde_json::from_str(text).map_err(invalid)?;
-    let mut seccomp: Seccomp = serde_json::from_value(serde_json::Value::Object(profile.rest)).map_err(invalid)?;
+    let mut seccomp: Seccomp =
+        serde_json::from_value(serde_json::Value::Object(profile.rest)).map_err(invalid)?;
     let (own, all) = architectures();
-    if let Some(map) = profile.arch_map.iter().flatten().find(|map| all.first().is_some_and(|native| map.architecture == *native)) {
-        seccomp.architectures = std::iter::once(map.architecture.clone()).chain(map.sub_architectures.iter().flatten().cloned()).collect();
+    if let Some(map) = profile.arch_map.iter().flatten().find(|map| {
+        all.first()
+            .is_some_and(|native| map.architecture == *native)
+    }) {
+        seccomp.architectures = std::iter::once(map.architecture.clone())
+            .chain(map.sub_architectures.iter().flatten().cloned())
+            .collect();
     }
-    for Rule { name, includes, excludes, mut rule } in profile.syscalls.into_iter().flatten() {
+    for Rule {
+        name,
+        includes,
+        excludes,
+        mut rule,
+    } in profile.syscalls.into_iter().flatten()
+    {
         let included = includes.is_none_or(|conditions| conditions.all_hold(own, capabilities));
         let excluded = excludes.is_some_and(|conditions| conditions.any_holds(own, capabilities));
         if included && !excluded {
@@ -252,9 +276,21 @@ pub(super) fn from_profile(text: &str, capabilities: &[String]) -> Result<Seccom
 
 impl Conditions {
     fn held(&self, own: &str, capabilities: &[String]) -> impl Iterator<Item = bool> {
-        let arch = self.arches.as_ref().filter(|list| !list.is_empty()).map(|list| list.iter().any(|arch| arch == own));
-        let caps = self.caps.as_ref().filter(|list| !list.is_empty()).map(|list| list.iter().all(|cap| capabilities.contains(cap)));
-        let kernel = self.min_kernel.as_deref().filter(|text| !text.is_empty()).map(kernel_is_at_least);
+        let arch = self
+            .arches
+            .as_ref()
+            .filter(|list| !list.is_empty())
+            .map(|list| list.iter().any(|arch| arch == own));
+        let caps = self
+            .caps
+            .as_ref()
+            .filter(|list| !list.is_empty())
+            .map(|list| list.iter().all(|cap| capabilities.contains(cap)));
+        let kernel = self
+            .min_kernel
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(kernel_is_at_least);
         [arch, caps, kernel].into_iter().flatten()
     }
 
@@ -269,7 +305,9 @@ impl Conditions {
 
 fn kernel_is_at_least(wanted: &str) -> bool {
     let numbers = |text: &str| {
-        let mut parts = text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
+        let mut parts = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|part| part.parse::<u32>().ok());
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     };
     numbers(&rustix::system::uname().release().to_string_lossy()) >= numbers(wanted)
@@ -280,14 +318,26 @@ mod tests {
     use super::*;
 
     fn allows(profile: &Seccomp, name: &str) -> bool {
-        profile.syscalls.iter().any(|rule| rule.action == SeccompAction::Allow && rule.names.iter().any(|known| known == name))
+        profile.syscalls.iter().any(|rule| {
+            rule.action == SeccompAction::Allow && rule.names.iter().any(|known| known == name)
+        })
     }
 
     #[test]
     fn capabilities_open_calls() {
         let plain = default(&[]);
-        assert!(allows(&plain, "read") && !allows(&plain, "mount") && !allows(&plain, "keyctl") && !allows(&plain, "bpf"));
-        assert!(plain.syscalls.iter().any(|rule| rule.names == ["clone3"] && rule.errno_ret == Some(38)));
+        assert!(
+            allows(&plain, "read")
+                && !allows(&plain, "mount")
+                && !allows(&plain, "keyctl")
+                && !allows(&plain, "bpf")
+        );
+        assert!(
+            plain
+                .syscalls
+                .iter()
+                .any(|rule| rule.names == ["clone3"] && rule.errno_ret == Some(38))
+        );
         let admin = default(&["CAP_SYS_ADMIN".to_owned()]);
         assert!(allows(&admin, "mount") && allows(&admin, "clone3"));
         assert!(allows(&default(&["CAP_SYS_CHROOT".to_owned()]), "chroot"));
@@ -302,7 +352,9 @@ mod tests {
             {"names":["chroot"],"action":"SCMP_ACT_ALLOW","excludes":{"caps":["CAP_SYS_ADMIN"]}},
             {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.1"}}]}"#;
         let profile = from_profile(text, &[]).unwrap();
-        assert!(allows(&profile, "read") && allows(&profile, "write") && allows(&profile, "chroot"));
+        assert!(
+            allows(&profile, "read") && allows(&profile, "write") && allows(&profile, "chroot")
+        );
         assert!(!allows(&profile, "mount") && !allows(&profile, "bpf"));
         assert!(from_profile("{", &[]).is_err());
     }

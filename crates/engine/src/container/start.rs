@@ -74,7 +74,10 @@ impl Engine {
             brought_up
         });
         let event = match &outcome {
-            Ok(started) => Event::Started { pid: started.shim.pid(), at: Timestamp::now() },
+            Ok(started) => Event::Started {
+                pid: started.shim.pid(),
+                at: Timestamp::now(),
+            },
             Err(error) => Event::StartFailed(Exit {
                 code: exit_code(error.message()),
                 oom_killed: false,
@@ -82,7 +85,9 @@ impl Engine {
                 error: error.full_message(),
             }),
         };
-        let kept = container.apply(event).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
+        let kept = container
+            .apply(event)
+            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
         let kept = kept.and_then(|()| self.rows.put(&container.record()));
         if let (Ok(started), Err(error)) = (&outcome, kept) {
             // What cannot be written down would be lost with this daemon: not acknowledged, so ended.
@@ -113,10 +118,20 @@ impl Engine {
         let record = container.record();
         mounts::make_sources(&record.config)?;
         let files = self.write_files(&record)?;
-        let root = self.snapshots.root_fs(&record.id).map_err(crate::image::snapshot_error)?;
-        let netns = record.endpoint.as_ref().map(|_| self.wiring.namespace(&record.id));
-        let context =
-            bundle::Context { root: &root, files: &files, netns: netns.as_deref(), cgroup_v2: self.cgroups.is_v2() };
+        let root = self
+            .snapshots
+            .root_fs(&record.id)
+            .map_err(crate::image::snapshot_error)?;
+        let netns = record
+            .endpoint
+            .as_ref()
+            .map(|_| self.wiring.namespace(&record.id));
+        let context = bundle::Context {
+            root: &root,
+            files: &files,
+            netns: netns.as_deref(),
+            cgroup_v2: self.cgroups.is_v2(),
+        };
         let spec = bundle::spec(&record, context)?;
         let launch = self.launch(&record, root, &files)?;
         write_bundle(&launch, &spec)?;
@@ -126,7 +141,10 @@ impl Engine {
             let _ = shim.kill(9);
             container.link().shim = None;
         }
-        Ok(Started { events: begun?, shim })
+        Ok(Started {
+            events: begun?,
+            shim,
+        })
     }
 
     /// Connects those who attached before, then lets the process run.
@@ -138,7 +156,9 @@ impl Engine {
             std::mem::take(&mut link.pending)
         };
         for Pending { options, stream } in waiting {
-            let attached = shim.attach(super::attach::wanted(options)).map_err(|e| create_failed(&e));
+            let attached = shim
+                .attach(super::attach::wanted(options))
+                .map_err(|e| create_failed(&e));
             // The error means that the client is gone.
             let _ = stream.send(attached);
         }
@@ -146,11 +166,23 @@ impl Engine {
         Ok(events)
     }
 
-    fn launch(&self, record: &Record, rootfs: hull_spec::rootfs::RootFs, files: &Paths) -> Result<Launch> {
-        let program = self.config.runtimes.get(&record.effective.runtime).ok_or_else(|| {
-            let text = format!("unknown or invalid runtime name: {}", record.effective.runtime);
-            Error::new(ErrorKind::InvalidInput, text)
-        })?;
+    fn launch(
+        &self,
+        record: &Record,
+        rootfs: hull_spec::rootfs::RootFs,
+        files: &Paths,
+    ) -> Result<Launch> {
+        let program = self
+            .config
+            .runtimes
+            .get(&record.effective.runtime)
+            .ok_or_else(|| {
+                let text = format!(
+                    "unknown or invalid runtime name: {}",
+                    record.effective.runtime
+                );
+                Error::new(ErrorKind::InvalidInput, text)
+            })?;
         let bundle = self.bundle_dir(&record.id);
         Ok(Launch {
             id: record.id.clone(),
@@ -185,9 +217,16 @@ impl Engine {
         } else {
             hull_network::files::resolv_conf(&host("/etc/resolv.conf"), &dns)
         };
-        let hosts = if shares_host && config.extra_hosts.is_empty() { host("/etc/hosts") } else { hosts(record)? };
+        let hosts = if shares_host && config.extra_hosts.is_empty() {
+            host("/etc/hosts")
+        } else {
+            hosts(record)?
+        };
         let write = |path: &PathBuf, text: String| {
-            fs_err::write(path, text).map_err(|e| Error::new(ErrorKind::Internal, "could not write the container's files").caused_by(e))
+            fs_err::write(path, text).map_err(|e| {
+                Error::new(ErrorKind::Internal, "could not write the container's files")
+                    .caused_by(e)
+            })
         };
         write(&paths.resolv_conf, resolv_conf)?;
         write(&paths.hosts, hosts)?;
@@ -202,17 +241,29 @@ impl Engine {
             LogDriver::JsonFile => directory.join(format!("{}-json.log", record.id)),
             LogDriver::None => PathBuf::new(),
         };
-        Paths { resolv_conf: directory.join("resolv.conf"), hostname: directory.join("hostname"), hosts: directory.join("hosts"), log }
+        Paths {
+            resolv_conf: directory.join("resolv.conf"),
+            hostname: directory.join("hostname"),
+            hosts: directory.join("hosts"),
+            log,
+        }
     }
 }
 
 fn may_start(state: &State) -> Result<()> {
     match state {
-        State::Running { .. } => Err(Error::new(ErrorKind::AlreadyInThatState, "container is already running")),
-        State::Paused { .. } => Err(Error::new(ErrorKind::Conflict, "cannot start a paused container, try unpause instead")),
-        State::Removing { .. } | State::Dead { .. } => {
-            Err(Error::new(ErrorKind::Conflict, "container is marked for removal and cannot be started"))
-        }
+        State::Running { .. } => Err(Error::new(
+            ErrorKind::AlreadyInThatState,
+            "container is already running",
+        )),
+        State::Paused { .. } => Err(Error::new(
+            ErrorKind::Conflict,
+            "cannot start a paused container, try unpause instead",
+        )),
+        State::Removing { .. } | State::Dead { .. } => Err(Error::new(
+            ErrorKind::Conflict,
+            "container is marked for removal and cannot be started",
+        )),
         State::Created { .. } | State::Exited { .. } | State::Restarting { .. } => Ok(()),
     }
 }
@@ -224,22 +275,38 @@ fn hosts(record: &Record) -> Result<String> {
     {
         let names = match record.config.domainname.as_str() {
             "" => record.effective.hostname.clone(),
-            domain => format!("{}.{domain} {}", record.effective.hostname, record.effective.hostname),
+            domain => format!(
+                "{}.{domain} {}",
+                record.effective.hostname, record.effective.hostname
+            ),
         };
         own.push((address, names));
     }
-    let gateway = record.endpoint.as_ref().map(|endpoint| endpoint.gateway.clone());
+    let gateway = record
+        .endpoint
+        .as_ref()
+        .map(|endpoint| endpoint.gateway.clone());
     let mut extra = Vec::new();
     for entry in &record.config.extra_hosts {
-        let bad = || Error::new(ErrorKind::InvalidInput, format!("bad format for add-host: \"{entry}\""));
+        let bad = || {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("bad format for add-host: \"{entry}\""),
+            )
+        };
         let (name, address) = entry.split_once([':', '=']).ok_or_else(bad)?;
         let address = if address == "host-gateway" {
             let text = "unable to derive the IP value for host-gateway";
-            gateway.clone().ok_or_else(|| Error::new(ErrorKind::InvalidInput, text))?
+            gateway
+                .clone()
+                .ok_or_else(|| Error::new(ErrorKind::InvalidInput, text))?
         } else {
             address.trim_matches(['[', ']']).to_owned()
         };
-        extra.push((address.parse::<IpAddr>().map_err(|_| bad())?, name.to_owned()));
+        extra.push((
+            address.parse::<IpAddr>().map_err(|_| bad())?,
+            name.to_owned(),
+        ));
     }
     Ok(hull_network::files::hosts(&own, &extra))
 }
@@ -253,7 +320,13 @@ fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> 
         }
         fs_err::write(launch.bundle.join("config.json"), serde_json::to_vec(spec)?)
     };
-    write().map_err(|e| Error::new(ErrorKind::Internal, "could not write the container's bundle").caused_by(e))
+    write().map_err(|e| {
+        Error::new(
+            ErrorKind::Internal,
+            "could not write the container's bundle",
+        )
+        .caused_by(e)
+    })
 }
 
 /// The words that dockerd wraps a runtime's message in; clients look for parts of them.
@@ -261,10 +334,15 @@ fn create_failed(error: &hull_shim::Error) -> Error {
     match error {
         hull_shim::Error::Refused(message) => {
             let prefix = "failed to create task for container: failed to create shim task: OCI runtime create failed";
-            let text = if message.starts_with("runc") { message.clone() } else { format!("runc create failed: {message}") };
+            let text = if message.starts_with("runc") {
+                message.clone()
+            } else {
+                format!("runc create failed: {message}")
+            };
             Error::new(ErrorKind::InvalidInput, format!("{prefix}: {text}"))
         }
-        other => Error::new(ErrorKind::Internal, "failed to create task for container").caused_by(other.to_string()),
+        other => Error::new(ErrorKind::Internal, "failed to create task for container")
+            .caused_by(other.to_string()),
     }
 }
 
@@ -272,7 +350,10 @@ fn create_failed(error: &hull_shim::Error) -> Error {
 fn exit_code(message: &str) -> i32 {
     let lower = message.to_lowercase();
     let has = |part: &str| lower.contains(part);
-    if has("executable file not found") || has("no such file or directory") || has("system cannot find the file specified") {
+    if has("executable file not found")
+        || has("no such file or directory")
+        || has("system cannot find the file specified")
+    {
         127
     } else if has("permission denied") || has("not a directory") || has("is a directory") {
         126
@@ -287,8 +368,14 @@ mod tests {
 
     #[test]
     fn messages_decide_the_exit_code() {
-        assert_eq!(exit_code("exec: \"x\": executable file not found in $PATH: unknown"), 127);
-        assert_eq!(exit_code("exec: \"/x\": stat /x: no such file or directory"), 127);
+        assert_eq!(
+            exit_code("exec: \"x\": executable file not found in $PATH: unknown"),
+            127
+        );
+        assert_eq!(
+            exit_code("exec: \"/x\": stat /x: no such file or directory"),
+            127
+        );
         assert_eq!(exit_code("exec: \"/x\": permission denied"), 126);
         assert_eq!(exit_code("something else"), 128);
     }

@@ -150,26 +150,53 @@ impl State {
         let last = self.exit().cloned();
         let begun = self.started();
         match (self, event) {
-            (Self::Created { .. } | Self::Exited { .. } | Self::Restarting { .. }, Event::Started { pid, at }) => {
-                Ok(Self::Running { pid, started: at, last })
+            (
+                Self::Created { .. } | Self::Exited { .. } | Self::Restarting { .. },
+                Event::Started { pid, at },
+            ) => Ok(Self::Running {
+                pid,
+                started: at,
+                last,
+            }),
+            (Self::Created { .. }, Event::StartFailed(exit)) => {
+                Ok(Self::Created { failed: Some(exit) })
             }
-            (Self::Created { .. }, Event::StartFailed(exit)) => Ok(Self::Created { failed: Some(exit) }),
-            (Self::Exited { started, .. } | Self::Restarting { started, .. }, Event::StartFailed(exit)) => {
-                Ok(Self::Exited { started, exit })
+            (
+                Self::Exited { started, .. } | Self::Restarting { started, .. },
+                Event::StartFailed(exit),
+            ) => Ok(Self::Exited { started, exit }),
+            (Self::Running { pid, started, last }, Event::Froze) => {
+                Ok(Self::Paused { pid, started, last })
             }
-            (Self::Running { pid, started, last }, Event::Froze) => Ok(Self::Paused { pid, started, last }),
-            (Self::Paused { pid, started, last }, Event::Thawed) => Ok(Self::Running { pid, started, last }),
+            (Self::Paused { pid, started, last }, Event::Thawed) => {
+                Ok(Self::Running { pid, started, last })
+            }
             (Self::Running { started, .. } | Self::Paused { started, .. }, Event::Exited(exit)) => {
                 Ok(Self::Exited { started, exit })
             }
-            (Self::Exited { started, exit }, Event::WillRestart) => Ok(Self::Restarting { started, exit }),
-            (Self::Restarting { started, exit }, Event::RestartCancelled) => Ok(Self::Exited { started, exit }),
+            (Self::Exited { started, exit }, Event::WillRestart) => {
+                Ok(Self::Restarting { started, exit })
+            }
+            (Self::Restarting { started, exit }, Event::RestartCancelled) => {
+                Ok(Self::Exited { started, exit })
+            }
             (
-                Self::Created { .. } | Self::Exited { .. } | Self::Restarting { .. } | Self::Dead { .. },
+                Self::Created { .. }
+                | Self::Exited { .. }
+                | Self::Restarting { .. }
+                | Self::Dead { .. },
                 Event::RemovalBegan,
-            ) => Ok(Self::Removing { started: begun, exit: last }),
-            (Self::Removing { started, exit }, Event::RemovalFailed) => Ok(Self::Dead { started, exit }),
-            (from, event) => Err(InvalidTransition { from: from.as_str(), event }),
+            ) => Ok(Self::Removing {
+                started: begun,
+                exit: last,
+            }),
+            (Self::Removing { started, exit }, Event::RemovalFailed) => {
+                Ok(Self::Dead { started, exit })
+            }
+            (from, event) => Err(InvalidTransition {
+                from: from.as_str(),
+                event,
+            }),
         }
     }
 }
@@ -179,25 +206,56 @@ mod tests {
     use super::*;
 
     fn exit(code: i32) -> Exit {
-        Exit { code, oom_killed: false, at: Timestamp::UNIX_EPOCH, error: String::new() }
+        Exit {
+            code,
+            oom_killed: false,
+            at: Timestamp::UNIX_EPOCH,
+            error: String::new(),
+        }
     }
 
     fn states() -> Vec<State> {
         let (started, last) = (Timestamp::UNIX_EPOCH, None);
         vec![
             State::Created { failed: None },
-            State::Running { pid: 7, started, last: last.clone() },
-            State::Paused { pid: 7, started, last },
-            State::Restarting { started, exit: exit(1) },
-            State::Exited { started, exit: exit(1) },
-            State::Removing { started: None, exit: None },
-            State::Dead { started: None, exit: None },
+            State::Running {
+                pid: 7,
+                started,
+                last: last.clone(),
+            },
+            State::Paused {
+                pid: 7,
+                started,
+                last,
+            },
+            State::Restarting {
+                started,
+                exit: exit(1),
+            },
+            State::Exited {
+                started,
+                exit: exit(1),
+            },
+            State::Removing {
+                started: None,
+                exit: None,
+            },
+            State::Dead {
+                started: None,
+                exit: None,
+            },
         ]
     }
 
     fn events() -> Vec<(&'static str, Event)> {
         vec![
-            ("started", Event::Started { pid: 9, at: Timestamp::UNIX_EPOCH }),
+            (
+                "started",
+                Event::Started {
+                    pid: 9,
+                    at: Timestamp::UNIX_EPOCH,
+                },
+            ),
             ("start-failed", Event::StartFailed(exit(127))),
             ("froze", Event::Froze),
             ("thawed", Event::Thawed),
@@ -234,18 +292,41 @@ mod tests {
         for state in states() {
             for (name, event) in events() {
                 let from = state.as_str();
-                let expected = allowed.iter().find(|(f, e, _)| *f == from && *e == name).map(|(_, _, to)| *to);
+                let expected = allowed
+                    .iter()
+                    .find(|(f, e, _)| *f == from && *e == name)
+                    .map(|(_, _, to)| *to);
                 let next = state.clone().next(event).ok();
-                assert_eq!(next.as_ref().map(State::as_str), expected, "{from} + {name}");
+                assert_eq!(
+                    next.as_ref().map(State::as_str),
+                    expected,
+                    "{from} + {name}"
+                );
             }
         }
     }
 
     #[test]
     fn the_last_exit_is_remembered_through_a_new_run() {
-        let exited = State::Exited { started: Timestamp::UNIX_EPOCH, exit: exit(5) };
-        let running = exited.next(Event::Started { pid: 2, at: Timestamp::UNIX_EPOCH }).unwrap();
+        let exited = State::Exited {
+            started: Timestamp::UNIX_EPOCH,
+            exit: exit(5),
+        };
+        let running = exited
+            .next(Event::Started {
+                pid: 2,
+                at: Timestamp::UNIX_EPOCH,
+            })
+            .unwrap();
         assert_eq!(running.exit().unwrap().code, 5);
-        assert_eq!(running.next(Event::Exited(exit(6))).unwrap().exit().unwrap().code, 6);
+        assert_eq!(
+            running
+                .next(Event::Exited(exit(6)))
+                .unwrap()
+                .exit()
+                .unwrap()
+                .code,
+            6
+        );
     }
 }

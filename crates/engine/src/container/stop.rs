@@ -16,22 +16,42 @@ impl Engine {
     ///
     /// # Errors
     /// `AlreadyInThatState` when it does not run.
-    pub async fn stop(self: &Arc<Self>, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+    pub async fn stop(
+        self: &Arc<Self>,
+        name: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
         let container = self.find(name)?;
         self.stop_container(&container, signal, timeout).await
     }
 
-    async fn stop_container(self: &Arc<Self>, container: &Arc<Container>, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
-        let signal = signal.filter(|signal| !signal.is_empty()).map(kill::parse).transpose()?;
+    async fn stop_container(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
+        let signal = signal
+            .filter(|signal| !signal.is_empty())
+            .map(kill::parse)
+            .transpose()?;
         if self.call_off_restart(container).await? {
             return Ok(());
         }
         let record = container.record();
         if !record.is_running() {
-            return Err(Error::new(ErrorKind::AlreadyInThatState, "container is already stopped"));
+            return Err(Error::new(
+                ErrorKind::AlreadyInThatState,
+                "container is already stopped",
+            ));
         }
         container.change(|record| record.stopped_on_request = true);
-        let own = record.effective.stop_signal.as_deref().and_then(|name| kill::parse(name).ok());
+        let own = record
+            .effective
+            .stop_signal
+            .as_deref()
+            .and_then(|name| kill::parse(name).ok());
         let signal = signal.or(own).unwrap_or(15);
         let timeout = timeout.or(record.config.stop_timeout).unwrap_or(TIMEOUT);
         self.signal_and_wait(container, signal, timeout).await?;
@@ -40,7 +60,12 @@ impl Engine {
     }
 
     /// Sends `signal`, and SIGKILL when that did not end it within `timeout` seconds.
-    pub(super) async fn signal_and_wait(self: &Arc<Self>, container: &Arc<Container>, signal: i32, timeout: i64) -> Result<()> {
+    pub(super) async fn signal_and_wait(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        signal: i32,
+        timeout: i64,
+    ) -> Result<()> {
         const SIGKILL: i32 = 9;
         let mut progress = container.progress.subscribe();
         let exits = progress.borrow_and_update().exits;
@@ -62,18 +87,26 @@ impl Engine {
         if ended(Some(Duration::from_secs(30))).await {
             return Ok(());
         }
-        let text = format!("container {} could not be killed: its processes do not end", container.id);
+        let text = format!(
+            "container {} could not be killed: its processes do not end",
+            container.id
+        );
         Err(Error::new(ErrorKind::Internal, text))
     }
 
     /// Ends the waiting of a restart policy; tells whether there was one.
-    pub(super) async fn call_off_restart(self: &Arc<Self>, container: &Arc<Container>) -> Result<bool> {
+    pub(super) async fn call_off_restart(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> Result<bool> {
         let _operation = container.operation.lock().await;
         if !container.read(|record| matches!(record.state, State::Restarting { .. })) {
             return Ok(false);
         }
         container.change(|record| record.stopped_on_request = true);
-        container.apply(Event::RestartCancelled).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+        container
+            .apply(Event::RestartCancelled)
+            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
         let (rows, record) = (self.rows.clone(), container.record());
         blocking(move || rows.put(&record)).await?;
         container.tell(|progress| {
@@ -87,7 +120,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub async fn restart(self: &Arc<Self>, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+    pub async fn restart(
+        self: &Arc<Self>,
+        name: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
         let container = self.find(name)?;
         match self.stop_container(&container, signal, timeout).await {
             Err(error) if error.kind() != ErrorKind::AlreadyInThatState => return Err(error),

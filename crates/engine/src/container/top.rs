@@ -16,17 +16,32 @@ impl Engine {
         match record.state {
             State::Running { .. } | State::Paused { .. } => {}
             State::Restarting { .. } => {
-                let text = format!("container {} is restarting, wait until the container is running", record.id);
+                let text = format!(
+                    "container {} is restarting, wait until the container is running",
+                    record.id
+                );
                 return Err(Error::new(ErrorKind::Conflict, text));
             }
             _ => return Err(container.not_running()),
         }
-        let args = if ps_args.is_empty() { "-ef".to_owned() } else { ps_args.to_owned() };
+        let args = if ps_args.is_empty() {
+            "-ef".to_owned()
+        } else {
+            ps_args.to_owned()
+        };
         let layout = self.cgroups.clone();
         let group = resources::cgroup(&record.config, &record.id);
         let top = blocking(move || {
-            let failed = |e: hull_linux::cgroup::Error| Error::new(ErrorKind::Internal, "could not list the container's processes").caused_by(e);
-            let pids = Cgroup::new(layout, &group).and_then(|group| group.pids()).map_err(failed)?;
+            let failed = |e: hull_linux::cgroup::Error| {
+                Error::new(
+                    ErrorKind::Internal,
+                    "could not list the container's processes",
+                )
+                .caused_by(e)
+            };
+            let pids = Cgroup::new(layout, &group)
+                .and_then(|group| group.pids())
+                .map_err(failed)?;
             parse(&ps(&args, &pids)?, &pids)
         })
         .await?;
@@ -39,11 +54,23 @@ impl Engine {
 /// arguments do not go together with that, for all.
 fn ps(args: &str, pids: &[u32]) -> Result<String> {
     let words: Vec<&str> = args.split_whitespace().collect();
-    let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let list = pids
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
     let run = |with: &[&str]| {
-        std::process::Command::new("ps").args(&words).args(with).output().map_err(|e| {
-            Error::new(ErrorKind::Internal, "could not run ps: install the package procps").caused_by(e)
-        })
+        std::process::Command::new("ps")
+            .args(&words)
+            .args(with)
+            .output()
+            .map_err(|e| {
+                Error::new(
+                    ErrorKind::Internal,
+                    "could not run ps: install the package procps",
+                )
+                .caused_by(e)
+            })
     };
     let restricted = run(&["-q", &list])?;
     if restricted.status.success() {
@@ -51,7 +78,13 @@ fn ps(args: &str, pids: &[u32]) -> Result<String> {
     }
     let output = run(&[])?;
     if !output.status.success() {
-        let text = format!("error running ps: {}", String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default());
+        let text = format!(
+            "error running ps: {}",
+            String::from_utf8_lossy(&output.stderr)
+                .lines()
+                .next()
+                .unwrap_or_default()
+        );
         return Err(Error::new(ErrorKind::InvalidInput, text));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -60,9 +93,17 @@ fn ps(args: &str, pids: &[u32]) -> Result<String> {
 /// Takes the container's rows out of ps's table: those whose column `PID` is one of `pids`.
 fn parse(text: &str, pids: &[u32]) -> Result<Top> {
     let mut lines = text.lines();
-    let titles: Vec<String> = lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let titles: Vec<String> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
     let Some(column) = titles.iter().position(|title| title == "PID") else {
-        return Err(Error::new(ErrorKind::InvalidInput, "Couldn't find PID field in ps output"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "Couldn't find PID field in ps output",
+        ));
     };
     let mut processes = Vec::new();
     for line in lines {

@@ -36,13 +36,19 @@ fn from_files(passwd: &str, group: &str, text: &str, groups: &[String]) -> Resul
     let (user, own_group) = text.split_once(':').unwrap_or((text, ""));
     let user = if user.is_empty() { "0" } else { user };
     let number: Option<u32> = user.parse().ok();
-    let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-        let id = fields.get(2).and_then(|id| id.parse::<u32>().ok());
-        fields.len() >= 4 && (fields[0] == user || (number.is_some() && id == number))
-    });
+    let entry = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| {
+            let id = fields.get(2).and_then(|id| id.parse::<u32>().ok());
+            fields.len() >= 4 && (fields[0] == user || (number.is_some() && id == number))
+        });
     let unable = |what: &str, name: &str| {
         let file = if what == "user" { "passwd" } else { "group" };
-        Error::new(ErrorKind::InvalidInput, format!("unable to find {what} {name}: no matching entries in {file} file"))
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("unable to find {what} {name}: no matching entries in {file} file"),
+        )
     };
     let (name, uid, gid, home) = match &entry {
         Some(fields) => {
@@ -53,13 +59,26 @@ fn from_files(passwd: &str, group: &str, text: &str, groups: &[String]) -> Resul
         None => ("", number.ok_or_else(|| unable("user", user))?, 0, "/"),
     };
     let lookup = |wanted: &str| {
-        let by_name = group_lines(group).find(|(name, ..)| *name == wanted).map(|(_, gid, _)| gid);
-        by_name.or_else(|| wanted.parse().ok()).ok_or_else(|| unable("group", wanted))
+        let by_name = group_lines(group)
+            .find(|(name, ..)| *name == wanted)
+            .map(|(_, gid, _)| gid);
+        by_name
+            .or_else(|| wanted.parse().ok())
+            .ok_or_else(|| unable("group", wanted))
     };
-    let mut result = User { uid, gid, ..User::default() };
+    let mut result = User {
+        uid,
+        gid,
+        ..User::default()
+    };
     if own_group.is_empty() {
-        let member = |(_, _, members): &(&str, u32, &str)| !name.is_empty() && members.split(',').any(|m| m == name);
-        result.additional_gids = group_lines(group).filter(member).map(|(_, gid, _)| gid).collect();
+        let member = |(_, _, members): &(&str, u32, &str)| {
+            !name.is_empty() && members.split(',').any(|m| m == name)
+        };
+        result.additional_gids = group_lines(group)
+            .filter(member)
+            .map(|(_, gid, _)| gid)
+            .collect();
     } else {
         result.gid = lookup(own_group)?;
     }
@@ -72,13 +91,21 @@ fn from_files(passwd: &str, group: &str, text: &str, groups: &[String]) -> Resul
         result.additional_gids.insert(0, result.gid);
     }
     let home = if home.is_empty() { "/" } else { home };
-    Ok(Resolved { user: result, home: home.to_owned() })
+    Ok(Resolved {
+        user: result,
+        home: home.to_owned(),
+    })
 }
 
 fn group_lines(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     group.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let (name, _, gid, members) = (fields.next()?, fields.next()?, fields.next()?, fields.next().unwrap_or(""));
+        let (name, _, gid, members) = (
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+            fields.next().unwrap_or(""),
+        );
         Some((name, gid.parse().ok()?, members.trim()))
     })
 }
@@ -86,9 +113,11 @@ fn group_lines(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
 fn read(root: &RootFs, path: &str) -> String {
     match root {
         RootFs::Directory { path: directory } => read_beneath(directory, path).flatten(),
-        RootFs::Overlay { lower, upper, .. } => {
-            upper.iter().chain(lower).find_map(|directory| read_beneath(directory, path)).flatten()
-        }
+        RootFs::Overlay { lower, upper, .. } => upper
+            .iter()
+            .chain(lower)
+            .find_map(|directory| read_beneath(directory, path))
+            .flatten(),
     }
     .unwrap_or_default()
 }
@@ -98,11 +127,25 @@ fn read_beneath(directory: &Path, path: &str) -> Option<Option<String>> {
     let root = File::open_directory(directory)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     // O_PATH first: opening a device or a FIFO has effects, and a whiteout is a device.
-    let found = openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    let found = openat2(
+        &root,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    )
+    .ok()?;
     if FileType::from_raw_mode(fstat(&found).ok()?.st_mode) != FileType::RegularFile {
         return Some(None);
     }
-    let file = openat2(&root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    let file = openat2(
+        &root,
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    )
+    .ok()?;
     let mut bytes = Vec::new();
     File::from(file).take(MAX).read_to_end(&mut bytes).ok()?;
     Some(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -116,7 +159,9 @@ trait OpenDirectory: Sized {
 impl OpenDirectory for File {
     fn open_directory(path: &Path) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty()).ok().map(Self::from)
+        rustix::fs::open(path, flags, Mode::empty())
+            .ok()
+            .map(Self::from)
     }
 }
 
@@ -136,15 +181,33 @@ mod tests {
     #[test]
     fn names_and_numbers() {
         assert_eq!(resolved("", &[]), (0, 0, vec![0], "/root".to_owned()));
-        assert_eq!(resolved("user", &[]), (1000, 1001, vec![1001, 50], "/home/u".to_owned()));
-        assert_eq!(resolved("1000", &[]), (1000, 1001, vec![1001, 50], "/home/u".to_owned()));
+        assert_eq!(
+            resolved("user", &[]),
+            (1000, 1001, vec![1001, 50], "/home/u".to_owned())
+        );
+        assert_eq!(
+            resolved("1000", &[]),
+            (1000, 1001, vec![1001, 50], "/home/u".to_owned())
+        );
         assert_eq!(resolved("5:6", &[]), (5, 6, vec![6], "/".to_owned()));
-        assert_eq!(resolved("user:staff", &[]), (1000, 50, vec![50], "/home/u".to_owned()));
-        assert_eq!(resolved("0", &["staff", "77"]), (0, 0, vec![0, 50, 77], "/root".to_owned()));
+        assert_eq!(
+            resolved("user:staff", &[]),
+            (1000, 50, vec![50], "/home/u".to_owned())
+        );
+        assert_eq!(
+            resolved("0", &["staff", "77"]),
+            (0, 0, vec![0, 50, 77], "/root".to_owned())
+        );
         let unknown = from_files(PASSWD, GROUP, "nosuch", &[]).unwrap_err();
-        assert_eq!(unknown.message(), "unable to find user nosuch: no matching entries in passwd file");
+        assert_eq!(
+            unknown.message(),
+            "unable to find user nosuch: no matching entries in passwd file"
+        );
         let unknown = from_files(PASSWD, GROUP, "0:nosuch", &[]).unwrap_err();
-        assert_eq!(unknown.message(), "unable to find group nosuch: no matching entries in group file");
+        assert_eq!(
+            unknown.message(),
+            "unable to find group nosuch: no matching entries in group file"
+        );
     }
 
     #[test]
@@ -155,7 +218,11 @@ mod tests {
             fs_err::create_dir_all(at(name)).unwrap();
         }
         fs_err::write(at("base/etc/passwd"), PASSWD).unwrap();
-        let root = RootFs::Overlay { lower: vec![at("top"), at("base")], upper: Some(at("upper")), work: None };
+        let root = RootFs::Overlay {
+            lower: vec![at("top"), at("base")],
+            upper: Some(at("upper")),
+            work: None,
+        };
         assert_eq!(resolve(&root, "user", &[]).unwrap().user.uid, 1000);
         std::os::unix::fs::symlink("/etc/passwd", at("top/etc/passwd")).unwrap();
         // The link could be resolved only within the merged tree: it is passed over.

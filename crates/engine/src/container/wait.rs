@@ -11,7 +11,11 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn wait(self: &Arc<Self>, name: &str, condition: WaitCondition) -> Result<BoxFuture<'static, Result<WaitResult>>> {
+    pub async fn wait(
+        self: &Arc<Self>,
+        name: &str,
+        condition: WaitCondition,
+    ) -> Result<BoxFuture<'static, Result<WaitResult>>> {
         let container = self.find(name)?;
         let mut progress = container.progress.subscribe();
         let exits = progress.borrow_and_update().exits;

@@ -120,10 +120,19 @@ pub fn labels(config: &ImageConfig) -> Option<&BTreeMap<String, String>> {
 
 /// The registry client's settings.
 pub(crate) fn registry_config(config: &Config) -> Result<hull_registry::Config> {
-    let invalid = |e: hull_registry::InvalidConfig| Error::new(ErrorKind::InvalidInput, e.to_string());
+    let invalid =
+        |e: hull_registry::InvalidConfig| Error::new(ErrorKind::InvalidInput, e.to_string());
     Ok(hull_registry::Config {
-        insecure: config.insecure_registries.iter().map(|text| text.parse().map_err(invalid)).collect::<Result<_>>()?,
-        mirrors: config.registry_mirrors.iter().map(|text| hull_registry::parse_mirror(text).map_err(invalid)).collect::<Result<_>>()?,
+        insecure: config
+            .insecure_registries
+            .iter()
+            .map(|text| text.parse().map_err(invalid))
+            .collect::<Result<_>>()?,
+        mirrors: config
+            .registry_mirrors
+            .iter()
+            .map(|text| hull_registry::parse_mirror(text).map_err(invalid))
+            .collect::<Result<_>>()?,
         ..hull_registry::Config::default()
     })
 }
@@ -134,8 +143,13 @@ pub(crate) fn store_error(error: hull_image::Error) -> Error {
     let kind = match &error {
         Store::NoSuchImage(_) => ErrorKind::NotFound,
         Store::InvalidReference(_) => ErrorKind::InvalidInput,
-        Store::HardConflict { .. } | Store::SoftConflict { .. } | Store::NameInUse { .. } => ErrorKind::Conflict,
-        Store::Parse { .. } | Store::LayerCount { .. } | Store::WrongManifest(_) | Store::DocumentTooLarge { .. } => ErrorKind::InvalidInput,
+        Store::HardConflict { .. } | Store::SoftConflict { .. } | Store::NameInUse { .. } => {
+            ErrorKind::Conflict
+        }
+        Store::Parse { .. }
+        | Store::LayerCount { .. }
+        | Store::WrongManifest(_)
+        | Store::DocumentTooLarge { .. } => ErrorKind::InvalidInput,
         _ => ErrorKind::Internal,
     };
     wrapped(kind, &error)

@@ -50,11 +50,20 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidInput` for what is not a reference or platform, and what the registry says to it.
-    pub async fn pull(self: &Arc<Self>, request: PullRequest) -> Result<BoxStream<'static, Result<Progress>>> {
-        let invalid = |e: &dyn std::error::Error| Error::new(ErrorKind::InvalidInput, e.to_string());
-        let reference: Reference = request.reference.parse().map_err(|e: crate::InvalidReference| invalid(&e))?;
+    pub async fn pull(
+        self: &Arc<Self>,
+        request: PullRequest,
+    ) -> Result<BoxStream<'static, Result<Progress>>> {
+        let invalid =
+            |e: &dyn std::error::Error| Error::new(ErrorKind::InvalidInput, e.to_string());
+        let reference: Reference = request
+            .reference
+            .parse()
+            .map_err(|e: crate::InvalidReference| invalid(&e))?;
         let platform = match request.platform.as_deref().filter(|text| !text.is_empty()) {
-            Some(text) => text.parse().map_err(|e: hull_spec::InvalidPlatform| invalid(&e))?,
+            Some(text) => text
+                .parse()
+                .map_err(|e: hull_spec::InvalidPlatform| invalid(&e))?,
             None => Platform::host(),
         };
         let (told, progress) = mpsc::channel(64);
@@ -73,10 +82,12 @@ impl Engine {
             }
         });
         let guard = AbortOnDrop(task);
-        Ok(stream::unfold((progress, guard), |(mut progress, guard)| async move {
-            progress.recv().await.map(|item| (item, (progress, guard)))
-        })
-        .boxed())
+        Ok(
+            stream::unfold((progress, guard), |(mut progress, guard)| async move {
+                progress.recv().await.map(|item| (item, (progress, guard)))
+            })
+            .boxed(),
+        )
     }
 }
 
@@ -92,7 +103,10 @@ impl Drop for AbortOnDrop {
 fn auth(credentials: Credentials) -> Auth {
     match credentials {
         Credentials::Anonymous => Auth::Anonymous,
-        Credentials::Basic { username, password } => Auth::Password { username, password: password.into() },
+        Credentials::Basic { username, password } => Auth::Password {
+            username,
+            password: password.into(),
+        },
         Credentials::IdentityToken(token) => Auth::IdentityToken(token.into()),
         Credentials::RegistryToken(token) => Auth::RegistryToken(token.into()),
     }
@@ -104,7 +118,9 @@ fn registry_error(error: &hull_registry::Error) -> Error {
         Kind::NotFound | Kind::Denied => ErrorKind::NotFound,
         Kind::InvalidRequest => ErrorKind::InvalidInput,
         // dockerd answers 500 to all that goes wrong between it and a registry.
-        Kind::Unauthorized | Kind::TooManyRequests | Kind::Unavailable | Kind::InvalidResponse => ErrorKind::Internal,
+        Kind::Unauthorized | Kind::TooManyRequests | Kind::Unavailable | Kind::InvalidResponse => {
+            ErrorKind::Internal
+        }
     };
     wrapped(kind, error)
 }
@@ -120,19 +136,31 @@ struct Documents {
 
 impl Pull {
     async fn resolve(&self) -> Result<Resolved> {
-        self.engine.registry.resolve(&self.reference, &self.auth).await.map_err(|e| registry_error(&e))
+        self.engine
+            .registry
+            .resolve(&self.reference, &self.auth)
+            .await
+            .map_err(|e| registry_error(&e))
     }
 
     async fn tell(&self, id: &str, status: &str, bytes: Option<(u64, u64)>) {
-        let progress = Progress { id: id.to_owned(), status: status.to_owned(), bytes };
+        let progress = Progress {
+            id: id.to_owned(),
+            status: status.to_owned(),
+            bytes,
+        };
         // The error means that nobody listens: the task is being aborted.
         let _ = self.told.send(Ok(progress)).await;
     }
 
     async fn run(&self, resolved: Resolved) -> Result<()> {
-        let name = self.reference.digest().map_or_else(|| self.reference.tag().unwrap_or_default().to_owned(), ToString::to_string);
+        let name = self.reference.digest().map_or_else(
+            || self.reference.tag().unwrap_or_default().to_owned(),
+            ToString::to_string,
+        );
         let repository = self.reference.path();
-        self.tell(&name, &format!("Pulling from {repository}"), None).await;
+        self.tell(&name, &format!("Pulling from {repository}"), None)
+            .await;
         let top = resolved.descriptor.digest.clone();
         let documents = self.documents(resolved).await?;
         let known = self.known_image(&documents).await?;
@@ -140,15 +168,24 @@ impl Pull {
             Some(_) => self.is_up_to_date(&documents).await,
             None => false,
         };
-        let holds = if known.is_some() { Vec::new() } else { self.layers(&documents).await? };
+        let holds = if known.is_some() {
+            Vec::new()
+        } else {
+            self.layers(&documents).await?
+        };
         let id = self.register(documents, &top).await?;
         drop(holds);
         self.tell("", &format!("Digest: {top}"), None).await;
         let what = self.reference.familiar();
-        let status = if already { format!("Status: Image is up to date for {what}") } else { format!("Status: Downloaded newer image for {what}") };
+        let status = if already {
+            format!("Status: Image is up to date for {what}")
+        } else {
+            format!("Status: Downloaded newer image for {what}")
+        };
         self.tell("", &status, None).await;
         tracing::debug!(image = %id, "pulled");
-        self.engine.tell_image("pull", &what, &self.reference.familiar_name());
+        self.engine
+            .tell_image("pull", &what, &self.reference.familiar_name());
         Ok(())
     }
 
@@ -156,28 +193,55 @@ impl Pull {
     async fn documents(&self, resolved: Resolved) -> Result<Documents> {
         let registry = &self.engine.registry;
         let (mut descriptor, mut bytes) = (resolved.descriptor, resolved.bytes.to_vec());
-        if matches!(descriptor.media_type.as_str(), media_type::OCI_INDEX | media_type::DOCKER_LIST) {
+        if matches!(
+            descriptor.media_type.as_str(),
+            media_type::OCI_INDEX | media_type::DOCKER_LIST
+        ) {
             let index: Index = parse("image index", &bytes)?;
             let chosen = index.select(&self.platform).ok_or_else(|| {
-                let text = format!("no matching manifest for {} in the manifest list entries", self.platform);
+                let text = format!(
+                    "no matching manifest for {} in the manifest list entries",
+                    self.platform
+                );
                 Error::new(ErrorKind::NotFound, text)
             })?;
-            bytes = registry.fetch_document(&self.reference, chosen, &self.auth).await.map_err(|e| registry_error(&e))?.to_vec();
+            bytes = registry
+                .fetch_document(&self.reference, chosen, &self.auth)
+                .await
+                .map_err(|e| registry_error(&e))?
+                .to_vec();
             descriptor = chosen.clone();
         }
         let manifest: Manifest = parse("image manifest", &bytes)?;
-        let config_bytes = registry.fetch_document(&self.reference, &manifest.config, &self.auth).await.map_err(|e| registry_error(&e))?.to_vec();
+        let config_bytes = registry
+            .fetch_document(&self.reference, &manifest.config, &self.auth)
+            .await
+            .map_err(|e| registry_error(&e))?
+            .to_vec();
         let config: ImageConfig = parse("image config", &config_bytes)?;
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
-            let text = format!("the image's manifest has {} layers, its config {}", manifest.layers.len(), config.rootfs.diff_ids.len());
+            let text = format!(
+                "the image's manifest has {} layers, its config {}",
+                manifest.layers.len(),
+                config.rootfs.diff_ids.len()
+            );
             return Err(Error::new(ErrorKind::Internal, text));
         }
-        Ok(Documents { manifest, descriptor, manifest_bytes: bytes, config, config_bytes })
+        Ok(Documents {
+            manifest,
+            descriptor,
+            manifest_bytes: bytes,
+            config,
+            config_bytes,
+        })
     }
 
     /// The image, if it is in the store whole.
     async fn known_image(&self, documents: &Documents) -> Result<Option<ImageId>> {
-        let (engine, id) = (Arc::clone(&self.engine), ImageId::new(documents.manifest.config.digest.clone()));
+        let (engine, id) = (
+            Arc::clone(&self.engine),
+            ImageId::new(documents.manifest.config.digest.clone()),
+        );
         blocking(move || Ok(engine.store.image(&id).ok().map(|image| image.id))).await
     }
 
@@ -186,24 +250,47 @@ impl Pull {
         let engine = Arc::clone(&self.engine);
         let name = self.reference.familiar();
         let wanted = documents.manifest.config.digest.clone();
-        blocking(move || Ok(engine.store.resolve(&name).is_ok_and(|id| *id.digest() == wanted))).await.unwrap_or(false)
+        blocking(move || {
+            Ok(engine
+                .store
+                .resolve(&name)
+                .is_ok_and(|id| *id.digest() == wanted))
+        })
+        .await
+        .unwrap_or(false)
             || self.reference.digest().is_some()
     }
 
     async fn layers(&self, documents: &Documents) -> Result<Vec<Hold>> {
-        let pairs: Vec<(Descriptor, hull_spec::Digest)> =
-            documents.manifest.layers.iter().cloned().zip(documents.config.rootfs.diff_ids.iter().cloned()).collect();
+        let pairs: Vec<(Descriptor, hull_spec::Digest)> = documents
+            .manifest
+            .layers
+            .iter()
+            .cloned()
+            .zip(documents.config.rootfs.diff_ids.iter().cloned())
+            .collect();
         for (layer, _) in &pairs {
-            self.tell(layer.digest.short(), "Pulling fs layer", None).await;
+            self.tell(layer.digest.short(), "Pulling fs layer", None)
+                .await;
         }
-        stream::iter(pairs).map(|(layer, diff_id)| self.layer(layer, diff_id)).buffered(usize::MAX).try_collect().await
+        stream::iter(pairs)
+            .map(|(layer, diff_id)| self.layer(layer, diff_id))
+            .buffered(usize::MAX)
+            .try_collect()
+            .await
     }
 
     async fn layer(&self, layer: Descriptor, diff_id: hull_spec::Digest) -> Result<Hold> {
         let short = layer.digest.short();
         loop {
             let (engine, wanted, diff) = (Arc::clone(&self.engine), layer.clone(), diff_id.clone());
-            let found = blocking(move || engine.store.begin_layer(&wanted, &diff).map_err(|e| wrapped(ErrorKind::Internal, &e))).await?;
+            let found = blocking(move || {
+                engine
+                    .store
+                    .begin_layer(&wanted, &diff)
+                    .map_err(|e| wrapped(ErrorKind::Internal, &e))
+            })
+            .await?;
             match found {
                 Layer::Present(hold) => {
                     self.tell(short, "Already exists", None).await;
@@ -230,26 +317,46 @@ impl Pull {
         let short = layer.digest.short();
         // Closed never: the semaphore lives as long as the engine.
         let permit = self.engine.pulls.0.acquire().await;
-        let blob = self.engine.registry.fetch_blob(&self.reference, layer, writer.offset(), &self.auth);
+        let blob =
+            self.engine
+                .registry
+                .fetch_blob(&self.reference, layer, writer.offset(), &self.auth);
         let mut blob = blob.await.map_err(|e| registry_error(&e))?;
         if blob.offset() != writer.offset() {
-            writer = blocking(move || writer.restart().map(|()| writer).map_err(|e| wrapped(ErrorKind::Internal, &e))).await?;
+            writer = blocking(move || {
+                writer
+                    .restart()
+                    .map(|()| writer)
+                    .map_err(|e| wrapped(ErrorKind::Internal, &e))
+            })
+            .await?;
         }
         let mut shown = Instant::now();
         while let Some(bytes) = blob.next().await {
             let bytes = bytes.map_err(|e| registry_error(&e))?;
             // A write into the page cache: not worth a trip to another thread.
-            writer.write(&bytes).map_err(|e| wrapped(ErrorKind::Internal, &e))?;
+            writer
+                .write(&bytes)
+                .map_err(|e| wrapped(ErrorKind::Internal, &e))?;
             if shown.elapsed() >= STEP {
                 shown = Instant::now();
-                self.tell(short, "Downloading", Some((writer.progress().received(), layer.size))).await;
+                self.tell(
+                    short,
+                    "Downloading",
+                    Some((writer.progress().received(), layer.size)),
+                )
+                .await;
             }
         }
         drop(permit);
         self.tell(short, "Verifying Checksum", None).await;
         self.tell(short, "Download complete", None).await;
         let progress = writer.progress();
-        let finish = blocking(move || writer.finish().map_err(|e| wrapped(ErrorKind::Internal, &e)));
+        let finish = blocking(move || {
+            writer
+                .finish()
+                .map_err(|e| wrapped(ErrorKind::Internal, &e))
+        });
         tokio::pin!(finish);
         let mut tick = tokio::time::interval(STEP);
         loop {
@@ -272,12 +379,21 @@ impl Pull {
                 config: &documents.config_bytes,
                 names: &names,
             };
-            engine.store.register(&registration).map_err(super::store_error)
+            engine
+                .store
+                .register(&registration)
+                .map_err(super::store_error)
         })
         .await
     }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::new(ErrorKind::Internal, format!("the registry's {what} cannot be read")).caused_by(e))
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("the registry's {what} cannot be read"),
+        )
+        .caused_by(e)
+    })
 }

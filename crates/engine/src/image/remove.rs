@@ -10,7 +10,11 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when a container uses it.
-    pub async fn image_remove(self: &Arc<Self>, name: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
+    pub async fn image_remove(
+        self: &Arc<Self>,
+        name: &str,
+        options: RemoveOptions,
+    ) -> Result<Vec<Removed>> {
         let engine = Arc::clone(self);
         let text = name.to_owned();
         let rows = blocking(move || {
@@ -18,11 +22,18 @@ impl Engine {
             let users = containers.iter().filter_map(|container| {
                 container.read(|record| {
                     let image: ImageId = record.image_id.parse().ok()?;
-                    Some(User { container: record.id.clone(), image, running: record.is_running() })
+                    Some(User {
+                        container: record.id.clone(),
+                        image,
+                        running: record.is_running(),
+                    })
                 })
             });
             let users: Vec<User> = users.collect();
-            engine.store.remove(&text, options.force, &users).map_err(super::store_error)
+            engine
+                .store
+                .remove(&text, options.force, &users)
+                .map_err(super::store_error)
         });
         let mut removed = Vec::new();
         for row in rows.await? {

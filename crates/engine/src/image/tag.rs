@@ -10,11 +10,20 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound`; `InvalidInput` for what is not a name.
-    pub async fn image_tag(self: &Arc<Self>, name: &str, repository: &str, tag: &str) -> Result<()> {
-        let invalid = |e: crate::InvalidReference| Error::new(ErrorKind::InvalidInput, e.to_string());
+    pub async fn image_tag(
+        self: &Arc<Self>,
+        name: &str,
+        repository: &str,
+        tag: &str,
+    ) -> Result<()> {
+        let invalid =
+            |e: crate::InvalidReference| Error::new(ErrorKind::InvalidInput, e.to_string());
         let mut reference: Reference = repository.parse().map_err(invalid)?;
         if reference.digest().is_some() {
-            return Err(Error::new(ErrorKind::InvalidInput, "refusing to create a tag with a digest reference"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "refusing to create a tag with a digest reference",
+            ));
         }
         if !tag.is_empty() {
             reference = reference.with_tag(tag).map_err(invalid)?;
@@ -29,16 +38,27 @@ impl Engine {
 
     /// Tells of something that happened to an image.
     pub(super) fn tell_image(&self, action: &str, id: &str, name: &str) {
-        self.journal.tell("image", action, id, BTreeMap::from([("name".to_owned(), name.to_owned())]));
+        self.journal.tell(
+            "image",
+            action,
+            id,
+            BTreeMap::from([("name".to_owned(), name.to_owned())]),
+        );
     }
 
     /// Tries credentials at a registry. Returns its token for later, if it gives one.
     ///
     /// # Errors
     /// `NotImplemented`: signing in is done by `config.json` in this version.
-    pub async fn authenticate(&self, registry: &str, credentials: Credentials) -> Result<Option<String>> {
+    pub async fn authenticate(
+        &self,
+        registry: &str,
+        credentials: Credentials,
+    ) -> Result<Option<String>> {
         let _ = credentials;
-        let text = format!("signing in at {registry} is not supported by this version of Hull: put the credentials into config.json, as `docker login` does");
+        let text = format!(
+            "signing in at {registry} is not supported by this version of Hull: put the credentials into config.json, as `docker login` does"
+        );
         Err(Error::new(ErrorKind::NotImplemented, text))
     }
 }

@@ -28,31 +28,53 @@ impl Engine {
     pub async fn logs(self: &Arc<Self>, name: &str, options: LogOptions) -> Result<Logs> {
         let container = self.find(name)?;
         if !options.stdout && !options.stderr {
-            return Err(Error::new(ErrorKind::InvalidInput, "Bad parameters: you must choose at least one stream"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "Bad parameters: you must choose at least one stream",
+            ));
         }
         let record = container.record();
         if record.config.log.driver == LogDriver::None {
-            return Err(Error::new(ErrorKind::NotImplemented, "configured logging driver does not support reading"));
+            return Err(Error::new(
+                ErrorKind::NotImplemented,
+                "configured logging driver does not support reading",
+            ));
         }
         let Paths { log, .. } = self.paths(&record);
         let (sender, entries) = mpsc::channel(256);
         let follow = options.follow && record.is_running();
         let stop = follow.then(|| end_of(&container, &sender)).transpose();
-        let stop = stop.map_err(|e| Error::new(ErrorKind::Internal, "could not follow the log").caused_by(e))?;
+        let stop = stop.map_err(|e| {
+            Error::new(ErrorKind::Internal, "could not follow the log").caused_by(e)
+        })?;
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = (Reader { options, sender: &sender }).run(&log, stop) {
-                let error = Error::new(ErrorKind::Internal, "could not read the log").caused_by(error);
+            if let Err(error) = (Reader {
+                options,
+                sender: &sender,
+            })
+            .run(&log, stop)
+            {
+                let error =
+                    Error::new(ErrorKind::Internal, "could not read the log").caused_by(error);
                 // The error means that nobody listens any more.
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        let entries = stream::unfold(entries, |mut entries| async { entries.recv().await.map(|entry| (entry, entries)) });
-        Ok(Logs { tty: record.config.tty, entries: entries.boxed() })
+        let entries = stream::unfold(entries, |mut entries| async {
+            entries.recv().await.map(|entry| (entry, entries))
+        });
+        Ok(Logs {
+            tty: record.config.tty,
+            entries: entries.boxed(),
+        })
     }
 }
 
 /// A pipe that ends when the container does, or when nobody listens to its log any more.
-fn end_of(container: &Arc<crate::container::live::Container>, sender: &mpsc::Sender<Result<LogEntry>>) -> io::Result<io::PipeReader> {
+fn end_of(
+    container: &Arc<crate::container::live::Container>,
+    sender: &mpsc::Sender<Result<LogEntry>>,
+) -> io::Result<io::PipeReader> {
     let (reader, writer) = io::pipe()?;
     let mut progress = container.progress.subscribe();
     let sender = sender.clone();
@@ -93,7 +115,13 @@ impl Reader<'_> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         if let (Some(_), Some(directory)) = (&stop, path.parent()) {
             // Before reading, so that nothing written meanwhile is slept over.
-            inotify::add_watch(&watch, directory, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO)?;
+            inotify::add_watch(
+                &watch,
+                directory,
+                inotify::WatchFlags::MODIFY
+                    | inotify::WatchFlags::CREATE
+                    | inotify::WatchFlags::MOVED_TO,
+            )?;
         }
         let mut current = None;
         for file in self.opened(path)? {
@@ -135,7 +163,9 @@ impl Reader<'_> {
             if number > 0 {
                 name.push(format!(".{number}"));
             }
-            let Ok(file) = fs_err::File::open(PathBuf::from(name)) else { break };
+            let Ok(file) = fs_err::File::open(PathBuf::from(name)) else {
+                break;
+            };
             let mut file = file.into_parts().0;
             if let Some(wanted) = lines {
                 let found = seek_to_tail(&mut file, wanted)?;
@@ -164,16 +194,26 @@ impl Reader<'_> {
                 file.seek_relative(-i64::try_from(length).unwrap_or(0))?;
                 return Ok(Going::On);
             }
-            let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { continue };
+            let Ok(line) = serde_json::from_slice::<Line>(&bytes) else {
+                continue;
+            };
             let stderr = line.stream == "stderr";
             if self.options.until.is_some_and(|until| line.time > until) {
                 return Ok(Going::Enough);
             }
-            let wanted = if stderr { self.options.stderr } else { self.options.stdout };
+            let wanted = if stderr {
+                self.options.stderr
+            } else {
+                self.options.stdout
+            };
             if !wanted || self.options.since.is_some_and(|since| line.time < since) {
                 continue;
             }
-            let entry = LogEntry { stderr, at: line.time, line: Bytes::from(line.log) };
+            let entry = LogEntry {
+                stderr,
+                at: line.time,
+                line: Bytes::from(line.log),
+            };
             if self.sender.blocking_send(Ok(entry)).is_err() {
                 return Ok(Going::Enough);
             }
@@ -184,16 +224,23 @@ impl Reader<'_> {
 /// The file that has taken the place of `file`.
 fn rotated(file: &File, path: &Path) -> io::Result<Option<File>> {
     let own = file.metadata()?;
-    let Ok(now) = fs_err::metadata(path) else { return Ok(None) };
+    let Ok(now) = fs_err::metadata(path) else {
+        return Ok(None);
+    };
     if (own.dev(), own.ino()) == (now.dev(), now.ino()) {
         return Ok(None);
     }
-    Ok(fs_err::File::open(path).ok().map(|file| file.into_parts().0))
+    Ok(fs_err::File::open(path)
+        .ok()
+        .map(|file| file.into_parts().0))
 }
 
 /// Waits for a change in the log's directory; `true` when it is over.
 fn wait(watch: &impl std::os::fd::AsFd, stop: &io::PipeReader) -> io::Result<bool> {
-    let mut ready = [PollFd::new(watch, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+    let mut ready = [
+        PollFd::new(watch, PollFlags::IN),
+        PollFd::new(stop, PollFlags::IN),
+    ];
     match poll(&mut ready, None) {
         Err(rustix::io::Errno::INTR) => return Ok(false),
         other => drop(other?),
@@ -241,14 +288,27 @@ mod tests {
     use super::*;
 
     fn line(number: usize, stream: &str) -> String {
-        format!("{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{number:02}Z\"}}\n")
+        format!(
+            "{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{number:02}Z\"}}\n"
+        )
     }
 
     fn read(path: &Path, options: LogOptions) -> Vec<String> {
         let (sender, mut entries) = mpsc::channel(100);
-        (Reader { options, sender: &sender }).run(path, None).unwrap();
+        (Reader {
+            options,
+            sender: &sender,
+        })
+        .run(path, None)
+        .unwrap();
         drop(sender);
-        std::iter::from_fn(|| entries.blocking_recv()).map(|entry| String::from_utf8_lossy(&entry.unwrap().line).trim().to_owned()).collect()
+        std::iter::from_fn(|| entries.blocking_recv())
+            .map(|entry| {
+                String::from_utf8_lossy(&entry.unwrap().line)
+                    .trim()
+                    .to_owned()
+            })
+            .collect()
     }
 
     #[test]
@@ -256,21 +316,87 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.log");
         let write = |name: &str, numbers: std::ops::Range<usize>| {
-            let text: String = numbers.map(|number| line(number, if number % 2 == 0 { "stdout" } else { "stderr" })).collect();
+            let text: String = numbers
+                .map(|number| line(number, if number % 2 == 0 { "stdout" } else { "stderr" }))
+                .collect();
             fs_err::write(directory.path().join(name), text).unwrap();
         };
         write("x.log.2", 0..3);
         write("x.log.1", 3..6);
         write("x.log", 6..9);
-        let all = LogOptions { stdout: true, stderr: true, ..LogOptions::default() };
-        assert_eq!(read(&path, all), ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
-        assert_eq!(read(&path, LogOptions { tail: Some(2), ..all }), ["7", "8"]);
-        assert_eq!(read(&path, LogOptions { tail: Some(5), ..all }), ["4", "5", "6", "7", "8"]);
-        assert_eq!(read(&path, LogOptions { tail: Some(0), ..all }), [""; 0]);
-        assert_eq!(read(&path, LogOptions { tail: Some(100), ..all }).len(), 9);
-        assert_eq!(read(&path, LogOptions { stderr: false, tail: Some(5), ..all }), ["4", "6", "8"]);
+        let all = LogOptions {
+            stdout: true,
+            stderr: true,
+            ..LogOptions::default()
+        };
+        assert_eq!(
+            read(&path, all),
+            ["0", "1", "2", "3", "4", "5", "6", "7", "8"]
+        );
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    tail: Some(2),
+                    ..all
+                }
+            ),
+            ["7", "8"]
+        );
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    tail: Some(5),
+                    ..all
+                }
+            ),
+            ["4", "5", "6", "7", "8"]
+        );
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    tail: Some(0),
+                    ..all
+                }
+            ),
+            [""; 0]
+        );
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    tail: Some(100),
+                    ..all
+                }
+            )
+            .len(),
+            9
+        );
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    stderr: false,
+                    tail: Some(5),
+                    ..all
+                }
+            ),
+            ["4", "6", "8"]
+        );
         let time = |second: &str| format!("2026-01-01T00:00:{second}Z").parse().ok();
-        assert_eq!(read(&path, LogOptions { since: time("03"), until: time("05"), ..all }), ["3", "4", "5"]);
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    since: time("03"),
+                    until: time("05"),
+                    ..all
+                }
+            ),
+            ["3", "4", "5"]
+        );
     }
 
     #[test]
@@ -278,6 +404,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.log");
         fs_err::write(&path, line(1, "stdout") + &line(2, "stdout")[..20]).unwrap();
-        assert_eq!(read(&path, LogOptions { stdout: true, stderr: true, ..LogOptions::default() }), ["1"]);
+        assert_eq!(
+            read(
+                &path,
+                LogOptions {
+                    stdout: true,
+                    stderr: true,
+                    ..LogOptions::default()
+                }
+            ),
+            ["1"]
+        );
     }
 }
