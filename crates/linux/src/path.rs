@@ -22,6 +22,11 @@ impl Root {
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
+    /// Takes a directory that is open already as root.
+    pub fn from_directory(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+
     /// Opens what is there. Magic links of procfs are not followed.
     ///
     /// # Errors

@@ -1,2 +1,32 @@
-//! The OCI runtime.
+//! The OCI runtime: a bundle goes in, a process comes out.
+//!
+//! ```text
+//! command/<verb>.rs   what the command line says        launch.rs   the runtime's side of a new process
+//! config.rs plan.rs   config.json, checked and sorted    handshake.rs  what the two sides say to each other
+//! state.rs            what is on disk                    init/       the new process' side, step by step
+//! ```
+//!
+//! The new process is a copy of this one (clone3 with all namespaces at once), not another run of this
+//! program: everything that was parsed and opened is there already. It relies on there being one thread.
 #![forbid(unsafe_code)]
+
+mod arguments;
+mod cgroups;
+mod command;
+mod config;
+mod console;
+mod error;
+mod foreground;
+mod handshake;
+mod hooks;
+mod id;
+mod init;
+mod launch;
+mod plan;
+mod protect;
+mod report;
+mod seccomp;
+mod state;
+
+pub use command::main;
+pub use error::Error;

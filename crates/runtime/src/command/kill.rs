@@ -1,0 +1,130 @@
+//! `kill`: a signal to the first process, or to all.
+
+use super::Context;
+use crate::arguments::Arguments;
+use crate::cgroups;
+use crate::error::{Error, Step as _, said};
+use crate::id::ContainerId;
+use crate::state::Container;
+use hull_linux::process::send_to_pidfd;
+use hull_spec::runtime::{ContainerStatus, NamespaceKind};
+use rustix::fd::AsFd as _;
+
+/// Signals by number, from 1.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// Sends the signal.
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
+    let (id, signal) = match arguments.rest.as_slice() {
+        [id] => (id, "TERM"),
+        [id, signal] => (id, signal.as_str()),
+        [] => return Err(said("runc: \"kill\" requires a minimum of 1 argument")),
+        _ => return Err(said("runc: \"kill\" requires a maximum of 2 arguments")),
+    };
+    let container = Container::load(&context.root, &ContainerId::parse(id)?)?;
+    let signal = parse(signal)?;
+    send(&container, signal, arguments.is_set("all"))
+}
+
+fn send(container: &Container, signal: i32, all: bool) -> Result<(), Error> {
+    let group = cgroups::open(&container.record.cgroup)?;
+    let target = container.process()?;
+    // Without a PID namespace of its own, nothing else ends the others when the first process is gone.
+    if all || (signal == SIGKILL && !has_pid_namespace(container)) {
+        let group = group.as_ref().ok_or(Error::NotRunning)?;
+        if target.is_none() && (!all || group.pids().step(|| "list the processes")?.is_empty()) {
+            return Err(Error::NotRunning);
+        }
+        let signal = rustix::process::Signal::from_named_raw(signal)
+            .ok_or_else(|| said("unknown signal"))?;
+        return group.signal_all(signal).step(|| "signal all processes");
+    }
+    let target = target.ok_or(Error::NotRunning)?;
+    match send_to_pidfd(target.as_fd(), signal) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+            return Err(Error::NotRunning);
+        }
+        other => other.step(|| "unable to signal init")?,
+    }
+    if signal == SIGKILL && container.status()? == ContainerStatus::Paused {
+        // What is frozen does not die.
+        if let Some(group) = group {
+            group.thaw().step(|| "thaw the container")?;
+        }
+    }
+    Ok(())
+}
+
+const SIGKILL: i32 = 9;
+
+fn has_pid_namespace(container: &Container) -> bool {
+    let spec = container.directory.config().ok();
+    let linux = spec.and_then(|spec| spec.linux);
+    linux.is_some_and(|linux| {
+        let own = |namespace: &&hull_spec::runtime::Namespace| namespace.kind == NamespaceKind::Pid;
+        linux
+            .namespaces
+            .iter()
+            .find(own)
+            .is_some_and(|namespace| namespace.path.is_empty())
+    })
+}
+
+/// A signal by number or name, with or without `SIG`; real-time ones as `RTMIN+2` or `RTMAX-1`.
+fn parse(text: &str) -> Result<i32, Error> {
+    let unknown = || said(format!("unknown signal {text:?}"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(unknown())
+        };
+    }
+    let name = text.to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    if let Some(index) = NAMES.iter().position(|known| *known == name) {
+        return i32::try_from(index + 1).map_err(|_| unknown());
+    }
+    let offset = |text: &str| {
+        if text.is_empty() {
+            Ok(0)
+        } else {
+            text.parse::<i32>()
+        }
+    };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) => 34 + offset(rest).map_err(|_| unknown())?,
+        (_, Some(rest)) => 64 + offset(rest).map_err(|_| unknown())?,
+        _ => return Err(unknown()),
+    };
+    if (34..=64).contains(&number) {
+        Ok(number)
+    } else {
+        Err(unknown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("sigterm", 15),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+        ] {
+            assert_eq!(parse(text).expect("known"), number);
+        }
+        for text in ["0", "65", "BOGUS", "RTMIN+99", ""] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

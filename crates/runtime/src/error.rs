@@ -1,0 +1,122 @@
+//! Errors in the words of runc, which clients show and tests compare.
+
+use hull_spec::runtime::ContainerStatus;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::io;
+
+/// Why a command failed. The whole chain is put into words by [`chain`], once, at the edge.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No state directory has this id.
+    #[error("container does not exist")]
+    NotFound,
+    /// The id is taken.
+    #[error("container with given ID already exists")]
+    Exists,
+    /// There is no process.
+    #[error("container not running")]
+    NotRunning,
+    /// `resume` of what is not paused.
+    #[error("container not paused")]
+    NotPaused,
+    /// `delete` without `--force`.
+    #[error("cannot delete container {id} that is not stopped: {}", status_name(*.status))]
+    NotStopped {
+        /// The container.
+        id: String,
+        /// What it is instead.
+        status: ContainerStatus,
+    },
+    /// A text that says it all.
+    #[error("{0}")]
+    Said(String),
+    /// A step, and what went wrong in it.
+    #[error("{step}")]
+    Step {
+        /// What was being done, to what.
+        step: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+/// The word of a status.
+pub(crate) fn status_name(status: ContainerStatus) -> &'static str {
+    match status {
+        ContainerStatus::Creating => "creating",
+        ContainerStatus::Created => "created",
+        ContainerStatus::Running => "running",
+        ContainerStatus::Paused => "paused",
+        ContainerStatus::Stopped => "stopped",
+    }
+}
+
+/// An error with a fixed text.
+pub(crate) fn said(text: impl Into<String>) -> Error {
+    Error::Said(text.into())
+}
+
+/// Names the step in which something failed.
+pub(crate) trait Step<T> {
+    /// Names the step; the text is made only when it is needed.
+    fn step<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Step<T> for Result<T, E> {
+    fn step<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T, Error> {
+        self.map_err(|source| Error::Step {
+            step: step().into(),
+            source: source.into(),
+        })
+    }
+}
+
+/// The chain of an error as Go prints it: `a: b: no such file or directory`.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        // Writing to a String cannot fail.
+        let _ = match error.downcast_ref::<io::Error>() {
+            Some(error) => write!(text, "{}", go_words(error)),
+            None => write!(text, "{error}"),
+        };
+        next = error.source();
+    }
+    text
+}
+
+/// An operating system error in Go's words: lower case, without the number.
+fn go_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match (error.raw_os_error(), letters.next()) {
+        (Some(_), Some(first)) => first.to_lowercase().chain(letters).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_reads_as_runc_prints_it() {
+        let error = Err::<(), _>(io::Error::from_raw_os_error(2))
+            .step(|| "open /x")
+            .unwrap_err();
+        let error = Err::<(), _>(error)
+            .step(|| "error during container init")
+            .unwrap_err();
+        assert_eq!(
+            chain(&error),
+            "error during container init: open /x: no such file or directory"
+        );
+    }
+}

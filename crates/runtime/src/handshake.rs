@@ -1,0 +1,197 @@
+//! What the runtime and the new process say to each other.
+//!
+//! ```text
+//!      runtime                                   init (a copy of it, in the new namespaces)
+//!         │ clone3 ────────────────────────────────► │
+//!         │ cgroup, id maps, limits                  │ waits
+//!         │ ── Go ─────────────────────────────────► │
+//!         │                                          │ cgroup namespace, mounts, devices, console
+//!         │ ◄──────────────────────────── RunHooks ──│ only if there are such hooks
+//!         │ prestart, createRuntime hooks            │ waits
+//!         │ ── HooksDone ──────────────────────────► │
+//!         │                                          │ createContainer hooks, pivot_root, masks, identity
+//!         │ ◄─────────────────────────────── Ready ──│
+//!         │ state.json, pid file                     │
+//!  create: ends                                      │ reads the start fifo, closes its end
+//!  run:   │ ── Exec ───────────────────────────────► │
+//!         │ ◄──────────── end of file (close-on-exec)│ execve
+//! ```
+//! At any point init may say `Failed` with the text, and end. When the runtime dies, init reads end of
+//! file and ends. `exec` skips the hooks and `Ready`. The socket keeps message borders (SOCK_SEQPACKET).
+
+use crate::error::{Error, Step as _, said};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
+
+/// The most bytes of a failure's text; a longer one is cut.
+const MAX_TEXT: usize = 8 * 1024;
+
+/// What the runtime says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToInit {
+    /// Cgroup, id maps and limits are set.
+    Go,
+    /// The hooks of the runtime's namespace have run.
+    HooksDone,
+    /// Become the user's program.
+    Exec,
+}
+
+/// What init says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ToRuntime {
+    /// It is time for the hooks of the runtime's namespace.
+    RunHooks,
+    /// Nothing is left to do but to become the user's program.
+    Ready,
+    /// Something the user should know that stops nothing.
+    Warning(String),
+    /// It did not work, and why.
+    Failed(String),
+}
+
+impl ToInit {
+    fn encode(self) -> u8 {
+        match self {
+            Self::Go => b'g',
+            Self::HooksDone => b'h',
+            Self::Exec => b'x',
+        }
+    }
+
+    fn decode(message: &[u8]) -> Option<Self> {
+        match message {
+            b"g" => Some(Self::Go),
+            b"h" => Some(Self::HooksDone),
+            b"x" => Some(Self::Exec),
+            _ => None,
+        }
+    }
+}
+
+impl ToRuntime {
+    fn encode(&self) -> Vec<u8> {
+        let (tag, text) = match self {
+            Self::RunHooks => (b'h', ""),
+            Self::Ready => (b'r', ""),
+            Self::Warning(text) => (b'w', text.as_str()),
+            Self::Failed(text) => (b'f', text.as_str()),
+        };
+        let mut message = vec![tag];
+        message.extend(text.bytes().take(MAX_TEXT));
+        message
+    }
+
+    fn decode(message: &[u8]) -> Option<Self> {
+        let (tag, text) = message.split_first()?;
+        let text = || String::from_utf8_lossy(text).into_owned();
+        Some(match tag {
+            b'h' => Self::RunHooks,
+            b'r' => Self::Ready,
+            b'w' => Self::Warning(text()),
+            b'f' => Self::Failed(text()),
+            _ => return None,
+        })
+    }
+}
+
+/// The runtime's end.
+#[derive(Debug)]
+pub(crate) struct RuntimeEnd(OwnedFd);
+
+/// Init's end.
+#[derive(Debug)]
+pub(crate) struct InitEnd(OwnedFd);
+
+/// Both ends, close-on-exec.
+pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Error> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .step(|| "make the socket to init")?;
+    Ok((RuntimeEnd(ours), InitEnd(theirs)))
+}
+
+impl RuntimeEnd {
+    /// Says something to init. That init has ended shows when it is listened to.
+    pub(crate) fn send(&self, message: ToInit) -> Result<(), Error> {
+        match rustix::net::send(&self.0, &[message.encode()], SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(error).step(|| "write to init"),
+        }
+    }
+
+    /// What init says next; `None` when it has closed its end.
+    pub(crate) fn receive(&self) -> Result<Option<ToRuntime>, Error> {
+        receive(&self.0, ToRuntime::decode)
+    }
+}
+
+impl InitEnd {
+    /// Says something to the runtime.
+    pub(crate) fn send(&self, message: &ToRuntime) -> Result<(), Error> {
+        rustix::net::send(self.0.as_fd(), &message.encode(), SendFlags::NOSIGNAL)
+            .step(|| "write to the runtime")?;
+        Ok(())
+    }
+
+    /// Waits for one message.
+    pub(crate) fn expect(&self, expected: ToInit) -> Result<(), Error> {
+        match receive(&self.0, ToInit::decode)? {
+            Some(message) if message == expected => Ok(()),
+            Some(_) => Err(said("the runtime said something out of turn")),
+            None => Err(said("the runtime has gone away")),
+        }
+    }
+}
+
+fn receive<T>(socket: &OwnedFd, decode: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, Error> {
+    let mut buffer = vec![0; MAX_TEXT + 1];
+    loop {
+        match rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
+            Ok((length, _)) => {
+                let message = decode(&buffer[..length.min(MAX_TEXT + 1)]);
+                return message
+                    .map(Some)
+                    .ok_or_else(|| said("a message that makes no sense"));
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error).step(|| "read from the other side"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_they_were_sent_and_the_end_is_seen() {
+        let (runtime, init) = pair().expect("a pair");
+        for message in [
+            ToRuntime::RunHooks,
+            ToRuntime::Ready,
+            ToRuntime::Warning("w".into()),
+            ToRuntime::Failed("exec: \"x\"".into()),
+        ] {
+            init.send(&message).expect("sent");
+            assert_eq!(runtime.receive().expect("received"), Some(message));
+        }
+        for message in [ToInit::Go, ToInit::HooksDone, ToInit::Exec] {
+            runtime.send(message).expect("sent");
+            init.expect(message).expect("received");
+        }
+        runtime.send(ToInit::Exec).expect("sent");
+        assert!(init.expect(ToInit::Go).is_err());
+        drop(init);
+        assert_eq!(runtime.receive().expect("received"), None);
+        runtime
+            .send(ToInit::Go)
+            .expect("an end that is gone shows when it is listened to");
+    }
+}

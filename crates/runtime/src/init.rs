@@ -1,0 +1,130 @@
+//! The new process' side, in order. Each step is a file; the runtime's side is in `launch.rs`, what the
+//! two say to each other in `handshake.rs`.
+
+mod cgroup_mount;
+mod console;
+mod copy_up;
+mod devices;
+mod enter;
+mod hide;
+mod identity;
+mod kernel;
+mod mounts;
+mod program;
+mod rootfs;
+
+use crate::error::{Error, Step as _, chain, said};
+use crate::handshake::{InitEnd, ToInit, ToRuntime};
+use crate::plan::Namespaces;
+use crate::state::Record;
+use hull_linux::cgroup::Cgroup;
+use hull_linux::path::Root;
+use hull_linux::procfs::Proc;
+use hull_spec::runtime::{ContainerStatus, Hooks, Process, Spec};
+use rustix::fd::OwnedFd;
+use std::convert::Infallible;
+use std::path::Path;
+
+/// What every new process needs, first or executed later.
+#[derive(Debug)]
+pub(crate) struct Common<'a> {
+    /// The process.
+    pub(crate) process: &'a Process,
+    /// The container's configuration.
+    pub(crate) spec: &'a Spec,
+    /// The host's procfs, opened before anything of the container existed.
+    pub(crate) proc: &'a Proc,
+    /// The way to the runtime.
+    pub(crate) channel: &'a InitEnd,
+    /// Who gets the pseudo terminal.
+    pub(crate) console: Option<&'a OwnedFd>,
+    /// How many descriptors beyond standard error the program keeps.
+    pub(crate) preserved: u32,
+    /// Whether the process is in a user namespace of the container.
+    pub(crate) has_user: bool,
+    /// Whether the runtime's session keyring is kept.
+    pub(crate) keep_keyring: bool,
+}
+
+/// What the first process needs beside it.
+#[derive(Debug)]
+pub(crate) struct First<'a> {
+    /// The root file system on the host.
+    pub(crate) rootfs: &'a Path,
+    /// The bundle: where relative sources of mounts start.
+    pub(crate) bundle: &'a Path,
+    /// Its namespaces.
+    pub(crate) namespaces: &'a Namespaces,
+    /// Its control group.
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    /// User namespaces of id-mapped mounts, by the mount's place in the configuration.
+    pub(crate) id_maps: &'a [Option<OwnedFd>],
+    /// The start fifo; without it the runtime says when to go on.
+    pub(crate) fifo: Option<&'a OwnedFd>,
+    /// chroot instead of pivot_root.
+    pub(crate) no_pivot: bool,
+    /// For the state that hooks get.
+    pub(crate) record: &'a Record,
+}
+
+/// Runs a process' side to its end and tells the runtime when it fails.
+pub(crate) fn run(common: &Common<'_>, steps: impl FnOnce() -> Result<Infallible, Error>) -> i32 {
+    let Err(error) = steps();
+    // When the runtime is not there to listen, there is nobody to tell.
+    let _ = common.channel.send(&ToRuntime::Failed(chain(&error)));
+    1
+}
+
+/// The first process of a container.
+pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible, Error> {
+    common.channel.expect(ToInit::Go)?;
+    enter::first(common, first)?;
+    let hooks = &common.spec.hooks;
+    if first.namespaces.has_mounts() {
+        let (root, null) = rootfs::prepare(common, first)?;
+        run_hooks(common, first, hooks)?;
+        rootfs::enter(&root, first)?;
+        kernel::set(common, first)?;
+        rootfs::finish(common, &root)?;
+        hide::all(common, &root, null)?;
+    } else {
+        if !common.spec.mounts.is_empty() {
+            return Err(said("mounts need a mount namespace"));
+        }
+        run_hooks(common, first, hooks)?;
+        let root = Root::open(first.rootfs).step(|| format!("open {}", first.rootfs.display()))?;
+        rootfs::change_root(&root)?;
+        kernel::set(common, first)?;
+    }
+    kernel::schedule(common.process)?;
+    let program = identity::become_user(common)?;
+    common.channel.send(&ToRuntime::Ready)?;
+    program.wait_and_execute(common, first)
+}
+
+/// A process that joins a container; the namespaces are entered already.
+pub(crate) fn joining(
+    common: &Common<'_>,
+    enter: impl FnOnce() -> Result<(), Error>,
+) -> Result<Infallible, Error> {
+    common.channel.expect(ToInit::Go)?;
+    enter()?;
+    enter::joining(common)?;
+    if common.process.terminal {
+        let root = Root::open(Path::new("/")).step(|| "open the container's root")?;
+        console::set_up(common, &root, false)?;
+    }
+    kernel::schedule(common.process)?;
+    let program = identity::become_user(common)?;
+    program.execute(common)
+}
+
+/// The hooks between the making of the namespaces and the change of the root.
+fn run_hooks(common: &Common<'_>, first: &First<'_>, hooks: &Hooks) -> Result<(), Error> {
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        common.channel.send(&ToRuntime::RunHooks)?;
+        common.channel.expect(ToInit::HooksDone)?;
+    }
+    let state = first.record.state(ContainerStatus::Creating);
+    crate::hooks::run("createContainer", &hooks.create_container, &state)
+}

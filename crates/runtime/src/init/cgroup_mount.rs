@@ -1,0 +1,71 @@
+//! The container's own view of its control groups: bind mounts of its own directories, nothing above.
+
+use super::First;
+use super::rootfs::inside;
+use crate::error::{Error, Step as _};
+use hull_linux::mount::{self, Attributes, Options};
+use hull_linux::path::Root;
+use hull_spec::runtime::Mount;
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::CWD;
+use rustix::mount::MountAttrFlags;
+use std::path::Path;
+
+/// Mounts it. With a cgroup namespace the directories look like roots; without one they are the same.
+pub(super) fn make(
+    first: &First<'_>,
+    root: &Root,
+    mount: &Mount,
+    options: &Options,
+) -> Result<Option<OwnedFd>, Error> {
+    let Some(group) = first.cgroup else {
+        return Ok(None);
+    };
+    let path = inside(&mount.destination);
+    if group.layout().is_v2() {
+        for directory in group.directories() {
+            bind(&directory, root, &path, options.attributes)?;
+        }
+        return Ok(None);
+    }
+    let place = root
+        .ensure_directory(&path, 0o755)
+        .step(|| "make the mount point")?;
+    let attributes = options.attributes.set & !READ_ONLY;
+    let tmpfs = mount::new_file_system("tmpfs", "tmpfs", ["mode=755"].into_iter(), attributes)
+        .step(|| "mount a tmpfs for the hierarchies")?;
+    mount::attach(tmpfs.as_fd(), place.as_fd()).step(|| "mount a tmpfs for the hierarchies")?;
+    for (hierarchy, directory) in group.layout().hierarchies().iter().zip(group.directories()) {
+        let name = hierarchy.name();
+        bind(&directory, root, &path.join(&name), options.attributes)?;
+        for controller in hierarchy
+            .controllers
+            .iter()
+            .filter(|controller| **controller != name)
+        {
+            rustix::fs::symlinkat(&name, &tmpfs, controller)
+                .step(|| format!("link {controller}"))?;
+        }
+    }
+    if options.read_only() {
+        let change = Attributes {
+            set: READ_ONLY,
+            ..Attributes::default()
+        };
+        mount::set_attributes(tmpfs.as_fd(), false, &change).step(|| "remount readonly")?;
+    }
+    Ok(None)
+}
+
+const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
+
+fn bind(source: &Path, root: &Root, path: &Path, attributes: Attributes) -> Result<(), Error> {
+    let tree =
+        mount::clone_tree(CWD, source, false).step(|| format!("open {}", source.display()))?;
+    mount::set_attributes(tree.as_fd(), false, &attributes)
+        .step(|| "set the mount's attributes")?;
+    let place = root
+        .ensure_directory(path, 0o755)
+        .step(|| format!("mkdir {}", path.display()))?;
+    mount::attach(tree.as_fd(), place.as_fd()).step(|| format!("mount {}", source.display()))
+}

@@ -1,0 +1,93 @@
+//! The first steps: session, namespaces that could not be entered at birth, keyring, loopback.
+
+use super::{Common, First};
+use crate::error::{Error, Step as _, said};
+use hull_linux::namespace::{self, flag};
+use hull_linux::process;
+use rustix::fd::AsFd as _;
+use std::ffi::CString;
+use std::io::Write as _;
+
+/// Before anything is mounted.
+pub(super) fn first(common: &Common<'_>, first: &First<'_>) -> Result<(), Error> {
+    rustix::process::setsid().step(|| "setsid")?;
+    if let Some(file) = &first.namespaces.joined_mount {
+        namespace::join(file.as_fd(), flag::MOUNT).step(|| "setns to the mount namespace")?;
+    }
+    if common.has_user {
+        process::set_identity(0, 0, None).step(|| "become root of the user namespace")?;
+    }
+    if first.namespaces.new_cgroup {
+        namespace::unshare(flag::CGROUP).step(|| "unshare the cgroup namespace")?;
+    }
+    if first.namespaces.new_time {
+        time_namespace(common)?;
+    }
+    if first.namespaces.is_new(flag::NETWORK) {
+        namespace::bring_up_loopback().step(|| "bring up the loopback device")?;
+    }
+    not_dumpable()?;
+    keyring(common, &first.record.id)
+}
+
+/// After the namespaces of a running container were joined.
+pub(super) fn joining(common: &Common<'_>) -> Result<(), Error> {
+    not_dumpable()?;
+    rustix::process::setsid().step(|| "setsid")?;
+    if common.has_user {
+        process::set_identity(0, 0, None).step(|| "become root of the user namespace")?;
+    }
+    Ok(())
+}
+
+/// What lives in the container's PID namespace may not look into this process, which has the host's
+/// program as its executable and the host's descriptors.
+fn not_dumpable() -> Result<(), Error> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .step(|| "make the process not dumpable")
+}
+
+/// The offsets must be written before the first process is in the namespace: the next program is.
+fn time_namespace(common: &Common<'_>) -> Result<(), Error> {
+    namespace::unshare(flag::TIME).step(|| "unshare the time namespace")?;
+    let Some(linux) = common
+        .spec
+        .linux
+        .as_ref()
+        .filter(|linux| !linux.time_offsets.is_empty())
+    else {
+        return Ok(());
+    };
+    let mut text = Vec::new();
+    for (clock, offset) in &linux.time_offsets {
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "{clock} {} {}", offset.secs, offset.nanosecs);
+    }
+    let own = common.proc.own_id().step(|| "find the process in procfs")?;
+    let path = std::path::Path::new(&own).join("timens_offsets");
+    common
+        .proc
+        .write(&path, &text)
+        .step(|| "set the time offsets")
+}
+
+/// A session keyring of the container's own. A kernel without keyrings, or a user who has too many of
+/// them, has none to share either: runc goes on too.
+fn keyring(common: &Common<'_>, id: &str) -> Result<(), Error> {
+    if common.keep_keyring {
+        return Ok(());
+    }
+    let name = CString::new(format!("_ses.{id}")).map_err(|_| said("an id with a zero byte"))?;
+    match process::join_session_keyring(&name) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(ENOSYS | EDQUOT | EPERM | EACCES)) => {
+            Ok(())
+        }
+        Err(error) => Err(error).step(|| "unable to join session keyring"),
+    }
+}
+
+const ENOSYS: i32 = rustix::io::Errno::NOSYS.raw_os_error();
+const EDQUOT: i32 = rustix::io::Errno::DQUOT.raw_os_error();
+const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+const EACCES: i32 = rustix::io::Errno::ACCESS.raw_os_error();

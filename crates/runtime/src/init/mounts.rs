@@ -1,0 +1,196 @@
+//! The mounts of the configuration. Each is made detached, completed, and then attached to a descriptor
+//! of its place, which was looked up once inside the root (CVE-2021-30465): what the path leads to a
+//! moment later does not matter.
+
+use super::rootfs::inside;
+use super::{Common, First, cgroup_mount, copy_up};
+use crate::error::{Error, Step as _, said};
+use hull_linux::mount::{self, Attributes, Options};
+use hull_linux::path::Root;
+use hull_spec::runtime::Mount;
+use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags};
+use rustix::mount::MountAttrFlags;
+use std::path::Path;
+
+/// Makes all mounts in order. Gives those that become read-only once their content is complete.
+pub(super) fn all(
+    common: &Common<'_>,
+    first: &First<'_>,
+    root: &Root,
+) -> Result<Vec<OwnedFd>, Error> {
+    let mut later = Vec::new();
+    for (index, mount) in common.spec.mounts.iter().enumerate() {
+        let options = Options::parse(&mount.options);
+        let id_map = first.id_maps.get(index).and_then(Option::as_ref);
+        let made = match mount.kind.as_str() {
+            "cgroup" | "cgroup2" if !options.bind => {
+                cgroup_mount::make(first, root, mount, &options)
+            }
+            _ if options.remount => remount(root, mount, &options),
+            _ if options.bind || mount.kind == "bind" => {
+                bind(first, root, mount, (&options, id_map))
+            }
+            _ => file_system(root, mount, (&options, id_map)),
+        };
+        later.extend(made.step(|| {
+            format!(
+                "error mounting {:?} to rootfs at {:?}",
+                mount.source, mount.destination
+            )
+        })?);
+    }
+    Ok(later)
+}
+
+/// Changes the options of what is mounted already.
+fn remount(root: &Root, mount: &Mount, options: &Options) -> Result<Option<OwnedFd>, Error> {
+    let place = root
+        .open_at(&inside(&mount.destination), OFlags::PATH)
+        .step(|| format!("open {}", mount.destination))?;
+    mount::set_attributes(place.as_fd(), false, &options.attributes).step(|| "remount")?;
+    Ok(None)
+}
+
+/// Mounts a part of the host's tree.
+fn bind(
+    first: &First<'_>,
+    root: &Root,
+    mount: &Mount,
+    (options, id_map): (&Options, Option<&OwnedFd>),
+) -> Result<Option<OwnedFd>, Error> {
+    let source = first.bundle.join(&mount.source);
+    let recursive = options.recursive || !options.bind;
+    let tree = mount::clone_tree(CWD, &source, recursive)
+        .step(|| format!("failed to fulfil mount request: open {}", source.display()))?;
+    set_id_map(&tree, options, id_map)?;
+    set(&tree, options, options.attributes)?;
+    let stat = rustix::fs::fstat(&tree).step(|| format!("stat {}", source.display()))?;
+    let path = inside(&mount.destination);
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let place = if is_directory {
+        root.ensure_directory(&path, 0o755)
+    } else {
+        root.ensure_file(&path)
+    };
+    let place = place.step(|| format!("create mount point for {:?} mount", mount.destination))?;
+    attach(&tree, &place, mount)
+}
+
+/// Mounts a new file system.
+fn file_system(
+    root: &Root,
+    mount: &Mount,
+    (options, id_map): (&Options, Option<&OwnedFd>),
+) -> Result<Option<OwnedFd>, Error> {
+    let path = inside(&mount.destination);
+    let existing = root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY).ok();
+    let place = match &existing {
+        Some(place) => {
+            rustix::io::fcntl_dupfd_cloexec(place, 3).step(|| "duplicate a descriptor")?
+        }
+        None => root
+            .ensure_directory(&path, 0o755)
+            .step(|| format!("create mount point for {:?} mount", mount.destination))?,
+    };
+    if matches!(mount.kind.as_str(), "proc" | "sysfs") {
+        // A link here could hide what the masked paths are to be applied to (CVE-2019-16884, CVE-2019-19921).
+        root.open_without_links(&path, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(|_| {
+                said(format!(
+                    "filesystem {:?} must be mounted on ordinary directory",
+                    mount.kind
+                ))
+            })?;
+    }
+    let mut data: Vec<String> = options.data.clone();
+    if mount.kind == "tmpfs" && !data.iter().any(|word| word.starts_with("mode=")) {
+        // As the directory it covers had it, or as one that had to be made.
+        let mode = match &existing {
+            Some(place) => {
+                rustix::fs::fstat(place)
+                    .step(|| "stat the mount point")?
+                    .st_mode
+                    & 0o7777
+            }
+            None => 0o755,
+        };
+        data.insert(0, format!("mode={mode:04o}"));
+    }
+    let later = options.read_only() && (mount.kind == "tmpfs" || mount.destination == "/dev");
+    let mut attributes = options.attributes;
+    if later {
+        attributes.set &= !u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
+    }
+    // MS_RDONLY of a file system as a whole: nothing else could be written to it by another way in.
+    if options.read_only() && !later && !matches!(mount.kind.as_str(), "proc" | "sysfs" | "mqueue")
+    {
+        data.push("ro".to_owned());
+    }
+    let words = data.iter().map(String::as_str);
+    let tree =
+        mount::new_file_system(&mount.kind, &mount.source, words, attributes.set).step(|| {
+            format!(
+                "mount src={}, dst={}, data={}",
+                mount.source,
+                mount.destination,
+                data.join(",")
+            )
+        })?;
+    set_id_map(&tree, options, id_map)?;
+    set(&tree, options, Attributes::default())?;
+    if options.copy_up && mount.kind == "tmpfs" {
+        copy_up::copy(root, &path, &tree).step(|| "tmpcopyup")?;
+    }
+    attach(&tree, &place, mount)?;
+    Ok(later.then_some(tree))
+}
+
+fn attach(tree: &OwnedFd, place: &OwnedFd, mount: &Mount) -> Result<Option<OwnedFd>, Error> {
+    mount::attach(tree.as_fd(), place.as_fd())
+        .step(|| format!("mount src={}, dst={}", mount.source, mount.destination))?;
+    Ok(None)
+}
+
+fn set_id_map(tree: &OwnedFd, options: &Options, id_map: Option<&OwnedFd>) -> Result<(), Error> {
+    let Some(namespace) = id_map else {
+        return Ok(());
+    };
+    let change = Attributes {
+        set: u64::from(MountAttrFlags::MOUNT_ATTR_IDMAP.bits()),
+        user_namespace: u64::try_from(namespace.as_raw_fd()).step(|| "name the user namespace")?,
+        ..Attributes::default()
+    };
+    let recursive = options.id_map == Some(true);
+    mount::set_attributes(tree.as_fd(), recursive, &change)
+        .step(|| "failed to set MOUNT_ATTR_IDMAP")
+}
+
+/// The attributes of the mount, of its tree, and its propagation.
+fn set(tree: &OwnedFd, options: &Options, attributes: Attributes) -> Result<(), Error> {
+    let changes = [(attributes, false), (options.recursive_attributes, true)];
+    for (change, recursive) in changes {
+        if change != Attributes::default() {
+            mount::set_attributes(tree.as_fd(), recursive, &change)
+                .step(|| "set the mount's attributes")?;
+        }
+    }
+    for (propagation, recursive) in &options.propagation {
+        let change = Attributes {
+            propagation: *propagation,
+            ..Attributes::default()
+        };
+        mount::set_attributes(tree.as_fd(), *recursive, &change)
+            .step(|| "set the mount's propagation")?;
+    }
+    Ok(())
+}
+
+/// Whether a path is the destination of a bind mount that brings its own `/dev`.
+pub(super) fn is_bound(mounts: &[Mount], destination: &str) -> bool {
+    mounts.iter().any(|mount| {
+        let options = Options::parse(&mount.options);
+        Path::new(&mount.destination) == Path::new(destination)
+            && (options.bind || mount.kind == "bind")
+    })
+}

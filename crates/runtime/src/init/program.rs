@@ -1,0 +1,223 @@
+//! The user's program: found as its user would find it, and executed.
+
+use super::{Common, First};
+use crate::error::{Error, Step as _, chain, said};
+use crate::handshake::ToInit;
+use crate::seccomp::Filter;
+use hull_linux::process;
+use hull_spec::runtime::{ContainerStatus, Process};
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io::{self, BufRead as _, Write as _};
+
+/// A program that is ready to be executed.
+pub(super) struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    /// A filter that is installed last.
+    filter: Option<Filter>,
+}
+
+impl Program {
+    /// Finds it in the `PATH` of its own environment, if its name has no slash.
+    pub(super) fn find(process: &Process, filter: Option<Filter>) -> Result<Self, Error> {
+        let name = process
+            .args
+            .first()
+            .ok_or_else(|| said("args must not be empty"))?;
+        let environment = environment(process);
+        let path = environment
+            .iter()
+            .find_map(|pair| pair.strip_prefix("PATH="))
+            .unwrap_or_default();
+        let path = look_up(name, path)?;
+        let strings = |texts: &[String]| {
+            let strings: Result<Vec<_>, _> = texts
+                .iter()
+                .map(|text| CString::new(text.as_str()))
+                .collect();
+            strings.step(|| "arguments with a zero byte")
+        };
+        Ok(Self {
+            path: CString::new(path).step(|| "a path with a zero byte")?,
+            arguments: strings(&process.args)?,
+            environment: strings(&environment)?,
+            filter,
+        })
+    }
+
+    /// Waits for `start`, runs the hooks of that moment, becomes the program.
+    pub(super) fn wait_and_execute(
+        self,
+        common: &Common<'_>,
+        first: &First<'_>,
+    ) -> Result<Infallible, Error> {
+        match first.fifo {
+            Some(fifo) => {
+                let mut byte = [0];
+                rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut byte))
+                    .step(|| "wait for start")?;
+            }
+            None => common.channel.expect(ToInit::Exec)?,
+        }
+        let hooks = &common.spec.hooks.start_container;
+        crate::hooks::run(
+            "startContainer",
+            hooks,
+            &first.record.state(ContainerStatus::Created),
+        )?;
+        self.execute(common)
+    }
+
+    /// Becomes the program. The runtime sees its end of the socket close.
+    pub(super) fn execute(self, common: &Common<'_>) -> Result<Infallible, Error> {
+        process::close_on_exec_from(3 + common.preserved).step(|| "close descriptors on exec")?;
+        process::reset_all();
+        if let Some(filter) = self.filter {
+            filter.install().step(|| "install the seccomp filter")?;
+        }
+        let error = process::execute(&self.path, &self.arguments, &self.environment);
+        let error =
+            Err::<Infallible, _>(error).step(|| format!("exec {}", self.path.to_string_lossy()));
+        if let Err(error) = &error {
+            // After `create` has ended, nobody but the reader of the container's output is there.
+            let _ = writeln!(io::stderr(), "{}", chain(error));
+        }
+        error
+    }
+}
+
+/// The environment with `HOME`; of a name that comes twice, the last counts.
+fn environment(process: &Process) -> Vec<String> {
+    let name = |pair: &str| {
+        pair.split_once('=')
+            .map_or(pair, |(name, _)| name)
+            .to_owned()
+    };
+    let mut last = HashMap::new();
+    for (index, pair) in process.env.iter().enumerate() {
+        last.insert(name(pair), index);
+    }
+    let mut environment: Vec<String> = process
+        .env
+        .iter()
+        .enumerate()
+        .filter(|(index, pair)| pair.contains('=') && last.get(&name(pair)) == Some(index))
+        .map(|(_, pair)| pair.clone())
+        .collect();
+    if !last.contains_key("HOME") || process.env.iter().any(|pair| pair == "HOME=") {
+        environment.retain(|pair| pair != "HOME=");
+        environment.push(format!("HOME={}", home(process.user.uid)));
+    }
+    environment
+}
+
+/// The home directory of a user by the container's own passwd(5).
+fn home(uid: u32) -> String {
+    let uid = uid.to_string();
+    let Ok(file) = fs_err::File::open("/etc/passwd") else {
+        return "/".to_owned();
+    };
+    let lines = io::BufReader::new(file)
+        .lines()
+        .map_while(Result::ok)
+        .take(100_000);
+    let fields = lines.map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+    let mut homes = fields
+        .filter(|fields| fields.get(2) == Some(&uid))
+        .filter_map(|fields| fields.get(5).cloned());
+    homes
+        .next()
+        .filter(|home| !home.is_empty())
+        .unwrap_or_else(|| "/".to_owned())
+}
+
+/// Where a program is, and when it is nowhere, why, in Go's words.
+fn look_up(name: &str, path: &str) -> Result<String, Error> {
+    if name.contains('/') {
+        return match check(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(Unusable::Missing(error)) => Err(io::Error::from(error))
+                .step(|| format!("stat {name}"))
+                .step(|| format!("exec: {name:?}")),
+            Err(Unusable::Directory) => Err(said(format!("exec: {name:?}: is a directory"))),
+            Err(Unusable::Denied) => Err(said(format!("exec: {name:?}: permission denied"))),
+        };
+    }
+    for directory in path.split(':') {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let candidate = format!("{}/{name}", directory.trim_end_matches('/'));
+        if check(&candidate).is_ok() {
+            if !directory.starts_with('/') {
+                return Err(said(format!(
+                    "exec: {name:?}: cannot run executable found relative to current directory"
+                )));
+            }
+            return Ok(candidate);
+        }
+    }
+    Err(said(format!(
+        "exec: {name:?}: executable file not found in $PATH"
+    )))
+}
+
+enum Unusable {
+    Missing(rustix::io::Errno),
+    Directory,
+    Denied,
+}
+
+fn check(path: &str) -> Result<(), Unusable> {
+    let stat = stat(path).map_err(Unusable::Missing)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Err(Unusable::Directory);
+    }
+    let executable = stat.st_mode & 0o111 != 0;
+    let allowed = accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS);
+    // faccessat2 is younger than some seccomp profiles: then the permission bits must do.
+    let allowed = matches!(
+        allowed,
+        Ok(()) | Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM)
+    );
+    if executable && allowed {
+        Ok(())
+    } else {
+        Err(Unusable::Denied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_told_in_gos_words() {
+        let text = |name, path| chain(&look_up(name, path).expect_err("missing"));
+        assert_eq!(
+            text("nosuch", "/bin"),
+            "exec: \"nosuch\": executable file not found in $PATH"
+        );
+        assert_eq!(
+            text("/nosuch", ""),
+            "exec: \"/nosuch\": stat /nosuch: no such file or directory"
+        );
+        assert_eq!(text("/etc", ""), "exec: \"/etc\": is a directory");
+        assert_eq!(
+            text("/etc/passwd", ""),
+            "exec: \"/etc/passwd\": permission denied"
+        );
+        assert_eq!(look_up("sh", "/nosuch:/bin").expect("found"), "/bin/sh");
+    }
+
+    #[test]
+    fn of_a_variable_set_twice_the_last_counts() {
+        let process = Process {
+            env: vec!["A=1".into(), "HOME=/x".into(), "A=2".into(), "bad".into()],
+            ..Process::default()
+        };
+        assert_eq!(environment(&process), ["HOME=/x", "A=2"]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Id maps of user namespaces: the container's, and those of id-mapped mounts.
+
+use crate::error::{Error, Step as _, said};
+use hull_linux::mount::Options;
+use hull_linux::namespace::{flag, id_map};
+use hull_linux::process::{Clones, send_to_pidfd, spawn};
+use hull_spec::runtime::{IdMapping, Linux, Mount};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{WaitId, WaitIdOptions};
+use std::process::Command;
+
+/// Maps the ids of the user namespace a process was born in. Without configured maps there is one: the
+/// caller becomes root.
+pub(super) fn write(pid: i32, linux: &Linux) -> Result<(), Error> {
+    let own = |host| {
+        [IdMapping {
+            container_id: 0,
+            host_id: host,
+            size: 1,
+        }]
+    };
+    let own_uid = own(rustix::process::geteuid().as_raw());
+    let own_gid = own(rustix::process::getegid().as_raw());
+    let uids = if linux.uid_mappings.is_empty() {
+        &own_uid
+    } else {
+        linux.uid_mappings.as_slice()
+    };
+    let gids = if linux.gid_mappings.is_empty() {
+        &own_gid
+    } else {
+        linux.gid_mappings.as_slice()
+    };
+    write_maps(pid, uids, gids)
+}
+
+fn write_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() && gids.len() == 1 && gids[0].size == 1 {
+        // The kernel lets a user map only its own group, and only once groups cannot be dropped.
+        fs_err::write(format!("/proc/{pid}/setgroups"), "deny").step(|| "deny setgroups")?;
+    }
+    write_map(pid, "uid_map", "newuidmap", uids)?;
+    write_map(pid, "gid_map", "newgidmap", gids)
+}
+
+/// Writes a map itself, or has it written by the set-user-id program of shadow-utils.
+fn write_map(pid: i32, file: &str, program: &str, maps: &[IdMapping]) -> Result<(), Error> {
+    let ranges = || {
+        maps.iter()
+            .map(|map| (map.container_id, map.host_id, map.size))
+    };
+    let path = format!("/proc/{pid}/{file}");
+    match fs_err::write(&path, id_map(ranges())) {
+        Ok(()) => return Ok(()),
+        Err(error) if rustix::process::geteuid().is_root() => {
+            return Err(error).step(|| format!("failed to write {file}"));
+        }
+        Err(_) => {}
+    }
+    let numbers = ranges().flat_map(|(inside, outside, size)| [inside, outside, size]);
+    let status = Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers.map(|number| number.to_string()))
+        .status()
+        .step(|| format!("run {program}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(said(format!("{program} failed: {status}")))
+    }
+}
+
+/// The user namespace of each id-mapped mount, in the order of the mounts.
+pub(super) fn of_mounts(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let mapped = |mount: &Mount| {
+        !mount.uid_mappings.is_empty() || Options::parse(&mount.options).id_map.is_some()
+    };
+    if !mounts.iter().any(mapped) {
+        return Ok(Vec::new());
+    }
+    let namespace = |mount: &Mount| {
+        if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
+            return Ok(None);
+        }
+        user_namespace(&mount.uid_mappings, &mount.gid_mappings).map(Some)
+    };
+    mounts.iter().map(namespace).collect()
+}
+
+/// A user namespace with these maps. It is born with a process that waits to be ended, and lives on in
+/// the descriptor.
+fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, Error> {
+    let how = Clones {
+        namespaces: flag::USER,
+        ..Clones::default()
+    };
+    let child = spawn(&how, || {
+        let kill = Some(rustix::process::Signal::KILL);
+        // Should the runtime be killed first, nobody else would end this process.
+        let _ = rustix::process::set_parent_process_death_signal(kill);
+        loop {
+            rustix::event::pause();
+        }
+    })
+    .step(|| "make a user namespace")?;
+    let pid = child.pid.as_raw_nonzero().get();
+    let made = write_maps(pid, uids, gids).and_then(|()| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::open(format!("/proc/{pid}/ns/user"), flags, Mode::empty())
+            .step(|| "open a user namespace")
+    });
+    // The child did nothing but wait: how it ends says nothing.
+    let _ = send_to_pidfd(child.pidfd.as_fd(), 9);
+    let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    made
+}

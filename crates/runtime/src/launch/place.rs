@@ -1,0 +1,126 @@
+//! Birth of a process among namespaces: new ones by clone3, joined ones before, between or after.
+
+use crate::error::{Error, Step as _, said};
+use crate::plan::Namespaces;
+use hull_linux::namespace::{self, flag};
+use hull_linux::process::{Child, Clones, spawn as clone};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
+
+/// Starts the first process of a container.
+///
+/// What is joined by path is joined by the runtime itself, which goes back afterwards: hooks run in its
+/// own namespaces. A user namespace cannot be left again, so that it is joined by a process in between,
+/// whose child becomes the runtime's (`CLONE_PARENT`).
+pub(super) fn spawn(namespaces: &Namespaces, child: impl FnOnce() -> i32) -> Result<Child, Error> {
+    if let Some(user) = &namespaces.joined_user {
+        let enter = || {
+            namespace::join(user.as_fd(), flag::USER).step(|| "setns to the user namespace")?;
+            join_all(namespaces)
+        };
+        return between(namespaces.new, enter, child);
+    }
+    let kinds = namespaces
+        .joined
+        .iter()
+        .fold(0, |kinds, (_, kind)| kinds | kind);
+    let home = if kinds == 0 { Vec::new() } else { own(kinds)? };
+    let how = Clones {
+        namespaces: namespaces.new,
+        ..Clones::default()
+    };
+    let started = join_all(namespaces)
+        .and_then(|()| clone(&how, child).step(|| "unable to start container process"));
+    for (file, kind) in &home {
+        namespace::join(file.as_fd(), *kind).step(|| "go back to the runtime's namespaces")?;
+    }
+    started
+}
+
+/// Starts a process beside another: in its PID namespace. It enters the rest itself.
+pub(super) fn spawn_beside(
+    target: BorrowedFd<'_>,
+    kinds: u64,
+    child: impl FnOnce() -> i32,
+) -> Result<Child, Error> {
+    if kinds & flag::PID != 0 {
+        namespace::join(target, flag::PID).step(|| "setns to the pid namespace")?;
+    }
+    clone(&Clones::default(), child).step(|| "unable to start container process")
+}
+
+/// Enters the namespaces of another process, those that differ: joining one's own user namespace is refused.
+pub(super) fn enter(target: BorrowedFd<'_>, kinds: u64) -> Result<(), Error> {
+    if kinds == 0 {
+        return Ok(());
+    }
+    namespace::join(target, kinds).step(|| "setns to the container's namespaces")
+}
+
+fn join_all(namespaces: &Namespaces) -> Result<(), Error> {
+    for (file, kind) in &namespaces.joined {
+        namespace::join(file.as_fd(), *kind).step(|| "setns to a namespace given by path")?;
+    }
+    Ok(())
+}
+
+/// The runtime's own namespaces of these kinds.
+fn own(kinds: u64) -> Result<Vec<(OwnedFd, u64)>, Error> {
+    const FILES: [(&str, u64); 6] = [
+        ("net", flag::NETWORK),
+        ("ipc", flag::IPC),
+        ("uts", flag::UTS),
+        ("pid", flag::PID),
+        ("cgroup", flag::CGROUP),
+        ("time", flag::TIME),
+    ];
+    let wanted = FILES.iter().filter(|(_, kind)| kinds & kind != 0);
+    let open = |(name, kind): &(&str, u64)| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(format!("/proc/self/ns/{name}"), flags, Mode::empty());
+        file.map(|file| (file, *kind))
+            .step(|| format!("open the runtime's {name} namespace"))
+    };
+    wanted.map(open).collect()
+}
+
+/// Has `child` born by a process that first enters namespaces it cannot leave.
+fn between(
+    new: u64,
+    enter: impl FnOnce() -> Result<(), Error>,
+    child: impl FnOnce() -> i32,
+) -> Result<Child, Error> {
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "make a pipe")?;
+    let middle = clone(&Clones::default(), || {
+        let how = Clones {
+            namespaces: new,
+            sibling: true,
+            ..Clones::default()
+        };
+        let born = enter().and_then(|()| clone(&how, child).step(|| "clone"));
+        let message = match &born {
+            Ok(child) => child.pid.as_raw_nonzero().get().to_string(),
+            Err(error) => crate::error::chain(error),
+        };
+        // The runtime waits for this; if it is gone, so is the reason for all this.
+        let _ = rustix::io::write(&write, message.as_bytes());
+        0
+    })
+    .step(|| "unable to start container process")?;
+    drop(write);
+    let mut buffer = [0; 1024];
+    let length =
+        rustix::io::read(&read, &mut buffer).step(|| "read from the process in between")?;
+    // It has said everything it had to say.
+    let _ = rustix::process::waitid(WaitId::PidFd(middle.pidfd.as_fd()), WaitIdOptions::EXITED);
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    let pid = text.parse().ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid
+        .ok_or_else(|| said(text.into_owned()))
+        .step(|| "unable to start container process")?;
+    // A child of ours that has not been waited for: the number cannot belong to another process.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).step(|| "open the new process")?;
+    Ok(Child { pid, pidfd })
+}

@@ -1,0 +1,227 @@
+//! What the runtime keeps of a container, below `--root`.
+//!
+//! ```text
+//! <root>/<id>/            made by create, exclusively: who makes it owns the id
+//!     state.json          the record, replaced atomically; written before anything else is made
+//!     config.json         the configuration as it was at create
+//!     exec.fifo           there as long as init waits for start
+//! ```
+//! A directory without a readable record belongs to a create that was killed: `delete --force` removes it.
+
+use crate::error::{Error, Step as _};
+use crate::id::ContainerId;
+use hull_linux::procfs;
+use hull_spec::runtime::{ContainerStatus, Spec, State, VERSION};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The record of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// The container.
+    pub(crate) id: String,
+    /// First process in the runtime's PID namespace; 0 before there is one.
+    pub(crate) pid: i32,
+    /// When that process started, in ticks since boot: tells it from a later one of the same number.
+    pub(crate) start_time: u64,
+    /// Absolute path of the bundle.
+    pub(crate) bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub(crate) rootfs: PathBuf,
+    /// Path of its cgroup in every hierarchy.
+    pub(crate) cgroup: String,
+    /// When it was made, RFC 3339.
+    pub(crate) created: String,
+    /// From the configuration.
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// User who made it.
+    #[serde(default)]
+    pub(crate) owner: u32,
+}
+
+impl Record {
+    /// The state as hooks get it and the specification describes it.
+    pub(crate) fn state(&self, status: ContainerStatus) -> State {
+        State {
+            oci_version: VERSION.to_owned(),
+            id: self.id.clone(),
+            status,
+            pid: Some(if status == ContainerStatus::Stopped {
+                0
+            } else {
+                self.pid
+            }),
+            bundle: self.bundle.to_string_lossy().into_owned(),
+            annotations: self.annotations.clone(),
+        }
+    }
+}
+
+/// The directory of a container.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDirectory(PathBuf);
+
+impl StateDirectory {
+    /// Makes it.
+    pub(crate) fn create(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        fs_err::create_dir_all(root).step(|| "make the state root")?;
+        let path = root.join(id.as_str());
+        match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711)) {
+            Ok(()) => Ok(Self(path)),
+            Err(rustix::io::Errno::EXIST) => Err(Error::Exists),
+            Err(error) => Err(io::Error::from(error)).step(|| format!("mkdir {}", path.display())),
+        }
+    }
+
+    /// Finds it.
+    pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let path = root.join(id.as_str());
+        if path.is_dir() {
+            Ok(Self(path))
+        } else {
+            Err(Error::NotFound)
+        }
+    }
+
+    /// Writes the record, atomically.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
+        let text = serde_json::to_vec(record).step(|| "encode the state")?;
+        let new = self.0.join("state.json.new");
+        fs_err::write(&new, text).step(|| "write the state")?;
+        fs_err::rename(new, self.0.join("state.json")).step(|| "write the state")
+    }
+
+    /// Keeps the configuration.
+    pub(crate) fn write_config(&self, text: &[u8]) -> Result<(), Error> {
+        fs_err::write(self.0.join("config.json"), text).step(|| "keep the configuration")
+    }
+
+    /// The configuration as it was at create.
+    pub(crate) fn config(&self) -> Result<Spec, Error> {
+        let text = fs_err::read(self.0.join("config.json")).step(|| "read the configuration")?;
+        serde_json::from_slice(&text).step(|| "read the configuration")
+    }
+
+    /// Reads the record.
+    pub(crate) fn read(&self) -> Result<Record, Error> {
+        let text = match fs_err::read(self.0.join("state.json")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NotFound),
+            other => other.step(|| "read the state")?,
+        };
+        serde_json::from_slice(&text).step(|| "read the state")
+    }
+
+    /// Removes the directory and what the runtime has put there.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        match fs_err::remove_dir_all(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.step(|| "remove the state"),
+        }
+    }
+
+    fn fifo(&self) -> PathBuf {
+        self.0.join("exec.fifo")
+    }
+
+    /// Makes the start fifo and opens it for both directions, which does not wait for anybody.
+    pub(crate) fn make_fifo(&self) -> Result<OwnedFd, Error> {
+        let path = self.fifo();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from_raw_mode(0o600))
+            .and_then(|()| rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()))
+            .step(|| "make the start fifo")
+    }
+
+    /// Lets init go on. The fifo is removed first: of two starts, one finds it missing.
+    pub(crate) fn release_fifo(&self) -> Result<(), Error> {
+        let path = self.fifo();
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fifo = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NXIO) => {
+                return Err(Error::Said(
+                    "cannot start a container that has stopped".into(),
+                ));
+            }
+            Err(rustix::io::Errno::NOENT) => {
+                return Err(Error::Said(
+                    "cannot start an already running container".into(),
+                ));
+            }
+            other => other.step(|| "open the start fifo")?,
+        };
+        match rustix::fs::unlink(&path) {
+            Err(rustix::io::Errno::NOENT) => {
+                return Err(Error::Said(
+                    "cannot start an already running container".into(),
+                ));
+            }
+            other => other.step(|| "remove the start fifo")?,
+        }
+        rustix::io::write(&fifo, b"0").step(|| "write to the start fifo")?;
+        Ok(())
+    }
+
+    /// Whether init waits for `start`.
+    pub(crate) fn waits_for_start(&self) -> bool {
+        self.fifo().exists()
+    }
+}
+
+/// A container that exists: where its record is and what it says.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// Its directory.
+    pub(crate) directory: StateDirectory,
+    /// What was written there.
+    pub(crate) record: Record,
+}
+
+impl Container {
+    /// Finds a container.
+    pub(crate) fn load(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let directory = StateDirectory::open(root, id)?;
+        let record = directory.read()?;
+        Ok(Self { directory, record })
+    }
+
+    /// Its first process, if that still lives: never a later process of the same number.
+    pub(crate) fn process(&self) -> Result<Option<OwnedFd>, Error> {
+        let Some(pid) = Pid::from_raw(self.record.pid) else {
+            return Ok(None);
+        };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            other => other.step(|| "open the container's process")?,
+        };
+        // Asked for after the descriptor was opened, so that both are about the same process.
+        let found = procfs::start_time(self.record.pid).step(|| "read the container's process")?;
+        let lives = found.is_some_and(|(start, dead)| start == self.record.start_time && !dead);
+        Ok(lives.then_some(pidfd))
+    }
+
+    /// Where it is in its life.
+    pub(crate) fn status(&self) -> Result<ContainerStatus, Error> {
+        if self.record.pid == 0 {
+            return Ok(ContainerStatus::Stopped);
+        }
+        if self.process()?.is_none() {
+            return Ok(ContainerStatus::Stopped);
+        }
+        if self.directory.waits_for_start() {
+            return Ok(ContainerStatus::Created);
+        }
+        let frozen =
+            crate::cgroups::open(&self.record.cgroup)?.is_some_and(|group| group.is_frozen());
+        Ok(if frozen {
+            ContainerStatus::Paused
+        } else {
+            ContainerStatus::Running
+        })
+    }
+}
