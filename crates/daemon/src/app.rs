@@ -8,6 +8,7 @@ use crate::router::{self, Route};
 use crate::transport::Handover;
 use crate::version;
 use http::HeaderValue;
+use hull_engine::Engine;
 
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct App {
+    pub(crate) engine: Arc<Engine>,
+    /// Whether the log is at debug level, for `docker info`.
+    pub(crate) debug: bool,
     /// What is answered.
     pub(crate) routes: &'static [Route],
     /// Cancelled when the daemon is to stop; streams end then.
@@ -78,6 +82,8 @@ async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
             (route.handler)(Request {
                 app,
                 version,
+                method: parts.method,
+                path: path.to_owned(),
                 name: name.to_owned(),
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 headers: parts.headers,
@@ -126,8 +132,16 @@ fn percent_decode(text: &str) -> Option<String> {
 
 /// An application with these routes.
 #[cfg(test)]
-pub(crate) fn for_tests(routes: &'static [Route], _root: &std::path::Path) -> Arc<App> {
+pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc<App> {
+    let engine = Engine::open(hull_engine::Config {
+        data_root: root.join("data"),
+        exec_root: root.join("run"),
+        default_runtime: "hull-runtime".to_owned(),
+        ..hull_engine::Config::default()
+    });
     Arc::new(App {
+        engine: engine.unwrap(),
+        debug: false,
         routes,
         shutdown: CancellationToken::new(),
         server: HeaderValue::from_static("Docker/test (linux)"),

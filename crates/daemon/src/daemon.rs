@@ -1,20 +1,24 @@
 //! The daemon's life: flags, log, pid file, engine, sockets, signals, end.
 
 use crate::app::App;
-use crate::config::{Flags, Settings};
+use crate::config::{DEFAULT_RUNTIME, Flags, Settings};
 use crate::listen::Listener;
 use crate::pidfile::PidFile;
 use crate::routes::ROUTES;
 use crate::server;
 use clap::Parser;
 use http::HeaderValue;
+use hull_engine::{Engine, RuntimeProgram};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 /// The threads that serve requests. Two, because all of them do is copy and wait; whatever blocks
 /// runs on threads of its own that come and go.
@@ -36,7 +40,8 @@ pub fn run(args: &[OsString]) -> ExitCode {
         .map_err(Into::into)
         .and_then(|settings| {
             if validate {
-                return Ok(say("configuration OK"));
+                say("configuration OK");
+                return Ok(());
             }
             start_log(&settings);
             serve(settings)
@@ -110,7 +115,12 @@ async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let debug = settings.log_level >= LevelFilter::DEBUG;
+    let config = engine_config(&settings);
+    let engine = tokio::task::spawn_blocking(move || Engine::open(config)).await??;
     let app = Arc::new(App {
+        engine,
+        debug,
         routes: ROUTES,
         shutdown: CancellationToken::new(),
         server: server_header(),
@@ -139,6 +149,49 @@ async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
         tracing::info!(signal, "stopping; containers go on");
         app.shutdown.cancel();
     }
+}
+
+fn engine_config(settings: &Settings) -> hull_engine::Config {
+    let mut runtimes: BTreeMap<String, RuntimeProgram> = settings
+        .runtimes
+        .iter()
+        .map(|(name, runtime)| {
+            let program = RuntimeProgram {
+                path: runtime.path.clone(),
+                args: runtime.args.clone(),
+            };
+            (name.clone(), program)
+        })
+        .collect();
+    let own = RuntimeProgram {
+        path: program("hull-runtime"),
+        args: Vec::new(),
+    };
+    runtimes.insert(DEFAULT_RUNTIME.to_owned(), own);
+    hull_engine::Config {
+        data_root: settings.data_root.clone(),
+        exec_root: settings.exec_root.clone(),
+        shim: program("hull-shim"),
+        runtimes,
+        default_runtime: settings.default_runtime.clone(),
+        insecure_registries: settings.insecure_registries.clone(),
+        registry_mirrors: settings.registry_mirrors.clone(),
+    }
+}
+
+/// One of Hull's own programs: beside this one, else where packages put them, else found by PATH.
+fn program(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok();
+    let beside = beside
+        .as_deref()
+        .and_then(Path::parent)
+        .map(|directory| directory.join(name));
+    let packaged = Path::new("/usr/libexec/hull").join(name);
+    beside
+        .into_iter()
+        .chain([packaged])
+        .find(|path| path.exists())
+        .unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// Docker's clients and many tools look for this product name.

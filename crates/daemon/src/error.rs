@@ -2,6 +2,7 @@
 
 use crate::version::UnsupportedVersion;
 use http::StatusCode;
+use hull_engine::ErrorKind;
 
 /// A refusal or failure, ready to be written as a reply.
 #[derive(Debug)]
@@ -73,5 +74,60 @@ impl From<UnsupportedVersion> for ApiError {
             form,
             ..Self::bad_request(error.to_string())
         }
+    }
+}
+
+/// The only place where an engine's error gets a status. No wildcard: a new kind must be decided
+/// here.
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::AlreadyInThatState => StatusCode::NOT_MODIFIED,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<hull_engine::Error> for ApiError {
+    fn from(error: hull_engine::Error) -> Self {
+        Self::new(status(error.kind()), error.full_message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hull_engine::Error;
+
+    #[test]
+    fn every_kind_has_its_status() {
+        for (kind, code) in [
+            (ErrorKind::InvalidInput, 400),
+            (ErrorKind::Unauthorized, 401),
+            (ErrorKind::Forbidden, 403),
+            (ErrorKind::NotFound, 404),
+            (ErrorKind::Conflict, 409),
+            (ErrorKind::AlreadyInThatState, 304),
+            (ErrorKind::Unavailable, 503),
+            (ErrorKind::NotImplemented, 501),
+            (ErrorKind::Internal, 500),
+        ] {
+            assert_eq!(ApiError::from(Error::new(kind, "x")).status.as_u16(), code);
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let cause = std::io::Error::other("disk on fire");
+        let error = Error::new(ErrorKind::Internal, "could not write").caused_by(cause);
+        assert_eq!(
+            ApiError::from(error).message,
+            "could not write: disk on fire"
+        );
     }
 }

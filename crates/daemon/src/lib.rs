@@ -12,6 +12,7 @@
 
 mod app;
 mod config;
+mod convert;
 mod daemon;
 mod detach;
 mod error;

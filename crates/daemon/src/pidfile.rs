@@ -103,7 +103,7 @@ mod tests {
         let path = dir.path().join("h.pid");
         // Process 1 lives, but is none of ours; and nobody has the largest id.
         for stale in ["1", "4194305", "text", ""] {
-            std::fs::write(&path, stale).unwrap();
+            fs_err::write(&path, stale).unwrap();
             drop(PidFile::take(&path).unwrap());
         }
         let this = std::env::current_exe().unwrap();
@@ -113,7 +113,7 @@ mod tests {
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        std::fs::write(&path, other.id().to_string()).unwrap();
+        fs_err::write(&path, other.id().to_string()).unwrap();
         let error = PidFile::take(&path).unwrap_err();
         assert!(error.to_string().ends_with("is still running"), "{error}");
         drop(other.stdin.take());

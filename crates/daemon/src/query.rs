@@ -32,27 +32,10 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Every value of `name`.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
-
     /// Whether `name` is switched on: everything but nothing, `0`, `no`, `false` and `none` is.
     pub(crate) fn flag(&self, name: &str) -> bool {
         let value = self.text(name).trim().to_ascii_lowercase();
         !matches!(value.as_str(), "" | "0" | "no" | "false" | "none")
-    }
-
-    /// [`Query::flag`], with a value for when `name` is missing or empty.
-    pub(crate) fn flag_or(&self, name: &str, default: bool) -> bool {
-        if self.text(name).is_empty() {
-            default
-        } else {
-            self.flag(name)
-        }
     }
 
     /// The whole number in `name`; `None` when it is missing or empty.
@@ -173,15 +156,13 @@ mod tests {
         ] {
             assert_eq!(Query::parse(text).flag("x"), on, "{text}");
         }
-        assert!(Query::parse("").flag_or("x", true));
-        assert!(!Query::parse("x=0").flag_or("x", true));
     }
 
     #[test]
     fn values_are_percent_decoded() {
         let query = Query::parse("name=a%2Fb+c&t=1&t=2");
         assert_eq!(query.text("name"), "a/b c");
-        assert_eq!(query.all("t").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(query.text("t"), "1", "the first of several counts");
         assert_eq!(query.given("none"), None);
     }
 

@@ -6,7 +6,7 @@ use crate::query::Query;
 use crate::version::ApiVersion;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hull_api::json;
 use hyper::body::{Body as _, Incoming};
@@ -24,6 +24,9 @@ pub(crate) struct Request {
     pub(crate) app: Arc<App>,
     /// The version the client speaks.
     pub(crate) version: ApiVersion,
+    pub(crate) method: Method,
+    /// The path behind the version, decoded.
+    pub(crate) path: String,
     /// What the route's `{}` stands for, decoded.
     pub(crate) name: String,
     pub(crate) query: Query,
@@ -88,6 +91,20 @@ impl Request {
             return Ok(T::default());
         }
         self.json().await
+    }
+
+    /// Whether the body is `{}`, `null` or blank, whatever its content type.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn is_empty_object(&mut self) -> Result<bool, ApiError> {
+        let body = self.bytes().await?;
+        let text = body.trim_ascii();
+        let inner = text
+            .strip_prefix(b"{")
+            .and_then(|rest| rest.strip_suffix(b"}"));
+        let empty_object = inner.is_some_and(|inner| inner.trim_ascii().is_empty());
+        Ok(text.is_empty() || text == b"null" || empty_object)
     }
 
     fn require_json(&self) -> Result<(), ApiError> {

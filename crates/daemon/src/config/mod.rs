@@ -253,7 +253,7 @@ mod tests {
         let mut all = vec!["hull daemon".to_owned()];
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         if let Some(file) = file {
-            std::fs::write(&path, file).unwrap();
+            fs_err::write(&path, file).unwrap();
             all.push(format!("--config-file={}", path.display()));
         }
         let flags = Flags::try_parse_from(all).map_err(|error| error.to_string())?;

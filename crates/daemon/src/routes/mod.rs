@@ -1,6 +1,16 @@
 //! The handlers, a file per noun, and the table that leads to them.
 
+mod attach;
+mod container;
+mod event;
+mod exec;
+mod image;
+mod logs;
+mod network;
+mod pull;
 mod system;
+mod unsupported;
+mod wait;
 
 use crate::router::Route;
 use http::Method;
@@ -20,4 +30,165 @@ macro_rules! routes {
 pub(crate) static ROUTES: &[Route] = routes! {
     GET "/_ping" => system::ping,
     HEAD "/_ping" => system::ping,
+    OPTIONS "/{}" => system::options,
+    GET "/version" => system::version,
+    GET "/info" => system::info,
+    GET "/system/df" => system::disk_usage,
+    POST "/auth" => system::auth,
+    GET "/events" => event::events,
+
+    GET "/containers/json" => container::list,
+    POST "/containers/create" => container::create,
+    POST "/containers/prune" => container::prune,
+    GET "/containers/{}/json" => container::inspect,
+    POST "/containers/{}/start" => container::start,
+    POST "/containers/{}/stop" => container::stop,
+    POST "/containers/{}/restart" => container::restart,
+    POST "/containers/{}/kill" => container::kill,
+    POST "/containers/{}/pause" => container::pause,
+    POST "/containers/{}/unpause" => container::unpause,
+    POST "/containers/{}/rename" => container::rename,
+    POST "/containers/{}/resize" => container::resize,
+    POST "/containers/{}/wait" => wait::wait,
+    POST "/containers/{}/attach" => attach::attach,
+    POST "/containers/{}/exec" => exec::create,
+    GET "/containers/{}/logs" => logs::logs,
+    GET "/containers/{}/top" => container::top,
+    DELETE "/containers/{}" => container::remove,
+
+    POST "/exec/{}/start" => exec::start,
+    POST "/exec/{}/resize" => exec::resize,
+    GET "/exec/{}/json" => exec::inspect,
+
+    GET "/images/json" => image::list,
+    POST "/images/create" => pull::create,
+    GET "/images/{}/json" => image::inspect,
+    GET "/images/{}/history" => image::history,
+    POST "/images/{}/tag" => image::tag,
+    DELETE "/images/{}" => image::remove,
+
+    GET "/networks" => network::list,
+    GET "/networks/" => network::list,
+    GET "/networks/{}" => network::inspect,
+    GET "/volumes" => network::volumes,
+    GET "/volumes/{}" => network::volume,
+    DELETE "/volumes/{}" => network::volume,
+    GET "/plugins" => network::plugins,
+
+    GET "/containers/{}/attach/ws" => unsupported::feature,
+    GET "/containers/{}/archive" => unsupported::feature,
+    HEAD "/containers/{}/archive" => unsupported::feature,
+    PUT "/containers/{}/archive" => unsupported::feature,
+    GET "/containers/{}/changes" => unsupported::feature,
+    GET "/containers/{}/export" => unsupported::feature,
+    GET "/containers/{}/stats" => unsupported::feature,
+    GET "/containers/{}/checkpoints" => unsupported::feature,
+    POST "/containers/{}/checkpoints" => unsupported::feature,
+    POST "/containers/{}/update" => unsupported::feature,
+    POST "/commit" => unsupported::feature,
+    POST "/build" => unsupported::feature,
+    POST "/build/prune" => unsupported::feature,
+    POST "/build/cancel" => unsupported::feature,
+    POST "/session" => unsupported::feature,
+    POST "/grpc" => unsupported::feature,
+    GET "/images/search" => unsupported::feature,
+    GET "/images/get" => unsupported::feature,
+    GET "/images/{}/get" => unsupported::feature,
+    POST "/images/load" => unsupported::feature,
+    POST "/images/prune" => unsupported::feature,
+    POST "/images/{}/push" => unsupported::feature,
+    GET "/distribution/{}/json" => unsupported::feature,
+    POST "/networks/create" => unsupported::feature,
+    POST "/networks/prune" => unsupported::feature,
+    POST "/networks/{}/connect" => unsupported::feature,
+    POST "/networks/{}/disconnect" => unsupported::feature,
+    DELETE "/networks/{}" => unsupported::feature,
+    POST "/volumes/create" => unsupported::feature,
+    POST "/volumes/prune" => unsupported::feature,
+    POST "/plugins/{}" => unsupported::feature,
+
+    GET "/swarm" => unsupported::swarm,
+    POST "/swarm/{}" => unsupported::swarm,
+    GET "/nodes" => unsupported::swarm,
+    GET "/nodes/{}" => unsupported::swarm,
+    GET "/services" => unsupported::swarm,
+    GET "/services/{}" => unsupported::swarm,
+    POST "/services/{}" => unsupported::swarm,
+    GET "/tasks" => unsupported::swarm,
+    GET "/tasks/{}" => unsupported::swarm,
+    GET "/secrets" => unsupported::swarm,
+    GET "/secrets/{}" => unsupported::swarm,
+    POST "/secrets/{}" => unsupported::swarm,
+    GET "/configs" => unsupported::swarm,
+    GET "/configs/{}" => unsupported::swarm,
+    POST "/configs/{}" => unsupported::swarm,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::find;
+
+    fn leads(method: Method, path: &str) -> Option<(&'static str, String)> {
+        find(ROUTES, &method, path).map(|(route, name)| (route.pattern, name.to_owned()))
+    }
+
+    #[test]
+    fn names_with_slashes_find_their_handler() {
+        let found = |method, path| leads(method, path).unwrap();
+        assert_eq!(
+            found(Method::GET, "/images/json"),
+            ("/images/json", String::new())
+        );
+        assert_eq!(
+            found(Method::GET, "/images/127.0.0.1:5000/team/app:1/json"),
+            ("/images/{}/json", "127.0.0.1:5000/team/app:1".to_owned())
+        );
+        assert_eq!(
+            found(Method::DELETE, "/images/a/b@sha256:0"),
+            ("/images/{}", "a/b@sha256:0".to_owned())
+        );
+        assert_eq!(found(Method::POST, "/images/a/b/tag").0, "/images/{}/tag");
+        assert_eq!(
+            found(Method::GET, "/containers/x/attach/ws").0,
+            "/containers/{}/attach/ws"
+        );
+        assert_eq!(
+            found(Method::DELETE, "/containers/x"),
+            ("/containers/{}", "x".to_owned())
+        );
+        assert_eq!(
+            found(Method::POST, "/containers/create").0,
+            "/containers/create"
+        );
+    }
+
+    #[test]
+    fn other_methods_and_paths_are_not_found() {
+        for (method, path) in [
+            (Method::DELETE, "/version"),
+            (Method::POST, "/_ping"),
+            (Method::HEAD, "/version"),
+            (Method::GET, "/containers/create"),
+            (Method::GET, "/containers/abc/"),
+            (Method::GET, "/version/"),
+            (Method::GET, "/v1.51"),
+            (Method::GET, "/"),
+            (Method::GET, "/nope"),
+        ] {
+            assert_eq!(leads(method.clone(), path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn no_route_hides_another() {
+        for (at, route) in ROUTES.iter().enumerate() {
+            let path = route.pattern.replace("{}", "name");
+            let (found, _) = find(ROUTES, &route.method, &path).unwrap();
+            assert!(
+                std::ptr::eq(found, &raw const ROUTES[at]),
+                "{route:?} is hidden by {found:?}"
+            );
+        }
+    }
+}

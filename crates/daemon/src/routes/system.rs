@@ -1,14 +1,24 @@
 //! The daemon itself: `/_ping`, `/version`, `/info`, `/auth`, `/system/df`.
 
+use crate::convert;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, PRAGMA};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+use hull_api::image::AuthConfig;
+use hull_engine::Filters;
+use hull_engine::container::ListOptions;
+use serde::Serialize;
 
 /// `GET` and `HEAD /_ping`: how clients find out what they talk to.
-pub(crate) async fn ping(_request: Request) -> Result<Outcome, ApiError> {
-    let mut reply = reply::with_body(StatusCode::OK, "OK");
+pub(crate) async fn ping(request: Request) -> Result<Outcome, ApiError> {
+    let body = if request.method == Method::HEAD {
+        ""
+    } else {
+        "OK"
+    };
+    let mut reply = reply::with_body(StatusCode::OK, body);
     let headers = reply.headers_mut();
     for (name, value) in [
         // 1 is the classic builder; 2, which clients take for "BuildKit is there", is not.
@@ -21,4 +31,81 @@ pub(crate) async fn ping(_request: Request) -> Result<Outcome, ApiError> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     Ok(reply.into())
+}
+
+/// `OPTIONS` of anything: dockerd says yes and nothing more.
+pub(crate) async fn options(_request: Request) -> Result<Outcome, ApiError> {
+    Ok(reply::empty(StatusCode::OK).into())
+}
+
+/// `GET /version`.
+pub(crate) async fn version(_request: Request) -> Result<Outcome, ApiError> {
+    reply::ok(&convert::system::version())
+}
+
+/// `GET /info`.
+pub(crate) async fn info(request: Request) -> Result<Outcome, ApiError> {
+    let info = request.app.engine.info().await?;
+    reply::ok(&convert::system::info(
+        info,
+        request.app.debug,
+        request.version,
+    )?)
+}
+
+/// `GET /system/df`: what the engine holds on the disk.
+pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct DiskUsage {
+        layers_size: u64,
+        images: Vec<convert::image::ListedImage>,
+        containers: Vec<hull_api::container::Summary>,
+        volumes: Vec<hull_api::volume::Volume>,
+        build_cache: Option<Vec<()>>,
+    }
+    let engine = &request.app.engine;
+    let images = engine.images(true, Filters::new(), true).await?;
+    let options = ListOptions {
+        all: true,
+        sizes: true,
+        ..ListOptions::default()
+    };
+    let containers = engine.list(options).await?;
+    let now = jiff::Timestamp::now();
+    reply::ok(&DiskUsage {
+        layers_size: images.iter().map(|image| image.size).sum(),
+        images: images
+            .iter()
+            .map(|image| convert::image::listed(image, request.version))
+            .collect(),
+        containers: containers
+            .iter()
+            .map(|details| convert::details::summary(details, now))
+            .collect(),
+        volumes: Vec::new(),
+        build_cache: None,
+    })
+}
+
+/// `POST /auth`: tries credentials.
+pub(crate) async fn auth(mut request: Request) -> Result<Outcome, ApiError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct AuthReply {
+        identity_token: String,
+        status: &'static str,
+    }
+    let given: AuthConfig = request.json().await?;
+    let registry = given.server_address.clone();
+    let credentials = super::pull::credentials(given)?;
+    let token = request
+        .app
+        .engine
+        .authenticate(&registry, credentials)
+        .await?;
+    reply::ok(&AuthReply {
+        identity_token: token.unwrap_or_default(),
+        status: "Login Succeeded",
+    })
 }

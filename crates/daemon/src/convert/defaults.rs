@@ -1,0 +1,113 @@
+//! What dockerd writes into a request before it keeps it: inspect shows the result.
+
+use hull_api::container::{CreateRequest, HostConfig, Words};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Bytes of `/dev/shm`.
+const SHM_SIZE: i64 = 64 << 20;
+
+/// Paths of /proc and /sys that containers must not read.
+const MASKED_PATHS: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+/// Paths of /proc that containers must not write.
+const READONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Fills in what the client left open.
+pub(crate) fn fill_in(request: &mut CreateRequest) {
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let config = &mut request.config;
+    config.labels.get_or_insert_default();
+    let host = &mut request.host_config;
+    if matches!(host.network_mode.as_str(), "" | "default") {
+        "bridge".clone_into(&mut host.network_mode);
+    }
+    default_to(&mut host.restart_policy.name, "no");
+    default_to(&mut host.ipc_mode, "private");
+    let private = v2 && !host.privileged;
+    default_to(
+        &mut host.cgroupns_mode,
+        if private { "private" } else { "host" },
+    );
+    default_to(&mut host.log_config.driver, "json-file");
+    host.log_config.config.get_or_insert_default();
+    if host.shm_size == 0 {
+        host.shm_size = SHM_SIZE;
+    }
+    fill_in_resources(host, v2);
+    for words in [&mut host.cap_add, &mut host.cap_drop]
+        .into_iter()
+        .flatten()
+    {
+        *words = Words(words.0.iter().map(|name| capability(name)).collect());
+    }
+    if host.privileged {
+        host.security_opt
+            .get_or_insert_with(|| vec!["label=disable".to_owned()]);
+    } else {
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        host.masked_paths
+            .get_or_insert_with(|| owned(&MASKED_PATHS));
+        host.readonly_paths
+            .get_or_insert_with(|| owned(&READONLY_PATHS));
+    }
+    let endpoints = request
+        .networking_config
+        .endpoints_config
+        .get_or_insert_with(BTreeMap::new);
+    if let Some(endpoint) = endpoints.remove("default") {
+        endpoints
+            .entry(host.network_mode.clone())
+            .or_insert(endpoint);
+    }
+}
+
+fn fill_in_resources(host: &mut HostConfig, v2: bool) {
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
+    }
+    // -1 leaves it to the kernel, which is what nothing means too.
+    host.memory_swappiness = host.memory_swappiness.filter(|value| *value != -1);
+    if host.pids_limit == Some(0) {
+        host.pids_limit = None;
+    }
+    if !v2 {
+        host.oom_kill_disable.get_or_insert(false);
+    } else {
+        host.oom_kill_disable = None;
+    }
+}
+
+fn default_to(text: &mut String, default: &str) {
+    if text.is_empty() {
+        default.clone_into(text);
+    }
+}
+
+/// A capability as dockerd keeps it: in capitals, with its prefix.
+fn capability(name: &str) -> String {
+    let name = name.trim().to_ascii_uppercase();
+    if name == "ALL" || name.starts_with("CAP_") {
+        name
+    } else {
+        format!("CAP_{name}")
+    }
+}

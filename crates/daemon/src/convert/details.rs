@@ -1,0 +1,262 @@
+//! A container as inspect and the list show it.
+
+use super::time;
+use crate::human;
+use hull_api::container::{
+    Config, CreateRequest, Empty, Inspect, MountPoint, NetworkSettings, Port, PortBinding,
+    State as WireState, Summary, SummaryHostConfig, SummaryNetworks, Words,
+};
+use hull_api::network::EndpointSettings;
+use hull_api::system::GraphDriver;
+use hull_engine::container::{Details, Endpoint, NetworkMode, State};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// `GET /containers/{id}/json`.
+pub(crate) fn inspect(details: &Details) -> Inspect {
+    let request = request(details);
+    let mut host_config = request.host_config;
+    host_config.runtime.clone_from(&details.runtime);
+    Inspect {
+        id: details.id.clone(),
+        created: details.created.to_string(),
+        path: details.args.first().cloned().unwrap_or_default(),
+        args: details.args.iter().skip(1).cloned().collect(),
+        state: state(&details.state),
+        image: details.image_id.clone(),
+        resolv_conf_path: path(&details.paths.resolv_conf),
+        hostname_path: path(&details.paths.hostname),
+        hosts_path: path(&details.paths.hosts),
+        log_path: path(&details.paths.log),
+        name: format!("/{}", details.name),
+        restart_count: details.restart_count.into(),
+        driver: details.snapshot.driver.clone(),
+        platform: "linux".to_owned(),
+        exec_ids: (!details.exec_ids.is_empty()).then(|| details.exec_ids.clone()),
+        host_config,
+        graph_driver: Some(GraphDriver {
+            data: Some(details.snapshot.data.clone()),
+            name: details.snapshot.driver.clone(),
+        }),
+        size_rw: details.sizes.map(|sizes| number(sizes.writable)),
+        size_root_fs: details.sizes.map(|sizes| number(sizes.root)),
+        mounts: mounts(details),
+        config: config(details, request.config),
+        network_settings: network_settings(details),
+        ..Inspect::default()
+    }
+}
+
+/// The request as it was kept; what cannot be read any more is shown as if nothing had been asked.
+fn request(details: &Details) -> CreateRequest {
+    let kept = details.config.request.clone().unwrap_or_default();
+    serde_json::to_vec(&kept)
+        .ok()
+        .and_then(|kept| CreateRequest::from_slice(&kept).ok())
+        .unwrap_or_default()
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The configuration with what the image adds.
+fn config(details: &Details, asked: Config) -> Config {
+    let ports: BTreeMap<String, Empty> = details
+        .exposed_ports
+        .iter()
+        .map(|port| (format!("{}/{}", port.number, port.protocol), Empty {}))
+        .collect();
+    let volumes: BTreeMap<String, Empty> = details
+        .volumes
+        .iter()
+        .map(|path| (path.clone(), Empty {}))
+        .collect();
+    let env = (!details.env.is_empty() || asked.env.is_some()).then(|| details.env.clone());
+    Config {
+        hostname: details.hostname.clone(),
+        user: details.user.clone(),
+        exposed_ports: (!ports.is_empty()).then_some(ports),
+        env,
+        cmd: details.cmd.clone().map(Words),
+        volumes: (!volumes.is_empty()).then_some(volumes).or(asked.volumes),
+        working_dir: details.working_dir.clone(),
+        entrypoint: details.entrypoint.clone().map(Words),
+        labels: Some(details.labels.clone()),
+        stop_signal: details.stop_signal.clone().unwrap_or_default(),
+        ..asked
+    }
+}
+
+fn state(state: &State) -> WireState {
+    let exit = state.exit();
+    let up = state.pid().is_some();
+    let finished = match state {
+        State::Created { .. } => None,
+        _ => exit.map(|exit| exit.at),
+    };
+    WireState {
+        status: state.as_str().to_owned(),
+        running: up || matches!(state, State::Restarting { .. }),
+        paused: matches!(state, State::Paused { .. }),
+        restarting: matches!(state, State::Restarting { .. }),
+        oom_killed: !up && exit.is_some_and(|exit| exit.oom_killed),
+        dead: matches!(state, State::Dead { .. }),
+        pid: state.pid().unwrap_or(0).into(),
+        exit_code: if up {
+            0
+        } else {
+            exit.map_or(0, |exit| exit.code.into())
+        },
+        error: if up {
+            String::new()
+        } else {
+            exit.map(|exit| exit.error.clone()).unwrap_or_default()
+        },
+        started_at: time::text(state.started()),
+        finished_at: time::text(finished),
+        health: None,
+    }
+}
+
+fn mounts(details: &Details) -> Vec<MountPoint> {
+    let convert = |mount: &hull_engine::container::MountPoint| MountPoint {
+        kind: mount.kind.clone(),
+        name: mount.name.clone(),
+        source: mount.source.clone(),
+        destination: mount.target.clone(),
+        driver: mount.driver.clone(),
+        mode: mount.mode.clone(),
+        rw: !mount.read_only,
+        propagation: mount.propagation.clone(),
+    };
+    details.mounts.iter().map(convert).collect()
+}
+
+type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
+
+fn network_settings(details: &Details) -> NetworkSettings {
+    let mut ports = PortMap::new();
+    if has_own_addresses(details) {
+        for port in &details.exposed_ports {
+            ports.insert(format!("{}/{}", port.number, port.protocol), None);
+        }
+    }
+    let sandbox = details
+        .sandbox
+        .as_deref()
+        .filter(|_| details.state.pid().is_some());
+    let bridge = details.networks.get("bridge").cloned().unwrap_or_default();
+    NetworkSettings {
+        // There is one network namespace per container, so it needs no other name.
+        sandbox_id: sandbox.map(|_| details.id.clone()).unwrap_or_default(),
+        sandbox_key: sandbox.map(path).unwrap_or_default(),
+        ports: Some(ports),
+        endpoint_id: bridge.endpoint_id,
+        gateway: bridge.gateway,
+        ip_address: bridge.address,
+        ip_prefix_len: bridge.prefix_len.into(),
+        mac_address: bridge.mac_address,
+        networks: Some(networks(details)),
+        ..NetworkSettings::default()
+    }
+}
+
+fn has_own_addresses(details: &Details) -> bool {
+    details.state.pid().is_some() && details.config.network == NetworkMode::Bridge
+}
+
+fn networks(details: &Details) -> BTreeMap<String, EndpointSettings> {
+    let convert = |(name, endpoint): (&String, &Endpoint)| (name.clone(), self::endpoint(endpoint));
+    details.networks.iter().map(convert).collect()
+}
+
+fn endpoint(endpoint: &Endpoint) -> EndpointSettings {
+    EndpointSettings {
+        mac_address: endpoint.mac_address.clone(),
+        network_id: endpoint.network_id.clone(),
+        endpoint_id: endpoint.endpoint_id.clone(),
+        gateway: endpoint.gateway.clone(),
+        ip_address: endpoint.address.clone(),
+        ip_prefix_len: endpoint.prefix_len.into(),
+        ..EndpointSettings::default()
+    }
+}
+
+/// One element of `GET /containers/json`.
+pub(crate) fn summary(details: &Details, now: Timestamp) -> Summary {
+    let sizes = details.sizes.unwrap_or_default();
+    let (program, args) = details
+        .args
+        .split_first()
+        .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    Summary {
+        id: details.id.clone(),
+        names: vec![format!("/{}", details.name)],
+        image: details.image_name.clone(),
+        image_id: details.image_id.clone(),
+        image_manifest_descriptor: None,
+        command: human::command(program, args),
+        created: details.created.as_second(),
+        ports: ports(details),
+        size_rw: number(sizes.writable),
+        size_root_fs: number(sizes.root),
+        labels: details.labels.clone(),
+        state: details.state.as_str().to_owned(),
+        status: status(&details.state, now),
+        host_config: SummaryHostConfig {
+            network_mode: network_mode(details),
+            annotations: details.config.annotations.clone(),
+        },
+        network_settings: SummaryNetworks {
+            networks: Some(networks(details)),
+        },
+        mounts: mounts(details),
+    }
+}
+
+fn network_mode(details: &Details) -> String {
+    match &details.config.network {
+        NetworkMode::Bridge => "bridge".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Container(name) => format!("container:{name}"),
+    }
+}
+
+fn ports(details: &Details) -> Vec<Port> {
+    if !has_own_addresses(details) {
+        return Vec::new();
+    }
+    let convert = |port: &hull_engine::container::Port| Port {
+        private_port: port.number,
+        protocol: port.protocol.clone(),
+        ..Port::default()
+    };
+    details.exposed_ports.iter().map(convert).collect()
+}
+
+/// The list's sentence about a state.
+fn status(state: &State, now: Timestamp) -> String {
+    let since = |then: Timestamp| {
+        let passed = Duration::try_from(now.duration_since(then)).unwrap_or_default();
+        human::duration(passed)
+    };
+    match state {
+        State::Created { .. } => "Created".to_owned(),
+        State::Running { started, .. } => format!("Up {}", since(*started)),
+        State::Paused { started, .. } => format!("Up {} (Paused)", since(*started)),
+        State::Restarting { exit, .. } => {
+            format!("Restarting ({}) {} ago", exit.code, since(exit.at))
+        }
+        State::Exited { exit, .. } => format!("Exited ({}) {} ago", exit.code, since(exit.at)),
+        State::Removing { .. } => "Removal In Progress".to_owned(),
+        State::Dead { .. } => "Dead".to_owned(),
+    }
+}

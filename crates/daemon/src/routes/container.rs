@@ -1,0 +1,203 @@
+//! Containers.
+
+use crate::convert;
+use crate::error::ApiError;
+use crate::reply::{self, Outcome};
+use crate::request::Request;
+use http::StatusCode;
+use hull_api::container::{CreateRequest, CreateResponse, PruneResponse, Top};
+use hull_engine::ErrorKind;
+use hull_engine::container::ListOptions;
+
+/// `GET /containers/json`.
+pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
+    let query = &request.query;
+    let limit = query.integer("limit")?.unwrap_or(0);
+    let options = ListOptions {
+        all: query.flag("all"),
+        // Nothing below 1 is a limit.
+        limit: usize::try_from(limit).ok().filter(|limit| *limit > 0),
+        filters: query.filters()?.0,
+        sizes: query.flag("size"),
+    };
+    let containers = request.app.engine.list(options).await?;
+    let now = jiff::Timestamp::now();
+    let summaries: Vec<_> = containers
+        .iter()
+        .map(|details| convert::details::summary(details, now))
+        .collect();
+    reply::ok(&summaries)
+}
+
+/// `POST /containers/create`.
+pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
+    let wanted = request.json_by(CreateRequest::from_slice).await?;
+    let platform = Some(request.query.text("platform").to_owned());
+    let platform = platform.filter(|platform| !platform.is_empty());
+    let config = convert::create::config(wanted, platform)?;
+    let name = request.query.text("name");
+    let name = Some(name).filter(|name| !name.is_empty());
+    let created = request.app.engine.create(name, config).await?;
+    let reply = CreateResponse {
+        id: created.id,
+        warnings: created.warnings,
+    };
+    Ok(reply::json(StatusCode::CREATED, &reply)?.into())
+}
+
+/// `GET /containers/{id}/json`.
+pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
+    let sizes = request.query.flag("size");
+    let details = request.app.engine.inspect(&request.name, sizes).await?;
+    reply::ok(&convert::details::inspect(&details))
+}
+
+/// `POST /containers/{id}/start`.
+pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
+    // Clients of API 1.21 sent a HostConfig here; an empty object is what some still send.
+    if request.has_body() && !request.is_empty_object().await? {
+        return Err(ApiError::bad_request(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
+    if !request.query.text("checkpoint").is_empty() {
+        return Err(convert::unsupported("checkpoints"));
+    }
+    request.app.engine.start(&request.name).await?;
+    reply::done()
+}
+
+/// `POST /containers/{id}/stop`.
+pub(crate) async fn stop(request: Request) -> Result<Outcome, ApiError> {
+    let (signal, timeout) = (signal(&request), request.query.integer("t")?);
+    request
+        .app
+        .engine
+        .stop(&request.name, signal, timeout)
+        .await?;
+    reply::done()
+}
+
+/// `POST /containers/{id}/restart`.
+pub(crate) async fn restart(request: Request) -> Result<Outcome, ApiError> {
+    let (signal, timeout) = (signal(&request), request.query.integer("t")?);
+    request
+        .app
+        .engine
+        .restart(&request.name, signal, timeout)
+        .await?;
+    reply::done()
+}
+
+/// The signal of stop and restart, which API 1.42 brought.
+fn signal(request: &Request) -> Option<&str> {
+    let signal = request.query.text("signal");
+    (request.version.since(42) && !signal.is_empty()).then_some(signal)
+}
+
+/// `POST /containers/{id}/kill`.
+pub(crate) async fn kill(request: Request) -> Result<Outcome, ApiError> {
+    let signal = request.query.text("signal");
+    let killed = request.app.engine.kill(&request.name, signal).await;
+    killed.map_err(|error| {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let mut error = ApiError::from(error);
+        let prefix = format!("cannot kill container: {}: ", request.name);
+        // dockerd says so of everything but a container that is not there.
+        if !missing && !error.message.starts_with(&prefix) {
+            error.message.insert_str(0, &prefix);
+        }
+        error
+    })?;
+    reply::done()
+}
+
+/// `POST /containers/{id}/pause`.
+pub(crate) async fn pause(request: Request) -> Result<Outcome, ApiError> {
+    request.app.engine.pause(&request.name).await?;
+    reply::done()
+}
+
+/// `POST /containers/{id}/unpause`.
+pub(crate) async fn unpause(request: Request) -> Result<Outcome, ApiError> {
+    request.app.engine.unpause(&request.name).await?;
+    reply::done()
+}
+
+/// `POST /containers/{id}/rename`.
+pub(crate) async fn rename(request: Request) -> Result<Outcome, ApiError> {
+    let to = request.query.text("name");
+    if to.is_empty() {
+        return Err(ApiError::bad_request(
+            "Neither old nor new names may be empty",
+        ));
+    }
+    request.app.engine.rename(&request.name, to).await?;
+    reply::done()
+}
+
+/// `POST /containers/{id}/resize`.
+pub(crate) async fn resize(request: Request) -> Result<Outcome, ApiError> {
+    let (rows, columns) = terminal_size(&request)?;
+    request
+        .app
+        .engine
+        .resize(&request.name, rows, columns)
+        .await?;
+    Ok(reply::empty(StatusCode::OK).into())
+}
+
+/// The parameters `h` and `w`: rows, columns.
+pub(super) fn terminal_size(request: &Request) -> Result<(u16, u16), ApiError> {
+    let side = |name: &str, what: &str| {
+        let text = request.query.text(name);
+        text.parse::<u16>().map_err(|_| {
+            let range = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if range {
+                "value out of range"
+            } else {
+                "invalid syntax"
+            };
+            ApiError::bad_request(format!("invalid resize {what} {text:?}: {why}"))
+        })
+    };
+    Ok((side("h", "height")?, side("w", "width")?))
+}
+
+/// `GET /containers/{id}/top`.
+pub(crate) async fn top(request: Request) -> Result<Outcome, ApiError> {
+    let top = request
+        .app
+        .engine
+        .top(&request.name, request.query.text("ps_args"))
+        .await?;
+    reply::ok(&Top {
+        processes: top.processes,
+        titles: top.titles,
+    })
+}
+
+/// `DELETE /containers/{id}`.
+pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
+    let query = &request.query;
+    if query.flag("link") {
+        return Err(convert::unsupported("links"));
+    }
+    let (force, volumes) = (query.flag("force"), query.flag("v"));
+    request
+        .app
+        .engine
+        .remove(&request.name, force, volumes)
+        .await?;
+    reply::done()
+}
+
+/// `POST /containers/prune`.
+pub(crate) async fn prune(request: Request) -> Result<Outcome, ApiError> {
+    let filters = request.query.filters()?.0;
+    let (deleted, space_reclaimed) = request.app.engine.prune_containers(filters).await?;
+    reply::ok(&PruneResponse {
+        containers_deleted: (!deleted.is_empty()).then_some(deleted),
+        space_reclaimed,
+    })
+}
