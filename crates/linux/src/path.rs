@@ -5,7 +5,11 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+
+/// As many links in one path as the kernel follows (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
 
 /// A directory that is the root of every path given here: links, absolute ones included, and `..` end
 /// inside it. openat2(2), kernel 5.6.
@@ -66,50 +70,72 @@ impl Root {
         Err(Errno::AGAIN.into())
     }
 
-    /// Opens a directory (`O_PATH`), making it and its parents where they are missing.
+    /// Opens a directory (`O_PATH`), making it and its parents where they are missing. Links that lead
+    /// to what is missing are followed too: their target is made, inside the root.
     ///
     /// # Errors
-    /// `ENOTDIR` when a file is in the way, and those of mkdir(2).
+    /// `ENOTDIR` when a file is in the way, `ELOOP` for too many links, and those of mkdir(2).
     pub fn ensure_directory(&self, path: &Path, mode: u32) -> io::Result<OwnedFd> {
+        self.ensure(path, mode, MAX_LINKS)
+    }
+
+    fn ensure(&self, path: &Path, mode: u32, links: u32) -> io::Result<OwnedFd> {
         match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
         let mut done = PathBuf::from("/");
         let mut directory = self.open_at(&done, OFlags::PATH | OFlags::DIRECTORY)?;
-        for name in names(path)? {
-            done.push(name);
-            directory = match self.open_at(&done, OFlags::PATH | OFlags::DIRECTORY) {
+        let names = names(path)?;
+        for (index, name) in names.iter().enumerate() {
+            let here = done.join(name);
+            directory = match self.open_at(&here, OFlags::PATH | OFlags::DIRECTORY) {
                 Ok(next) => next,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(mode)) {
+                    if let Some(target) = link_target(&directory, name)? {
+                        let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
+                        let rest: PathBuf = names[index + 1..].iter().collect();
+                        return self.ensure(&done.join(target).join(rest), mode, links);
+                    }
+                    match rustix::fs::mkdirat(&directory, *name, Mode::from_raw_mode(mode)) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),
                     }
                     let flags =
                         OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    rustix::fs::openat(&directory, name, flags, Mode::empty())?
+                    rustix::fs::openat(&directory, *name, flags, Mode::empty())?
                 }
                 Err(error) => return Err(error),
             };
+            done = here;
         }
         Ok(directory)
     }
 
-    /// Opens a file of any kind (`O_PATH`), making an empty one and its directory where they are missing.
+    /// Opens a file of any kind (`O_PATH`), making an empty one and its directory where they are
+    /// missing. Links that lead to what is missing are followed too, inside the root.
     ///
     /// # Errors
     /// Those of [`Root::ensure_directory`] and open(2).
     pub fn ensure_file(&self, path: &Path) -> io::Result<OwnedFd> {
-        match self.open_at(path, OFlags::PATH) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            match self.open_at(&path, OFlags::PATH) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
+            }
+            let (directory, name) = self.ensure_parent(&path)?;
+            if let Some(target) = link_target(&directory, &name)? {
+                path.set_file_name("");
+                path.push(target);
+                continue;
+            }
+            let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+            rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o644))?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            return Ok(rustix::fs::openat(&directory, &name, flags, Mode::empty())?);
         }
-        let (directory, name) = self.ensure_parent(path)?;
-        let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o644))?;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&directory, &name, flags, Mode::empty())?)
+        Err(Errno::LOOP.into())
     }
 
     /// Opens the directory of a path, making it where it is missing, and tells the last name.
@@ -127,6 +153,15 @@ impl Root {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Where a name leads if it is a link.
+fn link_target(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<PathBuf>> {
+    match rustix::fs::readlinkat(directory, name, Vec::new()) {
+        Ok(target) => Ok(Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))),
+        Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -169,12 +204,21 @@ mod tests {
     }
 
     #[test]
-    fn a_dangling_link_is_not_followed_out_when_a_file_is_made() {
+    fn a_dangling_link_is_followed_but_not_out_of_the_root() {
         let dir = tempfile::tempdir().expect("a directory");
         let outside = tempfile::tempdir().expect("a directory");
-        symlink(outside.path().join("victim"), dir.path().join("file")).expect("made");
+        let inside = |path: &Path| dir.path().join(path.strip_prefix("/").expect("absolute"));
+        let victim = outside.path().join("victim");
+        symlink(&victim, dir.path().join("file")).expect("made");
+        symlink("../run/below", dir.path().join("relative")).expect("made");
+        symlink("loop", dir.path().join("loop")).expect("made");
         let root = Root::open(dir.path()).expect("opened");
-        assert!(root.ensure_file(Path::new("/file")).is_err());
-        assert!(!outside.path().join("victim").exists());
+        root.ensure_file(Path::new("/file")).expect("made inside");
+        assert!(!victim.exists() && inside(&victim).is_file());
+        root.ensure_directory(Path::new("/relative/deeper"), 0o755)
+            .expect("made");
+        assert!(dir.path().join("run/below/deeper").is_dir());
+        assert!(root.ensure_directory(Path::new("/loop/x"), 0o755).is_err());
+        assert!(root.ensure_file(Path::new("/loop")).is_err());
     }
 }

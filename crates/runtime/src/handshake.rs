@@ -23,6 +23,7 @@ use crate::error::{Error, Step as _, said};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
+use std::cell::RefCell;
 
 /// The most bytes of a failure's text; a longer one is cut.
 const MAX_TEXT: usize = 8 * 1024;
@@ -98,7 +99,7 @@ impl ToRuntime {
 
 /// The runtime's end.
 #[derive(Debug)]
-pub(crate) struct RuntimeEnd(OwnedFd);
+pub(crate) struct RuntimeEnd(RefCell<Option<OwnedFd>>);
 
 /// Init's end.
 #[derive(Debug)]
@@ -113,13 +114,21 @@ pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Error> {
         None,
     )
     .step(|| "make the socket to init")?;
-    Ok((RuntimeEnd(ours), InitEnd(theirs)))
+    Ok((RuntimeEnd(RefCell::new(Some(ours))), InitEnd(theirs)))
 }
 
 impl RuntimeEnd {
+    /// Closes this end. Init calls it on its copy: as long as it held one itself, it would never see
+    /// that the runtime has gone.
+    pub(crate) fn leave(&self) {
+        self.0.take();
+    }
+
     /// Says something to init. That init has ended shows when it is listened to.
     pub(crate) fn send(&self, message: ToInit) -> Result<(), Error> {
-        match rustix::net::send(&self.0, &[message.encode()], SendFlags::NOSIGNAL) {
+        let socket = self.0.borrow();
+        let socket = socket.as_ref().ok_or_else(left)?;
+        match rustix::net::send(socket, &[message.encode()], SendFlags::NOSIGNAL) {
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(error) => Err(error).step(|| "write to init"),
         }
@@ -127,8 +136,13 @@ impl RuntimeEnd {
 
     /// What init says next; `None` when it has closed its end.
     pub(crate) fn receive(&self) -> Result<Option<ToRuntime>, Error> {
-        receive(&self.0, ToRuntime::decode)
+        let socket = self.0.borrow();
+        receive(socket.as_ref().ok_or_else(left)?, ToRuntime::decode)
     }
+}
+
+fn left() -> Error {
+    said("this end of the socket is closed")
 }
 
 impl InitEnd {

@@ -9,18 +9,18 @@ mod enter;
 mod hide;
 mod identity;
 mod kernel;
-mod mounts;
+pub(crate) mod mounts;
 mod program;
 mod rootfs;
 
 use crate::error::{Error, Step as _, chain, said};
-use crate::handshake::{InitEnd, ToInit, ToRuntime};
+use crate::handshake::{InitEnd, RuntimeEnd, ToInit, ToRuntime};
 use crate::plan::Namespaces;
 use crate::state::Record;
 use hull_linux::cgroup::Cgroup;
 use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{ContainerStatus, Hooks, Process, Spec};
+use hull_spec::runtime::{ContainerStatus, Hooks, Process, Spec, State};
 use rustix::fd::OwnedFd;
 use std::convert::Infallible;
 use std::path::Path;
@@ -36,6 +36,8 @@ pub(crate) struct Common<'a> {
     pub(crate) proc: &'a Proc,
     /// The way to the runtime.
     pub(crate) channel: &'a InitEnd,
+    /// The runtime's end of it, which is not ours to keep.
+    pub(crate) runtime: &'a RuntimeEnd,
     /// Who gets the pseudo terminal.
     pub(crate) console: Option<&'a OwnedFd>,
     /// How many descriptors beyond standard error the program keeps.
@@ -57,6 +59,8 @@ pub(crate) struct First<'a> {
     pub(crate) namespaces: &'a Namespaces,
     /// Its control group.
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// Sources of bind mounts that were opened by the runtime, by the mount's place in the configuration.
+    pub(crate) sources: &'a [Option<OwnedFd>],
     /// User namespaces of id-mapped mounts, by the mount's place in the configuration.
     pub(crate) id_maps: &'a [Option<OwnedFd>],
     /// The start fifo; without it the runtime says when to go on.
@@ -67,8 +71,20 @@ pub(crate) struct First<'a> {
     pub(crate) record: &'a Record,
 }
 
+impl First<'_> {
+    /// The state as hooks get it, with the id this process has on the host.
+    fn state(&self, common: &Common<'_>, status: ContainerStatus) -> Result<State, Error> {
+        let own = common.proc.own_id().step(|| "find the process in procfs")?;
+        Ok(State {
+            pid: own.parse().ok(),
+            ..self.record.state(status)
+        })
+    }
+}
+
 /// Runs a process' side to its end and tells the runtime when it fails.
 pub(crate) fn run(common: &Common<'_>, steps: impl FnOnce() -> Result<Infallible, Error>) -> i32 {
+    common.runtime.leave();
     let Err(error) = steps();
     // When the runtime is not there to listen, there is nobody to tell.
     let _ = common.channel.send(&ToRuntime::Failed(chain(&error)));
@@ -125,6 +141,9 @@ fn run_hooks(common: &Common<'_>, first: &First<'_>, hooks: &Hooks) -> Result<()
         common.channel.send(&ToRuntime::RunHooks)?;
         common.channel.expect(ToInit::HooksDone)?;
     }
-    let state = first.record.state(ContainerStatus::Creating);
+    if hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    let state = first.state(common, ContainerStatus::Creating)?;
     crate::hooks::run("createContainer", &hooks.create_container, &state)
 }

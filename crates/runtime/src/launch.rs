@@ -16,10 +16,11 @@ use crate::plan::{Bundle, Namespaces, bit};
 use crate::report::Report;
 use crate::state::{Container, Record, StateDirectory};
 use hull_linux::cgroup::Cgroup;
+use hull_linux::mount::Options;
 use hull_linux::namespace::flag;
 use hull_linux::process::{Child, send_to_pidfd};
 use hull_linux::procfs::{self, Proc};
-use hull_spec::runtime::{ContainerStatus, Linux, Process, Spec};
+use hull_spec::runtime::{ContainerStatus, Linux, Mount, Process, Spec};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 use std::path::{Path, PathBuf};
@@ -87,72 +88,128 @@ fn record(id: &ContainerId, bundle: &Bundle) -> Record {
     }
 }
 
+/// What is made or opened before the process is born, in this order.
+struct Ground {
+    namespaces: Namespaces,
+    group: Option<Cgroup>,
+    /// The group's directory, where a process can be born in it (cgroup v2).
+    directory: Option<OwnedFd>,
+    fifo: Option<OwnedFd>,
+    sources: Vec<Option<OwnedFd>>,
+    id_maps: Vec<Option<OwnedFd>>,
+    proc: Proc,
+}
+
+impl Ground {
+    fn lay(container: &Container, bundle: &Bundle, wishes: &Wishes) -> Result<Self, Error> {
+        // First of all, so that whatever follows can be found and removed.
+        container.directory.write(&container.record)?;
+        container.directory.write_config(&bundle.text)?;
+        let nothing = Linux::default();
+        let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
+        let namespaces = Namespaces::of(linux)?;
+        let group = cgroups::make(&container.record.cgroup, linux.resources.as_ref())?;
+        let directory = match &group {
+            Some(group) => group.open().step(|| "open the control group")?,
+            None => None,
+        };
+        let sources = if namespaces.has_user() {
+            open_sources(bundle)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            fifo: wishes
+                .fifo
+                .then(|| container.directory.make_fifo())
+                .transpose()?,
+            id_maps: id_map::of_mounts(&bundle.spec.mounts)?,
+            proc: Proc::open().step(|| "open /proc")?,
+            namespaces,
+            group,
+            directory,
+            sources,
+        })
+    }
+}
+
 fn make(
     container: &mut Container,
     bundle: &Bundle,
     wishes: &Wishes,
     report: &Report,
 ) -> Result<Started, Error> {
-    container.directory.write(&container.record)?;
-    container.directory.write_config(&bundle.text)?;
-    let spec = &bundle.spec;
-    let nothing = Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&nothing);
-    let process = spec
-        .process
-        .as_ref()
-        .ok_or_else(|| said("process property must not be empty"))?;
-    let namespaces = Namespaces::of(linux)?;
-    let group = cgroups::make(&container.record.cgroup, linux.resources.as_ref())?;
-    let fifo = if wishes.fifo {
-        Some(container.directory.make_fifo()?)
-    } else {
-        None
-    };
-    let id_maps = id_map::of_mounts(&spec.mounts)?;
-    let proc = Proc::open().step(|| "open /proc")?;
-    let (channel, theirs) = pair()?;
-    let child = {
-        let common = Common {
-            process,
-            spec,
-            proc: &proc,
-            channel: &theirs,
-            console: wishes.console.as_ref(),
-            preserved: wishes.preserved,
-            has_user: namespaces.has_user(),
-            keep_keyring: wishes.no_new_keyring,
-        };
-        let first = First {
-            rootfs: &bundle.rootfs,
-            bundle: &bundle.path,
-            namespaces: &namespaces,
-            cgroup: group.as_ref(),
-            id_maps: &id_maps,
-            fifo: fifo.as_ref(),
-            no_pivot: wishes.no_pivot,
-            record: &container.record,
-        };
-        place::spawn(&namespaces, || {
-            init::run(&common, || init::first(&common, &first))
-        })?
-    };
-    // From here on the end of file shows when init has ended.
-    drop(theirs);
-    let started = Started { child, channel };
+    let ground = Ground::lay(container, bundle, wishes)?;
+    let started = bear(&ground, container, bundle, wishes)?;
     let served = (|| {
         container.record.pid = started.child.pid.as_raw_nonzero().get();
         container.record.start_time = start_time(container.record.pid)?;
-        prepare(&started, process, group.as_ref())?;
-        if namespaces.is_new(flag::USER) {
+        if let Some(process) = &bundle.spec.process {
+            // A process that was born in its group need not be moved there.
+            let group = ground.group.as_ref().filter(|_| ground.directory.is_none());
+            prepare(&started, process, group)?;
+        }
+        if let (true, Some(linux)) = (ground.namespaces.is_new(flag::USER), &bundle.spec.linux) {
             id_map::write(container.record.pid, linux)?;
         }
         container.directory.write(&container.record)?;
-        serve(container, &started, spec, report)?;
+        serve(container, &started, &bundle.spec, report)?;
         write_pid(wishes.pid_file.as_deref(), container.record.pid)
     })();
     served.inspect_err(|_| end(&started))?;
     Ok(started)
+}
+
+/// The birth of the first process.
+fn bear(
+    ground: &Ground,
+    container: &Container,
+    bundle: &Bundle,
+    wishes: &Wishes,
+) -> Result<Started, Error> {
+    let process = bundle.spec.process.as_ref();
+    let process = process.ok_or_else(|| said("process property must not be empty"))?;
+    let (channel, theirs) = pair()?;
+    let common = Common {
+        process,
+        spec: &bundle.spec,
+        proc: &ground.proc,
+        channel: &theirs,
+        runtime: &channel,
+        console: wishes.console.as_ref(),
+        preserved: wishes.preserved,
+        has_user: ground.namespaces.has_user(),
+        keep_keyring: wishes.no_new_keyring,
+    };
+    let first = First {
+        rootfs: &bundle.rootfs,
+        bundle: &bundle.path,
+        namespaces: &ground.namespaces,
+        cgroup: ground.group.as_ref(),
+        sources: &ground.sources,
+        id_maps: &ground.id_maps,
+        fifo: ground.fifo.as_ref(),
+        no_pivot: wishes.no_pivot,
+        record: &container.record,
+    };
+    let cgroup = ground.directory.as_ref().map(OwnedFd::as_fd);
+    let child = place::spawn(&ground.namespaces, cgroup, || {
+        init::run(&common, || init::first(&common, &first))
+    })?;
+    // Our copy of init's end is closed with this function: the end of file shows when init has ended.
+    Ok(Started { child, channel })
+}
+
+/// Sources of bind mounts may lie where only the host's root can look; root of a user namespace is not it.
+fn open_sources(bundle: &Bundle) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let open = |mount: &Mount| {
+        let options = Options::parse(&mount.options);
+        let binds = (options.bind || mount.kind == "bind") && !options.remount;
+        binds
+            .then(|| init::mounts::open_source(&bundle.path, mount, &options))
+            .transpose()
+    };
+    bundle.spec.mounts.iter().map(open).collect()
 }
 
 /// Cgroup and limits, which must be there before the process does anything that counts.
@@ -246,6 +303,7 @@ pub(crate) fn join(
         spec: &spec,
         proc: &proc,
         channel: &theirs,
+        runtime: &channel,
         console: wishes.console.as_ref(),
         preserved: wishes.preserved,
         has_user: kinds & flag::USER != 0,

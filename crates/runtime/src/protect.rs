@@ -12,7 +12,12 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 
 /// Makes sure that this process runs from a file nobody can write through. Returns when it does.
-pub(crate) fn executable() -> Result<(), Error> {
+///
+/// Descriptors that the caller left open, beyond those it asks to preserve, end here: neither hooks nor
+/// the container get them (CVE-2024-21626).
+pub(crate) fn executable(preserved: u32) -> Result<(), Error> {
+    process::close_on_exec_from(3_u32.saturating_add(preserved))
+        .step(|| "close descriptors on exec")?;
     if process::is_read_only_self() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::protect;
 /// Makes the container and ends while its first process waits.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
     let id = only_argument("create", arguments)?;
-    protect::executable()?;
+    protect::executable(preserved(arguments)?)?;
     let bundle = Bundle::read(arguments.value("bundle"))?;
     let wishes = Wishes {
         fifo: true,

@@ -5,6 +5,7 @@ use crate::arguments::Arguments;
 use crate::cgroups;
 use crate::error::{Error, Step as _, chain};
 use crate::hooks;
+use crate::report::Report;
 use crate::state::{Container, StateDirectory};
 use hull_linux::process::send_to_pidfd;
 use hull_spec::runtime::ContainerStatus;
@@ -45,13 +46,18 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error>
             });
         }
     }
+    remove(&container, &context.report)
+}
+
+/// Removes a container that has stopped and runs its poststop hooks.
+pub(super) fn remove(container: &Container, report: &Report) -> Result<(), Error> {
     let config = container.directory.config();
-    destroy(&container)?;
+    destroy(container)?;
     let state = container.record.state(ContainerStatus::Stopped);
     if let Err(error) = config.and_then(|spec| hooks::run("poststop", &spec.hooks.poststop, &state))
     {
         // The container is gone whatever its hooks say (runtime-spec, "Lifecycle").
-        context.report.warning(&chain(&error));
+        report.warning(&chain(&error));
     }
     Ok(())
 }

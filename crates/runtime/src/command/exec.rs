@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, typed: &Arguments) -> Result<ExitCode, Erro
     let after = Arguments::parse(rest.iter().map(Into::into).collect(), FLAGS, false)?;
     let id = ContainerId::parse(id)?;
     let options = Merged(typed, &after);
-    protect::executable()?;
+    protect::executable(create::preserved(options.source("preserve-fds"))?)?;
     let container = Container::load(&context.root, &id)?;
     match container.status()? {
         ContainerStatus::Stopped => return Err(said("cannot exec in a stopped container")),

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Runs a container; its exit code is ours unless it is detached.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let id = only_argument("run", arguments)?;
-    protect::executable()?;
+    protect::executable(create::preserved(arguments)?)?;
     let bundle = Bundle::read(arguments.value("bundle"))?;
     let detach = arguments.is_set("detach");
     let terminal = create::terminal(&bundle);
@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     };
     let code = foreground::stay(&started, &signals, master)?;
     if !arguments.is_set("keep") {
-        delete::destroy(&container)?;
+        delete::remove(&container, &context.report)?;
     }
     Ok(ExitCode::from(code))
 }

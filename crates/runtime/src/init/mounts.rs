@@ -29,7 +29,8 @@ pub(super) fn all(
             }
             _ if options.remount => remount(root, mount, &options),
             _ if options.bind || mount.kind == "bind" => {
-                bind(first, root, mount, (&options, id_map))
+                let tree = source(first, index, mount, &options);
+                tree.and_then(|tree| bind(&tree, root, mount, (&options, id_map)))
             }
             _ => file_system(root, mount, (&options, id_map)),
         };
@@ -52,20 +53,41 @@ fn remount(root: &Root, mount: &Mount, options: &Options) -> Result<Option<Owned
     Ok(None)
 }
 
+/// A copy of the part of the host's tree that is to be mounted, made here or by the runtime.
+fn source(
+    first: &First<'_>,
+    index: usize,
+    mount: &Mount,
+    options: &Options,
+) -> Result<OwnedFd, Error> {
+    match first.sources.get(index).and_then(Option::as_ref) {
+        Some(tree) => rustix::io::fcntl_dupfd_cloexec(tree, 3).step(|| "duplicate a descriptor"),
+        None => open_source(first.bundle, mount, options),
+    }
+}
+
+/// A copy of the part of the host's tree that is to be mounted.
+pub(crate) fn open_source(
+    bundle: &Path,
+    mount: &Mount,
+    options: &Options,
+) -> Result<OwnedFd, Error> {
+    let source = bundle.join(&mount.source);
+    let recursive = options.recursive || !options.bind;
+    mount::clone_tree(CWD, &source, recursive)
+        .step(|| format!("failed to fulfil mount request: open {}", source.display()))
+}
+
 /// Mounts a part of the host's tree.
 fn bind(
-    first: &First<'_>,
+    tree: &OwnedFd,
     root: &Root,
     mount: &Mount,
     (options, id_map): (&Options, Option<&OwnedFd>),
 ) -> Result<Option<OwnedFd>, Error> {
-    let source = first.bundle.join(&mount.source);
-    let recursive = options.recursive || !options.bind;
-    let tree = mount::clone_tree(CWD, &source, recursive)
-        .step(|| format!("failed to fulfil mount request: open {}", source.display()))?;
-    set_id_map(&tree, options, id_map)?;
-    set(&tree, options, options.attributes)?;
-    let stat = rustix::fs::fstat(&tree).step(|| format!("stat {}", source.display()))?;
+    set_id_map(tree, options, id_map)?;
+    set(tree, options, options.attributes)?;
+    let stat = rustix::fs::fstat(tree).step(|| format!("stat {}", mount.source))?;
     let path = inside(&mount.destination);
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let place = if is_directory {
@@ -74,7 +96,7 @@ fn bind(
         root.ensure_file(&path)
     };
     let place = place.step(|| format!("create mount point for {:?} mount", mount.destination))?;
-    attach(&tree, &place, mount)
+    attach(tree, &place, mount)
 }
 
 /// Mounts a new file system.

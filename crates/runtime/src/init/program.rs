@@ -64,29 +64,34 @@ impl Program {
             None => common.channel.expect(ToInit::Exec)?,
         }
         let hooks = &common.spec.hooks.start_container;
-        crate::hooks::run(
-            "startContainer",
-            hooks,
-            &first.record.state(ContainerStatus::Created),
-        )?;
+        if !hooks.is_empty() {
+            crate::hooks::run(
+                "startContainer",
+                hooks,
+                &first.state(common, ContainerStatus::Created)?,
+            )?;
+        }
         self.execute(common)
     }
 
     /// Becomes the program. The runtime sees its end of the socket close.
+    ///
+    /// What fails here, the container's own output tells, and the code 255, as with runc: after `create`
+    /// nobody else is there to be told.
     pub(super) fn execute(self, common: &Common<'_>) -> Result<Infallible, Error> {
-        process::close_on_exec_from(3 + common.preserved).step(|| "close descriptors on exec")?;
+        process::close_on_exec_from(3_u32.saturating_add(common.preserved))
+            .step(|| "close descriptors on exec")?;
         process::reset_all();
         if let Some(filter) = self.filter {
             filter.install().step(|| "install the seccomp filter")?;
         }
         let error = process::execute(&self.path, &self.arguments, &self.environment);
-        let error =
-            Err::<Infallible, _>(error).step(|| format!("exec {}", self.path.to_string_lossy()));
-        if let Err(error) = &error {
-            // After `create` has ended, nobody but the reader of the container's output is there.
-            let _ = writeln!(io::stderr(), "{}", chain(error));
+        let error = Err::<(), _>(error).step(|| format!("exec {}", self.path.to_string_lossy()));
+        if let Err(error) = error {
+            // There is no other way to tell.
+            let _ = writeln!(io::stderr(), "{}", chain(&error));
         }
-        error
+        process::exit_now(255)
     }
 }
 

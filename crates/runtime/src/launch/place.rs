@@ -12,14 +12,23 @@ use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 ///
 /// What is joined by path is joined by the runtime itself, which goes back afterwards: hooks run in its
 /// own namespaces. A user namespace cannot be left again, so that it is joined by a process in between,
-/// whose child becomes the runtime's (`CLONE_PARENT`).
-pub(super) fn spawn(namespaces: &Namespaces, child: impl FnOnce() -> i32) -> Result<Child, Error> {
+/// whose child becomes the runtime's (`CLONE_PARENT`). `cgroup` is where it is born (cgroup v2).
+pub(super) fn spawn(
+    namespaces: &Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> i32,
+) -> Result<Child, Error> {
     if let Some(user) = &namespaces.joined_user {
         let enter = || {
             namespace::join(user.as_fd(), flag::USER).step(|| "setns to the user namespace")?;
             join_all(namespaces)
         };
-        return between(namespaces.new, enter, child);
+        let how = Clones {
+            namespaces: namespaces.new,
+            cgroup,
+            sibling: true,
+        };
+        return between(&how, enter, child);
     }
     let kinds = namespaces
         .joined
@@ -28,7 +37,8 @@ pub(super) fn spawn(namespaces: &Namespaces, child: impl FnOnce() -> i32) -> Res
     let home = if kinds == 0 { Vec::new() } else { own(kinds)? };
     let how = Clones {
         namespaces: namespaces.new,
-        ..Clones::default()
+        cgroup,
+        sibling: false,
     };
     let started = join_all(namespaces)
         .and_then(|()| clone(&how, child).step(|| "unable to start container process"));
@@ -87,19 +97,14 @@ fn own(kinds: u64) -> Result<Vec<(OwnedFd, u64)>, Error> {
 
 /// Has `child` born by a process that first enters namespaces it cannot leave.
 fn between(
-    new: u64,
+    how: &Clones<'_>,
     enter: impl FnOnce() -> Result<(), Error>,
     child: impl FnOnce() -> i32,
 ) -> Result<Child, Error> {
     let (read, write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "make a pipe")?;
     let middle = clone(&Clones::default(), || {
-        let how = Clones {
-            namespaces: new,
-            sibling: true,
-            ..Clones::default()
-        };
-        let born = enter().and_then(|()| clone(&how, child).step(|| "clone"));
+        let born = enter().and_then(|()| clone(how, child).step(|| "clone"));
         let message = match &born {
             Ok(child) => child.pid.as_raw_nonzero().get().to_string(),
             Err(error) => crate::error::chain(error),
