@@ -20,7 +20,7 @@
 //! file and ends. `exec` skips the hooks and `Ready`. The socket keeps message borders (SOCK_SEQPACKET).
 
 use crate::error::{Error, Step as _, said};
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use std::cell::RefCell;
@@ -160,6 +160,12 @@ impl InitEnd {
             Some(_) => Err(said("the runtime said something out of turn")),
             None => Err(said("the runtime has gone away")),
         }
+    }
+}
+
+impl AsFd for InitEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -5,14 +5,11 @@
 //! processes first execute this program again through a read-only mount of its own that hangs nowhere:
 //! two system calls and one exec, no copy. A caller that starts us through such a mount saves the exec.
 
-use crate::error::{Error, Step as _, said};
+use crate::error::{Error, Step as _};
 use hull_linux::process;
 use rustix::fd::AsFd as _;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
-
-/// Tells a process that has executed itself, by its id, that it has.
-const MARK: &str = "_HULL_RUNTIME_PROTECTED";
 
 /// Makes sure that this process runs from a file nobody can write through. Returns when it does.
 ///
@@ -24,21 +21,10 @@ pub(crate) fn executable(preserved: u32) -> Result<(), Error> {
     if process::is_read_only_self() {
         return Ok(());
     }
-    let own = std::process::id().to_string();
-    if std::env::var_os(MARK).is_some_and(|mark| mark == own.as_str()) {
-        // Executed that way already, and the kernel does not show it: do not try for ever.
-        return Err(said(
-            "the runtime's executable cannot be protected on this kernel",
-        ));
-    }
     let program = process::read_only_executable(c"/proc/self/exe")
         .step(|| "mount a read-only view of the runtime")?;
     let arguments = strings(std::env::args_os());
-    let mark = (OsString::from(MARK), OsString::from(own));
-    let variables = std::env::vars_os()
-        .filter(|(name, _)| name != MARK)
-        .chain([mark]);
-    let environment = strings(variables.map(|(mut name, value)| {
+    let environment = strings(std::env::vars_os().map(|(mut name, value)| {
         name.push("=");
         name.push(value);
         name

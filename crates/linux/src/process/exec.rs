@@ -69,6 +69,44 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Closes every descriptor from `first` on except `kept`. close_range(2), kernel 5.9.
+///
+/// For a process that is about to become another program: marking them close-on-exec would leave them
+/// open while the kernel looks the program up, and a path through `/proc/self/fd` would lead to what
+/// they refer to. Owners of what is closed here must not be dropped any more: after this there is only
+/// [`execute`] and, when that fails, [`exit_now`].
+///
+/// # Errors
+/// `ENOSYS` before kernel 5.9.
+pub fn close_from(first: u32, kept: BorrowedFd<'_>) -> io::Result<()> {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    if kept > first {
+        close_range(first, kept - 1)?;
+    }
+    close_range(first.max(kept + 1), u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only and touches no memory; what is closed is the caller's to close.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a descriptor was open when this program was executed: it is open and survives the next
+/// execve(2) too, which nothing that this program opens does.
+pub fn is_inherited(descriptor: u32) -> bool {
+    let Ok(descriptor) = i32::try_from(descriptor) else {
+        return false;
+    };
+    // SAFETY: F_GETFD takes numbers only and gives flags, or an error for a number that is not open.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Ends this process at once: no destructors, no buffers. _exit(2).
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: the call does not return and touches no memory of ours.

@@ -6,6 +6,7 @@ use crate::error::{Error, said};
 use crate::launch::{self, Wishes};
 use crate::plan::Bundle;
 use crate::protect;
+use hull_linux::process;
 
 /// Makes the container and ends while its first process waits.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
@@ -48,11 +49,23 @@ pub(super) fn wishes(arguments: &Arguments, terminal: bool) -> Result<Wishes, Er
 }
 
 /// Descriptors the program keeps: `--preserve-fds` and what socket activation (sd_listen_fds(3)) passed.
+///
+/// Numbers that nobody passed would be descriptors of our own.
 pub(super) fn preserved(arguments: &Arguments) -> Result<u32, Error> {
     let listening = std::env::var("LISTEN_FDS")
         .ok()
         .and_then(|text| text.parse::<u32>().ok());
-    Ok(arguments
-        .number("preserve-fds")?
-        .saturating_add(listening.unwrap_or(0)))
+    let wanted = arguments.number("preserve-fds")?;
+    let most = wanted.saturating_add(listening.unwrap_or(0));
+    let mut passed = 0;
+    while passed < most && process::is_inherited(passed.saturating_add(3)) {
+        passed += 1;
+    }
+    if passed < wanted {
+        return Err(said(format!(
+            "unable to stat preserved-fd {} (of {most})",
+            passed + 1
+        )));
+    }
+    Ok(passed)
 }

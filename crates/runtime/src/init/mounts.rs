@@ -11,7 +11,7 @@ use hull_spec::runtime::Mount;
 use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::mount::MountAttrFlags;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Makes all mounts in order. Gives those that become read-only once their content is complete.
 pub(super) fn all(
@@ -169,9 +169,72 @@ fn file_system(
 }
 
 fn attach(tree: &OwnedFd, place: &OwnedFd, mount: &Mount) -> Result<Option<OwnedFd>, Error> {
+    proc_stays(tree, place, mount)?;
     mount::attach(tree.as_fd(), place.as_fd())
         .step(|| format!("mount src={}, dst={}", mount.source, mount.destination))?;
     Ok(None)
+}
+
+/// What may be covered in `/proc`: files that only inform about the machine (lxcfs does so).
+const INFORMING: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// `PROC_SUPER_MAGIC` of statfs(2).
+const PROCFS: u32 = 0x9fa0;
+
+/// Refuses to cover procfs: what is written to it and hidden in it must be the real one's
+/// (CVE-2019-16884). An image can ask for such a mount by declaring a volume.
+fn proc_stays(tree: &OwnedFd, place: &OwnedFd, mount: &Mount) -> Result<(), Error> {
+    let is_procfs = |file: &OwnedFd| {
+        let kind = rustix::fs::fstatfs(file).step(|| "statfs a mount")?.f_type;
+        Ok::<_, Error>(u32::try_from(kind) == Ok(PROCFS))
+    };
+    let destination = plain(&mount.destination);
+    if destination == Path::new("/proc") {
+        return if is_procfs(tree)? {
+            Ok(())
+        } else {
+            Err(said(format!(
+                "{:?} cannot be mounted because it is not of type proc",
+                mount.destination
+            )))
+        };
+    }
+    // By its path, or because a link leads there.
+    let inside = destination.starts_with("/proc") || is_procfs(place)? && !is_procfs(tree)?;
+    if !inside || INFORMING.iter().any(|file| destination == Path::new(file)) {
+        return Ok(());
+    }
+    Err(said(format!(
+        "{:?} cannot be mounted because it is inside /proc",
+        mount.destination
+    )))
+}
+
+/// A path without `.` and `..`, as text.
+fn plain(path: &str) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => {
+                plain.pop();
+            }
+            _ => {}
+        }
+    }
+    plain
 }
 
 fn set_id_map(tree: &OwnedFd, options: &Options, id_map: Option<&OwnedFd>) -> Result<(), Error> {

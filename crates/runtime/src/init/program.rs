@@ -2,10 +2,11 @@
 
 use super::{Common, First};
 use crate::error::{Error, Step as _, chain, said};
-use crate::handshake::ToInit;
+use crate::handshake::{ToInit, ToRuntime};
 use crate::seccomp::Filter;
 use hull_linux::process;
 use hull_spec::runtime::{ContainerStatus, Process};
+use rustix::fd::AsFd as _;
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -76,22 +77,33 @@ impl Program {
 
     /// Becomes the program. The runtime sees its end of the socket close.
     ///
-    /// What fails here, the container's own output tells, and the code 255, as with runc: after `create`
-    /// nobody else is there to be told.
+    /// The host's descriptors are closed before the kernel looks the program up: its path, or that of
+    /// its interpreter, could lead through `/proc/self/fd` to the host (CVE-2024-21626).
     pub(super) fn execute(self, common: &Common<'_>) -> Result<Infallible, Error> {
-        process::close_on_exec_from(3_u32.saturating_add(common.preserved))
-            .step(|| "close descriptors on exec")?;
+        process::close_from(3 + common.preserved, common.channel.as_fd())
+            .step(|| "close descriptors")?;
+        // Nothing that owns a descriptor may be dropped from here on.
+        let error = self.replace_process();
+        let text = chain(&error);
+        // After `create` has ended, nobody but the reader of the container's output is there.
+        let _ = writeln!(io::stderr(), "{text}");
+        let _ = common.channel.send(&ToRuntime::Failed(text));
+        process::exit_now(1)
+    }
+
+    fn replace_process(&self) -> Error {
         process::reset_all();
-        if let Some(filter) = self.filter {
-            filter.install().step(|| "install the seccomp filter")?;
+        if let Some(filter) = &self.filter
+            && let Err(error) = filter.install().step(|| "install the seccomp filter")
+        {
+            return error;
         }
         let error = process::execute(&self.path, &self.arguments, &self.environment);
-        let error = Err::<(), _>(error).step(|| format!("exec {}", self.path.to_string_lossy()));
-        if let Err(error) = error {
-            // There is no other way to tell.
-            let _ = writeln!(io::stderr(), "{}", chain(&error));
+        let failed: Result<Infallible, Error> =
+            Err(error).step(|| format!("exec {}", self.path.to_string_lossy()));
+        match failed {
+            Err(error) => error,
         }
-        process::exit_now(255)
     }
 }
 

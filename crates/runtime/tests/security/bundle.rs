@@ -1,0 +1,222 @@
+//! A bundle in a temporary directory, and the container made of it.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const BUSYBOX: &str = "/bin/busybox";
+const PATH: &str = "PATH=/bin:/usr/bin";
+
+/// What a command of the runtime did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) succeeded: bool,
+    /// Standard output and standard error.
+    pub(crate) text: String,
+}
+
+impl Outcome {
+    /// Panics unless the runtime refused, giving this reason.
+    pub(crate) fn assert_refused(&self, reason: &str) {
+        assert!(!self.succeeded, "was not refused: {self:?}");
+        assert!(self.text.contains(reason), "for another reason: {self:?}");
+    }
+
+    pub(crate) fn assert_succeeded(&self) {
+        assert!(self.succeeded, "{}", self.text);
+    }
+}
+
+/// A container; deleted when dropped.
+pub(crate) struct Container {
+    directory: tempfile::TempDir,
+    id: String,
+    /// The runtime's executable.
+    pub(crate) runtime: PathBuf,
+    /// The configuration, written anew before every command that reads it.
+    pub(crate) spec: Value,
+}
+
+impl Container {
+    /// A bundle whose container runs `args`; `None`, with the reason printed, where that cannot be.
+    pub(crate) fn new(name: &str, args: &[&str]) -> Option<Self> {
+        if !Path::new(BUSYBOX).is_file() || !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root and a static busybox");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        for path in ["rootfs/bin", "rootfs/proc", "rootfs/dev", "outside"] {
+            fs_err::create_dir_all(directory.path().join(path)).unwrap();
+        }
+        let bin = directory.path().join("rootfs/bin");
+        fs_err::copy(BUSYBOX, bin.join("busybox")).unwrap();
+        for applet in ["sh", "cat", "sleep", "stat", "true", "ls", "grep"] {
+            fs_err::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
+        }
+        let id = format!("hull-test-{}-{name}", std::process::id());
+        let spec = spec(&id, args);
+        let runtime = env!("CARGO_BIN_EXE_hull-runtime").into();
+        Some(Self {
+            directory,
+            id,
+            runtime,
+            spec,
+        })
+    }
+
+    /// A path in the container's root, as the host sees it.
+    pub(crate) fn inside(&self, path: &str) -> PathBuf {
+        self.directory.path().join("rootfs").join(path)
+    }
+
+    /// A directory of the host that the container must not reach.
+    pub(crate) fn outside(&self) -> PathBuf {
+        self.directory.path().join("outside")
+    }
+
+    /// Adds a mount.
+    pub(crate) fn mount(&mut self, kind: &str, source: &Path, destination: &str) {
+        let options = if kind == "bind" {
+            vec!["rbind"]
+        } else {
+            vec![]
+        };
+        let mount =
+            json!({"destination": destination, "type": kind, "source": source, "options": options});
+        self.spec["mounts"].as_array_mut().unwrap().push(mount);
+    }
+
+    /// Takes away a mount that every container has.
+    pub(crate) fn without(&mut self, destination: &str) {
+        let mounts = self.spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != destination);
+    }
+
+    /// Runs the container to its end.
+    pub(crate) fn run(&self) -> Outcome {
+        self.write_spec();
+        self.command("run", &["--bundle", self.bundle(), &self.id])
+    }
+
+    /// Makes the container, which then waits for [`Container::start`].
+    pub(crate) fn create(&self) -> Outcome {
+        self.write_spec();
+        let pid_file = self.path("pid");
+        let pid_file = pid_file.to_str().unwrap();
+        let arguments = [
+            "--bundle",
+            self.bundle(),
+            "--pid-file",
+            pid_file,
+            self.id.as_str(),
+        ];
+        self.command("create", &arguments)
+    }
+
+    pub(crate) fn create_with_console(&self, socket: &Path) -> Outcome {
+        self.write_spec();
+        let socket = socket.to_str().unwrap();
+        let arguments = [
+            "--bundle",
+            self.bundle(),
+            "--console-socket",
+            socket,
+            self.id.as_str(),
+        ];
+        self.command("create", &arguments)
+    }
+
+    pub(crate) fn start(&self) -> Outcome {
+        self.command("start", &[&self.id])
+    }
+
+    /// Runs a process beside the container's own, to its end or `--detach`ed.
+    pub(crate) fn exec(&self, options: &[&str], args: &[&str]) -> Outcome {
+        let arguments: Vec<&str> = options
+            .iter()
+            .chain(&[self.id.as_str()])
+            .chain(args)
+            .copied()
+            .collect();
+        self.command("exec", &arguments)
+    }
+
+    /// Ends the container and removes what the runtime keeps of it.
+    pub(crate) fn delete(&self) -> Outcome {
+        self.command("delete", &["--force", &self.id])
+    }
+
+    /// The process id that the runtime wrote to the file `pid`.
+    pub(crate) fn pid(&self) -> String {
+        fs_err::read_to_string(self.path("pid")).unwrap()
+    }
+
+    /// A path of the bundle.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn bundle(&self) -> &str {
+        self.directory.path().to_str().unwrap()
+    }
+
+    fn write_spec(&self) {
+        fs_err::write(self.path("config.json"), self.spec.to_string()).unwrap();
+    }
+
+    /// The output goes to a file: a pipe would have no end while the container lives.
+    fn command(&self, command: &str, arguments: &[&str]) -> Outcome {
+        let path = self.path("output");
+        let output = fs_err::File::create(&path).unwrap().into_parts().0;
+        let status = Command::new(&self.runtime)
+            .arg("--root")
+            .arg(self.path("state"))
+            .arg(command)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .status()
+            .unwrap();
+        let text = fs_err::read(&path).unwrap();
+        Outcome {
+            succeeded: status.success(),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.delete();
+    }
+}
+
+fn spec(id: &str, args: &[&str]) -> Value {
+    let capabilities = [
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_MKNOD",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SYS_CHROOT",
+    ];
+    json!({
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs"},
+        "process": {
+            "cwd": "/", "args": args, "env": [PATH], "user": {"uid": 0, "gid": 0},
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+        },
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+        ],
+        "linux": {
+            "cgroupsPath": format!("/{id}"),
+            "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}],
+            "resources": {"devices": [{"allow": true, "access": "rwm"}]},
+        },
+    })
+}

@@ -1,0 +1,74 @@
+//! A path in a shared volume becomes a link between the check of a mount's destination and the mount.
+
+use crate::bundle::Container;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A container with a volume, and another mount below a link in that volume which leads out.
+fn container(name: &str, link: &dyn Fn(&Container) -> PathBuf) -> Option<Container> {
+    let mut container = Container::new(name, &["true"])?;
+    let (volume, data) = (container.path("volume"), container.path("data"));
+    fs_err::create_dir_all(volume.join("place")).unwrap();
+    fs_err::create_dir(&data).unwrap();
+    fs_err::os::unix::fs::symlink(link(&container), volume.join("link")).unwrap();
+    container.mount("bind", &volume, "/volume");
+    Some(container)
+}
+
+#[test]
+fn links_of_a_volume_end_inside_the_root() {
+    let up = |container: &Container| {
+        let outside = container.outside();
+        PathBuf::from("../".repeat(12)).join(outside.strip_prefix("/").unwrap())
+    };
+    let absolute = |container: &Container| container.outside();
+    let links: [(&str, &dyn Fn(&Container) -> PathBuf); 2] =
+        [("30465-absolute", &absolute), ("30465-up", &up)];
+    for (name, link) in links {
+        let Some(mut container) = container(name, link) else {
+            return;
+        };
+        let data = container.path("data");
+        container.mount("bind", &data, "/volume/link/target");
+        let outcome = container.run();
+        assert!(
+            !container.outside().join("target").exists(),
+            "{name}: reached the host: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn exchanging_a_directory_for_a_link_does_not_help() {
+    let Some(mut container) = container("30465-race", &|container| container.outside()) else {
+        return;
+    };
+    let data = container.path("data");
+    for target in ["a", "b", "c", "d"] {
+        container.mount("bind", &data, &format!("/volume/place/{target}"));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let attacker = std::thread::spawn({
+        let (place, link) = (
+            container.path("volume/place"),
+            container.path("volume/link"),
+        );
+        let stop = Arc::clone(&stop);
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &place, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+            }
+        }
+    });
+    // Whether it works or is refused depends on who wins; only where it ends counts.
+    for _ in 0..30 {
+        container.run();
+        container.delete();
+    }
+    stop.store(true, Ordering::Relaxed);
+    attacker.join().unwrap();
+    let reached: Vec<_> = fs_err::read_dir(container.outside()).unwrap().collect();
+    assert!(reached.is_empty(), "reached the host: {reached:?}");
+}

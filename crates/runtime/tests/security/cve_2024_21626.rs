@@ -1,0 +1,151 @@
+//! A working directory or program below a descriptor of the host that the runtime left open.
+
+use crate::bundle::Container;
+use serde_json::json;
+
+/// More descriptors than the runtime ever has open.
+const DESCRIPTORS: std::ops::Range<u32> = 3..24;
+
+#[test]
+fn the_working_directory_is_not_on_the_host() {
+    for descriptor in DESCRIPTORS {
+        let Some(mut container) = Container::new("21626-cwd", &["ls", "-di", "."]) else {
+            return;
+        };
+        container.spec["process"]["cwd"] = json!(format!("/proc/self/fd/{descriptor}"));
+        container.run().assert_refused("");
+        fs_err::os::unix::fs::symlink(
+            format!("/proc/self/fd/{descriptor}"),
+            container.inside("cwd"),
+        )
+        .unwrap();
+        container.spec["process"]["cwd"] = json!("/cwd");
+        container.run().assert_refused("");
+    }
+}
+
+#[test]
+fn the_working_directory_of_a_later_process_is_not_on_the_host() {
+    let Some(container) = Container::new("21626-exec", &["sleep", "1000"]) else {
+        return;
+    };
+    container.create().assert_succeeded();
+    container.start().assert_succeeded();
+    container
+        .exec(&["--cwd", "/bin"], &["ls", "busybox"])
+        .assert_succeeded();
+    for descriptor in DESCRIPTORS {
+        let directory = format!("/proc/self/fd/{descriptor}");
+        container
+            .exec(&["--cwd", &directory], &["ls", "-di", "."])
+            .assert_refused("");
+        let up = format!("{directory}/../..");
+        container
+            .exec(&["--cwd", &up], &["ls", "-di", "."])
+            .assert_refused("");
+    }
+}
+
+/// Programs of the host that a descriptor could lead to: from a directory upwards, or from a procfs
+/// through another process' root.
+fn programs(container: &Container, descriptor: u32) -> [String; 2] {
+    let program = container.outside().join("true");
+    let program = program.display();
+    [
+        format!("/proc/self/fd/{descriptor}/{}{program}", "../".repeat(12)),
+        format!("/proc/self/fd/{descriptor}/1/root{program}"),
+    ]
+}
+
+/// All capabilities, so that nothing but a closed descriptor is in the way.
+fn all_powerful(container: &mut Container) {
+    let all = json!([
+        "CAP_SYS_PTRACE",
+        "CAP_SYS_ADMIN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_DAC_READ_SEARCH",
+        "CAP_SETUID"
+    ]);
+    container.spec["process"]["capabilities"] =
+        json!({"bounding": all, "effective": all, "permitted": all});
+}
+
+#[test]
+fn the_program_is_not_on_the_host() {
+    for descriptor in DESCRIPTORS {
+        for which in 0..2 {
+            let Some(mut container) = Container::new("21626-program", &[]) else {
+                return;
+            };
+            all_powerful(&mut container);
+            fs_err::copy("/bin/busybox", container.outside().join("true")).unwrap();
+            let program = programs(&container, descriptor)[which].clone();
+            container.spec["process"]["args"] = json!([program]);
+            let outcome = container.run();
+            assert!(!outcome.succeeded, "{program} was executed");
+        }
+    }
+}
+
+#[test]
+fn the_program_of_a_later_process_is_not_on_the_host() {
+    let Some(mut container) = Container::new("21626-later", &["sleep", "1000"]) else {
+        return;
+    };
+    all_powerful(&mut container);
+    fs_err::copy("/bin/busybox", container.outside().join("true")).unwrap();
+    container.create().assert_succeeded();
+    container.start().assert_succeeded();
+    for descriptor in DESCRIPTORS {
+        for program in programs(&container, descriptor) {
+            let outcome = container.exec(&[], &[&program]);
+            assert!(!outcome.succeeded, "{program} was executed");
+        }
+    }
+}
+
+/// A script of the image can name its interpreter: no configuration is needed for this one.
+#[test]
+fn the_interpreter_of_a_script_is_not_on_the_host() {
+    use std::os::unix::fs::PermissionsExt;
+    for descriptor in DESCRIPTORS {
+        let Some(container) = Container::new("21626-script", &["/script"]) else {
+            return;
+        };
+        fs_err::copy("/bin/busybox", container.outside().join("true")).unwrap();
+        let [interpreter, _] = programs(&container, descriptor);
+        let script = container.inside("script");
+        fs_err::write(&script, format!("#!{interpreter}\n")).unwrap();
+        fs_err::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+        let outcome = container.run();
+        assert!(!outcome.succeeded, "{interpreter} was executed");
+    }
+}
+
+/// Numbers that nobody passed are the runtime's own.
+#[test]
+fn what_was_not_passed_is_not_preserved() {
+    let Some(container) = Container::new("21626-preserve", &["sleep", "1000"]) else {
+        return;
+    };
+    container.create().assert_succeeded();
+    container.start().assert_succeeded();
+    container
+        .exec(&["--preserve-fds", "9"], &["true"])
+        .assert_refused("unable to stat preserved-fd");
+}
+
+/// What a program inherits: its three streams and nothing else.
+#[test]
+fn no_descriptor_is_left_open() {
+    let Some(container) = Container::new("21626-open", &["ls", "/proc/self/fd"]) else {
+        return;
+    };
+    let outcome = container.run();
+    outcome.assert_succeeded();
+    // The fourth is that of the listing itself.
+    assert_eq!(
+        outcome.text.split_whitespace().collect::<Vec<_>>(),
+        ["0", "1", "2", "3"]
+    );
+}
