@@ -1,10 +1,18 @@
 //! A bundle in a temporary directory, and the container made of it.
 
+use hull_linux::mount::{self, Attributes};
+use hull_linux::namespace::{self, flag};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use serde_json::{Value, json};
+use std::cell::Cell;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const BUSYBOX: &str = "/bin/busybox";
+/// Where bundles are, as these tests see it: a tmpfs.
+const SCRATCH: &str = "/srv";
 const PATH: &str = "PATH=/bin:/usr/bin";
 
 /// What a command of the runtime did.
@@ -44,12 +52,13 @@ impl Container {
             eprintln!("skipped: needs root and a static busybox");
             return None;
         }
-        let directory = tempfile::tempdir().unwrap();
+        protect_host();
+        let directory = tempfile::tempdir_in(SCRATCH).unwrap();
         for path in ["rootfs/bin", "rootfs/proc", "rootfs/dev", "outside"] {
             fs_err::create_dir_all(directory.path().join(path)).unwrap();
         }
         let bin = directory.path().join("rootfs/bin");
-        fs_err::copy(BUSYBOX, bin.join("busybox")).unwrap();
+        copy(Path::new(BUSYBOX), &bin.join("busybox"));
         for applet in ["sh", "cat", "sleep", "stat", "true", "ls", "grep"] {
             fs_err::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
         }
@@ -190,6 +199,43 @@ impl Drop for Container {
     fn drop(&mut self) {
         self.delete();
     }
+}
+
+/// Copies a program. Another process does it: a test that forks meanwhile would inherit the descriptor
+/// that is open for writing, and the program could not be executed (`ETXTBSY`).
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new(BUSYBOX).arg("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success(), "copied {}", from.display());
+}
+
+/// A runtime that lets a container out must not spoil the machine that shows it: this thread gets a
+/// mount namespace in which the host's tree and devices are read-only.
+fn protect_host() {
+    thread_local!(static DONE: Cell<bool> = const { Cell::new(false) });
+    if DONE.replace(true) {
+        return;
+    }
+    namespace::unshare(flag::MOUNT).unwrap();
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", slave).unwrap();
+    let scratch = mount::new_file_system("tmpfs", "scratch", std::iter::empty(), 0).unwrap();
+    let place = open(SCRATCH, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    mount::attach(scratch.as_fd(), place.as_fd()).unwrap();
+    let read_only = Attributes {
+        set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),
+        ..Attributes::default()
+    };
+    for path in ["/dev", "/"] {
+        // Where `/dev` is no mount, it is part of the root.
+        let root = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        match mount::set_attributes(root.as_fd(), false, &read_only) {
+            Err(error) if path == "/dev" => assert_eq!(error.raw_os_error(), Some(22), "{error}"),
+            other => other.unwrap(),
+        }
+    }
+    let spoiled =
+        fs_err::write("/dev/hull-test", "").is_ok() || fs_err::write("/hull-test", "").is_ok();
+    assert!(!spoiled, "the host is protected");
 }
 
 fn spec(id: &str, args: &[&str]) -> Value {

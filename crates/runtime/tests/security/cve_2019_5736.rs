@@ -1,6 +1,6 @@
 //! A container overwrites the runtime through `/proc/PID/exe`.
 
-use crate::bundle::Container;
+use crate::bundle::{Container, copy};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::AsRawFd as _;
@@ -10,9 +10,9 @@ use std::path::Path;
 /// writing is the one that is tested.
 fn container(name: &str, args: &[&str]) -> Option<Container> {
     let mut container = Container::new(name, args)?;
-    let copy = container.path("runtime");
-    fs_err::copy(&container.runtime, &copy).unwrap();
-    container.runtime = copy;
+    let own = container.path("runtime");
+    copy(&container.runtime, &own);
+    container.runtime = own;
     Some(container)
 }
 
@@ -54,7 +54,7 @@ fn a_program_that_is_the_runtime_itself_cannot_be_written() {
     for library in libraries() {
         let target = container.inside(library.trim_start_matches('/'));
         fs_err::create_dir_all(target.parent().unwrap()).unwrap();
-        fs_err::copy(&library, target).unwrap();
+        copy(Path::new(&library), &target);
     }
     fs_err::os::unix::fs::symlink("/proc/self/exe", container.inside("bin/evil")).unwrap();
     container.create().assert_succeeded();

@@ -24,9 +24,13 @@ fn links_of_a_volume_end_inside_the_root() {
         PathBuf::from("../".repeat(12)).join(outside.strip_prefix("/").unwrap())
     };
     let absolute = |container: &Container| container.outside();
-    let links: [(&str, &dyn Fn(&Container) -> PathBuf); 2] =
-        [("30465-absolute", &absolute), ("30465-up", &up)];
-    for (name, link) in links {
+    for (name, link) in [
+        (
+            "30465-absolute",
+            &absolute as &dyn Fn(&Container) -> PathBuf,
+        ),
+        ("30465-up", &up),
+    ] {
         let Some(mut container) = container(name, link) else {
             return;
         };

@@ -1,7 +1,8 @@
 //! A working directory or program below a descriptor of the host that the runtime left open.
 
-use crate::bundle::Container;
+use crate::bundle::{Container, copy};
 use serde_json::json;
+use std::path::Path;
 
 /// More descriptors than the runtime ever has open.
 const DESCRIPTORS: std::ops::Range<u32> = 3..24;
@@ -78,7 +79,7 @@ fn the_program_is_not_on_the_host() {
                 return;
             };
             all_powerful(&mut container);
-            fs_err::copy("/bin/busybox", container.outside().join("true")).unwrap();
+            copy(Path::new("/bin/busybox"), &container.outside().join("true"));
             let program = programs(&container, descriptor)[which].clone();
             container.spec["process"]["args"] = json!([program]);
             let outcome = container.run();
@@ -93,7 +94,7 @@ fn the_program_of_a_later_process_is_not_on_the_host() {
         return;
     };
     all_powerful(&mut container);
-    fs_err::copy("/bin/busybox", container.outside().join("true")).unwrap();
+    copy(Path::new("/bin/busybox"), &container.outside().join("true"));
     container.create().assert_succeeded();
     container.start().assert_succeeded();
     for descriptor in DESCRIPTORS {
@@ -112,7 +113,7 @@ fn the_interpreter_of_a_script_is_not_on_the_host() {
         let Some(container) = Container::new("21626-script", &["/script"]) else {
             return;
         };
-        fs_err::copy("/bin/busybox", container.outside().join("true")).unwrap();
+        copy(Path::new("/bin/busybox"), &container.outside().join("true"));
         let [interpreter, _] = programs(&container, descriptor);
         let script = container.inside("script");
         fs_err::write(&script, format!("#!{interpreter}\n")).unwrap();

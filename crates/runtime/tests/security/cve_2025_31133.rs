@@ -2,9 +2,10 @@
 
 use crate::bundle::Container;
 use serde_json::json;
+use std::path::Path;
 
 /// A container whose `/dev` comes from a volume, with this done to its null device.
-fn container(name: &str, spoil: impl Fn(&std::path::Path)) -> Option<Container> {
+fn container(name: &str, spoil: impl Fn(&Path)) -> Option<Container> {
     let mut container = Container::new(name, &["stat", "-c", "%F %t:%T", "/secret"])?;
     fs_err::write(container.inside("secret"), "a secret").unwrap();
     let volume = container.path("volume");
@@ -18,8 +19,8 @@ fn container(name: &str, spoil: impl Fn(&std::path::Path)) -> Option<Container> 
 
 #[test]
 fn masks_are_the_null_device_whatever_the_container_calls_so() {
-    let spoilers: [(&str, &dyn Fn(&std::path::Path)); 3] = [
-        ("31133-missing", &|_| {}),
+    let spoilers = [
+        ("31133-missing", &(|_: &Path| {}) as &dyn Fn(&Path)),
         ("31133-file", &|dev| {
             fs_err::write(dev.join("null"), "not null").unwrap();
         }),
