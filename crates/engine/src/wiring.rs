@@ -89,15 +89,12 @@ impl Wiring {
 
     /// Takes a container off the bridge and its namespace away. What is gone already is no error.
     pub(crate) fn disconnect(&self, id: &str, endpoint: &Endpoint) -> Result<()> {
-        // Removing the namespace alone would end the pair too, but some time later.
-        let disconnected =
-            hull_network::disconnect(id).map_err(failed("could not disconnect the container"));
-        let removed = hull_network::netns::remove(&self.namespace(id))
-            .map_err(failed("could not remove the network namespace"));
+        let dismantled = hull_network::dismantle(id, &self.namespace(id))
+            .map_err(failed("could not remove the container's network"));
         if let Ok(address) = endpoint.address.parse() {
             self.release(address);
         }
-        disconnected.and(removed)
+        dismantled
     }
 
     fn claim(&self) -> Result<(Bridge, Ipv4Addr)> {

@@ -63,7 +63,7 @@ impl Engine {
         image: &Image,
         (config, effective): (Config, super::record::Effective),
     ) -> Result<Created> {
-        let mounts = mounts::resolve(&config, &effective.volumes, &self.config.data_root)?;
+        let mounts = mounts::resolve(&config, &self.config.data_root)?;
         self.snapshots
             .prepare(id, &image.layers)
             .map_err(crate::image::snapshot_error)?;

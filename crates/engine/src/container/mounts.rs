@@ -5,19 +5,13 @@ use super::record::Record;
 use super::{Config, IpcMode, Mount, MountKind, MountPoint, Propagation};
 use crate::{Error, ErrorKind, Result, volume};
 use hull_spec::runtime::Mount as SpecMount;
-use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Decides sources and names, and makes new volumes. Volumes that the image declares and the request
-/// does not cover become anonymous ones.
+/// Decides sources and names, and makes new volumes.
 ///
 /// # Errors
 /// Docker's complaint about a source that is not there.
-pub(super) fn resolve(
-    config: &Config,
-    image_volumes: &BTreeSet<String>,
-    data_root: &Path,
-) -> Result<Vec<MountPoint>> {
+pub(super) fn resolve(config: &Config, data_root: &Path) -> Result<Vec<MountPoint>> {
     for mount in &config.mounts {
         if let MountKind::Bind {
             source,
@@ -33,30 +27,11 @@ pub(super) fn resolve(
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
     }
-    let mut points = config
+    config
         .mounts
         .iter()
         .map(|mount| point(mount, data_root))
-        .collect::<Result<Vec<_>>>()?;
-    for target in image_volumes {
-        let target = clean(target);
-        if !points.iter().any(|point| point.target == target) {
-            let kind = MountKind::Volume {
-                name: String::new(),
-                no_copy: false,
-            };
-            points.push(point(
-                &Mount {
-                    kind,
-                    target: target.into(),
-                    read_only: false,
-                    mode: String::new(),
-                },
-                data_root,
-            )?);
-        }
-    }
-    Ok(points)
+        .collect()
 }
 
 fn point(mount: &Mount, data_root: &Path) -> Result<MountPoint> {
