@@ -72,7 +72,9 @@ fn nothing_is_written_outside_the_layer() {
 #[test]
 fn a_layer_that_is_not_what_the_config_says_is_refused() {
     with(Client::Hull, |s| {
-        let honest = Image::new(&[busybox_layer()], &json!({}), Packing::Gzip, Family::Oci);
+        // A layer that is not in the store yet: one that is would not be fetched.
+        let layer = Layer::new().file("honest", 0o644, b"honest").finish();
+        let honest = Image::new(&[layer], &json!({}), Packing::Gzip, Family::Oci);
         let other =
             hull_tests::image::pack(&Layer::new().file("a", 0o644, b"").finish(), Packing::Gzip);
         let mut manifest: serde_json::Value = serde_json::from_slice(honest.manifest()).unwrap();
