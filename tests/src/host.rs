@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 /// A network namespace with loopback up; dropping it ends it.
 ///
-/// When the tests run against the reference (see [`reference`]), it is the namespace they run in.
+/// When the tests run against the reference (see [`reference()`]), it is the namespace they run in.
 #[derive(Debug)]
 pub struct Host(Option<Child>);
 

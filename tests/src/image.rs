@@ -191,6 +191,7 @@ impl Layer {
     /// # Panics
     /// When a name does not fit a tar header.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "a tar header's fields")]
     pub fn entry(
         mut self,
         path: &str,

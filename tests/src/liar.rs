@@ -124,6 +124,14 @@ impl Liar {
     }
 }
 
+/// What is asked for.
+struct Content<'c> {
+    layer: bool,
+    kind: &'c str,
+    bytes: &'c [u8],
+    offset: usize,
+}
+
 impl State {
     fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream);
@@ -191,6 +199,32 @@ impl State {
                 to.write_all(&[b' '; 65536])?;
             }
         }
+        self.serve_content(
+            to,
+            method == "HEAD",
+            &Content {
+                layer,
+                kind,
+                bytes,
+                offset,
+            },
+        )
+    }
+
+    /// Answers with content from an offset on, whole or spoiled.
+    fn serve_content(
+        &self,
+        mut to: &TcpStream,
+        head_only: bool,
+        content: &Content<'_>,
+    ) -> std::io::Result<bool> {
+        let Content {
+            layer,
+            kind,
+            bytes,
+            offset,
+        } = *content;
+        let first = || self.failed.fetch_add(1, Ordering::SeqCst) < self.layers.len();
         let mut body = bytes[offset.min(bytes.len())..].to_vec();
         if self.fault == Fault::WrongBlob && layer {
             body.iter_mut().for_each(|byte| *byte ^= 0xff);
@@ -219,7 +253,7 @@ impl State {
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nDocker-Content-Digest: {claimed}\r\n{range}\r\n",
             body.len()
         )?;
-        if method == "HEAD" {
+        if head_only {
             return Ok(true);
         }
         let half = body.len() / 2;

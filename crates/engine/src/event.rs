@@ -11,6 +11,7 @@ pub struct EventOptions {
     pub since: Option<Timestamp>,
     /// Until then; with a moment that has passed there are no new ones.
     pub until: Option<Timestamp>,
+    /// Which ones.
     pub filters: Filters,
 }
 
@@ -25,5 +26,6 @@ pub struct Event {
     pub id: String,
     /// `name`, `image`, `exitCode`, labels, …
     pub attributes: BTreeMap<String, String>,
+    /// When.
     pub at: Timestamp,
 }

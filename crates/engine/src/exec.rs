@@ -11,10 +11,15 @@ pub struct ExecConfig {
     pub working_dir: String,
     /// Empty: the container's.
     pub user: String,
+    /// With all capabilities.
     pub privileged: bool,
+    /// The process gets a pseudo-terminal.
     pub tty: bool,
+    /// Its input comes from the client.
     pub stdin: bool,
+    /// The client gets its output.
     pub stdout: bool,
+    /// The client gets its errors.
     pub stderr: bool,
     /// Docker's text; empty for the default. The engine only keeps it.
     pub detach_keys: String,
@@ -34,11 +39,15 @@ pub struct ExecStart {
 /// One exec, for inspect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecDetails {
+    /// 64 hexadecimal digits.
     pub id: String,
+    /// Where it runs.
     pub container_id: String,
+    /// What was asked for.
     pub config: ExecConfig,
     /// The user it runs as, the container's filled in.
     pub user: String,
+    /// It was started and has not ended.
     pub running: bool,
     /// `None` until it has ended.
     pub exit_code: Option<i32>,

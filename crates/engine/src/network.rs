@@ -10,13 +10,17 @@ use std::collections::BTreeMap;
 pub struct NetworkDetails {
     /// 64 hexadecimal digits.
     pub id: String,
+    /// `bridge`, `host` or `none`.
     pub name: String,
+    /// When.
     pub created: Timestamp,
     /// `bridge`, `host` or `null`.
     pub driver: String,
     /// `172.17.0.0/16`; only the bridge has one.
     pub subnet: Option<String>,
+    /// The bridge's address.
     pub gateway: Option<String>,
+    /// The driver's options.
     pub options: BTreeMap<String, String>,
     /// The running containers in it, by id: name and endpoint.
     pub containers: BTreeMap<String, (String, Endpoint)>,

@@ -12,47 +12,74 @@ use std::sync::Arc;
 pub struct Info {
     /// The engine's own id, kept with its data.
     pub id: String,
+    /// Containers that run.
     pub running: u64,
+    /// Containers that are paused.
     pub paused: u64,
+    /// All others.
     pub stopped: u64,
+    /// Images in the store.
     pub images: u64,
     /// The storage driver and what it says of itself.
     pub driver: String,
+    /// What the driver says of itself.
     pub driver_status: Vec<(String, String)>,
+    /// 1 or 2.
     pub cgroup_version: u8,
     /// What the host's control groups can limit.
     pub limits: Limits,
+    /// The host forwards packets.
     pub ipv4_forwarding: bool,
+    /// The kernel has system call filters.
     pub seccomp: bool,
+    /// Descriptors of the daemon.
     pub open_files: u64,
+    /// Clients that follow events.
     pub event_listeners: u64,
+    /// As uname(2) tells it.
     pub kernel_version: String,
     /// `Debian GNU/Linux 12 (bookworm)`.
     pub operating_system: String,
+    /// Such as `12`.
     pub os_version: String,
     /// `x86_64`.
     pub architecture: String,
+    /// Processors.
     pub cpus: u64,
     /// Bytes.
     pub memory: u64,
+    /// The host's name.
     pub hostname: String,
+    /// Where everything is kept.
     pub data_root: PathBuf,
+    /// OCI runtimes by name.
     pub runtimes: BTreeMap<String, PathBuf>,
+    /// One of them.
     pub default_runtime: String,
+    /// As configured.
     pub insecure_registries: Vec<String>,
+    /// As configured.
     pub registry_mirrors: Vec<String>,
+    /// What the host lacks.
     pub warnings: Vec<String>,
 }
 
 /// What the host's control groups can limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
+    /// Memory.
     pub memory: bool,
+    /// Memory and swap together.
     pub swap: bool,
+    /// Relative weight.
     pub cpu_shares: bool,
+    /// Processor time per period.
     pub cpu_quota: bool,
+    /// Which processors.
     pub cpuset: bool,
+    /// The number of processes.
     pub pids: bool,
+    /// Waiting for memory instead of being killed.
     pub oom_kill_disable: bool,
 }
 

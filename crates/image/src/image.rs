@@ -60,7 +60,7 @@ pub struct Image {
     pub config: ImageConfig,
     /// The config's bytes, from which the id is made.
     pub config_bytes: Vec<u8>,
-    /// The manifest it was pulled by; [`Store::read_document`] gives its bytes.
+    /// The manifest it was pulled by; [`crate::Store::read_document`] gives its bytes.
     pub manifest: Option<Descriptor>,
     /// Names with a tag, sorted.
     pub tags: Vec<Reference>,
@@ -76,7 +76,7 @@ pub struct Image {
     pub tagged_at: i64,
 }
 
-/// What [`Store::register`] records.
+/// What [`crate::Store::register`] records.
 #[derive(Clone, Copy, Debug)]
 pub struct Registration<'a> {
     /// The manifest's descriptor and bytes; `None` for an image that came from no registry.

@@ -250,14 +250,15 @@ impl Removal<'_> {
 
     /// Removes one name; with the last tag of a repository its digests go too.
     fn untag_one(&mut self, name: &Reference, text: &str, force: bool) -> Result<(), Error> {
-        if !force && is_single(&self.names) {
-            if let Some(user) = self.users.first() {
-                return Err(Error::NameInUse {
-                    reference: text.to_owned(),
-                    container: short(&user.container),
-                    image: self.id.short().to_owned(),
-                });
-            }
+        if !force
+            && is_single(&self.names)
+            && let Some(user) = self.users.first()
+        {
+            return Err(Error::NameInUse {
+                reference: text.to_owned(),
+                container: short(&user.container),
+                image: self.id.short().to_owned(),
+            });
         }
         let key = name_key(name);
         self.untag_where(|other| name_key(other) == key)?;

@@ -414,10 +414,11 @@ impl Store {
             return stored_id("names", &id);
         }
         let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-        if !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
-            if let [only] = rows.images_with_prefix(prefix)?.as_slice() {
-                return stored_id("images", only);
-            }
+        if !prefix.is_empty()
+            && prefix.bytes().all(|b| b.is_ascii_hexdigit())
+            && let [only] = rows.images_with_prefix(prefix)?.as_slice()
+        {
+            return stored_id("images", only);
         }
         Err(Error::NoSuchImage(name.with_default_tag().familiar()))
     }

@@ -28,67 +28,95 @@ pub struct Config {
     pub working_dir: String,
     /// `user[:group]`, names or numbers; empty: the image's.
     pub user: String,
+    /// Supplementary groups.
     pub groups: Groups,
     /// `None`: the first 12 digits of the id (the host's with the host's network).
     pub hostname: Option<String>,
+    /// NIS domain name.
     pub domainname: String,
+    /// Labels, over the image's.
     pub labels: BTreeMap<String, String>,
+    /// Passed to the runtime.
     pub annotations: BTreeMap<String, String>,
     /// A signal's name or number; `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
     /// Seconds; `None`: 10. Negative waits for ever.
     pub stop_timeout: Option<i64>,
 
+    /// The process gets a pseudo-terminal.
     pub tty: bool,
+    /// Standard input can be written to.
     pub open_stdin: bool,
+    /// Standard input ends with that of the first client.
     pub stdin_once: bool,
     /// Rows, columns.
     pub console_size: Option<(u16, u16)>,
 
+    /// Which network it is in.
     pub network: NetworkMode,
+    /// Instead of one made from the IP address.
     pub mac_address: Option<String>,
+    /// Instead of the next free one.
     pub ipv4_address: Option<Ipv4Addr>,
     /// Ports that the container says it listens on, besides the image's.
     pub exposed_ports: BTreeSet<Port>,
+    /// Name servers instead of the host's.
     pub dns: Vec<String>,
+    /// Search domains instead of the host's.
     pub dns_search: Vec<String>,
+    /// Resolver options instead of the host's.
     pub dns_options: Vec<String>,
     /// `name:address`.
     pub extra_hosts: Vec<String>,
 
+    /// What is mounted besides the defaults.
     pub mounts: Vec<Mount>,
     /// The root file system cannot be written.
     pub read_only: bool,
     /// Bytes of `/dev/shm`; 0: 64 MiB.
     pub shm_size: u64,
 
+    /// Which process ids it sees.
     pub pid: PidMode,
+    /// With whom it shares IPC.
     pub ipc: IpcMode,
     /// Shares the host's UTS namespace.
     pub host_uts: bool,
     /// Shares the host's cgroup namespace; `None`: as the host's cgroup version suggests.
     pub host_cgroup_namespace: Option<bool>,
+    /// The parent of its control group; empty is Hull's own.
     pub cgroup_parent: String,
+    /// Limits.
     pub resources: Resources,
+    /// setrlimit(2).
     pub ulimits: Vec<Ulimit>,
+    /// -1000 to 1000; proc(5).
     pub oom_score_adj: Option<i32>,
+    /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
 
+    /// All capabilities and devices, no filter, nothing hidden.
     pub privileged: bool,
     /// With or without `CAP_`, or `ALL`.
     pub cap_add: Vec<String>,
+    /// As `cap_add`.
     pub cap_drop: Vec<String>,
+    /// execve(2) can give no rights; `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
+    /// Which system calls are allowed.
     pub seccomp: Seccomp,
     /// `None`: Docker's.
     pub masked_paths: Option<Vec<String>>,
     /// `None`: Docker's.
     pub readonly_paths: Option<Vec<String>>,
+    /// Devices of the host it may use.
     pub devices: Vec<Device>,
     /// `c 1:3 rwm`.
     pub device_cgroup_rules: Vec<String>,
 
+    /// Where its output goes.
     pub log: LogConfig,
+    /// What happens when it ends by itself.
     pub restart: RestartPolicy,
     /// Remove it when it ends.
     pub auto_remove: bool,
@@ -102,7 +130,9 @@ pub type Groups = Vec<String>;
 /// A port and its protocol, `tcp`, `udp` or `sctp`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
+    /// 1 to 65535.
     pub number: u16,
+    /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
 }
 
@@ -151,9 +181,11 @@ pub enum IpcMode {
 /// Something to be seen at a path in the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
+    /// What is mounted.
     pub kind: MountKind,
     /// Absolute, in the container.
     pub target: PathBuf,
+    /// It cannot be written through this mount.
     pub read_only: bool,
     /// The options as written behind the last colon of `-v`, for inspect.
     pub mode: String,
@@ -164,15 +196,20 @@ pub struct Mount {
 pub enum MountKind {
     /// A path of the host.
     Bind {
+        /// Absolute, on the host.
         source: PathBuf,
         /// Whether to make a directory where there is nothing: `-v` does, `--mount` does not.
         create_source: bool,
+        /// How later mounts show on the other side.
         propagation: Propagation,
         /// Without the mounts below the source.
         non_recursive: bool,
     },
     /// A file system in memory, with mount(8)'s options.
-    Tmpfs { options: String },
+    Tmpfs {
+        /// mount(8)'s options, separated by commas.
+        options: String,
+    },
     /// A volume, made if there is none of this name.
     Volume {
         /// Empty for an anonymous one.
@@ -188,12 +225,15 @@ pub enum Propagation {
     /// Neither way, below as well.
     #[default]
     RPrivate,
+    /// Neither way, this mount only.
     Private,
     /// Both ways.
     RShared,
+    /// Both ways, this mount only.
     Shared,
     /// From the host only.
     RSlave,
+    /// From the host only, this mount only.
     Slave,
 }
 
@@ -218,33 +258,44 @@ impl Propagation {
 pub struct Resources {
     /// Bytes.
     pub memory: i64,
+    /// Bytes, under pressure.
     pub memory_reservation: i64,
     /// Memory and swap together; -1 is unlimited swap, 0 with a memory limit is twice that.
     pub memory_swap: i64,
+    /// 0 to 100; version 1 only.
     pub memory_swappiness: Option<i64>,
+    /// Wait for memory instead of being killed; version 1 only.
     pub oom_kill_disable: bool,
     /// Billionths of a CPU.
     pub nano_cpus: i64,
+    /// Relative weight; 1024 is the default.
     pub cpu_shares: i64,
     /// Microseconds.
     pub cpu_period: i64,
+    /// Microseconds per period.
     pub cpu_quota: i64,
     /// `0-2,4`.
     pub cpuset_cpus: String,
+    /// Memory nodes, as `cpuset_cpus`.
     pub cpuset_mems: String,
     /// -1 is unlimited.
     pub pids_limit: Option<i64>,
     /// 10 to 1000.
     pub blkio_weight: u16,
+    /// Bytes read per second.
     pub read_bps: Vec<Throttle>,
+    /// Bytes written per second.
     pub write_bps: Vec<Throttle>,
+    /// Reads per second.
     pub read_iops: Vec<Throttle>,
+    /// Writes per second.
     pub write_iops: Vec<Throttle>,
 }
 
 /// A limit for one block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
+    /// Its node on the host.
     pub device: PathBuf,
     /// Bytes or operations a second.
     pub rate: u64,
@@ -257,13 +308,16 @@ pub struct Ulimit {
     pub name: String,
     /// -1 is unlimited.
     pub soft: i64,
+    /// What the soft limit may be raised to; -1 is unlimited.
     pub hard: i64,
 }
 
 /// A device of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
+    /// Its path on the host.
     pub host: PathBuf,
+    /// Its path in the container.
     pub container: PathBuf,
     /// Of `rwm`.
     pub permissions: String,
@@ -275,6 +329,7 @@ pub enum Seccomp {
     /// Docker's profile; none for privileged containers.
     #[default]
     Default,
+    /// No filter.
     Unconfined,
     /// A profile in Docker's JSON format.
     Profile(String),
@@ -283,6 +338,7 @@ pub enum Seccomp {
 /// Where output goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogConfig {
+    /// What keeps it.
     pub driver: LogDriver,
     /// Docker's options of the driver, checked by the engine: `max-size`, `max-file`, `labels`, …
     pub options: BTreeMap<String, String>,
@@ -313,11 +369,15 @@ impl LogDriver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {
     #[default]
+    /// Nothing.
     No,
+    /// It is started again.
     Always,
+    /// It is started again unless somebody stopped it.
     UnlessStopped,
     /// On an exit code other than 0, at most so often; 0 is no bound.
     OnFailure {
+        /// How often at most; 0 is no bound.
         max_retries: u32,
     },
 }

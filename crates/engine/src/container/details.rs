@@ -15,6 +15,7 @@ pub struct ListOptions {
     pub all: bool,
     /// Only so many, the newest; they need not run.
     pub limit: Option<usize>,
+    /// Which ones.
     pub filters: Filters,
     /// Count the bytes they hold.
     pub sizes: bool,
@@ -23,10 +24,13 @@ pub struct ListOptions {
 /// One container.
 #[derive(Clone, Debug)]
 pub struct Details {
+    /// 64 hexadecimal digits.
     pub id: String,
     /// Without the leading slash.
     pub name: String,
+    /// When.
     pub created: Timestamp,
+    /// What it is doing.
     pub state: State,
     /// As asked for.
     pub config: Arc<Config>,
@@ -37,25 +41,38 @@ pub struct Details {
 
     /// What runs: image and configuration put together. The first word is the program.
     pub args: Vec<String>,
+    /// The first part of what runs.
     pub entrypoint: Option<Vec<String>>,
+    /// The rest of it.
     pub cmd: Option<Vec<String>>,
+    /// `NAME=value`.
     pub env: Vec<String>,
+    /// Absolute.
     pub working_dir: String,
+    /// `user[:group]`; empty is root.
     pub user: String,
+    /// Its host name.
     pub hostname: String,
+    /// The image's and its own.
     pub labels: BTreeMap<String, String>,
+    /// Ports it says it listens on.
     pub exposed_ports: BTreeSet<Port>,
     /// Paths the image declares to be volumes.
     pub volumes: BTreeSet<String>,
+    /// Name or number; `None` is SIGTERM.
     pub stop_signal: Option<String>,
     /// The runtime that is used.
     pub runtime: String,
 
+    /// How often its restart policy started it.
     pub restart_count: u32,
+    /// Execs that have not ended.
     pub exec_ids: Vec<String>,
+    /// Its files on the host.
     pub paths: Paths,
     /// How the root file system is made, in the storage driver's words.
     pub snapshot: Snapshot,
+    /// What is mounted.
     pub mounts: Vec<MountPoint>,
     /// By network name. Empty for a container in another's network.
     pub networks: BTreeMap<String, Endpoint>,
@@ -68,8 +85,11 @@ pub struct Details {
 /// Where a container's files are on the host; empty until the first start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
+    /// Mounted at `/etc/resolv.conf`.
     pub resolv_conf: PathBuf,
+    /// Its host name.
     pub hostname: PathBuf,
+    /// Mounted at `/etc/hosts`.
     pub hosts: PathBuf,
     /// Empty without a log file.
     pub log: PathBuf,
@@ -100,29 +120,42 @@ pub struct MountPoint {
     pub kind: String,
     /// A volume's.
     pub name: String,
+    /// On the host.
     pub source: String,
+    /// In the container.
     pub target: String,
     /// A volume's.
     pub driver: String,
+    /// As written.
     pub mode: String,
+    /// It cannot be written through this mount.
     pub read_only: bool,
+    /// Docker's word.
     pub propagation: String,
 }
 
 /// A container's end of a network. Empty texts while it does not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
+    /// 64 hexadecimal digits.
     pub network_id: String,
+    /// 64 hexadecimal digits.
     pub endpoint_id: String,
+    /// The router.
     pub gateway: String,
+    /// IPv4.
     pub address: String,
+    /// Of the network, bits.
     pub prefix_len: u8,
+    /// Six bytes, colons between.
     pub mac_address: String,
 }
 
 /// The processes of a container, in the columns of ps(1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Top {
+    /// The columns.
     pub titles: Vec<String>,
+    /// A row for each process.
     pub processes: Vec<Vec<String>>,
 }

@@ -142,6 +142,7 @@ fn asked_for(point: &MountPoint, config: &Config) -> SpecMount {
 }
 
 /// What every container has, as Docker mounts it.
+#[expect(clippy::too_many_lines, reason = "a table of mounts: data, not logic")]
 fn base(config: &Config) -> Vec<SpecMount> {
     let shm = if config.shm_size == 0 {
         64 << 20

@@ -22,34 +22,53 @@ pub struct Exit {
 pub enum State {
     /// Never started. With an exit when starting it failed.
     Created {
+        /// Why starting it failed.
         failed: Option<Exit>,
     },
+    /// Its process runs.
     Running {
+        /// The first process, as the host sees it.
         pid: i32,
+        /// When the present or last run began.
         started: Timestamp,
+        /// How the run before ended.
         last: Option<Exit>,
     },
+    /// Its processes stand still.
     Paused {
+        /// The first process, as the host sees it.
         pid: i32,
+        /// When the present or last run began.
         started: Timestamp,
+        /// How the run before ended.
         last: Option<Exit>,
     },
     /// Ended, and its restart policy will start it again.
     Restarting {
+        /// When the present or last run began.
         started: Timestamp,
+        /// How the last run ended.
         exit: Exit,
     },
+    /// Its process has ended.
     Exited {
+        /// When the present or last run began.
         started: Timestamp,
+        /// How the last run ended.
         exit: Exit,
     },
+    /// It is being removed.
     Removing {
+        /// When the present or last run began.
         started: Option<Timestamp>,
+        /// How the last run ended.
         exit: Option<Exit>,
     },
     /// Ended, and could not be removed completely.
     Dead {
+        /// When the present or last run began.
         started: Option<Timestamp>,
+        /// How the last run ended.
         exit: Option<Exit>,
     },
 }
@@ -105,7 +124,7 @@ impl State {
 
 /// Something that changes what a container is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Its process runs.
     Started {
         /// As the host sees it.
@@ -134,11 +153,11 @@ pub enum Event {
 /// A change that cannot be in the present state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a container that is {from} cannot take {event:?}")]
-pub struct InvalidTransition {
+pub(crate) struct InvalidTransition {
     /// Docker's word for the present state.
-    pub from: &'static str,
+    pub(crate) from: &'static str,
     /// The change.
-    pub event: Event,
+    pub(crate) event: Event,
 }
 
 impl State {
@@ -146,7 +165,7 @@ impl State {
     ///
     /// # Errors
     /// [`InvalidTransition`] when the event cannot happen now.
-    pub fn next(self, event: Event) -> Result<Self, InvalidTransition> {
+    pub(crate) fn next(self, event: Event) -> Result<Self, InvalidTransition> {
         let last = self.exit().cloned();
         let begun = self.started();
         match (self, event) {

@@ -22,6 +22,7 @@ pub struct PullRequest {
     pub reference: String,
     /// `os/arch[/variant]`; `None`: the host's.
     pub platform: Option<String>,
+    /// Who asks.
     pub credentials: Credentials,
 }
 
@@ -29,9 +30,13 @@ pub struct PullRequest {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
     #[default]
+    /// Nobody in particular.
     Anonymous,
+    /// A user with a password.
     Basic {
+        /// The user.
         username: String,
+        /// The password, or an access token.
         password: String,
     },
     /// A refresh token of the registry's token service.
@@ -71,6 +76,7 @@ pub struct ImageDetails {
     pub repo_tags: Vec<String>,
     /// `busybox@sha256:…`.
     pub repo_digests: Vec<String>,
+    /// The image's configuration.
     pub config: Arc<ImageConfig>,
     /// Bytes of all layers, unpacked.
     pub size: u64,
@@ -105,10 +111,15 @@ pub struct RemoveOptions {
 pub struct HistoryStep {
     /// Of the newest step the image's, else empty.
     pub id: String,
+    /// When.
     pub created: Option<Timestamp>,
+    /// By which instruction.
     pub created_by: String,
+    /// Free text.
     pub comment: String,
+    /// Bytes of its layer.
     pub size: u64,
+    /// Names of the image that it ends.
     pub tags: Vec<String>,
 }
 

@@ -8,9 +8,13 @@ use jiff::Timestamp;
 /// Which part of a log to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
+    /// Standard output.
     pub stdout: bool,
+    /// Standard error.
     pub stderr: bool,
+    /// Nothing before.
     pub since: Option<Timestamp>,
+    /// Nothing after.
     pub until: Option<Timestamp>,
     /// Only the last so many lines.
     pub tail: Option<usize>,
@@ -21,7 +25,9 @@ pub struct LogOptions {
 /// A line, or a part of one longer than 16 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
+    /// Standard error.
     pub stderr: bool,
+    /// When it was written.
     pub at: Timestamp,
     /// With its newline, if it has one.
     pub line: Bytes,
@@ -31,6 +37,7 @@ pub struct LogEntry {
 pub struct Logs {
     /// Whether the container has a terminal, whose output is not framed.
     pub tty: bool,
+    /// The lines.
     pub entries: futures_util::stream::BoxStream<'static, crate::Result<LogEntry>>,
 }
 

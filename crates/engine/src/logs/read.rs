@@ -312,6 +312,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of what to read")]
     fn files_are_read_in_order_and_cut_as_asked() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.log");

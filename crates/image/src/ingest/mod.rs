@@ -143,6 +143,10 @@ impl Error {
 
 /// What [`Store::begin_layer`] found.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are as many at once as layers being pulled"
+)]
 pub enum Layer {
     /// It is in the store, and stays while this is held.
     Present(Hold),

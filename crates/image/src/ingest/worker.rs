@@ -46,10 +46,10 @@ impl Job {
             .name("unpack".to_owned())
             .spawn(move || {
                 let result = self.run(source);
-                if result.is_err() {
-                    if let Err(error) = self.store.inner.trash.discard(&self.tree) {
-                        tracing::warn!(%error, "cannot discard; the next start tries again");
-                    }
+                if result.is_err()
+                    && let Err(error) = self.store.inner.trash.discard(&self.tree)
+                {
+                    tracing::warn!(%error, "cannot discard; the next start tries again");
                 }
                 result
             })
