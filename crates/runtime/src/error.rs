@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io;
 
-/// Why a command failed. The whole chain is put into words by [`chain`], once, at the edge.
+/// Why a command failed. The whole chain is put into words by `chain`, once, at the edge.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No state directory has this id.
