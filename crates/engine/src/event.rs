@@ -1,4 +1,8 @@
 //! What happened.
+#![expect(
+    missing_docs,
+    reason = "fields with Docker's own names mean what Docker documents"
+)]
 
 use crate::Filters;
 use jiff::Timestamp;

@@ -25,7 +25,7 @@ mod names;
 pub mod network;
 mod rows;
 pub mod system;
-mod volume;
+pub mod volume;
 mod wiring;
 
 pub(crate) use engine::blocking;

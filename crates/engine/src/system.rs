@@ -1,4 +1,8 @@
 //! The engine and its host.
+#![expect(
+    missing_docs,
+    reason = "fields with Docker's own names mean what Docker documents"
+)]
 
 use crate::container::State;
 use crate::{Engine, Result, blocking};

@@ -1,6 +1,7 @@
 //! Volumes: directories that outlive containers, `volumes/<name>/_data`.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Engine, Error, ErrorKind, Result, blocking};
+use jiff::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,79 @@ pub(crate) fn remove_anonymous(data_root: &Path, name: &str) -> io::Result<()> {
     }
 }
 
+/// A volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeDetails {
+    /// Its name; 64 hexadecimal digits for an anonymous one.
+    pub name: String,
+    /// Where its data is on the host.
+    pub mountpoint: PathBuf,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it goes with its container.
+    pub anonymous: bool,
+}
+
+/// The volume of this name, if there is one.
+fn details(data_root: &Path, name: &str) -> Option<VolumeDetails> {
+    let mountpoint = data(data_root, name);
+    let made = fs_err::metadata(&mountpoint).and_then(|data| data.created());
+    let created = made.ok().and_then(|at| Timestamp::try_from(at).ok());
+    mountpoint.is_dir().then(|| VolumeDetails {
+        name: name.to_owned(),
+        // A file system that does not know is rare; Docker's zero is as good as any answer.
+        created: created.unwrap_or(Timestamp::UNIX_EPOCH),
+        anonymous: mountpoint.with_file_name(ANONYMOUS).exists(),
+        mountpoint,
+    })
+}
+
+impl Engine {
+    /// The volumes, by name.
+    ///
+    /// # Errors
+    /// What reading directories gives.
+    pub async fn volumes(&self) -> Result<Vec<VolumeDetails>> {
+        let data_root = self.config.data_root.clone();
+        blocking(move || {
+            let entries = match fs_err::read_dir(data_root.join("volumes")) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => {
+                    let text = "could not list the volumes";
+                    return Err(Error::new(ErrorKind::Internal, text).caused_by(error));
+                }
+            };
+            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            let mut volumes: Vec<_> = names
+                .filter_map(|name| details(&data_root, &name))
+                .collect();
+            volumes.sort_by(|one, other| one.name.cmp(&other.name));
+            Ok(volumes)
+        })
+        .await
+    }
+
+    /// One volume.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn volume_inspect(&self, name: &str) -> Result<VolumeDetails> {
+        let data_root = self.config.data_root.clone();
+        let name = name.to_owned();
+        blocking(move || {
+            let known = !name.is_empty() && check_name(&name).is_ok();
+            known
+                .then(|| details(&data_root, &name))
+                .flatten()
+                .ok_or_else(|| {
+                    Error::new(ErrorKind::NotFound, format!("get {name}: no such volume"))
+                })
+        })
+        .await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +152,8 @@ mod tests {
         ensure(root.path(), "gone", true).unwrap();
         remove_anonymous(root.path(), "kept").unwrap();
         remove_anonymous(root.path(), "gone").unwrap();
+        assert!(details(root.path(), "kept").is_some_and(|volume| !volume.anonymous));
+        assert_eq!(details(root.path(), "gone"), None);
         assert!(data(root.path(), "kept").exists() && !data(root.path(), "gone").exists());
     }
 

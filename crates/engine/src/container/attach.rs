@@ -63,6 +63,7 @@ impl Engine {
         };
         Ok(Attached {
             tty: record.config.tty,
+            stdin_once: record.config.stdin_once,
             stream,
         })
     }
@@ -81,7 +82,12 @@ impl Engine {
     pub async fn resize(&self, name: &str, rows: u16, columns: u16) -> Result<()> {
         let container = self.find(name)?;
         let shim = container.shim()?;
+        // Without a terminal there is nothing to change, and dockerd does not mind.
+        let tty = container.read(|record| record.config.tty);
         blocking(move || {
+            if !tty {
+                return Ok(());
+            }
             shim.resize(None, rows, columns)
                 .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
         })

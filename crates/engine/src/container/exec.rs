@@ -97,7 +97,7 @@ impl Engine {
     /// `Conflict` when the container does not run, `InvalidInput` without a command.
     pub async fn exec_create(self: &Arc<Self>, name: &str, config: ExecConfig) -> Result<String> {
         let container = self.find(name)?;
-        may_exec(&container.record())?;
+        may_exec(name, &container.record())?;
         if config.args.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
@@ -139,14 +139,23 @@ impl Engine {
         start: ExecStart,
     ) -> Result<Option<UnixStream>> {
         let exec = self.execs.get(id)?;
-        may_exec(&exec.container.record())?;
+        {
+            let record = exec.container.record();
+            may_exec(&record.id, &record)?;
+        };
         let first = exec
             .progress
             .send_if_modified(|now| !std::mem::replace(&mut now.started, true));
         if !first {
+            let running = self.exec_inspect(id).await?.running;
+            let state = if running {
+                "is already running"
+            } else {
+                "has already run"
+            };
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("exec command {id} is already running"),
+                format!("exec command {id} {state}"),
             ));
         }
         let engine = Arc::clone(self);
@@ -204,14 +213,10 @@ impl Engine {
         let shim = exec.container.shim()?;
         shim.exec(request).map_err(|error| match error {
             hull_shim::Error::Refused(message) => {
-                let text = if message.starts_with("runc") || message.starts_with("OCI") {
-                    message
-                } else {
-                    format!("runc exec failed: {message}")
-                };
+                let message = message.trim_start_matches("OCI runtime exec failed: ");
                 Error::new(
                     ErrorKind::InvalidInput,
-                    format!("OCI runtime exec failed: {text}"),
+                    format!("OCI runtime exec failed: {message}"),
                 )
             }
             other => Error::new(
@@ -308,17 +313,16 @@ impl Engine {
     }
 }
 
-fn may_exec(record: &Record) -> Result<()> {
+/// `name` is what the client called it: the text is dockerd's, which repeats that.
+fn may_exec(name: &str, record: &Record) -> Result<()> {
     let conflict = |text: String| Err(Error::new(ErrorKind::Conflict, text));
     match record.state {
         State::Running { .. } => Ok(()),
         State::Paused { .. } => conflict(format!(
-            "container {} is paused, unpause the container before exec",
-            record.id
+            "Container {name} is paused, unpause the container before exec"
         )),
         State::Restarting { .. } => conflict(format!(
-            "container {} is restarting, wait until the container is running",
-            record.id
+            "Container {name} is restarting, wait until the container is running"
         )),
         _ => conflict(format!("container {} is not running", record.id)),
     }

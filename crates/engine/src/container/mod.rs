@@ -87,6 +87,8 @@ pub struct AttachOptions {
 pub struct Attached {
     /// Whether the bytes are a terminal's: without, they are frames.
     pub tty: bool,
+    /// Whether the process's input ends with the client's.
+    pub stdin_once: bool,
     /// The connection to the process: input down, output up, each half closed by itself. Ready when
     /// the container runs; an error when it could not be started or was removed.
     pub stream: futures_util::future::BoxFuture<'static, crate::Result<tokio::net::UnixStream>>,

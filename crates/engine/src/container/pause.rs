@@ -30,13 +30,13 @@ impl Engine {
         match (&record.state, paused) {
             (State::Running { .. }, true) | (State::Paused { .. }, false) => {}
             (State::Paused { .. }, true) => {
-                return conflict(format!("container {} is already paused", record.id));
+                return conflict(format!("Container {} is already paused", record.id));
             }
             (State::Running { .. }, false) => {
-                return conflict(format!("container {} is not paused", record.id));
+                return conflict(format!("Container {} is not paused", record.id));
             }
             (_, true) => return conflict(format!("container {} is not running", record.id)),
-            (_, false) => return conflict(format!("container {} is not paused", record.id)),
+            (_, false) => return conflict(format!("Container {} is not paused", record.id)),
         }
         let shim = container.shim()?;
         let rows = self.rows.clone();

@@ -18,7 +18,7 @@ impl Engine {
         if record.is_running() {
             if !force {
                 return Err(must_stop(
-                    &record.name,
+                    name,
                     matches!(record.state, State::Paused { .. }),
                 ));
             }
@@ -32,7 +32,7 @@ impl Engine {
             return Ok(());
         }
         if container.read(super::record::Record::is_running) {
-            return Err(must_stop(&record.name, false));
+            return Err(must_stop(name, false));
         }
         self.remove_locked(&container, volumes).await
     }
@@ -158,6 +158,6 @@ fn must_stop(name: &str, paused: bool) -> Error {
     };
     Error::new(
         ErrorKind::Conflict,
-        format!("cannot remove container \"/{name}\": {what}"),
+        format!("cannot remove container \"{name}\": {what}"),
     )
 }

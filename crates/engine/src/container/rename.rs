@@ -25,7 +25,10 @@ impl Engine {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.take_name(&to, &container.id)?;
+        self.take_name(&to, &container.id).map_err(|error| {
+            let text = format!("Error when allocating new name: {}", error.message());
+            Error::new(error.kind(), text)
+        })?;
         container.change(|record| record.name.clone_from(&to));
         let (rows, record) = (self.rows.clone(), container.record());
         if let Err(error) = blocking(move || rows.put(&record)).await {

@@ -1,4 +1,8 @@
 //! Images, and how they come.
+#![expect(
+    missing_docs,
+    reason = "fields with Docker's own names mean what Docker documents"
+)]
 
 mod inspect;
 mod pull;

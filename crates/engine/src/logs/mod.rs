@@ -1,4 +1,8 @@
 //! What containers wrote.
+#![expect(
+    missing_docs,
+    reason = "fields with Docker's own names mean what Docker documents"
+)]
 
 mod read;
 
