@@ -14,9 +14,11 @@
 //! ```
 
 use crate::detach::Detector;
+use crate::reply;
 use crate::transport::{ClientInput, Socket};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue};
 use std::fmt;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -39,6 +41,8 @@ pub(crate) struct Hijack {
     content_type: &'static str,
     /// The protocol the client asked to change to, if it did.
     upgrade: Option<String>,
+    /// More lines of the head, each with its line end.
+    headers: String,
     session: Session,
 }
 
@@ -67,18 +71,34 @@ impl Hijack {
         Self {
             content_type,
             upgrade,
+            headers: String::new(),
             session,
         }
     }
 
+    /// The same with the headers of ordinary replies: dockerd sends them for exec, not for attach.
+    pub(crate) fn signed(mut self, server: &HeaderValue) -> Self {
+        let mut headers = HeaderMap::new();
+        reply::sign(&mut headers, server);
+        for (name, value) in &headers {
+            let value = value.to_str().unwrap_or_default();
+            self.headers.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self
+    }
+
     /// The reply's head, as dockerd writes it.
     fn head(&self) -> String {
-        let content_type = self.content_type;
+        let Self {
+            content_type,
+            headers,
+            ..
+        } = self;
         match &self.upgrade {
             Some(protocol) => format!(
-                "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+                "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n{headers}\r\n"
             ),
-            None => format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n"),
+            None => format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{headers}\r\n"),
         }
     }
 
@@ -91,6 +111,16 @@ impl Hijack {
         }
         (self.session)(socket, read_too_far).await;
     }
+}
+
+/// How a client's input is treated.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    /// The keys that leave the session.
+    pub(crate) detach: Option<Detector>,
+    /// The session ends with the client's input, as dockerd's does where the process's input does
+    /// not: at terminals, and at containers whose input stays open for others.
+    pub(crate) ends_session: bool,
 }
 
 /// How a session ended.
@@ -112,16 +142,16 @@ pub(crate) async fn join(
     client: Socket,
     read_too_far: Bytes,
     process: UnixStream,
-    detach: Option<Detector>,
+    treatment: Input,
 ) -> Ended {
     match client {
         Socket::Unix(mut client) => {
             let (input, output) = client.split();
-            relay(input, output, read_too_far, process, detach).await
+            relay(input, output, read_too_far, process, treatment).await
         }
         Socket::Tcp(mut client) => {
             let (input, output) = client.split();
-            relay(input, output, read_too_far, process, detach).await
+            relay(input, output, read_too_far, process, treatment).await
         }
     }
 }
@@ -131,7 +161,7 @@ async fn relay(
     mut client_out: impl AsyncWrite + Unpin,
     read_too_far: Bytes,
     process: UnixStream,
-    detach: Option<Detector>,
+    treatment: Input,
 ) -> Ended {
     let (mut process_out, process_in) = process.into_split();
     let output = async {
@@ -151,7 +181,7 @@ async fn relay(
         ended
     };
     tokio::pin!(output);
-    let input = feed(client_in, read_too_far, process_in, detach);
+    let input = feed(client_in, read_too_far, process_in, treatment);
     tokio::pin!(input);
     tokio::select! {
         ended = &mut output => ended,
@@ -180,8 +210,9 @@ async fn feed(
     mut client: impl ClientInput,
     read_too_far: Bytes,
     mut process: ProcessInput,
-    mut detach: Option<Detector>,
+    treatment: Input,
 ) -> Fed {
+    let mut detach = treatment.detach;
     if !read_too_far.is_empty() {
         match pass_on(&read_too_far, &mut process, &mut detach).await {
             Passed::On => {}
@@ -192,7 +223,7 @@ async fn feed(
     let mut buffer = vec![0; COPY_BUFFER];
     loop {
         let count = match client.read(&mut buffer).await {
-            Ok(0) if client.hung_up() => return Fed::Gone,
+            Ok(0) if treatment.ends_session || client.hung_up() => return Fed::Gone,
             Ok(0) => break,
             Ok(count) => count,
             Err(_) => return Fed::Gone,
@@ -292,7 +323,7 @@ mod tests {
             Socket::Unix(client),
             Bytes::from_static(b"read too far, "),
             process,
-            None,
+            Input::default(),
         ));
         far_client.write_all(b"typed").await.unwrap();
         far_client.shutdown().await.unwrap();
@@ -311,7 +342,12 @@ mod tests {
     async fn the_end_of_the_process_ends_a_client_that_still_types() {
         let (client, mut far_client) = pair();
         let (process, far_process) = pair();
-        let session = tokio::spawn(join(Socket::Unix(client), Bytes::new(), process, None));
+        let session = tokio::spawn(join(
+            Socket::Unix(client),
+            Bytes::new(),
+            process,
+            Input::default(),
+        ));
         drop(far_process);
         let mut output = Vec::new();
         far_client.read_to_end(&mut output).await.unwrap();
@@ -322,7 +358,12 @@ mod tests {
     async fn a_client_that_leaves_is_noticed_though_the_process_is_silent() {
         let (client, far_client) = pair();
         let (process, mut far_process) = pair();
-        let session = tokio::spawn(join(Socket::Unix(client), Bytes::new(), process, None));
+        let session = tokio::spawn(join(
+            Socket::Unix(client),
+            Bytes::new(),
+            process,
+            Input::default(),
+        ));
         drop(far_client);
         assert_eq!(session.await.unwrap(), Ended::Client);
         let mut input = Vec::new();
@@ -333,13 +374,11 @@ mod tests {
     async fn detach_keys_end_the_session_and_are_not_passed_on() {
         let (client, mut far_client) = pair();
         let (process, mut far_process) = pair();
-        let keys = Detector::parse("").unwrap();
-        let session = tokio::spawn(join(
-            Socket::Unix(client),
-            Bytes::new(),
-            process,
-            Some(keys),
-        ));
+        let input = Input {
+            detach: Some(Detector::parse("").unwrap()),
+            ends_session: true,
+        };
+        let session = tokio::spawn(join(Socket::Unix(client), Bytes::new(), process, input));
         far_client.write_all(b"ls\n\x10\x11").await.unwrap();
         assert_eq!(session.await.unwrap(), Ended::Detached);
         let mut input = Vec::new();
@@ -348,11 +387,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_may_end_with_the_input_without_ending_that_of_the_process() {
+        let (client, mut far_client) = pair();
+        let (process, _far_process) = pair();
+        let input = Input {
+            detach: None,
+            ends_session: true,
+        };
+        let session = tokio::spawn(join(Socket::Unix(client), Bytes::new(), process, input));
+        far_client.shutdown().await.unwrap();
+        assert_eq!(session.await.unwrap(), Ended::Client);
+        let mut output = Vec::new();
+        far_client.read_to_end(&mut output).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn much_is_copied_both_ways_at_once() {
         const LEN: usize = 3 << 20;
         let (client, far_client) = pair();
         let (process, mut far_process) = pair();
-        let session = tokio::spawn(join(Socket::Unix(client), Bytes::new(), process, None));
+        let session = tokio::spawn(join(
+            Socket::Unix(client),
+            Bytes::new(),
+            process,
+            Input::default(),
+        ));
         let echo = tokio::spawn(async move {
             let (mut read, mut write) = far_process.split();
             tokio::io::copy(&mut read, &mut write).await.unwrap()

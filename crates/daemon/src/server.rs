@@ -158,7 +158,7 @@ mod tests {
             MULTIPLEXED_STREAM,
             Box::new(move |socket, first| {
                 Box::pin(async move {
-                    hijack::join(socket, first, process, None).await;
+                    hijack::join(socket, first, process, hijack::Input::default()).await;
                 })
             }),
         )))

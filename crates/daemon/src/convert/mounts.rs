@@ -7,11 +7,12 @@ use hull_engine::container::{Mount, MountKind, Propagation};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Everything a request wants mounted.
+/// Everything a request wants mounted; `volumes` are the paths that are to have an anonymous volume
+/// unless something else is mounted there.
 ///
 /// # Errors
-/// 400 for what makes no sense, 501 for volumes.
-pub(crate) fn mounts(host: &HostConfig) -> Result<Vec<Mount>, ApiError> {
+/// 400 for what makes no sense, 501 for kinds of mounts that Hull does not do.
+pub(crate) fn mounts(host: &HostConfig, volumes: &[String]) -> Result<Vec<Mount>, ApiError> {
     let mut mounts = Vec::new();
     for bind in host.binds.iter().flatten() {
         mounts.push(parse_bind(bind)?);
@@ -31,16 +32,25 @@ pub(crate) fn mounts(host: &HostConfig) -> Result<Vec<Mount>, ApiError> {
         });
     }
     let mut targets = BTreeSet::new();
-    match mounts.iter().find(|mount| !targets.insert(&mount.target)) {
-        Some(twice) => Err(ApiError::bad_request(format!(
+    if let Some(twice) = mounts
+        .iter()
+        .find(|mount| !targets.insert(mount.target.clone()))
+    {
+        return Err(ApiError::bad_request(format!(
             "Duplicate mount point: {}",
             twice.target.display()
-        ))),
-        None => Ok(mounts),
+        )));
     }
+    for path in volumes {
+        let mount = parse_bind(path)?;
+        if targets.insert(mount.target.clone()) {
+            mounts.push(mount);
+        }
+    }
+    Ok(mounts)
 }
 
-/// Reads `source:target[:options]`.
+/// Reads `source:target[:options]`, `volume:target[:options]` or `target`.
 fn parse_bind(text: &str) -> Result<Mount, ApiError> {
     let refused = |why: &str| {
         let why = if why.is_empty() {
@@ -52,42 +62,38 @@ fn parse_bind(text: &str) -> Result<Mount, ApiError> {
     };
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts[..] {
+        [target] => ("", target, ""),
         [source, target] if !source.is_empty() => (source, target, ""),
         [source, target, options] if !source.is_empty() => (source, target, options),
-        [target] => {
-            absolute(target).map_err(|why| {
-                refused(&format!(
-                    "invalid mount config for type \"volume\": invalid mount path: {why}"
-                ))
-            })?;
-            return Err(unsupported("volumes: mount a path of the host instead"));
-        }
         _ => return Err(refused("")),
     };
-    let target = absolute(target).map_err(|why| {
-        refused(&format!(
-            "invalid mount config for type \"bind\": invalid mount path: {why}"
-        ))
-    })?;
+    let kind = if source.starts_with('/') {
+        "bind"
+    } else {
+        "volume"
+    };
+    let invalid = |why: &str| refused(&format!("invalid mount config for type \"{kind}\": {why}"));
+    let target = absolute(target).map_err(|why| invalid(&format!("invalid mount path: {why}")))?;
     if target == Path::new("/") {
-        return Err(refused(
-            "invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
-        ));
+        return Err(invalid("invalid specification: destination can't be '/'"));
     }
-    if !source.starts_with('/') {
-        return Err(unsupported(format_args!(
-            "volumes such as '{source}': mount a path of the host instead"
-        )));
-    }
-    let parsed =
-        bind_options(options).ok_or_else(|| refused(&format!("invalid mode: {options}")))?;
-    Ok(Mount {
-        kind: MountKind::Bind {
-            source: PathBuf::from(source),
+    let parsed = bind_options(options, kind == "volume")
+        .ok_or_else(|| refused(&format!("invalid mode: {options}")))?;
+    let kind = if kind == "bind" {
+        MountKind::Bind {
+            source: absolute(source).map_err(|why| invalid(&why))?,
             create_source: true,
             propagation: parsed.propagation,
             non_recursive: false,
-        },
+        }
+    } else {
+        MountKind::Volume {
+            name: source.to_owned(),
+            no_copy: parsed.no_copy,
+        }
+    };
+    Ok(Mount {
+        kind,
         target,
         read_only: parsed.read_only,
         mode: options.to_owned(),
@@ -98,10 +104,11 @@ fn parse_bind(text: &str) -> Result<Mount, ApiError> {
 struct BindOptions {
     read_only: bool,
     propagation: Propagation,
+    no_copy: bool,
 }
 
 /// Reads the options of `-v`; each kind may be given once.
-fn bind_options(text: &str) -> Option<BindOptions> {
+fn bind_options(text: &str, volume: bool) -> Option<BindOptions> {
     let mut parsed = BindOptions::default();
     let mut seen = BTreeSet::new();
     for option in text.split(',').filter(|_| !text.is_empty()) {
@@ -115,10 +122,15 @@ fn bind_options(text: &str) -> Option<BindOptions> {
             "z" | "Z" => "label",
             // For macOS; they mean nothing on Linux.
             "consistent" | "cached" | "delegated" => "consistency",
-            other => {
+            "nocopy" if volume => {
+                parsed.no_copy = true;
+                "copy"
+            }
+            other if !volume => {
                 parsed.propagation = propagation(other)?;
                 "propagation"
             }
+            _ => return None,
         };
         if !seen.insert(kind) {
             return None;
@@ -165,7 +177,7 @@ fn convert(mount: &WireMount) -> Result<Mount, ApiError> {
         "tmpfs" => MountKind::Tmpfs {
             options: tmpfs_options(mount),
         },
-        "volume" | "" => return Err(unsupported("volumes: mount a path of the host instead")),
+        "volume" => volume(mount)?,
         "image" | "npipe" | "cluster" => {
             return Err(unsupported(format_args!("mounts of type {}", mount.kind)));
         }
@@ -180,6 +192,24 @@ fn convert(mount: &WireMount) -> Result<Mount, ApiError> {
         target,
         read_only: mount.read_only,
         mode: String::new(),
+    })
+}
+
+fn volume(mount: &WireMount) -> Result<MountKind, ApiError> {
+    let options = mount.volume_options.clone().unwrap_or_default();
+    let driver = options.driver_config.unwrap_or_default();
+    if !matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty() {
+        return Err(unsupported("volume drivers and their options"));
+    }
+    if !options.subpath.is_empty() {
+        return Err(unsupported("a path within a volume"));
+    }
+    if !options.labels.is_empty() {
+        return Err(unsupported("labels of volumes"));
+    }
+    Ok(MountKind::Volume {
+        name: mount.source.clone(),
+        no_copy: options.no_copy,
     })
 }
 
@@ -279,10 +309,28 @@ mod tests {
                 "{bad}"
             );
         }
-        assert!(
-            bind("name:/b")
-                .unwrap_err()
-                .contains("does not support volumes")
+    }
+
+    #[test]
+    fn what_is_no_path_is_a_volume() {
+        let kind = |text: &str| parse_bind(text).map(|mount| mount.kind).unwrap();
+        let volume = |name: &str, no_copy| MountKind::Volume {
+            name: name.to_owned(),
+            no_copy,
+        };
+        assert_eq!(kind("data:/b"), volume("data", false));
+        assert_eq!(kind("data:/b:ro,nocopy"), volume("data", true));
+        assert_eq!(kind("/b"), volume("", false));
+        assert!(parse_bind("/a:/b:nocopy").is_err() && parse_bind("data:/b:rslave").is_err());
+        let host = HostConfig {
+            binds: Some(vec!["/a:/t".to_owned()]),
+            ..HostConfig::default()
+        };
+        let paths = ["/t".to_owned(), "/u".to_owned()];
+        assert_eq!(
+            mounts(&host, &paths).unwrap().len(),
+            2,
+            "a bind covers an anonymous volume"
         );
     }
 
@@ -293,7 +341,7 @@ mod tests {
             ..HostConfig::default()
         };
         assert_eq!(
-            mounts(&host).unwrap_err().message,
+            mounts(&host, &[]).unwrap_err().message,
             "Duplicate mount point: /t"
         );
     }

@@ -1,14 +1,19 @@
 //! `POST /containers/{id}/attach`.
 
+use super::logs::Form;
 use crate::detach::Detector;
 use crate::error::ApiError;
-use crate::hijack::{self, Ended, Hijack, MULTIPLEXED_STREAM, RAW_STREAM, Session};
+use crate::hijack::{self, Ended, Hijack, Input, MULTIPLEXED_STREAM, RAW_STREAM, Session};
 use crate::reply::Outcome;
 use crate::request::Request;
+use crate::transport::Socket;
 use crate::version::ApiVersion;
-use hull_engine::container::AttachOptions;
+use futures_util::StreamExt;
+use hull_engine::container::{AttachOptions, Attached};
+use hull_engine::logs::{LogOptions, Logs};
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 
 /// What a stream's content is called: API 1.42 gave frames a name of their own.
 pub(super) fn content_type(tty: bool, version: ApiVersion) -> &'static str {
@@ -25,39 +30,105 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let keys = Detector::parse(query.text("detachKeys"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let (wants_logs, streams) = (query.flag("logs"), query.flag("stream"));
     let options = AttachOptions {
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
-        logs: query.flag("logs"),
-        stream: query.flag("stream"),
+        logs: wants_logs,
+        stream: streams,
     };
-    let attached = request.app.engine.attach(&request.name, options).await;
-    let attached = attached.map_err(|error| ApiError::from(error).in_stream())?;
-    let keys = (attached.tty && options.stdin).then_some(keys);
-    let content_type = content_type(attached.tty, request.version);
     let engine = Arc::clone(&request.app.engine);
+    let refused = |error: hull_engine::Error| ApiError::from(error).in_stream();
+    // Attached before the log is read: a line may come twice then, but none is lost.
+    let attached = match streams {
+        true => Some(
+            engine
+                .attach(&request.name, options)
+                .await
+                .map_err(refused)?,
+        ),
+        false => None,
+    };
+    let details = engine
+        .inspect(&request.name, false)
+        .await
+        .map_err(refused)?;
+    let tty = details.config.tty;
+    let log = match wants_logs && (options.stdout || options.stderr) {
+        true => Some(
+            engine
+                .logs(&request.name, past(options))
+                .await
+                .map_err(refused)?,
+        ),
+        false => None,
+    };
+    let input = Input {
+        detach: (tty && options.stdin).then_some(keys),
+        ends_session: options.stdin && (tty || !details.config.stdin_once),
+    };
     let name = request.name.clone();
-    let session: Session = Box::new(move |mut client, read_too_far| {
+    let session: Session = Box::new(move |client, read_too_far| {
         Box::pin(async move {
-            match attached.stream.await {
-                Ok(process) => {
-                    let ended = hijack::join(client, read_too_far, process, keys).await;
-                    if ended == Ended::Detached {
-                        engine.detached(&name);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(error = error.full_message(), "nothing to attach to");
-                    // The client waits for the end; that it may be gone does not matter.
-                    let _ = client.shutdown().await;
-                }
+            let Some((client, process)) = begin(client, log, attached).await else {
+                return;
+            };
+            if hijack::join(client, read_too_far, process, input).await == Ended::Detached {
+                engine.detached(&name);
             }
         })
     });
+    let content_type = content_type(tty, request.version);
     Ok(Outcome::Hijack(Hijack::new(
         request.upgrade(),
         content_type,
         session,
     )))
+}
+
+/// Writes the log and waits for the process; `None` when that was all.
+async fn begin(
+    mut client: Socket,
+    log: Option<Logs>,
+    attached: Option<Attached>,
+) -> Option<(Socket, UnixStream)> {
+    // A client that is gone needs nothing more.
+    replay(log, &mut client).await.ok()?;
+    if let Some(attached) = attached {
+        match attached.stream.await {
+            Ok(process) => return Some((client, process)),
+            Err(error) => {
+                tracing::debug!(error = error.full_message(), "nothing to attach to");
+            }
+        }
+    }
+    // The client waits for the end; that it may be gone does not matter.
+    let _ = client.shutdown().await;
+    None
+}
+
+/// The part of the log that an attached client asks for: all there is.
+fn past(options: AttachOptions) -> LogOptions {
+    LogOptions {
+        stdout: options.stdout,
+        stderr: options.stderr,
+        ..LogOptions::default()
+    }
+}
+
+/// Writes what the log holds.
+async fn replay(log: Option<Logs>, client: &mut Socket) -> std::io::Result<()> {
+    let Some(mut log) = log else { return Ok(()) };
+    let form = Form {
+        timestamps: false,
+        framed: !log.tty,
+    };
+    while let Some(entry) = log.entries.next().await {
+        match entry {
+            Ok(entry) => client.write_all(&form.write(&entry)).await?,
+            Err(error) => tracing::warn!(error = error.full_message(), "could not read a log"),
+        }
+    }
+    Ok(())
 }

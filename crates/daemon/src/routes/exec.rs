@@ -4,7 +4,7 @@ use super::attach::content_type;
 use super::container::terminal_size;
 use crate::detach::Detector;
 use crate::error::ApiError;
-use crate::hijack::{self, Ended, Hijack, Session};
+use crate::hijack::{self, Ended, Hijack, Input, Session};
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use bytes::BytesMut;
@@ -82,11 +82,15 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
         engine.exec_start(&exec.id, start).await?;
         return Ok(reply::empty(StatusCode::OK).into());
     }
-    let keys = if exec.config.tty && exec.config.stdin {
+    let detach = if exec.config.tty && exec.config.stdin {
         let keys = Detector::parse(&exec.config.detach_keys);
         Some(keys.map_err(|error| ApiError::bad_request(error.to_string()))?)
     } else {
         None
+    };
+    let input = Input {
+        ends_session: detach.is_some(),
+        detach,
     };
     let tty = exec.config.tty;
     let session: Session = Box::new(move |mut client, read_too_far| {
@@ -94,7 +98,7 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
             // From here on a failure can only be told in the stream, as dockerd does.
             match engine.exec_start(&exec.id, start).await {
                 Ok(Some(process)) => {
-                    let ended = hijack::join(client, read_too_far, process, keys).await;
+                    let ended = hijack::join(client, read_too_far, process, input).await;
                     if ended == Ended::Detached {
                         engine.detached(&exec.container_id);
                     }
@@ -111,11 +115,8 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
         })
     });
     let content_type = content_type(tty, request.version);
-    Ok(Outcome::Hijack(Hijack::new(
-        request.upgrade(),
-        content_type,
-        session,
-    )))
+    let hijack = Hijack::new(request.upgrade(), content_type, session);
+    Ok(Outcome::Hijack(hijack.signed(&request.app.server)))
 }
 
 /// A failure as the only output of the process that did not start.

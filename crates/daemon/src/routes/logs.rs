@@ -61,13 +61,13 @@ fn options(query: &Query) -> Result<LogOptions, ApiError> {
 
 /// How lines are written.
 #[derive(Clone, Copy)]
-struct Form {
-    timestamps: bool,
-    framed: bool,
+pub(super) struct Form {
+    pub(super) timestamps: bool,
+    pub(super) framed: bool,
 }
 
 impl Form {
-    fn write(self, entry: &LogEntry) -> Bytes {
+    pub(super) fn write(self, entry: &LogEntry) -> Bytes {
         let kind = if entry.stderr {
             StreamKind::Stderr
         } else {

@@ -10,6 +10,7 @@ mod network;
 mod pull;
 mod system;
 mod unsupported;
+mod volume;
 mod wait;
 
 use crate::router::Route;
@@ -70,9 +71,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/networks" => network::list,
     GET "/networks/" => network::list,
     GET "/networks/{}" => network::inspect,
-    GET "/volumes" => network::volumes,
-    GET "/volumes/{}" => network::volume,
-    DELETE "/volumes/{}" => network::volume,
+    GET "/volumes" => volume::list,
+    GET "/volumes/{}" => volume::inspect,
     GET "/plugins" => network::plugins,
 
     GET "/containers/{}/attach/ws" => unsupported::feature,
@@ -103,6 +103,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/networks/{}/connect" => unsupported::feature,
     POST "/networks/{}/disconnect" => unsupported::feature,
     DELETE "/networks/{}" => unsupported::feature,
+    DELETE "/volumes/{}" => unsupported::feature,
     POST "/volumes/create" => unsupported::feature,
     POST "/volumes/prune" => unsupported::feature,
     POST "/plugins/{}" => unsupported::feature,

@@ -1,11 +1,10 @@
-//! Networks, and what Hull has none of: volumes and plugins.
+//! Networks, and what Hull has none of: plugins.
 
 use crate::convert;
 use crate::error::ApiError;
 use crate::query::Filters;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
-use hull_api::volume::ListResponse;
 use hull_engine::network::NetworkDetails;
 
 /// The filters of `GET /networks`.
@@ -45,19 +44,6 @@ fn matches(network: &NetworkDetails, filters: &Filters) -> bool {
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
     let network = request.app.engine.network_inspect(&request.name).await?;
     reply::ok(&convert::network::inspect(&network, true))
-}
-
-/// `GET /volumes`: there are none.
-pub(crate) async fn volumes(_request: Request) -> Result<Outcome, ApiError> {
-    reply::ok(&ListResponse::default())
-}
-
-/// `GET` and `DELETE /volumes/{name}`: there are none.
-pub(crate) async fn volume(request: Request) -> Result<Outcome, ApiError> {
-    Err(ApiError::not_found(format!(
-        "get {}: no such volume",
-        request.name
-    )))
 }
 
 /// `GET /plugins`: there are none.

@@ -72,6 +72,12 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
         ..ListOptions::default()
     };
     let containers = engine.list(options).await?;
+    let volumes = engine
+        .volumes()
+        .await?
+        .into_iter()
+        .map(super::volume::convert)
+        .collect();
     let now = jiff::Timestamp::now();
     reply::ok(&DiskUsage {
         layers_size: images.iter().map(|image| image.size).sum(),
@@ -83,7 +89,7 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
             .iter()
             .map(|details| convert::details::summary(details, now))
             .collect(),
-        volumes: Vec::new(),
+        volumes,
         build_cache: None,
     })
 }
