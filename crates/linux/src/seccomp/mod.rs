@@ -1,6 +1,6 @@
 //! System call filters: seccomp(2), Linux 3.17.
 //!
-//! A [`Policy`] says what may be called; [`compile`] makes a program of classic BPF of it, which the
+//! A [`Policy`] says what may be called; [`compile()`] makes a program of classic BPF of it, which the
 //! kernel runs before every system call:
 //!
 //! ```text
