@@ -1,8 +1,4 @@
 //! What happened.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 use crate::Filters;
 use jiff::Timestamp;

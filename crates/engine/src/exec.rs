@@ -1,8 +1,4 @@
 //! Processes started in running containers.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 /// What to run beside a container's own process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

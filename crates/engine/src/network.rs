@@ -1,8 +1,4 @@
 //! Networks: `bridge`, `host` and `none`.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 use crate::container::Endpoint;
 use crate::{Engine, Error, ErrorKind, Result};

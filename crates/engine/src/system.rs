@@ -1,8 +1,4 @@
 //! The engine and its host.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 use crate::container::State;
 use crate::{Engine, Result, blocking};

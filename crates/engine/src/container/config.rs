@@ -1,9 +1,5 @@
 //! What a container runs and what surrounds it: as meant, checked for form by whoever converts, and
 //! for sense by the engine.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,4 @@
 //! What is known of a container, for inspect and lists.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 use super::{Config, Port, State};
 use crate::Filters;

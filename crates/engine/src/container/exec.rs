@@ -97,7 +97,7 @@ impl Engine {
     /// `Conflict` when the container does not run, `InvalidInput` without a command.
     pub async fn exec_create(self: &Arc<Self>, name: &str, config: ExecConfig) -> Result<String> {
         let container = self.find(name)?;
-        may_exec(name, &container.record())?;
+        may_exec(&container.record(), name)?;
         if config.args.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
@@ -139,10 +139,7 @@ impl Engine {
         start: ExecStart,
     ) -> Result<Option<UnixStream>> {
         let exec = self.execs.get(id)?;
-        {
-            let record = exec.container.record();
-            may_exec(&record.id, &record)?;
-        };
+        may_exec(&exec.container.record(), &exec.container.id)?;
         let first = exec
             .progress
             .send_if_modified(|now| !std::mem::replace(&mut now.started, true));
@@ -213,11 +210,9 @@ impl Engine {
         let shim = exec.container.shim()?;
         shim.exec(request).map_err(|error| match error {
             hull_shim::Error::Refused(message) => {
-                let message = message.trim_start_matches("OCI runtime exec failed: ");
-                Error::new(
-                    ErrorKind::InvalidInput,
-                    format!("OCI runtime exec failed: {message}"),
-                )
+                // The runtime's own words, as runc's: `exec failed: unable to start …`.
+                let text = format!("OCI runtime exec failed: {message}");
+                Error::new(ErrorKind::InvalidInput, text)
             }
             other => Error::new(
                 ErrorKind::Internal,
@@ -313,17 +308,15 @@ impl Engine {
     }
 }
 
-/// `name` is what the client called it: the text is dockerd's, which repeats that.
-fn may_exec(name: &str, record: &Record) -> Result<()> {
+/// `named`: the container as the client named it.
+fn may_exec(record: &Record, named: &str) -> Result<()> {
     let conflict = |text: String| Err(Error::new(ErrorKind::Conflict, text));
     match record.state {
         State::Running { .. } => Ok(()),
         State::Paused { .. } => conflict(format!(
-            "Container {name} is paused, unpause the container before exec"
+            "Container {named} is paused, unpause the container before exec"
         )),
-        State::Restarting { .. } => conflict(format!(
-            "Container {name} is restarting, wait until the container is running"
-        )),
+        State::Restarting { .. } => Err(super::live::restarting(&record.id)),
         _ => conflict(format!("container {} is not running", record.id)),
     }
 }

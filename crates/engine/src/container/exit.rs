@@ -8,6 +8,7 @@ use hull_shim::protocol::Decoder;
 use hull_shim::{Event as ShimEvent, Events, ExitRecord, Handle};
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -127,7 +128,8 @@ impl Engine {
             .and_then(|ran| Duration::try_from(ran).ok())
             .unwrap_or_default();
         let restart = container.read(|kept| wants_restart(kept, code));
-        let remove = container.read(|kept| kept.config.auto_remove);
+        let remove = container.read(|kept| kept.config.auto_remove)
+            && !container.comes_back.load(Ordering::Relaxed);
         let had_network = container.read(|kept| kept.endpoint.is_some());
         let engine = Arc::clone(self);
         let ending = Arc::clone(container);

@@ -15,7 +15,10 @@ impl Engine {
         let number = if signal.is_empty() {
             SIGKILL
         } else {
-            parse(signal)?
+            parse(signal).map_err(|error| {
+                let text = format!("cannot kill container: {name}: {}", error.message());
+                Error::new(error.kind(), text)
+            })?
         };
         let container = self.find(name)?;
         let record = container.record();
@@ -28,28 +31,30 @@ impl Engine {
                 ),
             ));
         }
-        if ends(number, record.effective.stop_signal.as_deref()) {
+        let ends = ends(number, record.effective.stop_signal.as_deref());
+        if ends {
             container.change(|record| record.stopped_on_request = true);
         }
         let shim = container.shim()?;
-        let paused = matches!(record.state, State::Paused { .. });
+        // A frozen process takes its signal only after it thaws; as Docker, wake it for its end.
+        let wake = ends && matches!(record.state, State::Paused { .. });
         blocking(move || {
             let failed = |e: hull_shim::Error| {
                 Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e)
             };
             shim.kill(number).map_err(failed)?;
-            // A frozen process takes its death only after it thaws.
-            if paused && number == SIGKILL {
+            if wake {
                 shim.resume().map_err(failed)
             } else {
                 Ok(())
             }
         })
         .await?;
-        if paused && number == SIGKILL {
-            let _ = container.apply(super::state::Event::Thawed);
-        }
         self.tell_container(&container, "kill", &[("signal", &number.to_string())]);
+        // Not so when its end was faster, or somebody else thawed it.
+        if wake && container.apply(super::state::Event::Thawed).is_ok() {
+            self.tell_container(&container, "unpause", &[]);
+        }
         Ok(())
     }
 }

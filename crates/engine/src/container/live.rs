@@ -2,10 +2,11 @@
 
 use super::record::Record;
 use super::state::{Event, InvalidTransition};
-use super::{AttachOptions, WaitResult};
+use super::{AttachOptions, State, WaitResult};
 use crate::{Error, ErrorKind, Result};
 use hull_shim::Handle;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{oneshot, watch};
 
@@ -23,6 +24,12 @@ pub(crate) struct Link {
     pub(crate) shim: Option<Handle>,
     /// Clients to be connected as soon as there is one.
     pub(crate) pending: Vec<Pending>,
+}
+
+/// Docker's complaint about a container that waits to be started again.
+pub(crate) fn restarting(id: &str) -> Error {
+    let text = format!("Container {id} is restarting, wait until the container is running");
+    Error::new(ErrorKind::Conflict, text)
 }
 
 /// What is told to those who wait.
@@ -47,6 +54,8 @@ pub(crate) struct Container {
     /// Held by whoever changes the container; never while waiting for its process to end.
     pub(crate) operation: tokio::sync::Mutex<()>,
     pub(crate) progress: watch::Sender<Progress>,
+    /// Set while it is stopped only to be started again: one that goes with its end stays.
+    pub(crate) comes_back: AtomicBool,
 }
 
 impl Container {
@@ -60,7 +69,7 @@ impl Container {
             })
             .unwrap_or_default();
         let progress = Progress {
-            running: record.is_running(),
+            running: record.is_running() || matches!(record.state, State::Restarting { .. }),
             last,
             ..Progress::default()
         };
@@ -70,6 +79,7 @@ impl Container {
             link: Mutex::default(),
             operation: tokio::sync::Mutex::default(),
             progress: watch::Sender::new(progress),
+            comes_back: AtomicBool::default(),
         }
     }
 

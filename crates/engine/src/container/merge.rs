@@ -214,12 +214,50 @@ pub(super) fn check(config: &Config) -> Result<()> {
             "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
         ));
     }
+    cpus_available(&resources.cpuset_cpus)?;
+    if let Some(signal) = &config.stop_signal {
+        super::kill::parse(signal)?;
+    }
     if let Some(hostname) = &config.hostname
         && (hostname.len() > 63 || hostname.contains(['/', ' ', '\0']))
     {
         return Err(invalid(format!("invalid hostname '{hostname}'")));
     }
     check_mounts(&config.mounts)
+}
+
+/// Whether the host has the CPUs of a list such as `0-2,4`.
+fn cpus_available(wanted: &str) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let online = fs_err::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let online = online.trim();
+    let there = ranges(online).unwrap_or_default();
+    let asked =
+        ranges(wanted).ok_or_else(|| invalid(format!("Invalid value {wanted} for cpuset cpus")))?;
+    let available = asked.iter().all(|(from, to)| {
+        there
+            .iter()
+            .any(|(first, last)| first <= from && to <= last)
+    });
+    // Where the host does not say what it has, the kernel decides.
+    if available || there.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "Requested CPUs are not available - requested {wanted}, available: {online}"
+    )))
+}
+
+/// `0-2,4` as first and last numbers.
+fn ranges(list: &str) -> Option<Vec<(u32, u32)>> {
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some((first, last))
+    };
+    list.split(',').map(range).collect()
 }
 
 fn check_mounts(mounts: &[Mount]) -> Result<()> {
@@ -330,5 +368,16 @@ mod tests {
         assert!(check(|c| c.resources.memory_swap = 1 << 30).is_err());
         assert!(check(|c| c.resources.nano_cpus = i64::MAX).is_err());
         assert!(check(|c| c.resources.memory = 6 << 20).is_ok());
+        assert!(check(|c| c.resources.cpuset_cpus = "0".to_owned()).is_ok());
+        assert!(
+            check(|c| c.resources.cpuset_cpus = "0-100000".to_owned())
+                .unwrap_err()
+                .starts_with("Requested CPUs are not available - requested 0-100000, available: 0")
+        );
+        assert!(check(|c| c.resources.cpuset_cpus = "2-1".to_owned()).is_err());
+        assert_eq!(
+            check(|c| c.stop_signal = Some("NOPE".to_owned())).unwrap_err(),
+            "invalid signal: NOPE"
+        );
     }
 }

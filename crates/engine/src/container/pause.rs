@@ -1,6 +1,7 @@
 //! `pause` and `unpause`.
 
 use super::State;
+use super::live::restarting;
 use super::state::Event;
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use std::sync::Arc;
@@ -32,9 +33,7 @@ impl Engine {
             (State::Paused { .. }, true) => {
                 return conflict(format!("Container {} is already paused", record.id));
             }
-            (State::Running { .. }, false) => {
-                return conflict(format!("Container {} is not paused", record.id));
-            }
+            (State::Restarting { .. }, true) => return Err(restarting(&record.id)),
             (_, true) => return conflict(format!("container {} is not running", record.id)),
             (_, false) => return conflict(format!("Container {} is not paused", record.id)),
         }

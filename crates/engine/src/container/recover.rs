@@ -4,9 +4,10 @@ use super::exit::wants_restart;
 use super::live::Container;
 use super::record::Record;
 use super::state::Event;
-use super::{Exit, State};
+use super::{Exit, RestartPolicy, State};
 use crate::{Engine, Result};
 use hull_image::Snapshotter;
+use hull_shim::protocol::Snapshot;
 use hull_shim::{Events, ExitRecord, Handle};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -61,7 +62,7 @@ impl Engine {
                 if snapshot.started
                     && !matches!(record.state, State::Created { .. } | State::Exited { .. }) =>
             {
-                self.adopt_state(container, &record, snapshot.paused)?;
+                self.adopt_state(container, &record, &snapshot)?;
                 return Ok(Some((shim, events)));
             }
             // Created but not acknowledged: as if it had not been asked.
@@ -74,18 +75,27 @@ impl Engine {
             self.end_shim(&record);
         }
         if container.read(|record| {
-            record.config.auto_remove && matches!(record.state, State::Exited { .. })
+            let over = matches!(
+                record.state,
+                State::Exited { .. } | State::Created { failed: Some(_) }
+            );
+            record.config.auto_remove && over
         }) {
             self.drop_unattended(container)?;
         }
         Ok(None)
     }
 
-    /// The kernel's word counts: the last daemon may have died between pausing and writing it down.
-    fn adopt_state(&self, container: &Container, record: &Record, paused: bool) -> Result<()> {
-        let event = match (&record.state, paused) {
+    /// The kernel's word counts: the last daemon may have died between acting and writing it down.
+    fn adopt_state(&self, container: &Container, record: &Record, found: &Snapshot) -> Result<()> {
+        let event = match (&record.state, found.paused) {
             (State::Running { .. }, true) => Some(Event::Froze),
             (State::Paused { .. }, false) => Some(Event::Thawed),
+            // Its restart policy has started it.
+            (State::Restarting { .. }, _) => Some(Event::Started {
+                pid: found.pid,
+                at: Timestamp::now(),
+            }),
             _ => None,
         };
         if event.is_some_and(|event| container.apply(event).is_ok()) {
@@ -157,6 +167,7 @@ impl Engine {
         self.rows.delete(&container.id)?;
         let name = container.read(|record| record.name.clone());
         self.forget(&container.id, &name);
+        self.remove_volumes(container);
         Ok(())
     }
 
@@ -218,13 +229,34 @@ impl Engine {
         }
     }
 
-    /// Starts what restart policies say: those that were waiting, and `always` and `unless-stopped`
-    /// containers that ended without being asked to.
+    /// Starts what restart policies say: those that were waiting, and those that a new daemon is to
+    /// start though they had ended for good.
     fn resume_policies(self: &Arc<Self>) {
         for container in self.containers() {
+            if container.read(resumes) {
+                // Only in memory: until it runs, the next daemon would decide the same.
+                let _ = container.apply(Event::WillRestart);
+                container.tell(|progress| progress.running = true);
+            }
             if container.read(|record| matches!(record.state, State::Restarting { .. })) {
                 self.restart_later(&container, Duration::ZERO);
             }
+        }
+    }
+}
+
+/// Whether a new daemon starts an ended container: dockerd does so even with one that was stopped by
+/// hand, unless its policy is `unless-stopped`.
+fn resumes(record: &Record) -> bool {
+    let State::Exited { exit, .. } = &record.state else {
+        return false;
+    };
+    match record.config.restart {
+        RestartPolicy::No => false,
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !record.stopped_on_request,
+        RestartPolicy::OnFailure { max_retries } => {
+            exit.code != 0 && (max_retries == 0 || record.restart_count < max_retries)
         }
     }
 }

@@ -15,13 +15,10 @@ impl Engine {
     pub async fn remove(self: &Arc<Self>, name: &str, force: bool, volumes: bool) -> Result<()> {
         let container = self.find(name)?;
         let record = container.record();
+        if !force {
+            may_remove(name, &record.state)?;
+        }
         if record.is_running() {
-            if !force {
-                return Err(must_stop(
-                    name,
-                    matches!(record.state, State::Paused { .. }),
-                ));
-            }
             container.change(|record| record.stopped_on_request = true);
             self.signal_and_wait(&container, 9, 10).await?;
         }
@@ -31,9 +28,8 @@ impl Engine {
             // Its own --rm was faster.
             return Ok(());
         }
-        if container.read(super::record::Record::is_running) {
-            return Err(must_stop(name, false));
-        }
+        // Somebody may have started it in between.
+        container.read(|record| may_remove(name, &record.state))?;
         self.remove_locked(&container, volumes).await
     }
 
@@ -82,18 +78,19 @@ impl Engine {
             tracing::warn!(%error, "a container's directory was not removed");
         }
         if volumes {
-            for point in container
-                .record()
-                .mounts
-                .iter()
-                .filter(|point| point.kind == "volume")
-            {
-                if let Err(error) = volume::remove_anonymous(&self.config.data_root, &point.name) {
-                    tracing::warn!(%error, volume = point.name, "an anonymous volume was not removed");
-                }
-            }
+            self.remove_volumes(container);
         }
         Ok(())
+    }
+
+    /// Removes the container's anonymous volumes.
+    pub(super) fn remove_volumes(&self, container: &Container) {
+        let mounts = container.record().mounts;
+        for point in mounts.iter().filter(|point| point.kind == "volume") {
+            if let Err(error) = volume::remove_anonymous(&self.config.data_root, &point.name) {
+                tracing::warn!(%error, volume = point.name, "an anonymous volume was not removed");
+            }
+        }
     }
 
     /// Removes the containers that do not run. Returns their ids and the bytes they held.
@@ -150,14 +147,16 @@ impl Engine {
     }
 }
 
-fn must_stop(name: &str, paused: bool) -> Error {
-    let what = if paused {
-        "container is paused and must be unpaused first"
-    } else {
-        "container is running: stop the container before removing or force remove"
+/// Whether a container in this state is removed without force; `named` as the client named it.
+fn may_remove(named: &str, state: &State) -> Result<()> {
+    let what = match state {
+        State::Paused { .. } => "container is paused and must be unpaused first".to_owned(),
+        State::Running { .. } | State::Restarting { .. } => format!(
+            "container is {}: stop the container before removing or force remove",
+            state.as_str()
+        ),
+        _ => return Ok(()),
     };
-    Error::new(
-        ErrorKind::Conflict,
-        format!("cannot remove container \"{name}\": {what}"),
-    )
+    let text = format!("cannot remove container \"{named}\": {what}");
+    Err(Error::new(ErrorKind::Conflict, text))
 }

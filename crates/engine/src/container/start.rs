@@ -59,6 +59,14 @@ impl Engine {
             }
             Err(error) => {
                 container.refuse_pending(&error);
+                if container.read(|record| record.config.network == NetworkMode::Bridge) {
+                    self.tell_network(container, "disconnect");
+                }
+                if container.read(|record| record.config.auto_remove)
+                    && let Err(error) = self.remove_locked(container, true).await
+                {
+                    tracing::warn!(container = %container.id, error = %error.full_message(), "auto-remove failed");
+                }
                 Err(error)
             }
         }
@@ -79,7 +87,7 @@ impl Engine {
                 at: Timestamp::now(),
             },
             Err(error) => Event::StartFailed(Exit {
-                code: exit_code(error.message()),
+                code: failure(&error.full_message()).map_or(128, |(code, _)| code),
                 oom_killed: false,
                 at: Timestamp::now(),
                 error: error.full_message(),
@@ -339,26 +347,30 @@ fn create_failed(error: &hull_shim::Error) -> Error {
             } else {
                 format!("runc create failed: {message}")
             };
-            Error::new(ErrorKind::InvalidInput, format!("{prefix}: {text}"))
+            let (kind, hint) = failure(message).map_or((ErrorKind::Internal, ""), |(_, hint)| {
+                (ErrorKind::InvalidInput, hint)
+            });
+            Error::new(kind, format!("{prefix}: {text}{hint}"))
         }
         other => Error::new(ErrorKind::Internal, "failed to create task for container")
             .caused_by(other.to_string()),
     }
 }
 
-/// The exit code that Docker gives a container whose command could not be run.
-fn exit_code(message: &str) -> i32 {
+/// What is the user's own mistake by the message, with the exit code that Docker gives a container
+/// whose command could not be run, and what it adds for people.
+fn failure(message: &str) -> Option<(i32, &'static str)> {
+    const NOT_A_DIRECTORY: &str = ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type";
     let lower = message.to_lowercase();
     let has = |part: &str| lower.contains(part);
-    if has("executable file not found")
-        || has("no such file or directory")
-        || has("system cannot find the file specified")
-    {
-        127
-    } else if has("permission denied") || has("not a directory") || has("is a directory") {
-        126
+    if has("permission denied") {
+        Some((126, ""))
+    } else if has("not a directory") {
+        Some((127, NOT_A_DIRECTORY))
+    } else if has("executable file not found") || has("no such file or directory") {
+        Some((127, ""))
     } else {
-        128
+        None
     }
 }
 
@@ -368,15 +380,36 @@ mod tests {
 
     #[test]
     fn messages_decide_the_exit_code() {
+        let code = |message| failure(message).map(|(code, _)| code);
         assert_eq!(
-            exit_code("exec: \"x\": executable file not found in $PATH: unknown"),
-            127
+            code("exec: \"x\": executable file not found in $PATH"),
+            Some(127)
         );
         assert_eq!(
-            exit_code("exec: \"/x\": stat /x: no such file or directory"),
-            127
+            code("exec: \"/x\": stat /x: no such file or directory"),
+            Some(127)
         );
-        assert_eq!(exit_code("exec: \"/x\": permission denied"), 126);
-        assert_eq!(exit_code("something else"), 128);
+        assert_eq!(code("exec: \"/x\": permission denied"), Some(126));
+        assert_eq!(code("mount src=/a, dst=/b: not a directory"), Some(127));
+        assert_eq!(code("something else"), None);
+    }
+
+    #[test]
+    fn kind_and_text_are_dockers() {
+        let failed = |message: &str| create_failed(&hull_shim::Error::Refused(message.to_owned()));
+        let unknown = failed("runc create failed: out of luck");
+        assert_eq!(unknown.kind(), ErrorKind::Internal);
+        assert!(
+            unknown
+                .message()
+                .ends_with("OCI runtime create failed: runc create failed: out of luck")
+        );
+        let mount = failed("dst=/b: not a directory");
+        assert_eq!(mount.kind(), ErrorKind::InvalidInput);
+        assert!(
+            mount
+                .message()
+                .contains("not a directory: Are you trying to mount")
+        );
     }
 }

@@ -1,8 +1,4 @@
 //! What a container is doing.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

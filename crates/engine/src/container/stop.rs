@@ -5,6 +5,7 @@ use super::state::Event;
 use super::{State, kill};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Docker's patience before it kills, seconds.
@@ -127,13 +128,12 @@ impl Engine {
         timeout: Option<i64>,
     ) -> Result<()> {
         let container = self.find(name)?;
-        match self.stop_container(&container, signal, timeout).await {
+        container.comes_back.store(true, Ordering::Relaxed);
+        let stopped = self.stop_container(&container, signal, timeout).await;
+        container.comes_back.store(false, Ordering::Relaxed);
+        match stopped {
             Err(error) if error.kind() != ErrorKind::AlreadyInThatState => return Err(error),
             _ => {}
-        }
-        if container.read(|record| record.config.auto_remove) {
-            // It went with its end.
-            self.find(&container.id)?;
         }
         self.start(&container.id).await?;
         self.tell_container(&container, "restart", &[]);

@@ -15,13 +15,7 @@ impl Engine {
         let record = container.record();
         match record.state {
             State::Running { .. } | State::Paused { .. } => {}
-            State::Restarting { .. } => {
-                let text = format!(
-                    "container {} is restarting, wait until the container is running",
-                    record.id
-                );
-                return Err(Error::new(ErrorKind::Conflict, text));
-            }
+            State::Restarting { .. } => return Err(super::live::restarting(&record.id)),
             _ => return Err(container.not_running()),
         }
         let args = if ps_args.is_empty() {

@@ -45,8 +45,9 @@ fn from_files(passwd: &str, group: &str, text: &str, groups: &[String]) -> Resul
         });
     let unable = |what: &str, name: &str| {
         let file = if what == "user" { "passwd" } else { "group" };
+        // dockerd answers 500 here, not 400.
         Error::new(
-            ErrorKind::InvalidInput,
+            ErrorKind::Internal,
             format!("unable to find {what} {name}: no matching entries in {file} file"),
         )
     };

@@ -1,8 +1,4 @@
 //! Images, and how they come.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 mod inspect;
 mod pull;

@@ -1,8 +1,4 @@
 //! What containers wrote.
-#![expect(
-    missing_docs,
-    reason = "fields with Docker's own names mean what Docker documents"
-)]
 
 mod read;
 
