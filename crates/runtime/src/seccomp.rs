@@ -2,7 +2,7 @@
 
 use crate::error::{Error, said};
 use hull_linux::seccomp::{self, Action, Architecture, Comparison, Condition, Flags, Policy, Rule};
-use hull_spec::runtime::{Seccomp, SeccompAction, SeccompArg, SeccompOperator};
+use hull_spec::runtime::{Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompSyscall};
 use std::io;
 
 /// EPERM, what a refused call fails with unless the profile says otherwise.
@@ -45,26 +45,48 @@ pub(crate) fn compile(profile: &Seccomp) -> Result<Filter, Error> {
             architectures.push(architecture);
         }
     }
-    let rules = profile.syscalls.iter().map(|rule| {
-        Ok(Rule {
-            names: rule.names.clone(),
-            action: action(rule.action, rule.errno_ret)?,
-            conditions: rule
-                .args
-                .iter()
-                .map(condition)
-                .collect::<Result<_, Error>>()?,
-        })
-    });
+    let mut rules = Vec::with_capacity(profile.syscalls.len());
+    for rule in &profile.syscalls {
+        rules.extend(self::rules(rule)?);
+    }
     let policy = Policy {
         default: action(profile.default_action, profile.default_errno_ret)?,
         architectures,
-        rules: rules.collect::<Result<_, Error>>()?,
+        rules,
     };
     let filter = seccomp::compile(&policy).map_err(|error| said(error.to_string()))?;
     Ok(Filter {
         filter,
         flags: flags(&profile.flags)?,
+    })
+}
+
+/// The rules that an entry of a profile stands for: one, or one for each condition when an argument is
+/// compared twice. Then any of the conditions is enough, as profiles written for runc expect.
+fn rules(entry: &SeccompSyscall) -> Result<Vec<Rule>, Error> {
+    let action = action(entry.action, entry.errno_ret)?;
+    let conditions: Vec<Condition> = entry
+        .args
+        .iter()
+        .map(condition)
+        .collect::<Result<_, Error>>()?;
+    let rule = |conditions| Rule {
+        names: entry.names.clone(),
+        action,
+        conditions,
+    };
+    let twice = entry.args.iter().enumerate().any(|(at, arg)| {
+        entry.args[..at]
+            .iter()
+            .any(|other| other.index == arg.index)
+    });
+    Ok(if twice {
+        conditions
+            .into_iter()
+            .map(|condition| rule(vec![condition]))
+            .collect()
+    } else {
+        vec![rule(conditions)]
     })
 }
 
@@ -131,4 +153,42 @@ fn flags(names: &[String]) -> Result<Flags, Error> {
         }
     }
     Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(args: &str) -> SeccompSyscall {
+        let text = format!(r#"{{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{args}]}}"#);
+        serde_json::from_str(&text).expect("parses")
+    }
+
+    #[test]
+    fn an_argument_compared_twice_makes_alternatives() {
+        let [a, b, c] = [
+            r#"{"index":0,"value":1,"op":"SCMP_CMP_EQ"}"#,
+            r#"{"index":0,"value":2,"op":"SCMP_CMP_EQ"}"#,
+            r#"{"index":1,"value":2,"op":"SCMP_CMP_EQ"}"#,
+        ];
+        let count = |args: &str| rules(&entry(args)).expect("possible").len();
+        assert_eq!(count(""), 1);
+        assert_eq!(count(&format!("{a},{c}")), 1);
+        assert_eq!(count(&format!("{a},{b},{c}")), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused() {
+        for profile in [
+            r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["nosuch"]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":65536}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],
+                "action":"SCMP_ACT_ERRNO","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
+        ] {
+            let profile: Seccomp = serde_json::from_str(profile).expect("parses");
+            assert!(compile(&profile).is_err(), "{profile:?}");
+        }
+    }
 }

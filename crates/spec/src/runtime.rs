@@ -121,4 +121,46 @@ mod tests {
             (None, None, "")
         );
     }
+
+    const DOCUMENT: &str = r#"{"ociVersion":"1.2.1","process":{"terminal":true,"user":{"uid":0,"gid":0},
+        "args":["sh"],"env":["A=1"],"cwd":"/","rlimits":[{"type":"RLIMIT_NOFILE","hard":1024,"soft":1024}]},
+        "root":{"path":"rootfs"},"mounts":[{"destination":"/proc","type":"proc","source":"proc","options":["ro"]}],
+        "hooks":{"prestart":[{"path":"/bin/true","timeout":1}]},
+        "linux":{"uidMappings":[{"containerID":0,"hostID":1,"size":2}],"sysctl":{"net.a":"1"},
+        "resources":{"memory":{"limit":-1},"cpu":{"shares":2},"devices":[{"allow":true,"type":"c","major":1}]},
+        "namespaces":[{"type":"pid"}],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":
+        [{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}]}}}"#;
+
+    /// Whatever is read is written so that it reads the same.
+    fn survives(text: &[u8]) -> bool {
+        let Ok(spec) = serde_json::from_slice::<Spec>(text) else {
+            return false;
+        };
+        let written = serde_json::to_vec(&spec).expect("serialises");
+        assert_eq!(
+            serde_json::from_slice::<Spec>(&written).expect("parses"),
+            spec
+        );
+        true
+    }
+
+    #[test]
+    fn an_unspoiled_document_survives() {
+        assert!(survives(DOCUMENT.as_bytes()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn spoiled_documents_are_refused_or_survive(
+            changes in proptest::collection::vec((0..DOCUMENT.len(), 0..4_usize, "[ -~]{0,3}"), 1..6),
+        ) {
+            let mut text = DOCUMENT.as_bytes().to_vec();
+            for (at, removed, added) in changes {
+                let at = at.min(text.len());
+                let end = (at + removed).min(text.len());
+                text.splice(at..end, added.into_bytes());
+            }
+            survives(&text);
+        }
+    }
 }

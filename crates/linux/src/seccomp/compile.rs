@@ -20,6 +20,8 @@ const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
 const MAX_INSTRUCTIONS: usize = 4096;
+/// Of one rule: each is at most six instructions, and a jump over all of them reaches 255.
+const MAX_CONDITIONS: usize = 12;
 const X32_BIT: u32 = 0x4000_0000;
 const ENOSYS: u16 = 38;
 
@@ -56,6 +58,10 @@ pub fn compile(policy: &Policy) -> Result<Filter, Error> {
         .find(|argument| *argument > 5)
     {
         return Err(Error::Argument(wrong));
+    }
+    let conditions = policy.rules.iter().map(|rule| rule.conditions.len()).max();
+    if let Some(most) = conditions.filter(|most| *most > MAX_CONDITIONS) {
+        return Err(Error::Conditions(most));
     }
     let mut program = vec![plain(LOAD, ARCHITECTURE)];
     let mut done: Vec<u32> = Vec::new();
@@ -243,7 +249,7 @@ fn conditional(rule: &Rule) -> Vec<Instruction> {
     code.push(plain(RETURN, rule.action.code()));
     let length = code.len();
     for (at, instruction) in code.iter_mut().enumerate() {
-        // Six conditions of at most five instructions: always within reach.
+        // Within reach: see MAX_CONDITIONS.
         let to_end = u8::try_from(length - at - 1).unwrap_or(u8::MAX);
         for target in [&mut instruction.jump_true, &mut instruction.jump_false] {
             if *target == FAIL {
@@ -422,11 +428,18 @@ mod tests {
         let names = proptest::sample::select(vec![
             "read", "write", "open", "close", "clone3", "getppid", "mount", "openat2",
         ]);
-        let conditions = proptest::collection::vec((0..6_u8, comparison()), 0..3);
+        let conditions = proptest::collection::vec((0..6_u8, comparison()), 0..=MAX_CONDITIONS);
         let action = prop_oneof![
             Just(Action::Allow),
             (0..100_u16).prop_map(Action::Errno),
-            Just(Action::Trap)
+            (0..100_u16).prop_map(Action::Trace),
+            proptest::sample::select(vec![
+                Action::Trap,
+                Action::Log,
+                Action::Notify,
+                Action::KillThread,
+                Action::KillProcess,
+            ]),
         ];
         (proptest::collection::vec(names, 1..4), conditions, action).prop_map(
             |(names, conditions, action)| Rule {
@@ -457,6 +470,10 @@ mod tests {
                 let number = if architecture == Architecture::X32 { number | X32_BIT } else { number };
                 let answer = ask(&filter, architecture.audit(), number, arguments);
                 prop_assert_eq!(answer, expected(&policy, architecture, number, arguments), "{:?} {}", architecture, number);
+            }
+            for (at, instruction) in filter.instructions().iter().enumerate() {
+                let after = at + 1 + usize::from(instruction.jump_true.max(instruction.jump_false));
+                prop_assert!(instruction.code == RETURN || after < filter.instructions().len());
             }
             prop_assert_eq!(ask(&filter, 0x1234, number, arguments), Action::KillProcess.code());
         }
@@ -497,5 +514,12 @@ mod tests {
             rules: vec![rule],
         };
         assert_eq!(compile(&policy), Err(Error::Argument(6)));
+        let mut policy = policy;
+        let condition = Condition {
+            argument: 0,
+            comparison: Comparison::Equal(1),
+        };
+        policy.rules[0].conditions = vec![condition; 60];
+        assert_eq!(compile(&policy), Err(Error::Conditions(60)));
     }
 }

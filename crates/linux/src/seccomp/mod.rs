@@ -169,10 +169,14 @@ pub struct Policy {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    code: u16,
-    jump_true: u8,
-    jump_false: u8,
-    value: u32,
+    /// What it does, `BPF_*`.
+    pub code: u16,
+    /// How many instructions are skipped when its condition holds.
+    pub jump_true: u8,
+    /// How many when not.
+    pub jump_false: u8,
+    /// What it works with.
+    pub value: u32,
 }
 
 /// Why a policy cannot become a filter.
@@ -184,6 +188,9 @@ pub enum Error {
     /// A condition on an argument that calls do not have.
     #[error("a seccomp rule compares argument {0}, but system calls have six, 0 to 5")]
     Argument(u8),
+    /// More conditions than jumps reach over; two for each argument are allowed.
+    #[error("a seccomp rule has {0} conditions, at most 12 are possible")]
+    Conditions(usize),
 }
 
 /// A compiled filter.
