@@ -567,3 +567,34 @@ fn the_bridge_connects_and_is_given_back() {
     });
     host.assert_nothing_left();
 }
+
+#[test]
+fn many_at_once_do_not_disturb_each_other() {
+    let Some(host) = Host::new() else { return };
+    host.block_on(async |engine| {
+        let runs = (0..24).map(|number| {
+            let engine = Arc::clone(&engine);
+            let network = if number % 2 == 0 {
+                hull_engine::container::NetworkMode::Bridge
+            } else {
+                hull_engine::container::NetworkMode::None
+            };
+            tokio::spawn(async move {
+                let config = Config {
+                    network,
+                    ..shell(&format!("echo {number}; exit {number}"))
+                };
+                (number, run(&engine, config).await.unwrap())
+            })
+        });
+        let runs: Vec<_> = runs.collect();
+        for run in runs {
+            let (number, (code, out, err)) = run.await.unwrap();
+            assert_eq!(
+                (code, out, err.as_str()),
+                (number, format!("{number}\n"), "")
+            );
+        }
+    });
+    host.assert_nothing_left();
+}

@@ -149,6 +149,12 @@ impl Pull {
             status: status.to_owned(),
             bytes,
         };
+        // A bar that does not move for a client that does not read is no loss; a download that waits
+        // for such a client would keep its place from the other pulls.
+        if bytes.is_some() {
+            let _ = self.told.try_send(Ok(progress));
+            return;
+        }
         // The error means that nobody listens: the task is being aborted.
         let _ = self.told.send(Ok(progress)).await;
     }

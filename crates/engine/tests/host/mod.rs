@@ -17,12 +17,11 @@ pub fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// A container without a network, in a control group of this test.
+/// A container without a network.
 pub fn config() -> Config {
     Config {
         image: "test".to_owned(),
         network: NetworkMode::None,
-        cgroup_parent: format!("/hull-engine-test-{}", std::process::id()),
         ..Config::default()
     }
 }
