@@ -355,4 +355,44 @@ mod tests {
             Err(error) => panic!("{error}"),
         }
     }
+
+    /// On a host with v1 the v2 hierarchy is at `unified`, without controllers; the filter needs none.
+    #[test]
+    fn the_kernel_obeys_the_newest_filter_alone() {
+        use super::super::{Cgroup, Layout};
+        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let is_v2 = |root: &&Path| root.join("cgroup.controllers").exists();
+        let Some(root) = roots.into_iter().find(is_v2) else {
+            println!("skipped: no v2 hierarchy");
+            return;
+        };
+        let name = format!("hull-test-{}-devices", std::process::id());
+        let group = Cgroup::new(Layout::v2_at(root), &name).unwrap();
+        if group.create().is_err() {
+            println!("skipped: no cgroups can be made");
+            return;
+        }
+        // A process in the group reads the device once it is told to.
+        let reads = |major: u32| {
+            let null = rule(true, DeviceKind::Character, Some(major), "rwm");
+            group.set_devices(&[null]).unwrap();
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", "read go; head -c1 /dev/zero >&2"])
+                .stdin(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            group.add(child.id()).unwrap();
+            drop(child.stdin.take());
+            child.wait().unwrap().success()
+        };
+        let outcome = [reads(1), reads(5), reads(1)];
+        let directory = File::open(root.join(&name)).unwrap();
+        let filters = attached(directory.as_raw_fd().cast_unsigned()).unwrap();
+        group.freeze().unwrap();
+        group.thaw().unwrap();
+        group.remove().unwrap();
+        assert_eq!(outcome, [true, false, true]);
+        assert_eq!(filters.len(), 1);
+    }
 }
