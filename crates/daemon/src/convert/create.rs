@@ -27,13 +27,6 @@ pub(crate) fn config(
         .map_err(|error| ApiError::internal(format!("could not keep the request: {error}")))?;
     check_names(&request.config)?;
     let mac_address = endpoint.or(Some(request.config.mac_address.clone()));
-    let volumes: Vec<String> = request
-        .config
-        .volumes
-        .iter()
-        .flatten()
-        .map(|(path, _)| path.clone())
-        .collect();
     let meant = Config {
         platform,
         request: Some(kept),
@@ -41,8 +34,6 @@ pub(crate) fn config(
         mac_address: mac_address.filter(|mac| !mac.is_empty()),
         ..process(request.config)?
     };
-    let mounts = mounts::mounts(&request.host_config, &volumes)?;
-    let meant = Config { mounts, ..meant };
     isolate(surround(meant, &request.host_config)?, request.host_config)
 }
 
@@ -74,6 +65,7 @@ fn surround(meant: Config, host: &HostConfig) -> Result<Config, ApiError> {
         groups: host.group_add.clone().unwrap_or_default(),
         annotations: host.annotations.clone(),
         console_size: console_size(host.console_size)?,
+        mounts: mounts::mounts(host)?,
         read_only: host.readonly_rootfs,
         shm_size: u64::try_from(host.shm_size)
             .map_err(|_| ApiError::bad_request("SHM size can not be less than 0"))?,
@@ -128,8 +120,13 @@ fn refuse_what_is_missing(config: &WireConfig, host: &HostConfig) -> Result<(), 
         .port_bindings
         .as_ref()
         .is_some_and(|ports| !ports.is_empty());
+    let volumes = config.volumes.as_ref();
     for (asked, what) in [
         (checks_health, "health checks"),
+        (
+            volumes.is_some_and(|volumes| !volumes.is_empty()),
+            "volumes",
+        ),
         (publishes || host.publish_all_ports, "published ports"),
         (some(host.volumes_from.as_ref()), "--volumes-from"),
         (some(host.links.as_ref()), "links"),

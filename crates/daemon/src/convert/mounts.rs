@@ -7,12 +7,11 @@ use hull_engine::container::{Mount, MountKind, Propagation};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Everything a request wants mounted; `volumes` are the paths that are to have an anonymous volume
-/// unless something else is mounted there.
+/// Everything a request wants mounted.
 ///
 /// # Errors
 /// 400 for what makes no sense, 501 for kinds of mounts that Hull does not do.
-pub(crate) fn mounts(host: &HostConfig, volumes: &[String]) -> Result<Vec<Mount>, ApiError> {
+pub(crate) fn mounts(host: &HostConfig) -> Result<Vec<Mount>, ApiError> {
     let mut mounts = Vec::new();
     for bind in host.binds.iter().flatten() {
         mounts.push(parse_bind(bind)?);
@@ -32,22 +31,13 @@ pub(crate) fn mounts(host: &HostConfig, volumes: &[String]) -> Result<Vec<Mount>
         });
     }
     let mut targets = BTreeSet::new();
-    if let Some(twice) = mounts
-        .iter()
-        .find(|mount| !targets.insert(mount.target.clone()))
-    {
-        return Err(ApiError::bad_request(format!(
+    match mounts.iter().find(|mount| !targets.insert(&mount.target)) {
+        Some(twice) => Err(ApiError::bad_request(format!(
             "Duplicate mount point: {}",
             twice.target.display()
-        )));
+        ))),
+        None => Ok(mounts),
     }
-    for path in volumes {
-        let mount = parse_bind(path)?;
-        if targets.insert(mount.target.clone()) {
-            mounts.push(mount);
-        }
-    }
-    Ok(mounts)
 }
 
 /// Reads `source:target[:options]`, `volume:target[:options]` or `target`.
@@ -77,23 +67,18 @@ fn parse_bind(text: &str) -> Result<Mount, ApiError> {
     if target == Path::new("/") {
         return Err(invalid("invalid specification: destination can't be '/'"));
     }
-    let parsed = bind_options(options, kind == "volume")
-        .ok_or_else(|| refused(&format!("invalid mode: {options}")))?;
-    let kind = if kind == "bind" {
-        MountKind::Bind {
+    if kind == "volume" {
+        return Err(unsupported("volumes"));
+    }
+    let parsed =
+        bind_options(options).ok_or_else(|| refused(&format!("invalid mode: {options}")))?;
+    Ok(Mount {
+        kind: MountKind::Bind {
             source: absolute(source).map_err(|why| invalid(&why))?,
             create_source: true,
             propagation: parsed.propagation,
             non_recursive: false,
-        }
-    } else {
-        MountKind::Volume {
-            name: source.to_owned(),
-            no_copy: parsed.no_copy,
-        }
-    };
-    Ok(Mount {
-        kind,
+        },
         target,
         read_only: parsed.read_only,
         mode: options.to_owned(),
@@ -104,11 +89,10 @@ fn parse_bind(text: &str) -> Result<Mount, ApiError> {
 struct BindOptions {
     read_only: bool,
     propagation: Propagation,
-    no_copy: bool,
 }
 
 /// Reads the options of `-v`; each kind may be given once.
-fn bind_options(text: &str, volume: bool) -> Option<BindOptions> {
+fn bind_options(text: &str) -> Option<BindOptions> {
     let mut parsed = BindOptions::default();
     let mut seen = BTreeSet::new();
     for option in text.split(',').filter(|_| !text.is_empty()) {
@@ -122,15 +106,10 @@ fn bind_options(text: &str, volume: bool) -> Option<BindOptions> {
             "z" | "Z" => "label",
             // For macOS; they mean nothing on Linux.
             "consistent" | "cached" | "delegated" => "consistency",
-            "nocopy" if volume => {
-                parsed.no_copy = true;
-                "copy"
-            }
-            other if !volume => {
+            other => {
                 parsed.propagation = propagation(other)?;
                 "propagation"
             }
-            _ => return None,
         };
         if !seen.insert(kind) {
             return None;
@@ -177,7 +156,7 @@ fn convert(mount: &WireMount) -> Result<Mount, ApiError> {
         "tmpfs" => MountKind::Tmpfs {
             options: tmpfs_options(mount),
         },
-        "volume" => volume(mount)?,
+        "volume" => return Err(unsupported("volumes")),
         "image" | "npipe" | "cluster" => {
             return Err(unsupported(format_args!("mounts of type {}", mount.kind)));
         }
@@ -192,24 +171,6 @@ fn convert(mount: &WireMount) -> Result<Mount, ApiError> {
         target,
         read_only: mount.read_only,
         mode: String::new(),
-    })
-}
-
-fn volume(mount: &WireMount) -> Result<MountKind, ApiError> {
-    let options = mount.volume_options.clone().unwrap_or_default();
-    let driver = options.driver_config.unwrap_or_default();
-    if !matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty() {
-        return Err(unsupported("volume drivers and their options"));
-    }
-    if !options.subpath.is_empty() {
-        return Err(unsupported("a path within a volume"));
-    }
-    if !options.labels.is_empty() {
-        return Err(unsupported("labels of volumes"));
-    }
-    Ok(MountKind::Volume {
-        name: mount.source.clone(),
-        no_copy: options.no_copy,
     })
 }
 
@@ -312,26 +273,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_a_volume() {
-        let kind = |text: &str| parse_bind(text).map(|mount| mount.kind).unwrap();
-        let volume = |name: &str, no_copy| MountKind::Volume {
-            name: name.to_owned(),
-            no_copy,
-        };
-        assert_eq!(kind("data:/b"), volume("data", false));
-        assert_eq!(kind("data:/b:ro,nocopy"), volume("data", true));
-        assert_eq!(kind("/b"), volume("", false));
-        assert!(parse_bind("/a:/b:nocopy").is_err() && parse_bind("data:/b:rslave").is_err());
-        let host = HostConfig {
-            binds: Some(vec!["/a:/t".to_owned()]),
-            ..HostConfig::default()
-        };
-        let paths = ["/t".to_owned(), "/u".to_owned()];
-        assert_eq!(
-            mounts(&host, &paths).unwrap().len(),
-            2,
-            "a bind covers an anonymous volume"
-        );
+    fn volumes_are_refused_plainly() {
+        for volume in ["data:/b", "data:/b:ro", "/b"] {
+            let error = parse_bind(volume).unwrap_err();
+            assert_eq!(error.status, http::StatusCode::NOT_IMPLEMENTED);
+            assert!(
+                error
+                    .message
+                    .starts_with("Hull does not support volumes yet"),
+                "{volume}"
+            );
+        }
     }
 
     #[test]
@@ -341,7 +293,7 @@ mod tests {
             ..HostConfig::default()
         };
         assert_eq!(
-            mounts(&host, &[]).unwrap_err().message,
+            mounts(&host).unwrap_err().message,
             "Duplicate mount point: /t"
         );
     }

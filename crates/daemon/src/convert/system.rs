@@ -173,7 +173,7 @@ fn host(info: Info) -> WireInfo {
 fn plugins() -> Plugins {
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
     Plugins {
-        volume: words(&["local"]),
+        volume: Some(Vec::new()),
         network: words(&["bridge", "host", "null"]),
         authorization: None,
         log: words(&["json-file", "none"]),
