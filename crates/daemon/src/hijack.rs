@@ -14,11 +14,10 @@
 //! ```
 
 use crate::detach::Detector;
-use crate::reply;
 use crate::transport::{ClientInput, Socket};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use std::fmt;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -78,12 +77,11 @@ impl Hijack {
 
     /// The same with the headers of ordinary replies: dockerd sends them for exec, not for attach.
     pub(crate) fn signed(mut self, server: &HeaderValue) -> Self {
-        let mut headers = HeaderMap::new();
-        reply::sign(&mut headers, server);
-        for (name, value) in &headers {
-            let value = value.to_str().unwrap_or_default();
-            self.headers.push_str(&format!("{name}: {value}\r\n"));
-        }
+        self.headers = format!(
+            "Api-Version: {}\r\nDocker-Experimental: false\r\nOstype: linux\r\nServer: {}\r\n",
+            hull_api::API_VERSION,
+            server.to_str().unwrap_or_default()
+        );
         self
     }
 

@@ -26,6 +26,7 @@ mod request;
 mod router;
 mod routes;
 mod server;
+mod target;
 mod transport;
 mod version;
 

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::listen::Listener;
 use crate::router;
 use crate::transport::{Handover, Socket, Transport};
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -109,9 +110,13 @@ async fn serve(app: Arc<App>, socket: Socket) {
         }
     };
     let parts = connection.into_parts();
-    let mut socket = parts.io.into_inner().into_socket();
+    let (mut socket, unread) = parts.io.into_inner().into_parts();
     if let Some(hijack) = handover.take() {
-        until(&app.shutdown, hijack.run(socket, parts.read_buf)).await;
+        let read_too_far = match (parts.read_buf, unread) {
+            (read, unread) if unread.is_empty() => read,
+            (read, unread) => Bytes::from([read, unread].concat()),
+        };
+        until(&app.shutdown, hijack.run(socket, read_too_far)).await;
         return;
     }
     if let Err(error) = ended {
@@ -287,6 +292,8 @@ mod tests {
             "{reply}"
         );
         assert!(get("/%zz").await.starts_with("HTTP/1.1 400 "));
+        let reply = get("/_ping?filters={\"a\":[\"<b>\"]}").await;
+        assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
         server.stop().await;
     }
 

@@ -1,6 +1,8 @@
 //! One client's connection: a Unix or TCP socket, shared between hyper and whoever hijacks it.
 
 use crate::hijack::Hijack;
+use crate::target::FirstLine;
+use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -139,6 +141,7 @@ impl Handover {
 /// The socket as hyper sees it.
 #[derive(Debug)]
 pub(crate) struct Transport {
+    first_line: FirstLine,
     socket: Socket,
     handover: Arc<Handover>,
 }
@@ -146,12 +149,17 @@ pub(crate) struct Transport {
 impl Transport {
     /// Wraps a connected socket.
     pub(crate) fn new(socket: Socket, handover: Arc<Handover>) -> Self {
-        Self { socket, handover }
+        Self {
+            first_line: FirstLine::new(),
+            socket,
+            handover,
+        }
     }
 
-    /// The socket itself.
-    pub(crate) fn into_socket(self) -> Socket {
-        self.socket
+    /// The socket itself, and what was read from it and hyper has not asked for.
+    pub(crate) fn into_parts(mut self) -> (Socket, Bytes) {
+        let rest = self.first_line.take(usize::MAX).unwrap_or_default();
+        (self.socket, rest)
     }
 }
 
@@ -162,10 +170,28 @@ impl AsyncRead for Transport {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if let Some(bytes) = this.first_line.take(buf.remaining()) {
+                buf.put_slice(&bytes);
+                // An empty piece would be taken for the end.
+                if !bytes.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            if matches!(this.first_line, FirstLine::Done) {
+                break;
+            }
+            let mut piece = [0; 4096];
+            let mut piece = ReadBuf::new(&mut piece);
+            std::task::ready!(Pin::new(&mut this.socket).poll_read(cx, &mut piece))?;
+            this.first_line.feed(piece.filled());
+        }
         let before = buf.filled().len();
-        let room = buf.remaining() > 0;
         std::task::ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
-        let ended = room && buf.filled().len() == before;
+        let ended = buf.filled().len() == before;
         if ended && this.handover.hold_end.load(Ordering::Acquire) {
             // Nobody has to be woken for this: the request's own work goes on, and when it ends the
             // connection is polled again.
