@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
+    /// Whether the host's control groups are version 2: some defaults differ.
+    pub(crate) cgroup_v2: bool,
     /// Whether the log is at debug level, for `docker info`.
     pub(crate) debug: bool,
     /// What is answered.
@@ -142,6 +144,7 @@ pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc
     Arc::new(App {
         engine: engine.unwrap(),
         debug: false,
+        cgroup_v2: false,
         routes,
         shutdown: CancellationToken::new(),
         server: HeaderValue::from_static("Docker/test (linux)"),

@@ -121,6 +121,7 @@ async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
     let app = Arc::new(App {
         engine,
         debug,
+        cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
         routes: ROUTES,
         shutdown: CancellationToken::new(),
         server: server_header(),

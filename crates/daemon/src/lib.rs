@@ -16,6 +16,8 @@ mod convert;
 mod daemon;
 mod detach;
 mod error;
+#[cfg(test)]
+mod golden;
 mod hijack;
 mod human;
 mod listen;

@@ -15,8 +15,9 @@ use std::collections::BTreeSet;
 pub(crate) fn config(
     mut request: CreateRequest,
     platform: Option<String>,
+    cgroup_v2: bool,
 ) -> Result<Config, ApiError> {
-    defaults::fill_in(&mut request);
+    defaults::fill_in(&mut request, cgroup_v2);
     refuse_what_is_missing(&request.config, &request.host_config)?;
     let network = network_mode(&request.host_config.network_mode)?;
     let endpoint = endpoint(

@@ -2,7 +2,6 @@
 
 use hull_api::container::{CreateRequest, HostConfig, Words};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Bytes of `/dev/shm`.
 const SHM_SIZE: i64 = 64 << 20;
@@ -31,9 +30,8 @@ const READONLY_PATHS: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-/// Fills in what the client left open.
-pub(crate) fn fill_in(request: &mut CreateRequest) {
-    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+/// Fills in what the client left open; some of it differs between versions 1 and 2 of control groups.
+pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool) {
     let config = &mut request.config;
     config.labels.get_or_insert_default();
     let host = &mut request.host_config;

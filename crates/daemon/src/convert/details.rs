@@ -85,7 +85,7 @@ fn config(details: &Details, asked: Config) -> Config {
         exposed_ports: (!ports.is_empty()).then_some(ports),
         env,
         cmd: details.cmd.clone().map(Words),
-        volumes: (!volumes.is_empty()).then_some(volumes).or(asked.volumes),
+        volumes: (!volumes.is_empty()).then_some(volumes),
         working_dir: details.working_dir.clone(),
         entrypoint: details.entrypoint.clone().map(Words),
         labels: Some(details.labels.clone()),

@@ -34,7 +34,7 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted = request.json_by(CreateRequest::from_slice).await?;
     let platform = Some(request.query.text("platform").to_owned());
     let platform = platform.filter(|platform| !platform.is_empty());
-    let config = convert::create::config(wanted, platform)?;
+    let config = convert::create::config(wanted, platform, request.app.cgroup_v2)?;
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());
     let created = request.app.engine.create(name, config).await?;

@@ -1,0 +1,299 @@
+//! Documents compared, member by member and in order, with what dockerd 28.5 answered to the same
+//! requests. In the recordings ids are numbered, the storage driver's data is left out, and a sandbox has its container's id.
+
+use crate::convert;
+use crate::version::ApiVersion;
+use hull_api::container::CreateRequest;
+use hull_engine::container::{Details, Endpoint, Exit, MountPoint, Paths, Sizes, Snapshot, State};
+use hull_engine::image::{ImageConfig, ImageDetails};
+use hull_engine::network::NetworkDetails;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+macro_rules! golden {
+    ($name:literal) => {
+        include_str!(concat!("../tests/golden/", $name, ".json")).trim_end()
+    };
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn id(number: u8) -> String {
+    format!("{number:064x}")
+}
+
+fn image_id() -> String {
+    format!("sha256:{}", id(2))
+}
+
+/// A container made by `request`, as the engine tells of it.
+fn details(request: &str, number: u8, name: &str) -> Details {
+    let request = CreateRequest::from_slice(request.as_bytes()).unwrap();
+    let config = convert::create::config(request, None, false).unwrap();
+    let cmd = config.cmd.clone();
+    Details {
+        id: id(number),
+        name: name.to_owned(),
+        created: time("2026-11-21T05:49:11.043155201Z"),
+        state: State::Created { failed: None },
+        image_id: image_id(),
+        image_name: config.image.clone(),
+        args: cmd.clone().unwrap_or_default(),
+        entrypoint: None,
+        cmd,
+        env: config.env.clone(),
+        working_dir: config.working_dir.clone(),
+        user: config.user.clone(),
+        hostname: config
+            .hostname
+            .clone()
+            .unwrap_or_else(|| id(number)[..12].to_owned()),
+        labels: config.labels.clone(),
+        exposed_ports: config.exposed_ports.clone(),
+        volumes: std::collections::BTreeSet::new(),
+        stop_signal: None,
+        runtime: "runc".to_owned(),
+        restart_count: 0,
+        exec_ids: Vec::new(),
+        paths: Paths::default(),
+        snapshot: Snapshot {
+            driver: "overlay2".to_owned(),
+            data: BTreeMap::new(),
+        },
+        mounts: Vec::new(),
+        networks: BTreeMap::new(),
+        sandbox: None,
+        sizes: None,
+        config: Arc::new(config),
+    }
+}
+
+fn paths(number: u8) -> Paths {
+    let id = id(number);
+    let directory = PathBuf::from(format!("/var/lib/docker/containers/{id}"));
+    Paths {
+        resolv_conf: directory.join("resolv.conf"),
+        hostname: directory.join("hostname"),
+        hosts: directory.join("hosts"),
+        log: directory.join(format!("{id}-json.log")),
+    }
+}
+
+fn network(name: &str, endpoint: Endpoint) -> BTreeMap<String, Endpoint> {
+    BTreeMap::from([(name.to_owned(), endpoint)])
+}
+
+fn endpoint(network: u8, endpoint: u8) -> Endpoint {
+    Endpoint {
+        network_id: id(network),
+        endpoint_id: if endpoint == 0 {
+            String::new()
+        } else {
+            id(endpoint)
+        },
+        ..Endpoint::default()
+    }
+}
+
+fn created() -> Details {
+    Details {
+        networks: network("bridge", Endpoint::default()),
+        ..details(golden!("request-created"), 8, "dm-min")
+    }
+}
+
+fn run() -> Details {
+    let mount = MountPoint {
+        kind: "bind".to_owned(),
+        source: "/tmp".to_owned(),
+        target: "/srv".to_owned(),
+        mode: "ro".to_owned(),
+        read_only: true,
+        propagation: "rprivate".to_owned(),
+        ..MountPoint::default()
+    };
+    Details {
+        created: time("2026-11-21T05:49:11.11558501Z"),
+        state: State::Running {
+            pid: 19409,
+            started: time("2026-11-21T05:49:11.129914052Z"),
+            last: None,
+        },
+        paths: paths(1),
+        mounts: vec![mount],
+        networks: network("none", endpoint(4, 5)),
+        sandbox: Some(PathBuf::from("/var/run/docker/netns/sandbox")),
+        ..details(golden!("request-run"), 1, "dm-run")
+    }
+}
+
+fn exit() -> Details {
+    Details {
+        created: time("2026-11-21T05:49:11.685318229Z"),
+        networks: network("bridge", endpoint(7, 0)),
+        state: State::Exited {
+            started: time("2026-11-21T05:49:11.700026737Z"),
+            exit: Exit {
+                code: 3,
+                oom_killed: false,
+                at: time("2026-11-21T05:49:11.793920809Z"),
+                error: String::new(),
+            },
+        },
+        paths: paths(6),
+        ..details(golden!("request-exit"), 6, "dm-exit")
+    }
+}
+
+/// Both texts, cut into lines at the commas, so that a failure shows the member.
+#[track_caller]
+fn same(ours: &str, dockerds: &str) {
+    let lines = |text: &str| text.replace(',', ",\n");
+    for (ours, dockerds) in lines(ours).lines().zip(lines(dockerds).lines()) {
+        assert_eq!(ours, dockerds);
+    }
+    assert_eq!(ours, dockerds);
+}
+
+fn text<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+#[test]
+fn containers_are_inspected_as_by_dockerd() {
+    for (details, golden) in [
+        (created(), golden!("inspect-created")),
+        (run(), golden!("inspect-run")),
+        (exit(), golden!("inspect-exit")),
+    ] {
+        same(&text(&convert::details::inspect(&details)), golden);
+    }
+}
+
+#[test]
+fn containers_are_listed_as_by_dockerd() {
+    let now = time("2026-11-21T05:49:12.9Z");
+    let summaries: Vec<_> = [exit(), run(), created()]
+        .into_iter()
+        .map(|details| Details {
+            sizes: Some(Sizes {
+                writable: 0,
+                root: 2_065_221,
+            }),
+            ..details
+        })
+        .map(|details| convert::details::summary(&details, now))
+        .collect();
+    same(&text(&summaries), golden!("list"));
+}
+
+fn image() -> ImageDetails {
+    let config: ImageConfig = serde_json::from_value(json!({
+        "created": "2026-11-21T05:35:20.42480599Z",
+        "comment": "Imported from -",
+        "docker_version": "28.5.2+dfsg4",
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["/bin/sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", id(9))]},
+    }))
+    .unwrap();
+    ImageDetails {
+        id: image_id(),
+        repo_tags: vec!["bb:latest".to_owned()],
+        repo_digests: Vec::new(),
+        config: Arc::new(config),
+        size: 2_065_221,
+        last_tagged: Some(time("2026-11-21T05:35:20.426000422Z")),
+        snapshot: Snapshot {
+            driver: "overlay2".to_owned(),
+            data: BTreeMap::new(),
+        },
+        containers: None,
+    }
+}
+
+#[test]
+fn images_are_inspected_as_by_dockerd_in_every_version() {
+    let inspect = |minor| convert::image::inspect(&image(), ApiVersion::new(1, minor)).unwrap();
+    same(&text(&inspect(51)), golden!("image-1.51"));
+    // Older forms are compared by their members: nobody reads their order.
+    for (minor, golden) in [
+        (24, golden!("image-1.24")),
+        (43, golden!("image-1.43")),
+        (44, golden!("image-1.44")),
+        (47, golden!("image-1.47")),
+    ] {
+        let golden: Value = serde_json::from_str(golden).unwrap();
+        assert_eq!(
+            serde_json::to_value(inspect(minor)).unwrap(),
+            golden,
+            "1.{minor}"
+        );
+    }
+}
+
+#[test]
+fn images_are_listed_as_by_dockerd() {
+    let listed = |image: ImageDetails, minor| {
+        text(&[convert::image::listed(&image, ApiVersion::new(1, minor))])
+    };
+    same(&listed(image(), 43), golden!("images-1.43"));
+    let counted = ImageDetails {
+        containers: Some(6),
+        ..image()
+    };
+    same(&listed(counted, 51), golden!("images-1.51"));
+}
+
+#[test]
+fn networks_are_listed_as_by_dockerd() {
+    let network = |number, name: &str, driver: &str, created| NetworkDetails {
+        id: id(number),
+        name: name.to_owned(),
+        created: time(created),
+        driver: driver.to_owned(),
+        subnet: None,
+        gateway: None,
+        options: BTreeMap::new(),
+        containers: BTreeMap::new(),
+    };
+    let options = [
+        ("default_bridge", "true"),
+        ("enable_icc", "true"),
+        ("enable_ip_masquerade", "true"),
+        ("host_binding_ipv4", "0.0.0.0"),
+        ("name", "docker0"),
+    ];
+    let option = |(name, value)| {
+        (
+            format!("com.docker.network.bridge.{name}"),
+            String::from(value),
+        )
+    };
+    let mut options: BTreeMap<_, _> = options.into_iter().map(option).collect();
+    options.insert(
+        "com.docker.network.driver.mtu".to_owned(),
+        "1500".to_owned(),
+    );
+    let networks = [
+        network(4, "none", "null", "2026-11-21T05:35:19.880998227Z"),
+        network(10, "host", "host", "2026-11-21T05:35:19.882434895Z"),
+        NetworkDetails {
+            subnet: Some("172.17.0.0/16".to_owned()),
+            gateway: Some("172.17.0.1".to_owned()),
+            options,
+            ..network(7, "bridge", "bridge", "2026-11-21T05:35:19.883183101Z")
+        },
+    ];
+    let networks: Vec<_> = networks
+        .iter()
+        .map(|network| convert::network::inspect(network, false))
+        .collect();
+    same(&text(&networks), golden!("networks"));
+}
