@@ -2,7 +2,7 @@
 
 use crate::error::{ApiError, Form};
 use crate::query::Query;
-use crate::reply::{self, Outcome, Reply};
+use crate::reply::{self, Held, Outcome};
 use crate::request::Request;
 use crate::router::{self, Route};
 use crate::transport::Handover;
@@ -13,6 +13,7 @@ use hull_engine::Engine;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct App {
     pub(crate) debug: bool,
     /// What is answered.
     pub(crate) routes: &'static [Route],
+    /// The requests that are worked on.
+    pub(crate) work: TaskTracker,
     /// Cancelled when the daemon is to stop; streams end then.
     pub(crate) shutdown: CancellationToken,
     /// The `Server` header.
@@ -35,7 +38,8 @@ pub(crate) struct App {
 #[error("the connection was taken over")]
 pub(crate) struct TakenOver;
 
-/// Answers one request.
+/// Answers one request. Its work runs in a task of its own and to its end: a client that leaves
+/// while a container is made must not leave half a container.
 ///
 /// # Errors
 /// [`TakenOver`], which ends hyper's part in the connection.
@@ -43,17 +47,20 @@ pub(crate) async fn answer(
     app: Arc<App>,
     handover: Arc<Handover>,
     request: http::Request<Incoming>,
-) -> Result<Reply, TakenOver> {
+) -> Result<http::Response<Held>, TakenOver> {
     let method = request.method().clone();
     let target = request.uri().path().to_owned();
     let started = std::time::Instant::now();
-    let outcome = route(app, request).await;
+    let work = app.work.spawn(route(Arc::clone(&app), request));
+    let outcome = work.await.unwrap_or_else(|error| {
+        tracing::error!(%method, target, %error, "a request's work broke off");
+        reply::refuse(&ApiError::internal("internal error: see the daemon's log")).into()
+    });
     let elapsed = started.elapsed();
-    handover.hold_end(false);
     match outcome {
         Outcome::Reply(reply) => {
             tracing::debug!(%method, target, status = reply.status().as_u16(), ?elapsed, "answered");
-            Ok(reply)
+            Ok(reply.map(|body| Held::new(body, handover.reply())))
         }
         Outcome::Hijack(hijack) => {
             tracing::debug!(%method, target, ?elapsed, "taken over");
@@ -146,6 +153,7 @@ pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc
         debug: false,
         cgroup_v2: false,
         routes,
+        work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         server: HeaderValue::from_static("Docker/test (linux)"),
     })

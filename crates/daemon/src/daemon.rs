@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
 /// The threads that serve requests. Two, because all of them do is copy and wait; whatever blocks
@@ -123,6 +124,7 @@ async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
         debug,
         cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
         routes: ROUTES,
+        work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         server: server_header(),
     });

@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, Form};
 use crate::hijack::{Hijack, RAW_STREAM};
+use crate::transport::Replying;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
@@ -9,9 +10,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hull_api::error::ErrorResponse;
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio_util::sync::CancellationToken;
 
 /// The body of a reply.
@@ -26,6 +29,43 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OSTYPE: HeaderName = HeaderName::from_static("ostype");
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");
+
+/// A body that tells when it is done with.
+#[derive(Debug)]
+pub(crate) struct Held {
+    body: Body,
+    _replying: Replying,
+}
+
+impl Held {
+    /// `body`, with `replying` dropped after it.
+    pub(crate) fn new(body: Body, replying: Replying) -> Self {
+        Self {
+            body,
+            _replying: replying,
+        }
+    }
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// What a handler ends with.
 #[derive(Debug)]

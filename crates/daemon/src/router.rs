@@ -46,13 +46,6 @@ fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// Whether a request may end with the connection being taken over: by its raw path, because it has
-/// to be known before anything is awaited.
-pub(crate) fn may_hijack(method: &Method, path: &str) -> bool {
-    *method == Method::POST
-        && (path.ends_with("/attach") || path.ends_with("/start") && path.contains("/exec/"))
-}
-
 /// The path that a client should have asked for, when `path` has doubled slashes or dot segments:
 /// dockerd answers those with a redirect.
 pub(crate) fn clean(path: &str) -> Option<String> {
@@ -111,14 +104,6 @@ mod tests {
         );
         assert_eq!(clean("/a/../version").as_deref(), Some("/version"));
         assert_eq!(clean("/../..").as_deref(), Some("/"));
-    }
-
-    #[test]
-    fn only_attach_and_exec_start_may_take_a_connection_over() {
-        let may = |path| may_hijack(&Method::POST, path);
-        assert!(may("/v1.51/containers/a/attach") && may("/exec/a/start"));
-        assert!(!may("/containers/a/start") && !may("/exec/a/resize"));
-        assert!(!may_hijack(&Method::GET, "/containers/a/attach"));
     }
 
     proptest::proptest! {

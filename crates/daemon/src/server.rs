@@ -2,7 +2,6 @@
 
 use crate::app::App;
 use crate::listen::Listener;
-use crate::router;
 use crate::transport::{Handover, Socket, Transport};
 use bytes::Bytes;
 use http::Request;
@@ -32,11 +31,14 @@ pub(crate) async fn run(app: Arc<App>, listeners: Vec<Listener>) {
     accepting.close();
     accepting.wait().await;
     clients.close();
-    if tokio::time::timeout(GRACE, clients.wait()).await.is_err() {
-        tracing::warn!(
-            left = clients.len(),
-            "stopping although requests are not finished"
-        );
+    let finished = async {
+        clients.wait().await;
+        app.work.close();
+        app.work.wait().await;
+    };
+    if tokio::time::timeout(GRACE, finished).await.is_err() {
+        let left = app.work.len();
+        tracing::warn!(left, "stopping although requests are not finished");
     }
 }
 
@@ -85,8 +87,7 @@ async fn serve(app: Arc<App>, socket: Socket) {
         let app = Arc::clone(&app);
         let handover = Arc::clone(&handover);
         service_fn(move |request: Request<Incoming>| {
-            // Before the first await: hyper looks for the client's end right after this.
-            handover.hold_end(router::may_hijack(request.method(), request.uri().path()));
+            handover.begin();
             Box::pin(crate::app::answer(
                 Arc::clone(&app),
                 Arc::clone(&handover),
@@ -205,12 +206,16 @@ mod tests {
 
     impl Server {
         async fn start() -> Self {
+            Self::with(ROUTES).await
+        }
+
+        async fn with(routes: &'static [Route]) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("h.sock");
             let listener = Listener::bind(&Address::Unix(path.clone()), Some("0"))
                 .await
                 .unwrap();
-            let app = crate::app::for_tests(ROUTES, dir.path());
+            let app = crate::app::for_tests(routes, dir.path());
             let running = tokio::spawn(run(Arc::clone(&app), vec![listener]));
             Self {
                 app,
@@ -399,6 +404,234 @@ mod tests {
         idle.read_to_end(&mut rest).await.unwrap();
         hijacked.read_to_end(&mut rest).await.unwrap();
         assert!(rest.is_empty() && !path.exists());
+    }
+
+    /// Request line, headers, body; status and body of the reply.
+    type Case = (&'static str, &'static str, &'static str, u16, &'static str);
+
+    const JSON: &str = "Content-Type: application/json\r\n";
+
+    /// The answers are those of dockerd 28.5 to the same requests.
+    const CASES: &[Case] = &[
+        ("GET /containers/json?all=1", "", "", 200, "[]"),
+        ("GET /images/json", "", "", 200, "[]"),
+        (
+            "GET /volumes",
+            "",
+            "",
+            200,
+            r#"{"Volumes":[],"Warnings":null}"#,
+        ),
+        ("GET /plugins", "", "", 200, "[]"),
+        (
+            "POST /images/prune",
+            "",
+            "",
+            501,
+            r#"{"message":"Hull does not support POST /images/prune yet"}"#,
+        ),
+        (
+            "GET /containers/abc/json",
+            "",
+            "",
+            404,
+            r#"{"message":"No such container: abc"}"#,
+        ),
+        (
+            "GET /images/a/b/c:d/json",
+            "",
+            "",
+            404,
+            r#"{"message":"No such image: a/b/c:d"}"#,
+        ),
+        (
+            "GET /networks/nosuch",
+            "",
+            "",
+            404,
+            r#"{"message":"network nosuch not found"}"#,
+        ),
+        (
+            "GET /volumes/nosuch",
+            "",
+            "",
+            404,
+            r#"{"message":"get nosuch: no such volume"}"#,
+        ),
+        (
+            "GET /exec/nosuch/json",
+            "",
+            "",
+            404,
+            r#"{"message":"No such exec instance: nosuch"}"#,
+        ),
+        (
+            "POST /containers/nosuch/start",
+            "",
+            "",
+            404,
+            r#"{"message":"No such container: nosuch"}"#,
+        ),
+        (
+            "POST /containers/nosuch/kill?signal=BAD",
+            "",
+            "",
+            400,
+            r#"{"message":"cannot kill container: nosuch: invalid signal: BAD"}"#,
+        ),
+        (
+            "POST /containers/nosuch/wait?condition=bad",
+            "",
+            "",
+            400,
+            r#"{"message":"invalid condition: \"bad\""}"#,
+        ),
+        (
+            "POST /containers/nosuch/resize?h=a&w=1",
+            "",
+            "",
+            400,
+            r#"{"message":"invalid resize height \"a\": invalid syntax"}"#,
+        ),
+        (
+            "POST /containers/nosuch/rename",
+            "",
+            "",
+            400,
+            r#"{"message":"Neither old nor new names may be empty"}"#,
+        ),
+        (
+            "GET /containers/abc/logs",
+            "",
+            "",
+            400,
+            r#"{"message":"Bad parameters: you must choose at least one stream"}"#,
+        ),
+        (
+            "GET /containers/json?filters=xx",
+            "",
+            "",
+            400,
+            r#"{"message":"invalid filter"}"#,
+        ),
+        (
+            "GET /containers/json?filters={%22nope%22:[%22a%22]}",
+            "",
+            "",
+            400,
+            r#"{"message":"invalid filter 'nope'"}"#,
+        ),
+        (
+            "GET /containers/json?limit=abc",
+            "",
+            "",
+            500,
+            r#"{"message":"strconv.Atoi: parsing \"abc\": invalid syntax"}"#,
+        ),
+        (
+            "GET /events?since=5&until=4",
+            "",
+            "",
+            400,
+            r#"{"message":"`since` time (5) cannot be after `until` time (4)"}"#,
+        ),
+        (
+            "POST /containers/create",
+            JSON,
+            r#"{"Image":"nosuch:1"}"#,
+            404,
+            r#"{"message":"No such image: nosuch:1"}"#,
+        ),
+        (
+            "POST /containers/create",
+            JSON,
+            "{}",
+            400,
+            r#"{"message":"config cannot be empty in order to create a container"}"#,
+        ),
+        (
+            "POST /containers/create",
+            "",
+            r#"{"Image":"bb"}"#,
+            400,
+            r#"{"message":"malformed Content-Type header (): mime: no media type"}"#,
+        ),
+        (
+            "POST /containers/x/exec",
+            JSON,
+            r#"{"Cmd":[]}"#,
+            400,
+            r#"{"message":"No exec command specified"}"#,
+        ),
+    ];
+
+    #[tokio::test]
+    async fn an_empty_engine_answers_as_dockerd_does() {
+        let server = Server::with(crate::routes::ROUTES).await;
+        for (line, headers, body, status, answer) in CASES {
+            let length = body.len();
+            let reply = server
+                .talk(&format!("{line} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"))
+                .await;
+            assert!(
+                reply.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{line}: {reply}"
+            );
+            assert!(
+                reply.ends_with(&format!("\r\n\r\n{answer}\n")),
+                "{line}: {reply}"
+            );
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn attaching_to_nothing_is_told_in_the_streams_own_form() {
+        let server = Server::with(crate::routes::ROUTES).await;
+        let reply = server
+            .talk("POST /containers/nosuch/attach?stream=1 HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+            .await;
+        assert!(reply.starts_with("HTTP/1.1 404 "), "{reply}");
+        assert!(
+            reply.contains("Content-Type: application/vnd.docker.raw-stream\r\n"),
+            "{reply}"
+        );
+        assert!(
+            reply.ends_with("\r\n\r\nNo such container: nosuch\r\n"),
+            "{reply}"
+        );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_work_of_a_client_that_leaves_is_finished() {
+        static DONE: tokio::sync::Notify = tokio::sync::Notify::const_new();
+        static GO: tokio::sync::Notify = tokio::sync::Notify::const_new();
+        static SLOW: &[Route] = &[Route {
+            method: Method::GET,
+            pattern: "/slow",
+            handler: |_request| {
+                Box::pin(async {
+                    GO.notified().await;
+                    DONE.notify_one();
+                    crate::reply::done()
+                })
+            },
+        }];
+        let server = Server::with(SLOW).await;
+        let mut socket = server.connect().await;
+        socket
+            .write_all(b"GET /slow HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        // Only a request that is being worked on can be left.
+        while server.app.work.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(socket);
+        GO.notify_one();
+        DONE.notified().await;
+        server.stop().await;
     }
 
     #[tokio::test]

@@ -110,18 +110,51 @@ impl AsyncWrite for Socket {
 }
 
 /// What a connection's requests share with the code that owns its socket.
+///
+/// hyper takes the end of a client's input for the client's own end and drops the request. A client
+/// may well send its request (and for attach its whole input) and the end of it before it reads the
+/// first byte of the reply. So while a request is worked on, or its reply is on the way, the end is
+/// kept from hyper unless the client is really gone.
 #[derive(Debug, Default)]
 pub(crate) struct Handover {
-    hold_end: AtomicBool,
+    working: AtomicBool,
+    replying: AtomicBool,
     hijack: Mutex<Option<Hijack>>,
 }
 
+/// A reply is on its way while this exists.
+#[derive(Debug)]
+pub(crate) struct Replying(Arc<Handover>);
+
+impl Drop for Replying {
+    fn drop(&mut self) {
+        self.0.replying.store(false, Ordering::Release);
+    }
+}
+
 impl Handover {
-    /// While `hold` is set the client's end of input is kept from hyper, which would otherwise take
-    /// it for a lost client and drop the request. Attach and exec need it: a client may send its
-    /// request, its whole input and the end of it before it reads the first byte of the reply.
-    pub(crate) fn hold_end(&self, hold: bool) {
-        self.hold_end.store(hold, Ordering::Release);
+    /// A request begins. Called before anything is awaited: hyper looks for the end right after.
+    pub(crate) fn begin(&self) {
+        self.working.store(true, Ordering::Release);
+    }
+
+    /// The request is answered; its reply is on the way as long as the result exists.
+    pub(crate) fn reply(self: &Arc<Self>) -> Replying {
+        self.replying.store(true, Ordering::Release);
+        self.working.store(false, Ordering::Release);
+        Replying(Arc::clone(self))
+    }
+
+    /// Whether the end of the client's input is to be kept back. On TCP a client that is gone looks
+    /// like one that only ended its input, and streams must not go on for nobody.
+    fn holds(&self, socket: &Socket) -> bool {
+        let working = self.working.load(Ordering::Acquire);
+        match socket {
+            Socket::Unix(socket) => {
+                (working || self.replying.load(Ordering::Acquire)) && !hung_up(socket.as_fd())
+            }
+            Socket::Tcp(_) => working,
+        }
     }
 
     /// Leaves word that the connection belongs to `hijack` from now on.
@@ -192,8 +225,8 @@ impl AsyncRead for Transport {
         let before = buf.filled().len();
         std::task::ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
         let ended = buf.filled().len() == before;
-        if ended && this.handover.hold_end.load(Ordering::Acquire) {
-            // Nobody has to be woken for this: the request's own work goes on, and when it ends the
+        if ended && this.handover.holds(&this.socket) {
+            // Nobody has to be woken for this: when the request's work or its reply goes on, the
             // connection is polled again.
             return Poll::Pending;
         }
