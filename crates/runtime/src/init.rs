@@ -83,9 +83,17 @@ impl First<'_> {
 }
 
 /// Runs a process' side to its end and tells the runtime when it fails.
-pub(crate) fn run(common: &Common<'_>, steps: impl FnOnce() -> Result<Infallible, Error>) -> i32 {
+///
+/// The first step is into the control group, while the host's files are in sight.
+pub(crate) fn run(
+    common: &Common<'_>,
+    group: Option<&Cgroup>,
+    steps: impl FnOnce() -> Result<Infallible, Error>,
+) -> i32 {
     common.runtime.leave();
-    let Err(error) = steps();
+    let entered = group.map_or(Ok(()), Cgroup::enter);
+    let entered = entered.step(|| "unable to apply cgroup configuration");
+    let Err(error) = entered.and_then(|()| steps());
     // When the runtime is not there to listen, there is nobody to tell.
     let _ = common.channel.send(&ToRuntime::Failed(chain(&error)));
     1

@@ -145,9 +145,7 @@ fn make(
         container.record.pid = started.child.pid.as_raw_nonzero().get();
         container.record.start_time = start_time(container.record.pid)?;
         if let Some(process) = &bundle.spec.process {
-            // A process that was born in its group need not be moved there.
-            let group = ground.group.as_ref().filter(|_| ground.directory.is_none());
-            prepare(&started, process, group)?;
+            limits::set(container.record.pid, process)?;
         }
         if let (true, Some(linux)) = (ground.namespaces.is_new(flag::USER), &bundle.spec.linux) {
             id_map::write(container.record.pid, linux)?;
@@ -193,8 +191,10 @@ fn bear(
         record: &container.record,
     };
     let cgroup = ground.directory.as_ref().map(OwnedFd::as_fd);
+    // A process that was born in its group need not go there.
+    let group = ground.group.as_ref().filter(|_| cgroup.is_none());
     let child = place::spawn(&ground.namespaces, cgroup, || {
-        init::run(&common, || init::first(&common, &first))
+        init::run(&common, group, || init::first(&common, &first))
     })?;
     // Our copy of init's end is closed with this function: the end of file shows when init has ended.
     Ok(Started { child, channel })
@@ -210,17 +210,6 @@ fn open_sources(bundle: &Bundle) -> Result<Vec<Option<OwnedFd>>, Error> {
             .transpose()
     };
     bundle.spec.mounts.iter().map(open).collect()
-}
-
-/// Cgroup and limits, which must be there before the process does anything that counts.
-fn prepare(started: &Started, process: &Process, group: Option<&Cgroup>) -> Result<(), Error> {
-    let pid = started.child.pid.as_raw_nonzero().get();
-    if let Some(group) = group {
-        group
-            .add(pid.unsigned_abs())
-            .step(|| "unable to apply cgroup configuration")?;
-    }
-    limits::set(pid, process)
 }
 
 fn start_time(pid: i32) -> Result<u64, Error> {
@@ -311,13 +300,13 @@ pub(crate) fn join(
     };
     let enter = || place::enter(target.as_fd(), kinds & !flag::PID);
     let child = place::spawn_beside(target.as_fd(), kinds, || {
-        init::run(&common, || init::joining(&common, enter))
+        init::run(&common, group.as_ref(), || init::joining(&common, enter))
     })?;
     drop(theirs);
     let started = Started { child, channel };
     let pid = started.child.pid.as_raw_nonzero().get();
     let served = (|| {
-        prepare(&started, process, group.as_ref())?;
+        limits::set(pid, process)?;
         started.channel.send(ToInit::Go)?;
         executed(&started, "")?;
         write_pid(wishes.pid_file.as_deref(), pid)

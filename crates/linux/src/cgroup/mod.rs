@@ -109,6 +109,25 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Moves the calling process in, which must have one thread.
+    ///
+    /// On v1 the thread moves itself (`tasks`), and the kernel need not keep all other processes from
+    /// forking meanwhile: moving a process by id waits for an RCU grace period, some 20 ms.
+    ///
+    /// # Errors
+    /// [`Error::Write`] names the file.
+    pub fn enter(&self) -> Result<(), Error> {
+        let file = if self.layout.is_v2() {
+            "cgroup.procs"
+        } else {
+            "tasks"
+        };
+        for directory in self.directories() {
+            write(&directory.join(file), "0")?;
+        }
+        Ok(())
+    }
+
     /// Sets what `limits` asks for and leaves the rest as it is.
     ///
     /// # Errors
