@@ -78,19 +78,43 @@ fn attaching_shows_what_comes_and_the_exit_code() {
         let _ = s
             .run(&[
                 "run",
-                "-di",
+                "-d",
                 "--name",
                 "aa",
                 "busybox",
                 "sh",
                 "-c",
-                "read x; echo got $x; exit 9",
+                "while [ ! -e /go ]; do sleep 0.05; done; echo gone; exit 9",
             ])
             .ok();
-        let attached = s.client.feed(&s.daemon, &["attach", "aa"], b"word\n");
+        let mut attach = s.client.command(&s.daemon);
+        attach.args(["attach", "--no-stdin", "aa"]);
+        let attached = std::thread::spawn(move || hull_tests::command::run(&mut attach, &[]));
+        hull_tests::daemon::wait_until("the client is attached", || {
+            let now = std::time::SystemTime::now();
+            let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+            let until = (now - 1).to_string();
+            let words = [
+                "events",
+                "--since",
+                "0",
+                "--until",
+                &until,
+                "--filter",
+                "event=attach",
+            ];
+            let events = s.run(&words);
+            if events.ok().contains("attach") {
+                Ok(())
+            } else {
+                Err(())
+            }
+        });
+        let _ = s.line("exec aa touch /go").ok();
+        let attached = attached.join().unwrap();
         assert_eq!(
             (attached.stdout.as_str(), attached.code),
-            ("got word\n", 9),
+            ("gone\n", 9),
             "{attached:?}"
         );
     });
