@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod error;
 mod image;
 pub mod ingest;
 mod remove;

@@ -1,6 +1,7 @@
 //! Unpacking a layer's archive into a directory.
 
 mod archive;
+mod attributes;
 mod pax;
 mod sparse;
 #[cfg(test)]

@@ -1,17 +1,16 @@
 //! Entries become files. Every operation is relative to the open directory that holds the entry,
 //! and none follows a symbolic link: an archive reaches nothing outside its own tree.
 //!
-//! Owners are set before permissions, because chown(2) clears set-id bits, and extended attributes
-//! after owners, because it clears capabilities too. A directory gets its attributes last, when
-//! nothing will be put into it any more.
+//! A directory gets its attributes last, when nothing will be put into it any more.
 
 use super::archive::{Archive, Entry, Kind};
+use super::attributes::{set_attributes, set_attributes_at};
 use super::sparse::Segment;
 use super::trail::{Trail, split};
 use super::{Error, Summary};
 use crate::rows::RootAttributes;
 use hull_linux::xattr;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
@@ -23,8 +22,6 @@ const WHITEOUT: &[u8] = b".wh.";
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
-/// overlayfs's own attributes: from an archive they could redirect lookups in other layers.
-const RESERVED: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 /// What a directory gets that the archive implies but does not list, as in Docker.
 const IMPLIED_MODE: u32 = 0o755;
 
@@ -173,7 +170,7 @@ impl<'a> Tree<'a> {
                     rustix::fs::unlinkat(parent, part, AtFlags::empty()).map_err(|errno| {
                         Error::io("replace whiteout above", entry, errno.into())
                     })?;
-                    make_directory(parent, part)
+                    make_implied(parent, part)
                         .and_then(|()| set_opaque(parent, part))
                         .map_err(|errno| {
                             Error::io("create directory above", entry, errno.into())
@@ -188,7 +185,7 @@ impl<'a> Tree<'a> {
                 }
                 errno => return Err(Error::io("open directory above", entry, errno.into())),
             }
-            make_directory(parent, part)
+            make_implied(parent, part)
                 .map_err(|errno| Error::io("create directory above", entry, errno.into()))
         })
     }
@@ -295,7 +292,7 @@ impl<'a> Tree<'a> {
             rustix::fs::symlinkat(target, parent, place.name)
         })?;
         self.summary.size += target.len() as u64;
-        self.set_attributes_at(place)
+        self.set_attributes_of(place)
     }
 
     fn node(&mut self, place: &Place<'_>) -> Result<(), Error> {
@@ -310,7 +307,12 @@ impl<'a> Tree<'a> {
         self.make(place, "create device", |parent| {
             rustix::fs::mknodat(parent, place.name, kind, mode, device)
         })?;
-        self.set_attributes_at(place)
+        self.set_attributes_of(place)
+    }
+
+    fn set_attributes_of(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let parent = Self::parent(&mut self.here, &self.root, place)?;
+        set_attributes_at(parent, place.name, place.entry)
     }
 
     /// Links to a file of this layer. One that exists only in a lower layer cannot be linked to:
@@ -379,24 +381,14 @@ impl<'a> Tree<'a> {
         xattr::set(parent, OPAQUE_ATTRIBUTE, b"y")
             .map_err(place.failed("make directory opaque for"))
     }
+}
 
-    /// Attributes of an entry that cannot be opened; nothing can have exchanged it meanwhile.
-    fn set_attributes_at(&mut self, place: &Place<'_>) -> Result<(), Error> {
-        let entry = place.entry;
-        let parent = Self::parent(&mut self.here, &self.root, place)?;
-        let failed = place.failed("set attributes of");
-        let (user, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(parent, place.name, Some(user), Some(group), flags).map_err(&failed)?;
-        if entry.kind != Kind::Symlink {
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::chmodat(parent, place.name, mode, AtFlags::empty()).map_err(&failed)?;
-        }
-        for (name, value) in attributes(entry) {
-            tolerate(xattr::set_at(parent, place.name, name, value), entry, name)?;
-        }
-        rustix::fs::utimensat(parent, place.name, &times(entry), flags).map_err(failed)
-    }
+/// Makes a directory that the archive may not list, so that nothing else sets its permissions.
+fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    make_directory(parent, name)?;
+    // Whatever the process's umask is.
+    let mode = Mode::from_raw_mode(IMPLIED_MODE);
+    rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
 }
 
 fn make_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
@@ -468,57 +460,4 @@ fn copy_sparse(
         };
         Ok(count)
     })
-}
-
-/// Sets what an open file or directory has besides its content. `owner` is the owner it has
-/// already, where that is known.
-fn set_attributes(
-    file: BorrowedFd<'_>,
-    entry: &Entry,
-    owner: Option<(u32, u32)>,
-) -> Result<(), Error> {
-    let failed = |errno: Errno| Error::io("set attributes of", &entry.path, errno.into());
-    if owner != Some((entry.uid, entry.gid)) {
-        let (user, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        rustix::fs::fchown(file, Some(user), Some(group)).map_err(failed)?;
-    }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(failed)?;
-    for (name, value) in attributes(entry) {
-        tolerate(xattr::set(file, name, value), entry, name)?;
-    }
-    rustix::fs::futimens(file, &times(entry)).map_err(failed)
-}
-
-fn attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let reserved = |name: &[u8]| RESERVED.iter().any(|prefix| name.starts_with(prefix));
-    let all = entry.xattrs.iter();
-    all.filter(move |(name, _)| !reserved(name))
-        .map(|(name, value)| (name.as_slice(), value.as_slice()))
-}
-
-/// Docker goes on without an attribute that the file system does not have or does not allow.
-fn tolerate(result: Result<(), Errno>, entry: &Entry, attribute: &[u8]) -> Result<(), Error> {
-    match result {
-        Err(Errno::OPNOTSUPP | Errno::PERM) => {
-            let (entry, attribute) = (super::shown(&entry.path), super::shown(attribute));
-            tracing::warn!(
-                entry,
-                attribute,
-                "extended attribute not supported here: left out"
-            );
-            Ok(())
-        }
-        result => result.map_err(|e| Error::io("set extended attribute of", &entry.path, e.into())),
-    }
-}
-
-fn times(entry: &Entry) -> Timestamps {
-    let time = Timespec {
-        tv_sec: entry.mtime.0,
-        tv_nsec: entry.mtime.1.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
 }
