@@ -116,8 +116,8 @@ impl Hijack {
 pub(crate) struct Input {
     /// The keys that leave the session.
     pub(crate) detach: Option<Detector>,
-    /// The session ends with the client's input, as dockerd's does where the process's input does
-    /// not: at terminals, and at containers whose input stays open for others.
+    /// The session ends with the client's input: a terminal's input has no end that the process could
+    /// see, and both sides would wait for ever.
     pub(crate) ends_session: bool,
 }
 

@@ -4,6 +4,7 @@ use super::logs::Form;
 use crate::detach::Detector;
 use crate::error::ApiError;
 use crate::hijack::{self, Ended, Hijack, Input, MULTIPLEXED_STREAM, RAW_STREAM, Session};
+use crate::query::Query;
 use crate::reply::Outcome;
 use crate::request::Request;
 use crate::transport::Socket;
@@ -30,18 +31,11 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let keys = Detector::parse(query.text("detachKeys"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let (wants_logs, streams) = (query.flag("logs"), query.flag("stream"));
-    let options = AttachOptions {
-        stdin: query.flag("stdin"),
-        stdout: query.flag("stdout"),
-        stderr: query.flag("stderr"),
-        logs: wants_logs,
-        stream: streams,
-    };
+    let options = options(query);
     let engine = Arc::clone(&request.app.engine);
     let refused = |error: hull_engine::Error| ApiError::from(error).in_stream();
     // Attached before the log is read: a line may come twice then, but none is lost.
-    let attached = match streams {
+    let attached = match options.stream {
         true => Some(
             engine
                 .attach(&request.name, options)
@@ -50,12 +44,7 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
         ),
         false => None,
     };
-    let details = engine
-        .inspect(&request.name, false)
-        .await
-        .map_err(refused)?;
-    let tty = details.config.tty;
-    let log = match wants_logs && (options.stdout || options.stderr) {
+    let log = match options.logs && (options.stdout || options.stderr) {
         true => Some(
             engine
                 .logs(&request.name, past(options))
@@ -64,9 +53,19 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
         ),
         false => None,
     };
+    let tty = match (&attached, &log) {
+        (Some(attached), _) => attached.tty,
+        (None, Some(log)) => log.tty,
+        (None, None) => {
+            let details = engine.inspect(&request.name, false).await;
+            details.map_err(refused)?.config.tty
+        }
+    };
     let input = Input {
         detach: (tty && options.stdin).then_some(keys),
-        ends_session: options.stdin && (tty || !details.config.stdin_once),
+        // dockerd ends the session at containers whose input stays open for others too, and loses what
+        // the process answers. Here the output goes on: whoever wants no more of it closes.
+        ends_session: options.stdin && tty,
     };
     let name = request.name.clone();
     let session: Session = Box::new(move |client, read_too_far| {
@@ -85,6 +84,16 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
         content_type,
         session,
     )))
+}
+
+fn options(query: &Query) -> AttachOptions {
+    AttachOptions {
+        stdin: query.flag("stdin"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+    }
 }
 
 /// Writes the log and waits for the process; `None` when that was all.
