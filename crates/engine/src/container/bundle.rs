@@ -91,7 +91,7 @@ fn process(record: &Record, root: &RootFs) -> Result<Process> {
         user,
         args: effective.args.clone(),
         env: merge::process_environment(effective, config.tty, &home),
-        cwd: effective.working_dir.clone(),
+        cwd: merge::clean(&effective.working_dir),
         capabilities: Some(capabilities),
         rlimits: resources::rlimits(&config.ulimits)?,
         no_new_privileges: config.no_new_privileges,

@@ -366,7 +366,7 @@ fn process(
         args: exec.args.clone(),
         env: merge::process_environment(&with_own, exec.tty, &resolved.home),
         cwd: if exec.working_dir.is_empty() {
-            effective.working_dir.clone()
+            merge::clean(&effective.working_dir)
         } else {
             merge::clean(&exec.working_dir)
         },

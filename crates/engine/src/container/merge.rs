@@ -53,7 +53,12 @@ pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> R
         entrypoint,
         cmd,
         env: environment(config, image)?,
-        working_dir: clean(working_dir),
+        // Empty where nobody said anything: inspect shows it so, and the process starts at the root.
+        working_dir: if working_dir.is_empty() {
+            String::new()
+        } else {
+            clean(working_dir)
+        },
         user: if config.user.is_empty() {
             image.user.clone()
         } else {
@@ -101,27 +106,27 @@ fn hostname(config: &Config, id: &str) -> String {
     }
 }
 
-/// The image's variables, with the request's over them; one without `=` removes the image's.
+/// The request's variables, then those of the image that it does not replace; one without `=` removes
+/// the image's.
 fn environment(config: &Config, image: &ContainerConfig) -> Result<Vec<String>> {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let mut merged: Vec<String> = image.env.clone().unwrap_or_default();
-    if !merged.iter().any(|variable| name(variable) == "PATH") {
-        merged.insert(0, PATH.to_owned());
-    }
+    let mut merged: Vec<String> = Vec::new();
     for variable in &config.env {
         if variable.is_empty() || variable.starts_with('=') {
             return Err(invalid(format!("invalid environment variable: {variable}")));
         }
-        let at = merged
-            .iter()
-            .position(|known| name(known) == name(variable));
-        match (at, variable.contains('=')) {
-            (Some(at), true) => merged[at].clone_from(variable),
-            (Some(at), false) => drop(merged.remove(at)),
-            (None, true) => merged.push(variable.clone()),
-            (None, false) => {}
+        merged.retain(|known| name(known) != name(variable));
+        if variable.contains('=') {
+            merged.push(variable.clone());
         }
     }
+    let given: BTreeSet<String> = config.env.iter().map(|variable| name(variable)).collect();
+    let inherited = image.env.iter().flatten();
+    merged.extend(
+        inherited
+            .filter(|variable| !given.contains(&name(variable)))
+            .cloned(),
+    );
     Ok(merged)
 }
 
@@ -165,9 +170,10 @@ pub(super) fn process_environment(effective: &Effective, tty: bool, home: &str) 
     if tty {
         add("TERM", "xterm");
     }
-    let path_first = effective.env.iter().filter(|v| v.starts_with("PATH="));
-    let rest = effective.env.iter().filter(|v| !v.starts_with("PATH="));
-    let mut all: Vec<String> = path_first.cloned().collect();
+    let is_path = |v: &&String| v.starts_with("PATH=");
+    let path = effective.env.iter().find(is_path);
+    let rest = effective.env.iter().filter(|v| !is_path(v));
+    let mut all = vec![path.cloned().unwrap_or_else(|| PATH.to_owned())];
     all.append(&mut env);
     all.extend(rest.cloned());
     if !known.contains_key("HOME") {
@@ -334,7 +340,12 @@ mod tests {
         let env = with(|c| c.env = vec!["A=9".to_owned(), "B".to_owned(), "C=3".to_owned()])
             .unwrap()
             .env;
-        assert_eq!(env, [PATH, "A=9", "C=3"]);
+        assert_eq!(env, ["A=9", "C=3"]);
+        let inherited = with(|_| {}).unwrap().env;
+        assert!(
+            !inherited.is_empty() && !inherited.contains(&PATH.to_owned()),
+            "{inherited:?}"
+        );
         assert!(with(|c| c.env = vec!["=x".to_owned()]).is_err());
     }
 
