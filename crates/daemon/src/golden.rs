@@ -117,6 +117,11 @@ fn run() -> Details {
         propagation: "rprivate".to_owned(),
         ..MountPoint::default()
     };
+    let tmpfs = MountPoint {
+        kind: "tmpfs".to_owned(),
+        target: "/t".to_owned(),
+        ..MountPoint::default()
+    };
     Details {
         created: time("2026-11-21T05:49:11.11558501Z"),
         state: State::Running {
@@ -125,7 +130,7 @@ fn run() -> Details {
             last: None,
         },
         paths: paths(1),
-        mounts: vec![mount],
+        mounts: vec![mount, tmpfs],
         networks: network("none", endpoint(4, 5)),
         sandbox: Some(PathBuf::from("/var/run/docker/netns/sandbox")),
         ..details(golden!("request-run"), 1, "dm-run")

@@ -212,9 +212,17 @@ fn network_mode(mode: &str) -> Result<NetworkMode, ApiError> {
                 ));
             }
             Some(name) => NetworkMode::Container(name.to_owned()),
-            None => return Err(ApiError::not_found(format!("network {other} not found"))),
+            None => return Err(no_network(other)),
         },
     })
+}
+
+/// dockerd finds out when it starts the container, and says this. Not 404: clients would take that for
+/// a missing image, and pull it.
+fn no_network(name: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "failed to set up container networking: network {name} not found"
+    ))
 }
 
 /// Checks the endpoint that the client describes; returns the MAC address it asks for.
@@ -223,7 +231,7 @@ fn endpoint(networking: &NetworkingConfig, mode: &str) -> Result<Option<String>,
     for (name, endpoint) in networking.endpoints_config.iter().flatten() {
         if name != mode && !(name == "default" && mode == "bridge") {
             if !matches!(name.as_str(), "bridge" | "host" | "none") {
-                return Err(ApiError::not_found(format!("network {name} not found")));
+                return Err(no_network(name));
             }
             return Err(unsupported("more than one network for a container"));
         }

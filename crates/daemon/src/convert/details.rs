@@ -136,7 +136,18 @@ fn mounts(details: &Details) -> Vec<MountPoint> {
         rw: !mount.read_only,
         propagation: mount.propagation.clone(),
     };
-    details.mounts.iter().map(convert).collect()
+    // What --tmpfs asked for is seen in the request, and is no mount point to dockerd.
+    let request = details.config.request.as_ref();
+    let tmpfs = request.and_then(|request| request["HostConfig"]["Tmpfs"].as_object());
+    let is_shown = |mount: &&hull_engine::container::MountPoint| {
+        !tmpfs.is_some_and(|tmpfs| tmpfs.contains_key(&mount.target))
+    };
+    details
+        .mounts
+        .iter()
+        .filter(is_shown)
+        .map(convert)
+        .collect()
 }
 
 type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
