@@ -1,0 +1,75 @@
+//! What a container stands on: state, control group, descriptors that only the runtime can open.
+
+use super::{Wishes, id_map};
+use crate::cgroups;
+use crate::error::{Error, Step as _};
+use crate::init;
+use crate::plan::{Bundle, Namespaces};
+use crate::state::Container;
+use hull_linux::cgroup::Cgroup;
+use hull_linux::mount::Options;
+use hull_linux::procfs::Proc;
+use hull_spec::runtime::{Linux, Mount};
+use rustix::fd::OwnedFd;
+
+/// What is made or opened before the process is born, in this order.
+pub(super) struct Ground {
+    pub(super) namespaces: Namespaces,
+    pub(super) group: Option<Cgroup>,
+    /// The group's directory, where a process can be born in it (cgroup v2).
+    pub(super) directory: Option<OwnedFd>,
+    pub(super) fifo: Option<OwnedFd>,
+    pub(super) sources: Vec<Option<OwnedFd>>,
+    pub(super) id_maps: Vec<Option<OwnedFd>>,
+    pub(super) proc: Proc,
+}
+
+impl Ground {
+    /// Makes and opens it.
+    pub(super) fn lay(
+        container: &Container,
+        bundle: &Bundle,
+        wishes: &Wishes,
+    ) -> Result<Self, Error> {
+        // First of all, so that whatever follows can be found and removed.
+        container.directory.write(&container.record)?;
+        container.directory.write_config(&bundle.text)?;
+        let nothing = Linux::default();
+        let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
+        let namespaces = Namespaces::of(linux)?;
+        let group = cgroups::make(&container.record.cgroup, linux.resources.as_ref())?;
+        let directory = match &group {
+            Some(group) => group.open().step(|| "open the control group")?,
+            None => None,
+        };
+        let sources = if namespaces.has_user() {
+            open_sources(bundle)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            fifo: wishes
+                .fifo
+                .then(|| container.directory.make_fifo())
+                .transpose()?,
+            id_maps: id_map::of_mounts(&bundle.spec.mounts)?,
+            proc: Proc::open().step(|| "open /proc")?,
+            namespaces,
+            group,
+            directory,
+            sources,
+        })
+    }
+}
+
+/// Sources of bind mounts may lie where only the host's root can look; root of a user namespace is not it.
+fn open_sources(bundle: &Bundle) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let open = |mount: &Mount| {
+        let options = Options::parse(&mount.options);
+        let binds = (options.bind || mount.kind == "bind") && !options.remount;
+        binds
+            .then(|| init::mounts::open_source(&bundle.path, mount, &options))
+            .transpose()
+    };
+    bundle.spec.mounts.iter().map(open).collect()
+}

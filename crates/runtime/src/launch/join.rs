@@ -1,0 +1,62 @@
+//! A further process in a container that runs.
+
+use super::end::end;
+use super::serve::executed;
+use super::{Started, Wishes, limits, place, write_pid};
+use crate::cgroups;
+use crate::error::{Error, Step as _, said};
+use crate::handshake::{ToInit, pair};
+use crate::init::{self, Common};
+use crate::plan::bit;
+use crate::state::Container;
+use hull_linux::namespace::flag;
+use hull_linux::procfs::Proc;
+use hull_spec::runtime::{Linux, Process};
+use rustix::fd::AsFd as _;
+
+/// Starts a process in a running container.
+pub(crate) fn join(
+    container: &Container,
+    process: &Process,
+    wishes: &Wishes,
+) -> Result<Started, Error> {
+    let target = container
+        .process()?
+        .ok_or_else(|| said("cannot exec in a stopped container"))?;
+    let spec = container.directory.config()?;
+    let nothing = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&nothing);
+    let kinds = linux
+        .namespaces
+        .iter()
+        .fold(0, |kinds, namespace| kinds | bit(namespace.kind));
+    let proc = Proc::open().step(|| "open /proc")?;
+    let group = cgroups::open(&container.record.cgroup)?;
+    let (channel, theirs) = pair()?;
+    let common = Common {
+        process,
+        spec: &spec,
+        proc: &proc,
+        channel: &theirs,
+        runtime: &channel,
+        console: wishes.console.as_ref(),
+        preserved: wishes.preserved,
+        has_user: kinds & flag::USER != 0,
+        keep_keyring: true,
+    };
+    let enter = || place::enter(target.as_fd(), kinds & !flag::PID);
+    let child = place::spawn_beside(target.as_fd(), kinds, || {
+        init::run(&common, group.as_ref(), || init::joining(&common, enter))
+    })?;
+    drop(theirs);
+    let started = Started { child, channel };
+    let pid = started.child.pid.as_raw_nonzero().get();
+    let served = (|| {
+        limits::set(pid, process)?;
+        started.channel.send(ToInit::Go)?;
+        executed(&started, "")?;
+        write_pid(wishes.pid_file.as_deref(), pid)
+    })();
+    served.inspect_err(|_| end(&started))?;
+    Ok(started)
+}

@@ -1,0 +1,60 @@
+//! The runtime's part of the handshake.
+
+use super::Started;
+use super::end::ended;
+use crate::error::{Error, Step as _, said};
+use crate::handshake::{ToInit, ToRuntime};
+use crate::hooks;
+use crate::report::Report;
+use crate::state::Container;
+use hull_spec::runtime::{ContainerStatus, Spec};
+
+/// The runtime's part of the handshake, up to the point where init waits for `start`.
+pub(super) fn serve(
+    container: &Container,
+    started: &Started,
+    spec: &Spec,
+    report: &Report,
+) -> Result<(), Error> {
+    started.channel.send(ToInit::Go)?;
+    loop {
+        match started.channel.receive()? {
+            Some(ToRuntime::Ready) => return Ok(()),
+            Some(ToRuntime::Warning(text)) => report.warning(&text),
+            Some(ToRuntime::RunHooks) => {
+                let state = container.record.state(ContainerStatus::Creating);
+                hooks::run("prestart", &spec.hooks.prestart, &state)
+                    .and_then(|()| hooks::run("createRuntime", &spec.hooks.create_runtime, &state))
+                    .step(|| "error during container init")
+                    .step(|| "unable to start container process")?;
+                started.channel.send(ToInit::HooksDone)?;
+            }
+            Some(ToRuntime::Failed(text)) => {
+                return Err(said(text))
+                    .step(|| "error during container init")
+                    .step(|| "unable to start container process");
+            }
+            None => {
+                let how = ended(started);
+                return Err(said(how)).step(|| "unable to start container process");
+            }
+        }
+    }
+}
+
+/// Tells init of a container that nobody else starts to become its program, and learns whether it did.
+pub(crate) fn start_now(started: &Started) -> Result<(), Error> {
+    started.channel.send(ToInit::Exec)?;
+    executed(started, "error during container init: ")
+}
+
+/// Waits until a process has become its program.
+pub(super) fn executed(started: &Started, when: &str) -> Result<(), Error> {
+    match started.channel.receive()? {
+        None => Ok(()),
+        Some(ToRuntime::Failed(text)) => {
+            Err(said(format!("{when}{text}"))).step(|| "unable to start container process")
+        }
+        Some(_) => Err(said("init said something out of turn")),
+    }
+}
