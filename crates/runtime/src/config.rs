@@ -31,7 +31,7 @@ pub(crate) fn read_process(path: &Path) -> Result<Process, Error> {
 
 /// Checks a configuration as a whole.
 pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
-    if spec.oci_version.is_empty() || spec.oci_version.starts_with("2.") {
+    if !hull_spec::runtime::is_supported(&spec.oci_version) {
         return Err(said(format!(
             "unsupported spec version: {:?}",
             spec.oci_version

@@ -15,22 +15,35 @@ mod state;
 
 pub use hooks::{Hook, Hooks};
 pub use linux::{
-    Device, IdMapping, IntelRdt, Linux, Namespace, NamespaceKind, Personality, TimeOffset,
+    Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NamespaceKind, NetDevice,
+    Personality, TimeOffset,
 };
 pub use mount::{Mount, Root};
-pub use process::{Capabilities, ConsoleSize, IoPriority, Process, Rlimit, Scheduler, User};
+pub use process::{
+    Capabilities, ConsoleSize, CpuAffinity, IoPriority, Process, Rlimit, Scheduler, User,
+};
 pub use resources::{
     BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, Pids, Priority, RdmaLimit, Resources,
     ThrottleDevice, WeightDevice,
 };
 pub use seccomp::{Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompSyscall};
-pub use state::{ContainerStatus, State};
+pub use state::{ContainerProcessState, ContainerStatus, State};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of the runtime specification that Hull writes and reports.
-pub const VERSION: &str = "1.2.1";
+pub const VERSION: &str = "1.3.0";
+
+/// Whether a document of this version can be read: SemVer, any 1.x (the specification's minor versions
+/// only add), with a pre-release and build or without.
+pub fn is_supported(version: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<&str> = core.split('.').collect();
+    // runc reads documents whose writers were sparing with the number.
+    parts.len() <= 3 && parts[0] == "1" && parts[1..].iter().all(|part| number(part))
+}
 
 /// `config.json`: everything a runtime must know to make a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,7 +121,7 @@ mod tests {
             ..Spec::default()
         };
         let text = serde_json::to_string(&spec).expect("serialises");
-        assert_eq!(text, r#"{"ociVersion":"1.2.1","hostname":"h"}"#);
+        assert_eq!(text, r#"{"ociVersion":"1.3.0","hostname":"h"}"#);
         assert_eq!(serde_json::from_str::<Spec>(&text).expect("parses"), spec);
     }
 
@@ -122,14 +135,8 @@ mod tests {
         );
     }
 
-    const DOCUMENT: &str = r#"{"ociVersion":"1.2.1","process":{"terminal":true,"user":{"uid":0,"gid":0},
-        "args":["sh"],"env":["A=1"],"cwd":"/","rlimits":[{"type":"RLIMIT_NOFILE","hard":1024,"soft":1024}]},
-        "root":{"path":"rootfs"},"mounts":[{"destination":"/proc","type":"proc","source":"proc","options":["ro"]}],
-        "hooks":{"prestart":[{"path":"/bin/true","timeout":1}]},
-        "linux":{"uidMappings":[{"containerID":0,"hostID":1,"size":2}],"sysctl":{"net.a":"1"},
-        "resources":{"memory":{"limit":-1},"cpu":{"shares":2},"devices":[{"allow":true,"type":"c","major":1}]},
-        "namespaces":[{"type":"pid"}],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":
-        [{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}]}}}"#;
+    /// Every property of the specification for Linux.
+    const DOCUMENT: &str = include_str!("runtime/everything.json");
 
     /// Whatever is read is written so that it reads the same.
     fn survives(text: &[u8]) -> bool {
@@ -145,8 +152,57 @@ mod tests {
     }
 
     #[test]
-    fn an_unspoiled_document_survives() {
+    fn every_property_is_read_and_written_again() {
         assert!(survives(DOCUMENT.as_bytes()));
+        let spec: Spec = serde_json::from_str(DOCUMENT).expect("parses");
+        let document: serde_json::Value = serde_json::from_str(DOCUMENT).expect("parses");
+        assert_eq!(serde_json::to_value(&spec).expect("serialises"), document);
+    }
+
+    #[test]
+    fn versions_before_and_after_ours_are_read_as_long_as_the_major_number_stays() {
+        for version in [
+            "1.0.0",
+            "1.0.2-dev",
+            "1.2.1",
+            "1.3.0+dev",
+            "1.99.0-rc.1",
+            "1.0",
+        ] {
+            assert!(is_supported(version), "{version}");
+        }
+        for version in ["", "0.9.0", "2.0.0", "10.0.0", "1.0.x", "1.0.0.0"] {
+            assert!(!is_supported(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_place() {
+        for (text, said) in [
+            (
+                r#"{"process":{"terminal":"yes"}}"#,
+                r#"string "yes", expected a boolean"#,
+            ),
+            (
+                r#"{"linux":{"namespaces":[{"type":"nosuch"}]}}"#,
+                "unknown variant `nosuch`",
+            ),
+            (
+                r#"{"linux":{"uidMappings":[{"size":-1}]}}"#,
+                "`-1`, expected u32",
+            ),
+            (r#"{"mounts":{}}"#, "map, expected a sequence"),
+            ("{", "EOF"),
+            ("[]x", "at line 1"),
+        ] {
+            let error = serde_json::from_str::<Spec>(text)
+                .expect_err(text)
+                .to_string();
+            assert!(
+                error.contains(said) && error.contains("at line 1 column"),
+                "{error}"
+            );
+        }
     }
 
     proptest::proptest! {

@@ -32,6 +32,13 @@ pub struct Linux {
     /// Nodes in `/dev` beside the default ones.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
+    /// Network devices of the host that move into the container's network namespace, by their name on
+    /// the host. Since 1.3.
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub net_devices: BTreeMap<String, NetDevice>,
     /// System call filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Seccomp>,
@@ -50,6 +57,9 @@ pub struct Linux {
     /// Cache and memory bandwidth allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<IntelRdt>,
+    /// On which memory nodes pages are allocated. Since 1.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<MemoryPolicy>,
     /// personality(2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub personality: Option<Personality>,
@@ -132,13 +142,48 @@ pub struct Device {
     pub gid: Option<u32>,
 }
 
-/// resctrl settings. Read, never acted upon: see the runtime's `features`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// A network device that moves into the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetDevice {
+    /// Its name there; empty keeps the one it has.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// Intel Resource Director Technology, resctrl(8): allocation of cache and memory bandwidth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IntelRdt {
-    /// Class of service.
+    /// Class of service; empty is one named after the container, `/` the root of the file system.
     #[serde(rename = "closID", skip_serializing_if = "String::is_empty")]
     pub clos_id: String,
+    /// Lines of the file `schemata`, written after those of the next two. Since 1.3.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub schemata: Vec<String>,
+    /// `L3:<cache>=<mask>;…`.
+    #[serde(rename = "l3CacheSchema", skip_serializing_if = "String::is_empty")]
+    pub l3_cache_schema: String,
+    /// `MB:<cache>=<percent>;…`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mem_bw_schema: String,
+    /// A monitoring group for the container. Since 1.3.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_monitoring: bool,
+}
+
+/// set_mempolicy(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicy {
+    /// Such as `MPOL_BIND`.
+    pub mode: String,
+    /// Memory nodes such as `0-3,7`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nodes: String,
+    /// Such as `MPOL_F_STATIC_NODES`.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// personality(2).

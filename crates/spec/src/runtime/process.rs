@@ -47,6 +47,9 @@ pub struct Process {
     /// Scheduling policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
+    /// Processors of a process that joins the container. Since 1.2.1.
+    #[serde(rename = "execCPUAffinity", skip_serializing_if = "Option::is_none")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
 }
 
 /// Size of a terminal in characters.
@@ -138,4 +141,16 @@ pub struct Scheduler {
     pub deadline: u64,
     /// `SCHED_DEADLINE`: period in nanoseconds.
     pub period: u64,
+}
+
+/// Processors of a process that joins a container, as lists such as `0-3,7`; empty leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuAffinity {
+    /// Before it is moved into the container's cgroup.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub initial: String,
+    /// After that.
+    #[serde(rename = "final", skip_serializing_if = "String::is_empty")]
+    pub last: String,
 }

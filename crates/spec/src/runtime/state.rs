@@ -38,3 +38,20 @@ pub enum ContainerStatus {
     /// The first process has ended.
     Stopped,
 }
+
+/// What the seccomp agent at `listenerPath` is told, with the descriptors in the order of `fds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerProcessState {
+    /// Version of the specification.
+    pub oci_version: String,
+    /// Names of the descriptors that are passed along (`SCM_RIGHTS`): `seccompFd`.
+    pub fds: Vec<String>,
+    /// The process that is filtered, as the runtime sees it.
+    pub pid: i32,
+    /// `listenerMetadata` of the configuration.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
+    /// The container.
+    pub state: State,
+}
