@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// The record of a container.
@@ -64,6 +65,27 @@ impl Record {
     }
 }
 
+/// Where states are kept when nobody says so: of root in /run, of others in their own `$XDG_RUNTIME_DIR`,
+/// which ends with their session. Root in somebody's user namespace is not root of /run.
+pub(crate) fn default_root() -> PathBuf {
+    const PLACE: &str = "hull/runtime";
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+    match own {
+        Some(directory) if !is_host_root() => Path::new(&directory).join(PLACE),
+        _ => Path::new("/run").join(PLACE),
+    }
+}
+
+fn is_host_root() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    // The first user namespace maps all ids to themselves (user_namespaces(7)).
+    let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let all = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    all || std::env::var_os("USER").is_some_and(|user| user == "root")
+}
+
 /// The directory of a container.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDirectory(PathBuf);
@@ -71,7 +93,12 @@ pub(crate) struct StateDirectory(PathBuf);
 impl StateDirectory {
     /// Makes it.
     pub(crate) fn create(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        fs_err::create_dir_all(root).step(|| "make the state root")?;
+        // For its owner only: what is inside says what containers are made of.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .step(|| format!("mkdir {}", root.display()))?;
         let path = root.join(id.as_str());
         match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711)) {
             Ok(()) => Ok(Self(path)),

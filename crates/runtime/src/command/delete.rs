@@ -1,10 +1,11 @@
 //! `delete`: nothing of a container is left.
 
-use super::{Context, only_argument};
-use crate::arguments::Arguments;
+use super::{Command, Context, id};
+use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::cgroups;
 use crate::error::{Error, Step as _, chain};
 use crate::hooks;
+use crate::id::ContainerId;
 use crate::report::Report;
 use crate::state::{Container, StateDirectory};
 use hull_linux::process::send_to_pidfd;
@@ -12,6 +13,24 @@ use hull_spec::runtime::ContainerStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "delete",
+    summary: "remove what is left of a container",
+    arguments: "<container-id>\n\nThe id names the container.\n\nEXAMPLE:\nTo remove the container \"ubuntu01\", which \"hull-runtime list\" shows as stopped:\n\n       # hull-runtime delete ubuntu01",
+    description: "",
+    flags: &[Flag::new(
+        "force",
+        Kind::Switch,
+        "end the container (with SIGKILL) if it has not stopped",
+    )
+    .letter('f')],
+    order: Order::Anywhere,
+    count: (1, 1),
+    run,
+};
 
 /// How long a killed process may take to be gone, in seconds: runc waits as long.
 const KILL_TIME: Timespec = Timespec {
@@ -20,14 +39,17 @@ const KILL_TIME: Timespec = Timespec {
 };
 
 /// Removes a container that has stopped; with `--force`, any, and what a killed `create` has left.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
-    let id = only_argument("delete", arguments)?;
-    let force = arguments.is_set("force");
-    let container = match Container::load(&context.root, &id) {
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    delete(context, &id(arguments)?, arguments.is_set("force"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn delete(context: &Context, id: &ContainerId, force: bool) -> Result<(), Error> {
+    let container = match Container::load(&context.root, id) {
         Ok(container) => container,
         Err(_) if force => {
             // No record, or one that cannot be read: nothing but the directory was made yet.
-            return match StateDirectory::open(&context.root, &id) {
+            return match StateDirectory::open(&context.root, id) {
                 Ok(directory) => directory.remove(),
                 Err(_) => Ok(()),
             };

@@ -1,9 +1,10 @@
 //! `exec`: one more process in a running container.
 
-use super::{Context, create, run::own_terminal};
-use crate::arguments::{Arguments, Flag};
+use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
+use super::run::{DETACH, own_terminal};
+use super::{Command, Context, create};
+use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::error::{Error, Step as _, said};
-use crate::id::ContainerId;
 use crate::launch::{self, Wishes};
 use crate::state::Container;
 use crate::{config, foreground, protect};
@@ -12,39 +13,61 @@ use hull_spec::runtime::{Capabilities, ContainerStatus, Process};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Options of `exec`.
-pub(super) const FLAGS: &[Flag] = &[
-    Flag("console-socket", None, true),
-    Flag("pidfd-socket", None, true),
-    Flag("cwd", None, true),
-    Flag("env", Some('e'), true),
-    Flag("tty", Some('t'), false),
-    Flag("user", Some('u'), true),
-    Flag("additional-gids", Some('g'), true),
-    Flag("process", Some('p'), true),
-    Flag("detach", Some('d'), false),
-    Flag("pid-file", None, true),
-    Flag("process-label", None, true),
-    Flag("apparmor", None, true),
-    Flag("no-new-privs", None, false),
-    Flag("cap", Some('c'), true),
-    Flag("preserve-fds", None, true),
-    Flag("cgroup", None, true),
-    Flag("ignore-paused", None, false),
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "exec",
+    summary: "run another process in a container",
+    arguments: "<container-id> <command> [command options]  || -p process.json <container-id>\n\n\
+        The id names the container; the command is what is run in it, unless \"-p\" says so.\n\n\
+        EXAMPLE:\n       # hull-runtime exec <container-id> ps",
+    description: "",
+    flags: FLAGS,
+    order: Order::Second,
+    count: (1, usize::MAX),
+    run,
+};
+
+const FLAGS: &[Flag] = &[
+    CONSOLE_SOCKET,
+    PIDFD_SOCKET,
+    Flag::new("cwd", Kind::Text, "working directory in the container"),
+    Flag::new(
+        "env",
+        Kind::List,
+        "environment variable to add (NAME=value)",
+    )
+    .letter('e'),
+    Flag::new("tty", Kind::Switch, "give it a pseudoterminal").letter('t'),
+    Flag::new("user", Kind::Text, "UID (format: <uid>[:<gid>])").letter('u'),
+    Flag::new("additional-gids", Kind::List, "more group ids").letter('g'),
+    Flag::new("process", Kind::Text, "file with the process as JSON").letter('p'),
+    DETACH,
+    PID_FILE,
+    Flag::new("process-label", Kind::Text, "SELinux label of the process"),
+    Flag::new("apparmor", Kind::Text, "AppArmor profile of the process"),
+    Flag::new(
+        "no-new-privs",
+        Kind::Switch,
+        "the process cannot gain privileges",
+    ),
+    Flag::new("cap", Kind::List, "capability to add").letter('c'),
+    PRESERVE_FDS,
+    Flag::new(
+        "cgroup",
+        Kind::List,
+        "control group below the container's to run in ([<controller>:]<cgroup>)",
+    ),
+    Flag::new(
+        "ignore-paused",
+        Kind::Switch,
+        "start it though the container is paused",
+    ),
 ];
 
 /// Starts the process and, unless detached, stays with it.
-pub(super) fn run(context: &Context, typed: &Arguments) -> Result<ExitCode, Error> {
-    // Options may follow the id; what follows the command's name is the command's.
-    let (id, rest) = typed
-        .rest
-        .split_first()
-        .ok_or_else(|| said("runc: \"exec\" requires a minimum of 1 argument"))?;
-    let after = Arguments::parse(rest.iter().map(Into::into).collect(), FLAGS, false)?;
-    let id = ContainerId::parse(id)?;
-    let options = Merged(typed, &after);
-    protect::executable(create::preserved(options.source("preserve-fds"))?)?;
-    let container = Container::load(&context.root, &id)?;
+fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
+    protect::executable(create::preserved(options)?)?;
+    let container = context.container(options)?;
     match container.status()? {
         ContainerStatus::Stopped => return Err(said("cannot exec in a stopped container")),
         ContainerStatus::Paused if !options.is_set("ignore-paused") => {
@@ -54,10 +77,11 @@ pub(super) fn run(context: &Context, typed: &Arguments) -> Result<ExitCode, Erro
         }
         _ => {}
     }
-    let process = process(&container, &options, &after.rest)?;
+    let command = options.rest.get(1..).unwrap_or_default();
+    let process = process(&container, options, command)?;
     config::check_process(&process)?;
     let detach = options.is_set("detach");
-    let socket = options.value("console-socket");
+    let socket = options.text("console-socket");
     if process.terminal && detach && socket.is_none() {
         return Err(said(
             "cannot allocate tty if runc will detach without setting console socket",
@@ -65,8 +89,8 @@ pub(super) fn run(context: &Context, typed: &Arguments) -> Result<ExitCode, Erro
     }
     let mut wishes = Wishes {
         console: launch::console_socket(socket)?,
-        pid_file: options.value("pid-file").map(Into::into),
-        preserved: create::preserved(options.source("preserve-fds"))?,
+        pid_file: options.text("pid-file").map(Into::into),
+        preserved: create::preserved(options)?,
         ..Wishes::default()
     };
     let own_end = own_terminal(&mut wishes, process.terminal && socket.is_none())?;
@@ -89,38 +113,13 @@ pub(super) fn run(context: &Context, typed: &Arguments) -> Result<ExitCode, Erro
     )?))
 }
 
-/// Options before and after the id; the later ones win.
-struct Merged<'a>(&'a Arguments, &'a Arguments);
-
-impl Merged<'_> {
-    fn source(&self, name: &str) -> &Arguments {
-        if self.1.value(name).is_some() {
-            self.1
-        } else {
-            self.0
-        }
-    }
-
-    fn value(&self, name: &str) -> Option<&str> {
-        self.source(name).value(name)
-    }
-
-    fn is_set(&self, name: &str) -> bool {
-        self.source(name).is_set(name)
-    }
-
-    fn values(&self, name: &str) -> impl Iterator<Item = &String> {
-        self.0.values(name).iter().chain(self.1.values(name))
-    }
-}
-
 /// The process of `--process`, or the container's own with what the options change.
 fn process(
     container: &Container,
-    options: &Merged<'_>,
+    options: &Arguments,
     command: &[String],
 ) -> Result<Process, Error> {
-    let mut process = match options.value("process") {
+    let mut process = match options.text("process") {
         Some(path) => config::read_process(Path::new(path))?,
         None => {
             let spec = container.directory.config()?;
@@ -138,23 +137,23 @@ fn process(
     if options.is_set("tty") {
         process.terminal = true;
     }
-    if let Some(cwd) = options.value("cwd") {
+    if let Some(cwd) = options.text("cwd") {
         cwd.clone_into(&mut process.cwd);
     }
-    if let Some(profile) = options.value("apparmor") {
+    if let Some(profile) = options.text("apparmor") {
         profile.clone_into(&mut process.apparmor_profile);
     }
-    if let Some(label) = options.value("process-label") {
+    if let Some(label) = options.text("process-label") {
         label.clone_into(&mut process.selinux_label);
     }
     if options.is_set("no-new-privs") {
         process.no_new_privileges = true;
     }
-    process.env.extend(options.values("env").cloned());
+    process.env.extend(options.values("env").iter().cloned());
     for gid in options.values("additional-gids") {
         process.user.additional_gids.push(number(gid)?);
     }
-    if let Some(user) = options.value("user") {
+    if let Some(user) = options.text("user") {
         let (uid, gid) = user
             .split_once(':')
             .map_or((user, None), |(uid, gid)| (uid, Some(gid)));
@@ -163,7 +162,7 @@ fn process(
             process.user.gid = number(gid)?;
         }
     }
-    let more: Vec<String> = options.values("cap").cloned().collect();
+    let more: Vec<String> = options.values("cap").to_vec();
     if !more.is_empty() {
         let sets = process
             .capabilities

@@ -1,14 +1,28 @@
 //! `features`: what this runtime can do, as the specification's features document.
 
-use super::output;
+use super::{Command, Context, output};
+use crate::arguments::{Arguments, Order};
 use crate::error::{Error, Step as _};
 use hull_linux::capability;
 use hull_linux::mount::Options;
 use hull_spec::runtime::VERSION;
 use serde_json::json;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "features",
+    summary: "tell what this runtime can do",
+    arguments: "[arguments...]",
+    description: "Prints the features document of the OCI runtime specification, which is JSON.",
+    flags: &[],
+    order: Order::Anywhere,
+    count: (0, 0),
+    run,
+};
 
 /// Prints it.
-pub(super) fn run() -> Result<(), Error> {
+fn run(_: &Context, _: &Arguments) -> Result<ExitCode, Error> {
     let mut options: Vec<&str> = Options::known().collect();
     for word in [
         "shared",
@@ -49,5 +63,6 @@ pub(super) fn run() -> Result<(), Error> {
         "potentiallyUnsafeConfigAnnotations": [],
     });
     let text = serde_json::to_string_pretty(&document).step(|| "encode the features")?;
-    output(&format!("{text}\n"))
+    output(&format!("{text}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }

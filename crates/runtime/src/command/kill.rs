@@ -1,14 +1,31 @@
 //! `kill`: a signal to the first process, or to all.
 
-use super::Context;
-use crate::arguments::Arguments;
+use super::{Command, Context};
+use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::cgroups;
 use crate::error::{Error, Step as _, said};
-use crate::id::ContainerId;
 use crate::state::Container;
 use hull_linux::process::send_to_pidfd;
 use hull_spec::runtime::{ContainerStatus, NamespaceKind};
 use rustix::fd::AsFd as _;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "kill",
+    summary: "send a signal to the first process of a container",
+    arguments: "<container-id> [signal]\n\nThe id names the container; the signal is a name or a number, TERM without it.\n\nEXAMPLE:\nTo end the container \"ubuntu01\" at once:\n\n       # hull-runtime kill ubuntu01 KILL",
+    description: "",
+    flags: &[Flag::new(
+        "all",
+        Kind::Switch,
+        "send it to all processes of the container",
+    )
+    .letter('a')],
+    order: Order::Anywhere,
+    count: (1, 2),
+    run,
+};
 
 /// Signals by number, from 1.
 const NAMES: [&str; 31] = [
@@ -18,16 +35,17 @@ const NAMES: [&str; 31] = [
 ];
 
 /// Sends the signal.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
-    let (id, signal) = match arguments.rest.as_slice() {
-        [id] => (id, "TERM"),
-        [id, signal] => (id, signal.as_str()),
-        [] => return Err(said("runc: \"kill\" requires a minimum of 1 argument")),
-        _ => return Err(said("runc: \"kill\" requires a maximum of 2 arguments")),
-    };
-    let container = Container::load(&context.root, &ContainerId::parse(id)?)?;
-    let signal = parse(signal)?;
-    send(&container, signal, arguments.is_set("all"))
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let container = context.container(arguments)?;
+    let signal = arguments.rest.get(1).map(String::as_str);
+    let signal = parse(signal.filter(|signal| !signal.is_empty()).unwrap_or("TERM"))?;
+    let all = arguments.is_set("all");
+    match send(&container, signal, all) {
+        // All of no processes have got it.
+        Err(Error::NotRunning) if all => {}
+        other => other?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn send(container: &Container, signal: i32, all: bool) -> Result<(), Error> {

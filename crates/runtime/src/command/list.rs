@@ -1,14 +1,41 @@
 //! `list`: all containers below `--root`.
 
-use super::{Context, output, state::Shown};
-use crate::arguments::Arguments;
+use super::{Command, Context, output, state::Shown};
+use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::error::{Error, Step as _, said, status_name};
 use crate::id::ContainerId;
+use crate::report::html_safe;
 use crate::state::Container;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+/// How a list is printed.
+pub(super) const FORMAT: Flag =
+    Flag::new("format", Kind::Text, "table or json (default: \"table\")").letter('f');
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "list",
+    summary: "list the containers",
+    arguments: "\n\nThose whose state is in the directory of the global option \"--root\".\n\nEXAMPLE:\n       # hull-runtime --root value list",
+    description: "",
+    flags: &[
+        FORMAT,
+        Flag::new("quiet", Kind::Switch, "ids only").letter('q'),
+    ],
+    order: Order::Anywhere,
+    count: (0, 0),
+    run,
+};
 
 /// Prints them as table, as JSON, or their ids.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    print(context, arguments)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(context: &Context, arguments: &Arguments) -> Result<(), Error> {
     let containers = containers(context)?;
     if arguments.is_set("quiet") {
         return output(
@@ -25,17 +52,23 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error>
         shown.push(one);
     }
     match arguments.value("format").unwrap_or("table") {
-        "json" if shown.is_empty() => output("null"),
-        "json" => output(&serde_json::to_string(&shown).step(|| "encode the list")?),
+        "json" if shown.is_empty() => output("null\n"),
+        "json" => {
+            let text = serde_json::to_string(&shown).step(|| "encode the list")?;
+            output(&format!("{}\n", html_safe(&text)))
+        }
         "table" => output(&table(&shown)),
         _ => Err(said("invalid format option")),
     }
 }
 
 fn containers(context: &Context) -> Result<Vec<Container>, Error> {
-    let entries = match fs_err::read_dir(&context.root) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.step(|| "list the state root")?,
+    let entries = match std::fs::read_dir(&context.root) {
+        // Nobody has made a container yet.
+        Err(error) if error.kind() == ErrorKind::NotFound && !context.root_given => {
+            return Ok(Vec::new());
+        }
+        other => other.step(|| format!("open {}", context.root.display()))?,
     };
     let mut containers = Vec::new();
     for entry in entries {

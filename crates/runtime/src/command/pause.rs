@@ -1,19 +1,32 @@
 //! `pause`: all processes stand still.
 
-use super::Context;
-use crate::arguments::Arguments;
+use super::{Command, Context};
+use crate::arguments::{Arguments, Order};
 use crate::cgroups;
 use crate::error::{Error, Step as _};
 use hull_spec::runtime::ContainerStatus;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "pause",
+    summary: "have all processes of a container stand still",
+    arguments: "<container-id>\n\nThe id names the container.",
+    description: "Freezes the container's control group until \"resume\".",
+    flags: &[],
+    order: Order::Anywhere,
+    count: (1, 1),
+    run,
+};
 
 /// Freezes the container's control group.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
-    let container = context.container("pause", arguments)?;
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let container = context.container(arguments)?;
     match container.status()? {
         ContainerStatus::Running | ContainerStatus::Created => {}
-        ContainerStatus::Paused => return Ok(()),
         _ => return Err(Error::NotRunning),
     }
     let group = cgroups::open(&container.record.cgroup)?.ok_or(Error::NotRunning)?;
-    group.freeze().step(|| "unable to freeze")
+    group.freeze().step(|| "unable to freeze")?;
+    Ok(ExitCode::SUCCESS)
 }

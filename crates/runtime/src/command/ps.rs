@@ -1,30 +1,40 @@
 //! `ps`: the processes of a container.
 
-use super::{Context, output};
-use crate::arguments::Arguments;
+use super::{Command, Context, list::FORMAT, output};
+use crate::arguments::{Arguments, Order};
 use crate::cgroups;
 use crate::error::{Error, Step as _, said};
-use crate::id::ContainerId;
-use crate::state::Container;
-use std::process::Command;
+use std::process::{self, ExitCode};
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "ps",
+    summary: "list the processes of a container",
+    arguments: "<container-id> [ps options]",
+    description: "",
+    flags: &[FORMAT],
+    order: Order::First,
+    count: (1, usize::MAX),
+    run,
+};
 
 /// Prints their ids as JSON, or what ps(1) says about them.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
-    let (id, options) = arguments
-        .rest
-        .split_first()
-        .ok_or_else(|| said("runc: \"ps\" requires a minimum of 1 argument"))?;
-    let container = Container::load(&context.root, &ContainerId::parse(id)?)?;
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let container = context.container(arguments)?;
     let group = cgroups::open(&container.record.cgroup)?;
     let pids = match group {
         Some(group) => group.pids().step(|| "list the processes")?,
         None => Vec::new(),
     };
     match arguments.value("format").unwrap_or("table") {
-        "json" => output(&serde_json::to_string(&pids).step(|| "encode the list")?),
-        "table" => table(&pids, options),
-        _ => Err(said("invalid format option")),
+        "json" => {
+            let text = serde_json::to_string(&pids).step(|| "encode the list")?;
+            output(&format!("{text}\n"))?;
+        }
+        "table" => table(&pids, arguments.rest.get(1..).unwrap_or_default())?,
+        _ => return Err(said("invalid format option")),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn table(pids: &[u32], options: &[String]) -> Result<(), Error> {
@@ -34,7 +44,7 @@ fn table(pids: &[u32], options: &[String]) -> Result<(), Error> {
     } else {
         options
     };
-    let printed = Command::new("ps")
+    let printed = process::Command::new("ps")
         .args(options)
         .output()
         .step(|| "run ps")?;

@@ -1,7 +1,10 @@
 //! `run`: create, start, and stay until the end.
 
-use super::{Context, create, delete, only_argument};
-use crate::arguments::Arguments;
+use super::create::{
+    BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS,
+};
+use super::{Command, Context, create, delete, id};
+use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::error::{Error, Step as _, said};
 use crate::launch::{self, Started, Wishes};
 use crate::plan::Bundle;
@@ -11,14 +14,52 @@ use hull_linux::process::Signals;
 use hull_spec::runtime::ContainerStatus;
 use std::process::ExitCode;
 
+pub(super) const DETACH: Flag = Flag::new(
+    "detach",
+    Kind::Switch,
+    "do not stay until the process has ended",
+)
+.letter('d');
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "run",
+    summary: "make a container and start it",
+    arguments: "<container-id>\n\nThe id is the name of the new container; no other on this host may have it.",
+    description: "Makes the container of a bundle, starts its process, and ends with its exit code.\n\nThe bundle is a directory with a file \"config.json\" and a root file system. What\nis run is in the file: its process has the list args. See \"hull-runtime spec --help\".",
+    flags: &[
+        BUNDLE,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        DETACH,
+        Flag::new(
+            "keep",
+            Kind::Switch,
+            "do not delete the container when it has ended",
+        ),
+        PID_FILE,
+        Flag::new(
+            "no-subreaper",
+            Kind::Switch,
+            "do not adopt processes whose parent has ended",
+        ),
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        PRESERVE_FDS,
+    ],
+    order: Order::Anywhere,
+    count: (1, 1),
+    run,
+};
+
 /// Runs a container; its exit code is ours unless it is detached.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let id = only_argument("run", arguments)?;
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     protect::executable(create::preserved(arguments)?)?;
-    let bundle = Bundle::read(arguments.value("bundle"))?;
+    let bundle = Bundle::read(arguments.text("bundle"))?;
+    let id = id(arguments)?;
     let detach = arguments.is_set("detach");
     let terminal = create::terminal(&bundle);
-    if detach && terminal && arguments.value("console-socket").is_none() {
+    if detach && terminal && arguments.text("console-socket").is_none() {
         return Err(said(
             "cannot allocate tty if runc will detach without setting console socket",
         ));

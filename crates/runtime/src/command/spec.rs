@@ -1,20 +1,42 @@
 //! `spec`: a configuration to start from.
 
-use crate::arguments::Arguments;
+use super::{Command, Context};
+use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::error::{Error, Step as _, said};
 use hull_spec::runtime::VERSION;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "spec",
+    summary: "write a configuration to start from",
+    arguments: "[arguments...]",
+    description: "Writes \"config.json\" of a bundle: a shell in namespaces of its own, with little\nmore than what every program expects. What is to be run is in its process.args.\n\nEXAMPLE:\n    mkdir -p hello/rootfs\n    tar -C hello/rootfs -xf hello.tar\n    hull-runtime spec --bundle hello\n    sed -i 's;\"sh\";\"/hello\";' hello/config.json\n    hull-runtime run --bundle hello hello1\n\nWith --rootless the container is one that a user without privileges may make: in\na user namespace, with the user's own id as root.",
+    flags: &[
+        Flag::new("bundle", Kind::Text, "directory of the bundle").letter('b'),
+        Flag::new(
+            "rootless",
+            Kind::Switch,
+            "a container for a user without privileges",
+        ),
+    ],
+    order: Order::Anywhere,
+    count: (0, 0),
+    run,
+};
 
 /// Writes `config.json` in the bundle.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+fn run(_: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let path = Path::new(arguments.value("bundle").unwrap_or(".")).join("config.json");
     if path.exists() {
         return Err(said("File config.json exists. Remove it first"));
     }
     let text = serde_json::to_string_pretty(&document(arguments.is_set("rootless")))
         .step(|| "encode it")?;
-    fs_err::write(path, text).step(|| "write config.json")
+    fs_err::write(path, text).step(|| "write config.json")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn document(rootless: bool) -> Value {

@@ -1,18 +1,41 @@
 //! `start`: the first process becomes the user's program.
 
-use super::Context;
-use crate::arguments::Arguments;
-use crate::error::Error;
+use super::{Command, Context};
+use crate::arguments::{Arguments, Order};
+use crate::error::{Error, said, status_name};
 use crate::hooks;
 use hull_spec::runtime::ContainerStatus;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "start",
+    summary: "start the program of a container that was created",
+    arguments: "<container-id>\n\nThe id names the container.",
+    description: "Lets the process of a created container become the program its bundle names.",
+    flags: &[],
+    order: Order::Anywhere,
+    count: (1, 1),
+    run,
+};
 
 /// Lets the first process go on, then runs the poststart hooks.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
-    let container = context.container("start", arguments)?;
-    if container.process()?.is_none() {
-        return Err(crate::error::said(
-            "cannot start a container that has stopped",
-        ));
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let container = context.container(arguments)?;
+    match container.status()? {
+        ContainerStatus::Created => {}
+        ContainerStatus::Running => {
+            return Err(said("cannot start an already running container"));
+        }
+        ContainerStatus::Stopped => {
+            return Err(said("cannot start a container that has stopped"));
+        }
+        status => {
+            return Err(said(format!(
+                "cannot start a container in the {} state",
+                status_name(status)
+            )));
+        }
     }
     container.directory.release_fifo()?;
     let hooks = container.directory.config()?.hooks.poststart;
@@ -22,5 +45,5 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error>
         super::delete::kill(&container)?;
         return Err(error);
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

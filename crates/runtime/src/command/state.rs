@@ -1,12 +1,26 @@
 //! `state`: what a container is doing, as JSON.
 
-use super::{Context, output};
-use crate::arguments::Arguments;
+use super::{Command, Context, output};
+use crate::arguments::{Arguments, Order};
 use crate::error::{Error, Step as _};
+use crate::report::html_safe;
 use crate::state::Container;
 use hull_spec::runtime::{ContainerStatus, VERSION};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "state",
+    summary: "tell what a container is doing",
+    arguments: "<container-id>\n\nThe id names the container.",
+    description: "Prints the state as JSON.",
+    flags: &[],
+    order: Order::Anywhere,
+    count: (1, 1),
+    run,
+};
 
 /// The state as runc prints it: the specification's, and a few fields more.
 #[derive(Serialize)]
@@ -48,8 +62,9 @@ impl<'a> Shown<'a> {
 }
 
 /// Prints it.
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Error> {
-    let container = context.container("state", arguments)?;
+fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let container = context.container(arguments)?;
     let text = serde_json::to_string_pretty(&Shown::of(&container)?).step(|| "encode the state")?;
-    output(&text)
+    output(&html_safe(&text))?;
+    Ok(ExitCode::SUCCESS)
 }
