@@ -47,7 +47,8 @@ pub enum CloneError {
 /// Runs `child` in a copy of this process and ends the copy with the value it returns.
 ///
 /// The calling process must have one thread, which is checked: the copy may then use the allocator and
-/// every lock as usual. The copy shares nothing but descriptors; a panic in it ends it with status 101.
+/// every lock as usual. The copy shares nothing but descriptors; a panic in it ends it with status 101, or by
+/// SIGABRT where panics abort.
 ///
 /// clone3(2), kernel 5.3.
 ///
