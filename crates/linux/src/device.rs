@@ -74,6 +74,16 @@ pub fn make(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> io::Result<
     Ok(())
 }
 
+/// Whether a descriptor is the device that `node` describes, by kind and numbers.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn is(file: BorrowedFd<'_>, node: &Node) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == node.kind
+        && (node.kind == FileType::Fifo || stat.st_rdev == makedev(node.major, node.minor)))
+}
+
 /// Whether a descriptor is the null device and nothing that only looks like it (CVE-2025-31133).
 ///
 /// # Errors

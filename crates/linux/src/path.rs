@@ -112,8 +112,11 @@ impl Root {
         Ok(directory)
     }
 
-    /// Opens a file of any kind (`O_PATH`), making an empty one and its directory where they are
+    /// Opens a file of any kind to be mounted on, making an empty one and its directory where they are
     /// missing. Links that lead to what is missing are followed too, inside the root.
+    ///
+    /// What is there is opened with `O_PATH`; what is made here is the very file that is given, whatever
+    /// takes its name meanwhile.
     ///
     /// # Errors
     /// Those of [`Root::ensure_directory`] and open(2).
@@ -130,10 +133,13 @@ impl Root {
                 path.push(target);
                 continue;
             }
-            let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-            rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o644))?;
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            return Ok(rustix::fs::openat(&directory, &name, flags, Mode::empty())?);
+            let flags =
+                OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+            match rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o644)) {
+                // Somebody was faster: what that is, is seen anew.
+                Err(Errno::EXIST) => {}
+                other => return Ok(other?),
+            }
         }
         Err(Errno::LOOP.into())
     }

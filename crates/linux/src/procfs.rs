@@ -5,9 +5,10 @@
 //! a write that starts from this descriptor (CVE-2019-16884, CVE-2025-52881): the walk may not cross a
 //! mount nor follow a link other than `self`, which is spelled out by us.
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 use std::io;
 use std::path::Path;
 
@@ -20,6 +21,17 @@ const ROOT_INODE: u64 = 1;
 #[derive(Debug)]
 pub struct Proc(OwnedFd);
 
+/// Whose part of a procfs.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    /// The caller's.
+    Own,
+    /// That of a process, by its id as the caller sees it.
+    Process(i32),
+    /// What is about the machine or the caller's namespaces.
+    All,
+}
+
 impl Proc {
     /// Opens `/proc` and makes sure that it is the root of a procfs.
     ///
@@ -28,62 +40,119 @@ impl Proc {
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-        let kind = rustix::fs::fstatfs(&proc)?.f_type;
-        let inode = rustix::fs::fstat(&proc)?.st_ino;
-        if u32::try_from(kind) != Ok(MAGIC) || inode != ROOT_INODE {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "/proc is not the root of a procfs",
-            ));
+        if is_root(&proc)? {
+            return Ok(Self(proc));
         }
-        Ok(Self(proc))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "/proc is not the root of a procfs",
+        ))
     }
 
-    /// Opens a file below, crossing no mount and following no link.
+    /// A procfs of the caller's PID namespace that hangs nowhere, so that nothing can be mounted in it.
+    /// `processes`: without anything else (`subset=pid`, kernel 5.8). fsopen(2), kernel 5.2.
     ///
     /// # Errors
-    /// `ELOOP` for a link, `EXDEV` for something mounted over, and those of openat2(2).
-    pub fn open_at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-        for _ in 0..128 {
-            match openat2(
-                &self.0,
-                path,
-                flags | OFlags::CLOEXEC,
-                Mode::empty(),
-                resolve,
-            ) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return Ok(other?),
-            }
-        }
-        Err(Errno::AGAIN.into())
+    /// `EPERM` without CAP_SYS_ADMIN, and in a user namespace which cannot see all of a procfs.
+    pub fn detached(processes: bool) -> io::Result<Self> {
+        let options = processes.then_some("subset=pid").into_iter();
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let attributes = u64::from(attributes.bits());
+        crate::mount::new_file_system("proc", "proc", options, attributes).map(Self)
     }
 
-    /// Writes a file below with one write(2).
+    /// Opens a file that is about the machine or the caller's namespaces.
+    ///
+    /// # Errors
+    /// `ELOOP` for a link, `EXDEV` for something mounted over that cannot be avoided, and those of
+    /// openat2(2).
+    pub fn open_at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        self.find(Of::All, path, flags)
+    }
+
+    /// Crosses no mount and follows no link. Where something is mounted over the file (an engine in a
+    /// container finds `/proc/sys` like that), it is sought in a procfs without mounts.
+    fn find(&self, of: Of, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        match self.beneath(of, path, flags) {
+            Err(Errno::XDEV) => {
+                let covered = |_| io::Error::from(Errno::XDEV);
+                let detached = Self::detached(!matches!(of, Of::All)).map_err(covered)?;
+                Ok(detached.beneath(of, path, flags)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn beneath(&self, of: Of, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let path = match of {
+            Of::Own => Path::new(&self.own()?).join(path),
+            Of::Process(id) => Path::new(&id.to_string()).join(path),
+            Of::All => path.to_owned(),
+        };
+        let flags = flags | OFlags::CLOEXEC;
+        for _ in 0..128 {
+            match openat2(&self.0, &path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// Writes a file of the caller, such as `attr/exec`, with one write(2).
     ///
     /// # Errors
     /// Those of [`Proc::open_at`] and of the file.
-    pub fn write(&self, path: &Path, value: &[u8]) -> io::Result<()> {
-        let file = self.open_at(path, OFlags::WRONLY)?;
-        let written = rustix::io::write(&file, value)?;
-        if written == value.len() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WriteZero.into())
-        }
+    pub fn write_own(&self, path: &str, value: &[u8]) -> io::Result<()> {
+        write(&self.find(Of::Own, Path::new(path), OFlags::WRONLY)?, value)
+    }
+
+    /// Opens a file of the caller for writing, to be written when it may no longer be opened.
+    ///
+    /// # Errors
+    /// Those of [`Proc::open_at`].
+    pub fn open_own(&self, path: &str) -> io::Result<OwnedFd> {
+        self.find(Of::Own, Path::new(path), OFlags::WRONLY)
+    }
+
+    /// Writes a file of a process, such as `uid_map`, with one write(2).
+    ///
+    /// # Errors
+    /// Those of [`Proc::open_at`] and of the file.
+    pub fn write_of(&self, process: i32, path: &str, value: &[u8]) -> io::Result<()> {
+        let file = self.find(Of::Process(process), Path::new(path), OFlags::WRONLY)?;
+        write(&file, value)
     }
 
     /// Writes a kernel parameter: `net.ipv4.ip_forward`, or with slashes. As in sysctl(8), the
     /// separator that comes first is the one that separates.
     ///
     /// # Errors
-    /// Those of [`Proc::write`].
+    /// Those of [`Proc::open_at`] and of the file.
     pub fn set_parameter(&self, name: &str, value: &str) -> io::Result<()> {
-        self.write(
-            &Path::new("sys").join(parameter_path(name)),
-            value.as_bytes(),
-        )
+        let path = Path::new("sys").join(parameter_path(name));
+        write(&self.open_at(&path, OFlags::WRONLY)?, value.as_bytes())
+    }
+
+    /// Opens what a descriptor refers to once more, with other flags: the one way from a descriptor of
+    /// `O_PATH`, which can be looked at before anything happens, to one that can be used.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn reopen(&self, file: BorrowedFd<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY;
+        let descriptors = self.find(Of::Own, Path::new("fd"), directory)?;
+        let number = file.as_raw_fd().to_string();
+        let flags = flags | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(
+            &descriptors,
+            number,
+            flags,
+            Mode::empty(),
+        )?)
     }
 
     /// The caller's own id in this procfs, which may belong to another PID namespace than the caller.
@@ -91,8 +160,31 @@ impl Proc {
     /// # Errors
     /// Those of readlinkat(2).
     pub fn own_id(&self) -> io::Result<String> {
+        Ok(self.own()?)
+    }
+
+    fn own(&self) -> Result<String, Errno> {
         let link = rustix::fs::readlinkat(&self.0, "self", Vec::new())?;
         Ok(link.to_string_lossy().into_owned())
+    }
+}
+
+/// Whether a directory is the root of a procfs.
+///
+/// # Errors
+/// Those of fstat(2) and fstatfs(2).
+pub fn is_root(directory: impl AsFd) -> io::Result<bool> {
+    let kind = rustix::fs::fstatfs(&directory)?.f_type;
+    let inode = rustix::fs::fstat(&directory)?.st_ino;
+    Ok(u32::try_from(kind) == Ok(MAGIC) && inode == ROOT_INODE)
+}
+
+fn write(file: &OwnedFd, value: &[u8]) -> io::Result<()> {
+    let written = rustix::io::write(file, value)?;
+    if written == value.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WriteZero.into())
     }
 }
 
@@ -147,6 +239,42 @@ fn parse_stat(text: &[u8]) -> Option<(u64, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_a_procfs_is_taken_for_one() {
+        for (path, expected) in [("/proc", true), ("/proc/self", false), ("/tmp", false)] {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let file = rustix::fs::open(path, flags, Mode::empty()).expect("opened");
+            assert_eq!(is_root(&file).expect("looked at"), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_was_looked_at_is_what_is_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        std::fs::write(&path, "text").expect("written");
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let looked_at = rustix::fs::open(&path, flags, Mode::empty()).expect("opened");
+        std::fs::remove_file(&path).expect("removed");
+        let proc = Proc::open().expect("a procfs");
+        let file = proc.reopen(looked_at.as_fd(), OFlags::RDONLY);
+        let text = std::io::read_to_string(std::fs::File::from(file.expect("opened")));
+        assert_eq!(text.expect("read"), "text");
+    }
+
+    #[test]
+    fn a_procfs_that_hangs_nowhere_shows_the_caller() {
+        match Proc::detached(true) {
+            Err(error) => println!("skipped: no mounts here: {error}"),
+            Ok(proc) => {
+                assert!(is_root(&proc.0).expect("looked at"));
+                assert_eq!(proc.own_id().expect("read"), std::process::id().to_string());
+                let covered = proc.open_at(Path::new("sys"), OFlags::PATH);
+                assert!(covered.is_err(), "only processes are there");
+            }
+        }
+    }
 
     #[test]
     fn the_separator_that_comes_first_separates() {

@@ -9,9 +9,12 @@ mod enter;
 mod hide;
 mod identity;
 mod kernel;
+mod label;
 pub(crate) mod mounts;
 mod program;
 mod rootfs;
+
+pub(crate) use label::Modules;
 
 use crate::error::{Error, Step as _, chain, said};
 use crate::handshake::{InitEnd, RuntimeEnd, ToInit, ToRuntime};
@@ -44,6 +47,10 @@ pub(crate) struct Common<'a> {
     pub(crate) preserved: u32,
     /// Whether the process is in a user namespace of the container.
     pub(crate) has_user: bool,
+    /// Security modules of the kernel that the process has labels for.
+    pub(crate) modules: Modules,
+    /// The container's id.
+    pub(crate) id: &'a str,
     /// Whether the runtime's session keyring is kept.
     pub(crate) keep_keyring: bool,
 }
@@ -132,8 +139,7 @@ pub(crate) fn joining(
     enter: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Infallible, Error> {
     common.channel.expect(ToInit::Go)?;
-    enter()?;
-    enter::joining(common)?;
+    enter::joining(common, enter)?;
     if common.process.terminal {
         let root = Root::open(Path::new("/")).step(|| "open the container's root")?;
         console::set_up(common, &root, false)?;

@@ -16,6 +16,7 @@ pub(crate) use serve::start_now;
 use crate::cgroups;
 use crate::console;
 use crate::error::{Error, Step as _, said};
+use crate::files;
 use crate::handshake::{RuntimeEnd, pair};
 use crate::id::ContainerId;
 use crate::init::{self, Common, First};
@@ -67,7 +68,7 @@ pub(crate) fn create(
     let directory = StateDirectory::create(root, id)?;
     let mut container = Container {
         directory,
-        record: record(id, bundle),
+        record: record(id, bundle, wishes),
     };
     let made = make(&mut container, bundle, wishes, report);
     if made.is_err() {
@@ -77,7 +78,7 @@ pub(crate) fn create(
     Ok((container, made?))
 }
 
-fn record(id: &ContainerId, bundle: &Bundle) -> Record {
+fn record(id: &ContainerId, bundle: &Bundle, wishes: &Wishes) -> Record {
     let nothing = Linux::default();
     let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
     Record {
@@ -90,6 +91,7 @@ fn record(id: &ContainerId, bundle: &Bundle) -> Record {
         created: jiff::Timestamp::now().to_string(),
         annotations: bundle.spec.annotations.clone(),
         owner: rustix::process::getuid().as_raw(),
+        no_new_keyring: wishes.no_new_keyring,
     }
 }
 
@@ -105,10 +107,10 @@ fn make(
         container.record.pid = started.child.pid.as_raw_nonzero().get();
         container.record.start_time = start_time(container.record.pid)?;
         if let Some(process) = &bundle.spec.process {
-            limits::set(container.record.pid, process)?;
+            limits::set(&ground.proc, container.record.pid, process)?;
         }
         if let (true, Some(linux)) = (ground.namespaces.is_new(flag::USER), &bundle.spec.linux) {
-            id_map::write(container.record.pid, linux)?;
+            id_map::write(&ground.proc, container.record.pid, linux)?;
         }
         container.directory.write(&container.record)?;
         serve::serve(container, &started, &bundle.spec, report)?;
@@ -137,6 +139,8 @@ fn bear(
         console: wishes.console.as_ref(),
         preserved: wishes.preserved,
         has_user: ground.namespaces.has_user(),
+        modules: init::Modules::of(process),
+        id: &container.record.id,
         keep_keyring: wishes.no_new_keyring,
     };
     let first = First {
@@ -176,9 +180,7 @@ fn write_pid(path: Option<&Path>, pid: i32) -> Result<(), Error> {
         .file_name()
         .ok_or_else(|| said("pid file has no name"))?;
     let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    fs_err::write(&new, pid.to_string())
-        .and_then(|()| fs_err::rename(&new, path))
-        .step(|| "write the pid file")
+    files::replace(path, &new, pid.to_string().as_bytes(), 0o666).step(|| "write the pid file")
 }
 
 /// Connects to the socket of `--console-socket` when the process has a terminal.

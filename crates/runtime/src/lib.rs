@@ -16,6 +16,7 @@ mod command;
 mod config;
 mod console;
 mod error;
+mod files;
 mod foreground;
 mod handshake;
 mod hooks;

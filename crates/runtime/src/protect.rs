@@ -4,6 +4,7 @@
 //! host's file, and a container that runs as root could write to it. So the commands that make such
 //! processes first execute this program again through a read-only mount of its own that hangs nowhere:
 //! two system calls and one exec, no copy. A caller that starts us through such a mount saves the exec.
+//! Who may not mount executes a sealed copy in memory.
 
 use crate::error::{Error, Step as _};
 use hull_linux::process;
@@ -21,8 +22,12 @@ pub(crate) fn executable(preserved: u32) -> Result<(), Error> {
     if process::is_read_only_self() {
         return Ok(());
     }
-    let program = process::read_only_executable(c"/proc/self/exe")
-        .step(|| "mount a read-only view of the runtime")?;
+    let program = match process::read_only_executable(c"/proc/self/exe") {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            process::sealed_executable(c"/proc/self/exe").step(|| "copy the runtime into memory")?
+        }
+        other => other.step(|| "mount a read-only view of the runtime")?,
+    };
     let arguments = strings(std::env::args_os());
     let environment = strings(std::env::vars_os().map(|(mut name, value)| {
         name.push("=");

@@ -9,6 +9,7 @@
 //! A directory without a readable record belongs to a create that was killed: `delete --force` removes it.
 
 use crate::error::{Error, Step as _};
+use crate::files;
 use crate::id::ContainerId;
 use hull_linux::procfs;
 use hull_spec::runtime::{ContainerStatus, Spec, State, VERSION};
@@ -45,6 +46,9 @@ pub(crate) struct Record {
     /// User who made it.
     #[serde(default)]
     pub(crate) owner: u32,
+    /// `--no-new-keyring` of create: later processes keep the caller's keyring too.
+    #[serde(default)]
+    pub(crate) no_new_keyring: bool,
 }
 
 impl Record {
@@ -110,7 +114,8 @@ impl StateDirectory {
     /// Finds it.
     pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let path = root.join(id.as_str());
-        if path.is_dir() {
+        let found = files::is_directory(&path).step(|| format!("stat {}", path.display()))?;
+        if found {
             Ok(Self(path))
         } else {
             Err(Error::NotFound)
@@ -120,14 +125,13 @@ impl StateDirectory {
     /// Writes the record, atomically.
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
         let text = serde_json::to_vec(record).step(|| "encode the state")?;
-        let new = self.0.join("state.json.new");
-        fs_err::write(&new, text).step(|| "write the state")?;
-        fs_err::rename(new, self.0.join("state.json")).step(|| "write the state")
+        let (path, new) = (self.0.join("state.json"), self.0.join("state.json.new"));
+        files::replace(&path, &new, &text, 0o600).step(|| "write the state")
     }
 
     /// Keeps the configuration.
     pub(crate) fn write_config(&self, text: &[u8]) -> Result<(), Error> {
-        fs_err::write(self.0.join("config.json"), text).step(|| "keep the configuration")
+        files::create(&self.0.join("config.json"), text, 0o600).step(|| "keep the configuration")
     }
 
     /// The configuration as it was at create.

@@ -1,9 +1,11 @@
 //! execve(2), what crosses it, and an executable that nobody can write through.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fstatvfs};
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::ptr;
 
@@ -138,17 +140,48 @@ pub fn read_only_executable(path: &CStr) -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
+/// A copy of the program at `path` in memory that nobody can change any more: what
+/// [`read_only_executable`] is for callers who may mount. memfd_create(2), kernel 3.17.
+///
+/// # Errors
+/// When the path cannot be read or there is no memory.
+pub fn sealed_executable(path: &CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let program = rustix::fs::open(path, flags, Mode::empty())?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match rustix::fs::memfd_create(SEALED_NAME, flags | MemfdFlags::EXEC) {
+        // Before kernel 6.3 there is no such flag: all may be executed.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(SEALED_NAME, flags)?,
+        other => other?,
+    };
+    io::copy(&mut File::from(program), &mut File::from(copy.try_clone()?))?;
+    rustix::fs::fcntl_add_seals(&copy, SEALS)?;
+    Ok(copy)
+}
+
+const SEALED_NAME: &str = "hull-runtime";
+const SEALS: SealFlags = SealFlags::WRITE
+    .union(SealFlags::GROW)
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::SEAL);
+
 /// Whether this process was executed from [`read_only_executable`]: its executable is on a read-only
-/// mount of which it is the root itself.
+/// mount of which it is the root itself; or from [`sealed_executable`].
 pub fn is_read_only_self() -> bool {
-    let detached = rustix::fs::readlink("/proc/self/exe", Vec::new())
-        .is_ok_and(|link| link.as_bytes() == b"/");
-    detached
-        && rustix::fs::open(
-            "/proc/self/exe",
-            rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )
-        .and_then(fstatvfs)
-        .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+    let Ok(link) = rustix::fs::readlink("/proc/self/exe", Vec::new()) else {
+        return false;
+    };
+    let open = |flags: OFlags| {
+        let flags = flags | OFlags::CLOEXEC;
+        rustix::fs::open("/proc/self/exe", flags, Mode::empty())
+    };
+    if link.as_bytes() == b"/" {
+        return open(OFlags::PATH)
+            .and_then(fstatvfs)
+            .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+    }
+    link.as_bytes().starts_with(b"/memfd:")
+        && open(OFlags::RDONLY)
+            .and_then(rustix::fs::fcntl_get_seals)
+            .is_ok_and(|seals| seals.contains(SEALS))
 }

@@ -24,18 +24,24 @@ pub fn set_identity(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Result<()
     Ok(())
 }
 
-/// Joins a session keyring of this name, making it if there is none. keyctl(2).
+/// Joins a session keyring of this name, making it if there is none, so that later processes of the same
+/// user find it too. keyctl(2).
 ///
 /// # Errors
 /// `ENOSYS` without keyrings, `EDQUOT` when the user has too many.
-pub fn join_session_keyring(name: &CStr) -> io::Result<i32> {
+pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
     const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    const SETPERM: libc::c_int = 5;
+    // All for who possesses it; view, read, search, link for its user: the usual ones and search.
+    const PERMISSIONS: libc::c_uint = 0x3f1b_0000;
     // SAFETY: the name is a C string that lives across the call.
     let id = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
-    match i32::try_from(id) {
-        Ok(id) if id >= 0 => Ok(id),
-        _ => Err(io::Error::last_os_error()),
+    if id < 0 {
+        return Err(io::Error::last_os_error());
     }
+    // SAFETY: the call takes numbers only. One of another owner stays as it is: it was found, after all.
+    let _ = unsafe { libc::syscall(libc::SYS_keyctl, SETPERM, id, PERMISSIONS) };
+    Ok(())
 }
 
 /// Sets the NIS domain name of the UTS namespace. setdomainname(2).

@@ -35,9 +35,12 @@ pub(super) fn make(
     let tmpfs = mount::new_file_system("tmpfs", "tmpfs", ["mode=755"].into_iter(), attributes)
         .step(|| "mount a tmpfs for the hierarchies")?;
     mount::attach(tmpfs.as_fd(), place.as_fd()).step(|| "mount a tmpfs for the hierarchies")?;
+    // From here on by descriptor: what the path leads to a moment later does not matter.
+    let inner = rustix::io::fcntl_dupfd_cloexec(&tmpfs, 3).step(|| "duplicate a descriptor")?;
+    let inner = Root::from_directory(inner);
     for (hierarchy, directory) in group.layout().hierarchies().iter().zip(group.directories()) {
         let name = hierarchy.name();
-        bind(&directory, root, &path.join(&name), options.attributes)?;
+        bind(&directory, &inner, Path::new(&name), options.attributes)?;
         for controller in hierarchy
             .controllers
             .iter()

@@ -22,7 +22,7 @@ pub(super) fn set_up(common: &Common<'_>, root: &Root, mount_console: bool) -> R
             "cannot allocate tty if runc will detach without setting console socket",
         ));
     };
-    let master = open_master(root)?;
+    let master = open_master(common, root)?;
     rustix::pty::unlockpt(&master).step(|| "unlock the terminal")?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).step(|| "open the terminal")?;
@@ -47,21 +47,27 @@ pub(super) fn set_up(common: &Common<'_>, root: &Root, mount_console: bool) -> R
 }
 
 /// The multiplexer, made sure to be one of a devpts: the root is the container's, so is what lies there.
-fn open_master(root: &Root) -> Result<OwnedFd, Error> {
+///
+/// It is looked at before it is opened: opening another device could do something.
+fn open_master(common: &Common<'_>, root: &Root) -> Result<OwnedFd, Error> {
     let path = Path::new("/dev/pts/ptmx");
-    let master = root
-        .open_without_links(path, OFlags::RDWR | OFlags::NOCTTY)
+    let found = root
+        .open_without_links(path, OFlags::PATH)
         .step(|| "open /dev/pts/ptmx")?;
-    let kind = rustix::fs::fstatfs(&master)
+    let kind = rustix::fs::fstatfs(&found)
         .step(|| "statfs /dev/pts/ptmx")?
         .f_type;
-    let stat = rustix::fs::fstat(&master).step(|| "stat /dev/pts/ptmx")?;
-    let right = u32::try_from(kind) == Ok(DEVPTS) && stat.st_rdev == rustix::fs::makedev(5, 2);
-    if right {
-        Ok(master)
-    } else {
-        Err(said("/dev/pts/ptmx is not a terminal multiplexer"))
+    let stat = rustix::fs::fstat(&found).step(|| "stat /dev/pts/ptmx")?;
+    let right = u32::try_from(kind) == Ok(DEVPTS)
+        && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(5, 2);
+    if !right {
+        return Err(said("/dev/pts/ptmx is not a terminal multiplexer"));
     }
+    common
+        .proc
+        .reopen(found.as_fd(), OFlags::RDWR | OFlags::NOCTTY)
+        .step(|| "open /dev/pts/ptmx")
 }
 
 /// Mounts the terminal on `/dev/console`, both by descriptor (CVE-2025-52565): no link is followed.

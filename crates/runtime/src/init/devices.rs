@@ -79,7 +79,7 @@ fn node(device: &Device) -> Result<Node, Error> {
 fn make(common: &Common<'_>, root: &Root, path: &str, node: &Node) -> Result<(), Error> {
     let step = || format!("error creating device nodes: mknod {path}");
     let inside = inside(path);
-    if !common.has_user {
+    if !common.has_user || node.kind == FileType::Fifo {
         let (directory, name) = root.ensure_parent(&inside).step(step)?;
         match device::make(directory.as_fd(), &name, node) {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
@@ -87,6 +87,13 @@ fn make(common: &Common<'_>, root: &Root, path: &str, node: &Node) -> Result<(),
         }
     }
     let host = mount::clone_tree(CWD, Path::new(path), false).step(step)?;
+    if !device::is(host.as_fd(), node).step(step)? {
+        let text = format!(
+            "{path} of the host is not the device {}:{}",
+            node.major, node.minor
+        );
+        return Err(said(text)).step(step);
+    }
     let place = root.ensure_file(&inside).step(step)?;
     mount::attach(host.as_fd(), place.as_fd()).step(step)
 }

@@ -1,23 +1,19 @@
 //! From root to the user the configuration names, with the rights it names.
 
-use super::Common;
-use super::program::Program;
+use super::program::{self, Program};
+use super::{Common, label};
 use crate::error::{Error, Step as _, said};
 use hull_linux::capability::{self, Set};
 use hull_linux::process;
 use hull_spec::runtime::Capabilities;
 use rustix::fs::Uid;
-use std::path::Path;
 
 /// Gives up what the program is not to have, and finds the program as its user would.
 pub(super) fn become_user(common: &Common<'_>) -> Result<Program, Error> {
     let process = common.process;
-    if !process.apparmor_profile.is_empty() {
-        apparmor(common)?;
-    }
-    if !process.selinux_label.is_empty() && Path::new("/sys/fs/selinux").exists() {
-        label(common, "attr/exec", &process.selinux_label)?;
-    }
+    // Before a filter can forbid what is needed for it.
+    let environment = program::environment(process);
+    label::set(common)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).step(|| "set no_new_privs")?;
     }
@@ -60,30 +56,7 @@ pub(super) fn become_user(common: &Common<'_>) -> Result<Program, Error> {
     )
     .step(|| "apply caps")?;
     capability::set_ambient(set(&wanted.ambient, permitted)).step(|| "apply ambient caps")?;
-    Program::find(process, filter)
-}
-
-fn apparmor(common: &Common<'_>) -> Result<(), Error> {
-    let profile = &common.process.apparmor_profile;
-    let enabled = fs_err::read("/sys/module/apparmor/parameters/enabled")
-        .is_ok_and(|text| text.starts_with(b"Y"));
-    let step =
-        || format!("unable to apply apparmor profile: apparmor failed to apply profile: {profile}");
-    if !enabled && !Path::new("/sys/kernel/security/apparmor").exists() {
-        return Err(said("apparmor: config provided but apparmor not supported")).step(step);
-    }
-    label(common, "attr/apparmor/exec", &format!("exec {profile}"))
-        .or_else(|_| label(common, "attr/exec", &format!("exec {profile}")))
-        .step(step)
-}
-
-/// Writes a label for the next program through the host's procfs (CVE-2019-16884, CVE-2025-52881).
-fn label(common: &Common<'_>, file: &str, text: &str) -> Result<(), Error> {
-    let own = common.proc.own_id().step(|| "find the process in procfs")?;
-    common
-        .proc
-        .write(&Path::new(&own).join(file), text.as_bytes())
-        .step(|| format!("write {file}"))
+    Program::find(process, &environment, filter)
 }
 
 /// The program must be able to open its standard streams again by name, whoever it runs as.

@@ -32,7 +32,7 @@ pub(super) fn all(
                 let tree = source(first, index, mount, &options);
                 tree.and_then(|tree| bind(&tree, root, mount, (&options, id_map)))
             }
-            _ => file_system(root, mount, (&options, id_map)),
+            _ => file_system(common, root, mount, (&options, id_map)),
         };
         later.extend(made.step(|| {
             format!(
@@ -99,43 +99,47 @@ fn bind(
     attach(tree, &place, mount)
 }
 
+/// The place of a procfs or sysfs. A link on the way there could hide what the masked paths are to be
+/// applied to, and lead what is written to procfs elsewhere (CVE-2019-16884, CVE-2019-19921,
+/// CVE-2023-27561, CVE-2023-28642, CVE-2025-54867): what is mounted on is what was seen to be none.
+fn without_links(root: &Root, path: &Path, kind: &str) -> Result<OwnedFd, Error> {
+    let place = root.open_without_links(path, OFlags::PATH | OFlags::DIRECTORY);
+    place.map_err(|_| {
+        said(format!(
+            "filesystem {kind:?} must be mounted on ordinary directory"
+        ))
+    })
+}
+
 /// Mounts a new file system.
 fn file_system(
+    common: &Common<'_>,
     root: &Root,
     mount: &Mount,
     (options, id_map): (&Options, Option<&OwnedFd>),
 ) -> Result<Option<OwnedFd>, Error> {
     let path = inside(&mount.destination);
-    let existing = root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY).ok();
-    let place = match &existing {
-        Some(place) => {
-            rustix::io::fcntl_dupfd_cloexec(place, 3).step(|| "duplicate a descriptor")?
+    let (place, existed) = match root.open_at(&path, OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(place) => (place, true),
+        Err(_) => {
+            let place = root.ensure_directory(&path, 0o755);
+            let step = || format!("create mount point for {:?} mount", mount.destination);
+            (place.step(step)?, false)
         }
-        None => root
-            .ensure_directory(&path, 0o755)
-            .step(|| format!("create mount point for {:?} mount", mount.destination))?,
     };
-    if matches!(mount.kind.as_str(), "proc" | "sysfs") {
-        // A link here could hide what the masked paths are to be applied to (CVE-2019-16884, CVE-2019-19921).
-        root.open_without_links(&path, OFlags::PATH | OFlags::DIRECTORY)
-            .map_err(|_| {
-                said(format!(
-                    "filesystem {:?} must be mounted on ordinary directory",
-                    mount.kind
-                ))
-            })?;
-    }
+    let place = if matches!(mount.kind.as_str(), "proc" | "sysfs") {
+        without_links(root, &path, &mount.kind)?
+    } else {
+        place
+    };
     let mut data: Vec<String> = options.data.clone();
     if mount.kind == "tmpfs" && !data.iter().any(|word| word.starts_with("mode=")) {
         // As the directory it covers had it, or as one that had to be made.
-        let mode = match &existing {
-            Some(place) => {
-                rustix::fs::fstat(place)
-                    .step(|| "stat the mount point")?
-                    .st_mode
-                    & 0o7777
-            }
-            None => 0o755,
+        let mode = if existed {
+            let stat = rustix::fs::fstat(&place).step(|| "stat the mount point")?;
+            stat.st_mode & 0o7777
+        } else {
+            0o755
         };
         data.insert(0, format!("mode={mode:04o}"));
     }
@@ -162,7 +166,7 @@ fn file_system(
     set_id_map(&tree, options, id_map)?;
     set(&tree, options, Attributes::default())?;
     if options.copy_up && mount.kind == "tmpfs" {
-        copy_up::copy(root, &path, &tree).step(|| "tmpcopyup")?;
+        copy_up::copy(common.proc, &place, &tree).step(|| "tmpcopyup")?;
     }
     attach(&tree, &place, mount)?;
     Ok(later.then_some(tree))

@@ -7,11 +7,14 @@ use crate::seccomp::Filter;
 use hull_linux::process;
 use hull_spec::runtime::{ContainerStatus, Process};
 use rustix::fd::AsFd as _;
-use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, accessat, openat2, stat,
+};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::io::{self, BufRead as _, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, Read as _, Write as _};
 
 /// A program that is ready to be executed.
 pub(super) struct Program {
@@ -24,12 +27,15 @@ pub(super) struct Program {
 
 impl Program {
     /// Finds it in the `PATH` of its own environment, if its name has no slash.
-    pub(super) fn find(process: &Process, filter: Option<Filter>) -> Result<Self, Error> {
+    pub(super) fn find(
+        process: &Process,
+        environment: &[String],
+        filter: Option<Filter>,
+    ) -> Result<Self, Error> {
         let name = process
             .args
             .first()
             .ok_or_else(|| said("args must not be empty"))?;
-        let environment = environment(process);
         let path = environment
             .iter()
             .find_map(|pair| pair.strip_prefix("PATH="))
@@ -45,7 +51,7 @@ impl Program {
         Ok(Self {
             path: CString::new(path).step(|| "a path with a zero byte")?,
             arguments: strings(&process.args)?,
-            environment: strings(&environment)?,
+            environment: strings(environment)?,
             filter,
         })
     }
@@ -108,7 +114,7 @@ impl Program {
 }
 
 /// The environment with `HOME`; of a name that comes twice, the last counts.
-fn environment(process: &Process) -> Vec<String> {
+pub(super) fn environment(process: &Process) -> Vec<String> {
     let name = |pair: &str| {
         pair.split_once('=')
             .map_or(pair, |(name, _)| name)
@@ -132,13 +138,30 @@ fn environment(process: &Process) -> Vec<String> {
     environment
 }
 
+/// The container's own passwd(5), if that is a plain file: no pipe that nobody writes to, and nothing of
+/// the host behind a link of procfs.
+fn passwd() -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let file = openat2(CWD, "/etc/passwd", flags, Mode::empty(), resolve)?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if kind == FileType::RegularFile {
+        Ok(File::from(file))
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// The most bytes of a passwd(5) that are read.
+const MAX_PASSWD: u64 = 16 * 1024 * 1024;
+
 /// The home directory of a user by the container's own passwd(5).
 fn home(uid: u32) -> String {
     let uid = uid.to_string();
-    let Ok(file) = fs_err::File::open("/etc/passwd") else {
+    let Ok(file) = passwd() else {
         return "/".to_owned();
     };
-    let lines = io::BufReader::new(file)
+    let lines = io::BufReader::new(file.take(MAX_PASSWD))
         .lines()
         .map_while(Result::ok)
         .take(100_000);

@@ -19,10 +19,11 @@ pub(super) fn prepare(common: &Common<'_>, first: &First<'_>) -> Result<(Root, O
     let linux = common.spec.linux.as_ref().unwrap_or(&nothing);
     set_propagation(linux, first.rootfs)?;
     let null = null_device()?;
-    let tree = mount::clone_tree(CWD, first.rootfs, true).step(|| rootfs_step(first.rootfs))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let place =
         rustix::fs::open(first.rootfs, flags, Mode::empty()).step(|| rootfs_step(first.rootfs))?;
+    let tree =
+        mount::clone_tree(place.as_fd(), Path::new(""), true).step(|| rootfs_step(first.rootfs))?;
     mount::attach(tree.as_fd(), place.as_fd()).step(|| rootfs_step(first.rootfs))?;
     let root = Root::from_directory(tree);
     // Modes of directories and nodes are ours to choose, whatever the caller's mask.

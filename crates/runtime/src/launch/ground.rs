@@ -47,13 +47,14 @@ impl Ground {
         } else {
             Vec::new()
         };
+        let proc = Proc::open().step(|| "open /proc")?;
         Ok(Self {
             fifo: wishes
                 .fifo
                 .then(|| container.directory.make_fifo())
                 .transpose()?,
-            id_maps: id_map::of_mounts(&bundle.spec.mounts)?,
-            proc: Proc::open().step(|| "open /proc")?,
+            id_maps: id_map::of_mounts(&proc, &bundle.spec.mounts)?,
+            proc,
             namespaces,
             group,
             directory,

@@ -4,6 +4,7 @@ use crate::error::{Error, Step as _, said};
 use hull_linux::mount::Options;
 use hull_linux::namespace::{flag, id_map};
 use hull_linux::process::{Clones, send_to_pidfd, spawn};
+use hull_linux::procfs::Proc;
 use hull_spec::runtime::{IdMapping, Linux, Mount};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -12,7 +13,7 @@ use std::process::Command;
 
 /// Maps the ids of the user namespace a process was born in. Without configured maps there is one: the
 /// caller becomes root.
-pub(super) fn write(pid: i32, linux: &Linux) -> Result<(), Error> {
+pub(super) fn write(proc: &Proc, pid: i32, linux: &Linux) -> Result<(), Error> {
     let own = |host| {
         [IdMapping {
             container_id: 0,
@@ -32,26 +33,31 @@ pub(super) fn write(pid: i32, linux: &Linux) -> Result<(), Error> {
     } else {
         linux.gid_mappings.as_slice()
     };
-    write_maps(pid, uids, gids)
+    write_maps(proc, pid, uids, gids)
 }
 
-fn write_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
+fn write_maps(proc: &Proc, pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
     if !rustix::process::geteuid().is_root() && gids.len() == 1 && gids[0].size == 1 {
         // The kernel lets a user map only its own group, and only once groups cannot be dropped.
-        fs_err::write(format!("/proc/{pid}/setgroups"), "deny").step(|| "deny setgroups")?;
+        proc.write_of(pid, "setgroups", b"deny")
+            .step(|| "deny setgroups")?;
     }
-    write_map(pid, "uid_map", "newuidmap", uids)?;
-    write_map(pid, "gid_map", "newgidmap", gids)
+    write_map(proc, pid, ("uid_map", "newuidmap"), uids)?;
+    write_map(proc, pid, ("gid_map", "newgidmap"), gids)
 }
 
 /// Writes a map itself, or has it written by the set-user-id program of shadow-utils.
-fn write_map(pid: i32, file: &str, program: &str, maps: &[IdMapping]) -> Result<(), Error> {
+fn write_map(
+    proc: &Proc,
+    pid: i32,
+    (file, program): (&str, &str),
+    maps: &[IdMapping],
+) -> Result<(), Error> {
     let ranges = || {
         maps.iter()
             .map(|map| (map.container_id, map.host_id, map.size))
     };
-    let path = format!("/proc/{pid}/{file}");
-    match fs_err::write(&path, id_map(ranges())) {
+    match proc.write_of(pid, file, id_map(ranges()).as_bytes()) {
         Ok(()) => return Ok(()),
         Err(error) if rustix::process::geteuid().is_root() => {
             return Err(error).step(|| format!("failed to write {file}"));
@@ -72,7 +78,7 @@ fn write_map(pid: i32, file: &str, program: &str, maps: &[IdMapping]) -> Result<
 }
 
 /// The user namespace of each id-mapped mount, in the order of the mounts.
-pub(super) fn of_mounts(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Error> {
+pub(super) fn of_mounts(proc: &Proc, mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Error> {
     let mapped = |mount: &Mount| {
         !mount.uid_mappings.is_empty() || Options::parse(&mount.options).id_map.is_some()
     };
@@ -83,14 +89,14 @@ pub(super) fn of_mounts(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Error>
         if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
             return Ok(None);
         }
-        user_namespace(&mount.uid_mappings, &mount.gid_mappings).map(Some)
+        user_namespace(proc, &mount.uid_mappings, &mount.gid_mappings).map(Some)
     };
     mounts.iter().map(namespace).collect()
 }
 
 /// A user namespace with these maps. It is born with a process that waits to be ended, and lives on in
 /// the descriptor.
-fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, Error> {
+fn user_namespace(proc: &Proc, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, Error> {
     let how = Clones {
         namespaces: flag::USER,
         ..Clones::default()
@@ -105,7 +111,7 @@ fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, Err
     })
     .step(|| "make a user namespace")?;
     let pid = child.pid.as_raw_nonzero().get();
-    let made = write_maps(pid, uids, gids).and_then(|()| {
+    let made = write_maps(proc, pid, uids, gids).and_then(|()| {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::open(format!("/proc/{pid}/ns/user"), flags, Mode::empty())
             .step(|| "open a user namespace")

@@ -42,7 +42,9 @@ pub(crate) fn join(
         console: wishes.console.as_ref(),
         preserved: wishes.preserved,
         has_user: kinds & flag::USER != 0,
-        keep_keyring: true,
+        modules: init::Modules::of(process),
+        id: &container.record.id,
+        keep_keyring: container.record.no_new_keyring,
     };
     let enter = || place::enter(target.as_fd(), kinds & !flag::PID);
     let child = place::spawn_beside(target.as_fd(), kinds, || {
@@ -52,7 +54,7 @@ pub(crate) fn join(
     let started = Started { child, channel };
     let pid = started.child.pid.as_raw_nonzero().get();
     let served = (|| {
-        limits::set(pid, process)?;
+        limits::set(&proc, pid, process)?;
         started.channel.send(ToInit::Go)?;
         executed(&started, "")?;
         write_pid(wishes.pid_file.as_deref(), pid)

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Step as _, said};
 use hull_linux::process;
+use hull_linux::procfs::Proc;
 use hull_spec::runtime::Process;
 
 /// Limits of setrlimit(2) by number (`asm-generic/resource.h`; the same on every architecture we build for).
@@ -25,7 +26,7 @@ const NAMES: [&str; 16] = [
 ];
 
 /// Sets resource limits and the OOM score of a process.
-pub(super) fn set(pid: i32, process: &Process) -> Result<(), Error> {
+pub(super) fn set(proc: &Proc, pid: i32, process: &Process) -> Result<(), Error> {
     for limit in &process.rlimits {
         let number = NAMES.iter().position(|name| *name == limit.kind);
         let number = number.and_then(|number| u32::try_from(number).ok());
@@ -37,7 +38,7 @@ pub(super) fn set(pid: i32, process: &Process) -> Result<(), Error> {
             .step(|| "unable to start container process")?;
     }
     if let Some(score) = process.oom_score_adj {
-        fs_err::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
+        proc.write_of(pid, "oom_score_adj", score.to_string().as_bytes())
             .step(|| "failed to update oom_score_adj")
             .step(|| "unable to start container process")?;
     }
