@@ -32,11 +32,11 @@ impl Access {
         mknod: true,
     };
 
-    /// Parses a combination of `r`, `w` and `m`; empty means all, as in the runtime specification.
+    /// Parses a combination of `r`, `w` and `m`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
-            return Some(Self::ALL);
+            return None;
         }
         let mut access = Self {
             read: false,

@@ -27,6 +27,7 @@ const MOVE_IMMEDIATE: u8 = 0xb4; // BPF_ALU | BPF_MOV | BPF_K
 const AND: u8 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 const SHIFT_RIGHT: u8 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
 const JUMP_NOT_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
+const JUMP_EQUAL: u8 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 
 // Where the words of the context go.
@@ -54,7 +55,8 @@ const fn load(register: u8, offset: i16) -> Instruction {
     }
 }
 
-/// The program for `rules`: the last rule that fits decides, so they are asked from the last.
+/// The program for `rules`. Reading, writing and making are decided one by one, each by the last rule
+/// that fits: the rules are asked from the last, and what one allows is asked of no other.
 fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
     let mut program = vec![
         load(KIND, 0),
@@ -65,10 +67,8 @@ fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
         load(MINOR, 8),
     ];
     for rule in rules.iter().rev() {
-        let block = rule_block(rule);
-        let always = block.len() == 2;
-        program.extend(block);
-        if always {
+        program.extend(rule_block(rule));
+        if rule.is_total() {
             // What follows could never be reached, and the verifier refuses dead code.
             return program;
         }
@@ -84,44 +84,39 @@ fn verdict(allow: bool) -> [Instruction; 2] {
     ]
 }
 
-/// Checks that jump over the verdict when the rule does not fit.
+/// Checks that jump over the rest when the rule does not fit, and the verdict.
 fn rule_block(rule: &DeviceRule) -> Vec<Instruction> {
-    let mut checks = Vec::new();
+    let mut block = Vec::new();
     match rule.kind {
         DeviceKind::All => {}
-        DeviceKind::Block => checks.push(plain(JUMP_NOT_EQUAL, KIND, 1)), // BPF_DEVCG_DEV_BLOCK
-        DeviceKind::Character => checks.push(plain(JUMP_NOT_EQUAL, KIND, 2)), // BPF_DEVCG_DEV_CHAR
+        DeviceKind::Block => block.push(plain(JUMP_NOT_EQUAL, KIND, 1)), // BPF_DEVCG_DEV_BLOCK
+        DeviceKind::Character => block.push(plain(JUMP_NOT_EQUAL, KIND, 2)), // BPF_DEVCG_DEV_CHAR
+    }
+    for (register, number) in [(MAJOR, rule.major), (MINOR, rule.minor)] {
+        if let Some(number) = number {
+            block.push(plain(JUMP_NOT_EQUAL, register, number.cast_signed()));
+        }
     }
     // BPF_DEVCG_ACC_MKNOD, _READ, _WRITE
     let mask = i32::from(rule.access.mknod)
         | i32::from(rule.access.read) << 1
         | i32::from(rule.access.write) << 2;
-    if mask != 7 {
-        // An allowing rule fits when all that is asked for is allowed, a denying one when anything
-        // that is asked for is denied.
-        checks.push(plain(MOVE_REGISTER, 1 | ACCESS << 4, 0));
-        if rule.allow {
-            checks.push(plain(AND, 1, !mask & 7));
-            checks.push(plain(JUMP_NOT_EQUAL, 1, 0));
-        } else {
-            checks.push(plain(AND, 1, mask));
-            checks.push(plain(0x15, 1, 0)); // BPF_JMP | BPF_JEQ | BPF_K
+    if mask != 7 && rule.allow {
+        block.push(plain(AND, ACCESS, !mask & 7));
+        block.push(plain(JUMP_NOT_EQUAL, ACCESS, 0));
+    } else if mask != 7 {
+        block.push(plain(MOVE_REGISTER, 1 | ACCESS << 4, 0));
+        block.push(plain(AND, 1, mask));
+        block.push(plain(JUMP_EQUAL, 1, 0));
+    }
+    block.extend(verdict(rule.allow));
+    let end = block.len();
+    for (at, check) in block.iter_mut().enumerate() {
+        if matches!(check.code, JUMP_NOT_EQUAL | JUMP_EQUAL) {
+            check.offset = i16::try_from(end - at - 1).unwrap_or(i16::MAX);
         }
     }
-    for (register, number) in [(MAJOR, rule.major), (MINOR, rule.minor)] {
-        if let Some(number) = number {
-            checks.push(plain(JUMP_NOT_EQUAL, register, number.cast_signed()));
-        }
-    }
-    let end = checks.len();
-    for (at, check) in checks.iter_mut().enumerate() {
-        if matches!(check.code, JUMP_NOT_EQUAL | 0x15) {
-            // Over the rest of the checks and the two instructions of the verdict.
-            check.offset = i16::try_from(end - at - 1 + 2).unwrap_or(i16::MAX);
-        }
-    }
-    checks.extend(verdict(rule.allow));
-    checks
+    block
 }
 
 // Commands and constants of bpf(2).
@@ -310,8 +305,8 @@ mod tests {
                 AND => registers[to] &= immediate.cast_unsigned(),
                 SHIFT_RIGHT => registers[to] >>= immediate,
                 JUMP_NOT_EQUAL if registers[to] != immediate.cast_unsigned() => at += skip,
-                0x15 if registers[to] == immediate.cast_unsigned() => at += skip,
-                JUMP_NOT_EQUAL | 0x15 => {}
+                JUMP_EQUAL if registers[to] == immediate.cast_unsigned() => at += skip,
+                JUMP_NOT_EQUAL | JUMP_EQUAL => {}
                 EXIT => return registers[0] == 1,
                 other => panic!("unexpected opcode {other:#x}"),
             }
@@ -339,16 +334,87 @@ mod tests {
             "writing was taken away"
         );
         assert!(!ask(&[], 2, read, 1, 3), "no rule, no device");
+        let two = [
+            rule(true, DeviceKind::Character, Some(1), "r"),
+            rule(true, DeviceKind::Character, None, "w"),
+        ];
+        assert!(ask(&two, 2, read | write, 1, 3), "each allows its part");
+        assert!(!ask(&two, 2, read | write | mknod, 1, 3));
+        assert!(!ask(&two, 2, read | write, 2, 3));
         assert!(ask(&[rule(true, DeviceKind::All, None, "rwm")], 1, 7, 9, 9));
+    }
+
+    /// What the rules say, bit by bit.
+    fn model(rules: &[DeviceRule], kind: u32, access: u32, major: u32, minor: u32) -> bool {
+        let fits = |rule: &&DeviceRule, bit: u32| {
+            let kind_fits = match rule.kind {
+                DeviceKind::All => true,
+                DeviceKind::Block => kind == 1,
+                DeviceKind::Character => kind == 2,
+            };
+            let bits = [rule.access.mknod, rule.access.read, rule.access.write];
+            kind_fits
+                && rule.major.is_none_or(|number| number == major)
+                && rule.minor.is_none_or(|number| number == minor)
+                && bits[bit as usize]
+        };
+        (0..3).filter(|bit| access & 1 << bit != 0).all(|bit| {
+            let last = rules.iter().rev().find(|rule| fits(rule, bit));
+            last.is_some_and(|rule| rule.allow)
+        })
+    }
+
+    fn any_rule() -> impl proptest::strategy::Strategy<Value = DeviceRule> {
+        use proptest::prelude::*;
+        let kinds = [DeviceKind::All, DeviceKind::Block, DeviceKind::Character];
+        let number = || proptest::option::of(0..3_u32);
+        (any::<bool>(), 0..3_usize, number(), number(), 1..8_u8).prop_map(
+            move |(allow, kind, major, minor, access)| DeviceRule {
+                allow,
+                kind: kinds[kind],
+                major,
+                minor,
+                access: Access {
+                    mknod: access & 1 != 0,
+                    read: access & 2 != 0,
+                    write: access & 4 != 0,
+                },
+            },
+        )
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_program_says_what_the_rules_say(
+            rules in proptest::collection::vec(any_rule(), 0..8),
+            kind in 1..3_u32,
+            access in 1..8_u32,
+            major in 0..3_u32,
+            minor in 0..3_u32,
+        ) {
+            let said = ask(&rules, kind, access, major, minor);
+            proptest::prop_assert_eq!(said, model(&rules, kind, access, major, minor));
+        }
     }
 
     #[test]
     fn the_kernel_accepts_the_program() {
-        let rules = [
+        let mut rules = vec![
             rule(false, DeviceKind::All, None, "rwm"),
             rule(true, DeviceKind::Character, Some(1), "rw"),
             rule(false, DeviceKind::Block, Some(8), "w"),
         ];
+        // Many that each decide a part: the verifier must not take a turn for every way through.
+        for major in 0..60 {
+            for access in ["r", "w", "rw", "m"] {
+                rules.push(rule(
+                    major % 3 != 0,
+                    DeviceKind::Character,
+                    Some(major),
+                    access,
+                ));
+            }
+        }
         match load_program(&program(&rules)) {
             Ok(_) => {}
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}

@@ -10,7 +10,9 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Its controllers; empty for v2 and for named hierarchies.
+    /// Whether its files are those of v2.
+    pub v2: bool,
+    /// Its controllers; empty for named hierarchies and where v2 is the only one.
     pub controllers: Vec<String>,
     /// Where it is mounted.
     pub mount: PathBuf,
@@ -58,6 +60,7 @@ impl Layout {
         Self {
             v2: true,
             hierarchies: vec![Hierarchy {
+                v2: true,
                 controllers: Vec::new(),
                 mount: root.to_owned(),
             }],
@@ -67,8 +70,8 @@ impl Layout {
     /// The v1 layout below `root`, of the hierarchies in `listed`, the text of `/proc/self/cgroup`.
     ///
     /// A hierarchy that is listed but mounted nowhere below `root` is left out: tools mount them
-    /// elsewhere for their own use. In the hybrid layout the v2 hierarchy is left out too: it has
-    /// no controllers worth having, and its membership is not needed.
+    /// elsewhere for their own use. In the hybrid layout the v2 hierarchy is left out too, unless it is
+    /// asked for ([`Layout::with_unified`]): it seldom has a controller that anybody wants.
     ///
     /// # Errors
     /// [`Error::NoHierarchy`] when none of them is there.
@@ -89,7 +92,11 @@ impl Layout {
                 } else {
                     name.split(',').map(str::to_owned).collect()
                 };
-                hierarchies.push(Hierarchy { controllers, mount });
+                hierarchies.push(Hierarchy {
+                    v2: false,
+                    controllers,
+                    mount,
+                });
             }
         }
         if hierarchies.is_empty() {
@@ -99,6 +106,26 @@ impl Layout {
             v2: false,
             hierarchies,
         })
+    }
+
+    /// Adds the v2 hierarchy of the hybrid layout, which has the controllers that are in no v1 hierarchy:
+    /// mounted at `unified` beside the others (systemd's way). Without one nothing changes.
+    #[must_use]
+    pub fn with_unified(mut self) -> Self {
+        let beside = self.hierarchies.first().and_then(|h| h.mount.parent());
+        let mount = beside.map(|root| root.join("unified")).unwrap_or_default();
+        if self.v2 || self.hierarchies.iter().any(|hierarchy| hierarchy.v2) {
+            return self;
+        }
+        if let Ok(controllers) = read(&mount.join("cgroup.controllers")) {
+            let controllers = controllers.split_whitespace().map(str::to_owned).collect();
+            self.hierarchies.push(Hierarchy {
+                v2: true,
+                controllers,
+                mount,
+            });
+        }
+        self
     }
 
     /// Whether this is the unified hierarchy alone.
@@ -152,6 +179,16 @@ mod tests {
         assert_eq!(names, ["memory", "cpu,cpuacct", "systemd"]);
         assert!(layout.hierarchy("cpuacct").is_some());
         assert!(layout.hierarchy("hugetlb").is_none());
+        let controllers = root.path().join("unified/cgroup.controllers");
+        std::fs::write(controllers, "hugetlb misc\n").unwrap();
+        let hybrid = layout.clone().with_unified().with_unified();
+        assert_eq!(hybrid.hierarchies().len(), layout.hierarchies().len() + 1);
+        assert!(
+            hybrid
+                .hierarchy("hugetlb")
+                .is_some_and(|hugetlb| hugetlb.v2)
+        );
+        assert!(!hybrid.is_v2());
         assert!(matches!(
             Layout::v1_at(root.path(), "0::/\n"),
             Err(Error::NoHierarchy(_))

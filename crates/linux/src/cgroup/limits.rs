@@ -7,17 +7,21 @@ pub struct Limits {
     pub memory: Memory,
     /// Processor time.
     pub cpu: Cpu,
-    /// Processes and threads; `-1` is no limit.
+    /// Processes and threads; negative is no limit, 0 leaves it as it is.
     pub pids: Option<i64>,
     /// Huge pages, per page size.
     pub huge_pages: Vec<HugePages>,
     /// Block devices.
     pub block: Block,
+    /// Marks of network traffic, v1 only.
+    pub network: Network,
+    /// RDMA devices and what may be used of them (Linux 4.11).
+    pub rdma: Vec<(String, Rdma)>,
     /// v2 files and their values, written as they are.
     pub unified: Vec<(String, String)>,
 }
 
-/// Memory limits in bytes; `-1` is no limit.
+/// Memory limits in bytes; `-1` is no limit, 0 leaves it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The hard limit.
@@ -32,6 +36,10 @@ pub struct Memory {
     pub swappiness: Option<u64>,
     /// v1 only.
     pub disable_oom_killer: Option<bool>,
+    /// Accounting with all that is below, v1 only; kernels since 5.11 have no other.
+    pub use_hierarchy: Option<bool>,
+    /// Whether a limit at or below the present use is refused; v2 only, v1's kernel refuses it by itself.
+    pub check_before_update: bool,
 }
 
 /// Processor limits.
@@ -71,6 +79,10 @@ pub struct HugePages {
 pub struct Block {
     /// Relative weight, 10 to 1000.
     pub weight: Option<u16>,
+    /// Relative weight against the groups below, v1 before Linux 5.0.
+    pub leaf_weight: Option<u16>,
+    /// Weights for single devices.
+    pub weights: Vec<BlockWeight>,
     /// Bytes read per second.
     pub read_bps: Vec<BlockDevice>,
     /// Bytes written per second.
@@ -79,6 +91,19 @@ pub struct Block {
     pub read_iops: Vec<BlockDevice>,
     /// Writes per second.
     pub write_iops: Vec<BlockDevice>,
+}
+
+/// A weight for one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockWeight {
+    /// Its major number.
+    pub major: i64,
+    /// Its minor number.
+    pub minor: i64,
+    /// Relative weight, 10 to 1000.
+    pub weight: Option<u16>,
+    /// Against the groups below, v1 before Linux 5.0.
+    pub leaf_weight: Option<u16>,
 }
 
 /// A limit for one device.
@@ -90,6 +115,24 @@ pub struct BlockDevice {
     pub minor: i64,
     /// Per second.
     pub rate: u64,
+}
+
+/// Marks of network traffic, of the v1 controllers net_cls and net_prio.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Class for tc(8), major number in the high half.
+    pub class_id: Option<u32>,
+    /// Interfaces and the priority of what leaves by them.
+    pub priorities: Vec<(String, u32)>,
+}
+
+/// What may be used of an RDMA device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rdma {
+    /// Handles.
+    pub handles: Option<u32>,
+    /// Objects.
+    pub objects: Option<u32>,
 }
 
 impl Limits {

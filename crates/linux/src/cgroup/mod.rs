@@ -8,6 +8,9 @@
 //! /sys/fs/cgroup/systemd/<path>/   (named, no controller)
 //! ```
 //!
+//! The hybrid layout is v1 with a v2 hierarchy at `unified`, which has the controllers that are in no
+//! v1 hierarchy.
+//!
 //! A [`Cgroup`] is one path in all hierarchies of a [`Layout`]. Nothing is remembered: the files
 //! are the state. Everything works below a root that is a parameter, so that tests can use a
 //! temporary directory.
@@ -19,18 +22,22 @@ mod layout;
 mod limits;
 mod members;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
+mod writer;
 
 pub use devices::{Access, DeviceKind, DeviceRule};
-pub use error::Error;
+pub use error::{Error, Refused};
 pub use layout::{Hierarchy, Layout};
-pub use limits::{Block, BlockDevice, Cpu, HugePages, Limits, Memory};
+pub use limits::{Block, BlockDevice, BlockWeight, Cpu, HugePages, Limits, Memory, Network, Rdma};
 pub use stats::Stats;
 
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use writer::Writer;
 
 /// One control group: the same path in every hierarchy.
 #[derive(Clone, Debug)]
@@ -84,18 +91,29 @@ impl Cgroup {
         self.directories().any(|directory| directory.exists())
     }
 
-    /// Makes it, with missing parents, in every hierarchy. That it is there already is no error.
+    /// Makes it, with missing parents, in every hierarchy, and tells whether it was there already.
     ///
     /// # Errors
     /// [`Error::Create`] names the directory.
-    pub fn create(&self) -> Result<(), Error> {
-        if self.layout.is_v2() {
-            return v2::create(&self.layout, &self.path);
-        }
+    pub fn create(&self) -> Result<bool, Error> {
+        self.create_for(&Limits::default())
+    }
+
+    /// As [`Cgroup::create`], for a group that will get these limits: v1's cpuset cannot have processes
+    /// before it has processors, and copying its parent's could contradict an exclusive neighbour.
+    ///
+    /// # Errors
+    /// [`Error::Create`] names the directory, [`Error::Write`] file and value.
+    pub fn create_for(&self, limits: &Limits) -> Result<bool, Error> {
+        let mut existed = false;
         for hierarchy in self.layout.hierarchies() {
-            v1::create(hierarchy, &self.path)?;
+            existed |= if hierarchy.v2 {
+                v2::create(hierarchy, &self.path)?
+            } else {
+                v1::create(hierarchy, &self.path, limits)?
+            };
         }
-        Ok(())
+        Ok(existed)
     }
 
     /// Moves the process `pid` in, in every hierarchy; 0 is the calling process.
@@ -117,13 +135,13 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Write`] names the file.
     pub fn enter(&self) -> Result<(), Error> {
-        let file = if self.layout.is_v2() {
-            "cgroup.procs"
-        } else {
-            "tasks"
-        };
-        for directory in self.directories() {
-            write(&directory.join(file), "0")?;
+        for hierarchy in self.layout.hierarchies() {
+            let file = if hierarchy.v2 {
+                "cgroup.procs"
+            } else {
+                "tasks"
+            };
+            write(&hierarchy.mount.join(&self.path).join(file), "0")?;
         }
         Ok(())
     }
@@ -131,13 +149,31 @@ impl Cgroup {
     /// Sets what `limits` asks for and leaves the rest as it is.
     ///
     /// # Errors
-    /// [`Error::Write`] names file and value; [`Error::NoController`] when a limit was asked for
-    /// whose controller this host lacks.
+    /// [`Error::Write`] names file and value; [`Error::NoLimit`] when a limit was asked for whose
+    /// controller this host lacks; [`Error::Refused`] for one that makes no sense.
     pub fn apply(&self, limits: &Limits) -> Result<(), Error> {
+        self.write_limits(&Writer::new(self), limits)
+    }
+
+    /// As [`Cgroup::apply`], but all or nothing: when one limit is refused, those set before it get the
+    /// values back that they had.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`].
+    pub fn update(&self, limits: &Limits) -> Result<(), Error> {
+        let writer = Writer::remembering(self);
+        let done = self.write_limits(&writer, limits);
+        if done.is_err() {
+            writer.undo();
+        }
+        done
+    }
+
+    fn write_limits(&self, writer: &Writer<'_>, limits: &Limits) -> Result<(), Error> {
         if self.layout.is_v2() {
-            v2::apply(self, limits)
+            v2::apply(writer, limits)
         } else {
-            v1::apply(self, limits)
+            v1::apply(writer, limits)
         }
     }
 
@@ -244,15 +280,21 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     })
 }
 
+/// One write(2): the kernel takes each as a value of its own.
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), Error> {
-    use std::io::Write;
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(value.as_bytes()))
-        .map_err(|source| Error::Write {
-            path: path.to_owned(),
-            value: value.to_owned(),
-            source,
-        })
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let file = rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve);
+    let file = file.map_err(|source| Error::Access {
+        path: path.to_owned(),
+        source: source.into(),
+    })?;
+    let refused = |source: rustix::io::Errno| Error::Write {
+        path: path.to_owned(),
+        value: value.to_owned(),
+        source: source.into(),
+    };
+    rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes())).map_err(refused)?;
+    Ok(())
 }
