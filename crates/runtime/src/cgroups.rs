@@ -1,17 +1,43 @@
-//! From the configuration's resources to `linux::cgroup`.
+//! The container's control group: where it is, and what the configuration wants of it.
 
-use crate::error::{Error, Step as _};
-use hull_linux::cgroup::{
-    Access, Block, BlockDevice, Cgroup, Cpu, DeviceKind, DeviceRule, HugePages, Layout, Limits,
-    Memory,
-};
-use hull_spec::runtime::{self, Linux, Resources};
+mod devices;
+mod limits;
 
-/// The container's path in every hierarchy: as configured, or below `/hull`.
-///
-/// The systemd form `slice:prefix:name` becomes the path systemd would choose; there is no systemd driver.
-pub(crate) fn path(linux: &Linux, id: &str) -> String {
-    let configured = linux.cgroups_path.as_str();
+use crate::error::{Error, Step as _, said};
+use hull_linux::cgroup::{self, Cgroup, Layout};
+use hull_spec::runtime::{Linux, Resources};
+use serde::{Deserialize, Serialize};
+
+/// Where a container's group is. Kept with the container's state.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Place {
+    /// Path in every hierarchy; empty where there is no group.
+    pub(crate) path: String,
+    /// Whether it is also in the v2 hierarchy of the hybrid layout.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unified: bool,
+}
+
+impl Place {
+    /// As configured, or below `/hull`. A path may not lead out of the hierarchies: `..` stops at their
+    /// root.
+    pub(crate) fn of(linux: &Linux, id: &str) -> Self {
+        let resources = linux.resources.as_ref();
+        Self {
+            path: path(&linux.cgroups_path, id),
+            unified: resources.is_some_and(wants_unified),
+        }
+    }
+}
+
+/// What may be limited only by a controller that no v1 hierarchy has.
+fn wants_unified(resources: &Resources) -> bool {
+    !resources.hugepage_limits.is_empty() || !resources.rdma.is_empty()
+}
+
+/// The systemd form `slice:prefix:name` becomes the path systemd would choose.
+fn path(configured: &str, id: &str) -> String {
     if configured.is_empty() {
         return format!("/hull/{id}");
     }
@@ -24,7 +50,15 @@ pub(crate) fn path(linux: &Linux, id: &str) -> String {
         };
         return format!("{}/{prefix}-{name}.scope", expand_slice(slice));
     }
-    format!("/{}", configured.trim_start_matches('/'))
+    let mut clean: Vec<&str> = Vec::new();
+    for part in configured.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    format!("/{}", clean.join("/"))
 }
 
 /// `a-b.slice` lies in `a.slice` (systemd.slice(5)).
@@ -43,156 +77,104 @@ fn expand_slice(slice: &str) -> String {
     path
 }
 
+/// Refuses resources that cannot be meant, before anything is made.
+pub(crate) fn check(linux: &Linux) -> Result<(), Error> {
+    let Some(resources) = &linux.resources else {
+        return Ok(());
+    };
+    devices::check(&resources.devices)?;
+    if !resources.unified.is_empty() && Layout::detect().is_ok_and(|layout| !layout.is_v2()) {
+        return Err(said(cgroup::Refused::UnifiedOnV1.to_string()));
+    }
+    Ok(())
+}
+
 /// The container's group, when this host has control groups at all.
-pub(crate) fn open(path: &str) -> Result<Option<Cgroup>, Error> {
-    if path.is_empty() {
+pub(crate) fn open(place: &Place) -> Result<Option<Cgroup>, Error> {
+    if place.path.is_empty() {
         return Ok(None);
     }
-    let layout = Layout::detect().step(|| "find the control groups")?;
-    Cgroup::new(layout, path)
+    let mut layout = Layout::detect().step(|| "find the control groups")?;
+    if place.unified {
+        layout = layout.with_unified();
+    }
+    Cgroup::new(layout, &place.path)
         .map(Some)
         .step(|| "name the control group")
 }
 
 /// Makes the group and sets its limits, before any process is in it.
-pub(crate) fn make(path: &str, resources: Option<&Resources>) -> Result<Option<Cgroup>, Error> {
-    let Some(group) = open(path)? else {
+///
+/// A group that is somebody else's is left alone; `place` then names none.
+pub(crate) fn make(place: &mut Place, linux: &Linux) -> Result<Option<Cgroup>, Error> {
+    let Some(group) = open(place)? else {
         return Ok(None);
     };
-    group
-        .create()
-        .step(|| "unable to apply cgroup configuration")?;
-    let set = || -> Result<(), hull_linux::cgroup::Error> {
-        if let Some(resources) = resources {
-            group.apply(&limits(resources))?;
+    let resources = linux.resources.as_ref();
+    let limits = resources.map(limits::of).unwrap_or_default();
+    let existed = match group.create_for(&limits) {
+        // Nobody asked for a group or a limit, and an unprivileged user may not make any.
+        Err(error)
+            if linux.cgroups_path.is_empty() && limits.is_empty() && is_forbidden(&error) =>
+        {
+            *place = Place::default();
+            return Ok(None);
         }
-        group.set_devices(&device_rules(resources))
+        other => other
+            .step(|| "unable to apply cgroup configuration")
+            .step(|| "unable to start container process")?,
+    };
+    if existed {
+        check_empty(&group).inspect_err(|_| *place = Place::default())?;
+    }
+    let set = || -> Result<(), cgroup::Error> {
+        group.apply(&limits)?;
+        match group.set_devices(&devices::rules(resources)) {
+            // Whoever may not make nodes of devices needs no filter.
+            Err(error) if is_forbidden(&error) => Ok(()),
+            other => other,
+        }
     };
     if let Err(error) = set() {
         // The group is empty and ours; that it cannot be removed changes nothing about the failure.
         let _ = group.remove();
-        return Err(error).step(|| "error setting cgroup config for procHooks process");
+        return Err(error)
+            .step(|| "error setting cgroup config for procHooks process")
+            .step(|| "error during container init")
+            .step(|| "unable to start container process");
     }
     Ok(Some(group))
 }
 
-fn limits(resources: &Resources) -> Limits {
-    let memory = resources.memory.clone().unwrap_or_default();
-    let cpu = resources.cpu.clone().unwrap_or_default();
-    let block = resources.block_io.clone().unwrap_or_default();
-    let named = |text: &String| (!text.is_empty()).then(|| text.clone());
-    Limits {
-        memory: Memory {
-            limit: memory.limit,
-            reservation: memory.reservation,
-            swap: memory.swap,
-            kernel_tcp: memory.kernel_tcp,
-            swappiness: memory.swappiness,
-            disable_oom_killer: memory.disable_oom_killer,
-        },
-        cpu: Cpu {
-            // 0 is Docker's way to say nothing.
-            shares: cpu.shares.filter(|shares| *shares != 0),
-            quota: cpu.quota.filter(|quota| *quota != 0),
-            period: cpu.period.filter(|period| *period != 0),
-            burst: cpu.burst,
-            realtime_runtime: cpu.realtime_runtime.filter(|runtime| *runtime != 0),
-            realtime_period: cpu.realtime_period.filter(|period| *period != 0),
-            idle: cpu.idle,
-            cpus: named(&cpu.cpus),
-            mems: named(&cpu.mems),
-        },
-        pids: resources.pids.map(|pids| pids.limit),
-        huge_pages: resources
-            .hugepage_limits
-            .iter()
-            .map(|limit| HugePages {
-                size: limit.page_size.clone(),
-                limit: limit.limit,
-            })
-            .collect(),
-        block: Block {
-            weight: block.weight.filter(|weight| *weight != 0),
-            read_bps: rates(&block.throttle_read_bps_device),
-            write_bps: rates(&block.throttle_write_bps_device),
-            read_iops: rates(&block.throttle_read_iops_device),
-            write_iops: rates(&block.throttle_write_iops_device),
-        },
-        unified: resources
-            .unified
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
+/// A container shares its group with nobody: it would be frozen, killed and removed with them.
+fn check_empty(group: &Cgroup) -> Result<(), Error> {
+    let count = group.pids().step(|| "unable to get cgroup PIDs")?.len();
+    if count != 0 {
+        return Err(said(format!(
+            "container's cgroup is not empty: {count} process(es) found"
+        )));
     }
+    if group.is_frozen() {
+        return Err(said("container's cgroup unexpectedly frozen"));
+    }
+    Ok(())
 }
 
-fn rates(devices: &[runtime::ThrottleDevice]) -> Vec<BlockDevice> {
-    let rate = |device: &runtime::ThrottleDevice| BlockDevice {
-        major: device.major,
-        minor: device.minor,
-        rate: device.rate,
-    };
-    devices.iter().map(rate).collect()
-}
-
-/// The configured rules, then what every container may do: make nodes, and use the default devices.
-fn device_rules(resources: Option<&Resources>) -> Vec<DeviceRule> {
-    let mut rules = Vec::new();
-    for rule in resources.iter().flat_map(|resources| &resources.devices) {
-        rules.push(DeviceRule {
-            allow: rule.allow,
-            kind: match rule.kind.as_str() {
-                "c" | "u" => DeviceKind::Character,
-                "b" => DeviceKind::Block,
-                _ => DeviceKind::All,
-            },
-            major: number(rule.major),
-            minor: number(rule.minor),
-            access: Access::parse(&rule.access).unwrap_or(Access::ALL),
-        });
+/// Whether something failed for want of rights, of a user who cannot have them.
+fn is_forbidden(error: &cgroup::Error) -> bool {
+    use rustix::io::Errno;
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut cause = None;
+    while let Some(error) = next {
+        cause = error.downcast_ref::<std::io::Error>().or(cause);
+        next = error.source();
     }
-    let opened_wide = rules
+    let code = cause.and_then(std::io::Error::raw_os_error);
+    let refusals = [Errno::PERM, Errno::ACCESS, Errno::ROFS];
+    let refused = refusals
         .iter()
-        .rev()
-        .find(|rule| rule.is_total())
-        .is_some_and(|rule| rule.allow);
-    if opened_wide {
-        return rules;
-    }
-    let make = Access {
-        read: false,
-        write: false,
-        mknod: true,
-    };
-    let allow = |kind, major, minor, access| DeviceRule {
-        allow: true,
-        kind,
-        major,
-        minor,
-        access,
-    };
-    let mut defaults = vec![
-        allow(DeviceKind::Character, None, None, make),
-        allow(DeviceKind::Block, None, None, make),
-    ];
-    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
-        defaults.push(allow(
-            DeviceKind::Character,
-            Some(major),
-            Some(minor),
-            Access::ALL,
-        ));
-    }
-    defaults.push(allow(DeviceKind::Character, Some(136), None, Access::ALL));
-    // What the configuration says already (Docker's does) need not be said twice: each rule is a write.
-    defaults.retain(|rule| !rules.contains(rule));
-    rules.extend(defaults);
-    rules
-}
-
-/// -1 and nothing are any number.
-fn number(number: Option<i64>) -> Option<u32> {
-    number.and_then(|number| u32::try_from(number).ok())
+        .any(|errno| code == Some(errno.raw_os_error()));
+    refused && !crate::state::is_host_root()
 }
 
 #[cfg(test)]
@@ -201,38 +183,16 @@ mod tests {
 
     #[test]
     fn paths_are_taken_from_the_root_and_systemd_names_are_expanded() {
-        let path_of = |text: &str| {
-            path(
-                &Linux {
-                    cgroups_path: text.into(),
-                    ..Linux::default()
-                },
-                "id",
-            )
-        };
-        assert_eq!(path_of(""), "/hull/id");
-        assert_eq!(path_of("a/b"), "/a/b");
-        assert_eq!(path_of("/a/b"), "/a/b");
-        assert_eq!(
-            path_of("system.slice:hull:id"),
-            "/system.slice/hull-id.scope"
-        );
-        assert_eq!(
-            path_of("a-b.slice:hull:id"),
-            "/a.slice/a-b.slice/hull-id.scope"
-        );
-    }
-
-    #[test]
-    fn every_container_may_use_the_null_device() {
-        let rules = device_rules(None);
-        assert!(
-            rules
-                .iter()
-                .any(|rule| (rule.major, rule.minor) == (Some(1), Some(3)) && rule.allow)
-        );
-        let open: Resources =
-            serde_json::from_str(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#).expect("parses");
-        assert_eq!(device_rules(Some(&open)).len(), 1);
+        for (configured, expected) in [
+            ("", "/hull/id"),
+            ("a/b", "/a/b"),
+            ("/a/b", "/a/b"),
+            ("../../a/./b", "/a/b"),
+            ("/a/../../../b//c/", "/b/c"),
+            ("system.slice:hull:id", "/system.slice/hull-id.scope"),
+            ("a-b.slice:hull:id", "/a.slice/a-b.slice/hull-id.scope"),
+        ] {
+            assert_eq!(path(configured, "id"), expected);
+        }
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
     let nothing = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&nothing);
     check_namespaces(spec, linux)?;
+    crate::cgroups::check(linux)?;
     for name in linux.sysctl.keys() {
         check_parameter(linux, name)?;
     }

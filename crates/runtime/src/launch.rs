@@ -87,7 +87,7 @@ fn record(id: &ContainerId, bundle: &Bundle, wishes: &Wishes) -> Record {
         start_time: 0,
         bundle: bundle.path.clone(),
         rootfs: bundle.rootfs.clone(),
-        cgroup: cgroups::path(linux, id.as_str()),
+        cgroup: cgroups::Place::of(linux, id.as_str()),
         created: jiff::Timestamp::now().to_string(),
         annotations: bundle.spec.annotations.clone(),
         owner: rustix::process::getuid().as_raw(),

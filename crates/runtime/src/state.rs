@@ -8,6 +8,7 @@
 //! ```
 //! A directory without a readable record belongs to a create that was killed: `delete --force` removes it.
 
+use crate::cgroups::Place;
 use crate::error::{Error, Step as _};
 use crate::files;
 use crate::id::ContainerId;
@@ -36,8 +37,8 @@ pub(crate) struct Record {
     pub(crate) bundle: PathBuf,
     /// Absolute path of the root file system.
     pub(crate) rootfs: PathBuf,
-    /// Path of its cgroup in every hierarchy.
-    pub(crate) cgroup: String,
+    /// Where its control group is.
+    pub(crate) cgroup: Place,
     /// When it was made, RFC 3339.
     pub(crate) created: String,
     /// From the configuration.
@@ -80,7 +81,8 @@ pub(crate) fn default_root() -> PathBuf {
     }
 }
 
-fn is_host_root() -> bool {
+/// Whether this process is root of the host, not of somebody's user namespace.
+pub(crate) fn is_host_root() -> bool {
     if !rustix::process::geteuid().is_root() {
         return false;
     }

@@ -65,28 +65,33 @@ fn a_path_stays_inside() {
     }
 }
 
+/// Files of v1 and what the limits of the next test put there.
+const V1: &[(&str, &str)] = &[
+    ("memory/g/memory.limit_in_bytes", "1000"),
+    ("memory/g/memory.memsw.limit_in_bytes", "2000"),
+    ("memory/g/memory.soft_limit_in_bytes", "500"),
+    ("memory/g/memory.swappiness", "5"),
+    ("memory/g/memory.oom_control", "1"),
+    ("memory/g/memory.kmem.tcp.limit_in_bytes", "600"),
+    ("pids/g/pids.max", "max"),
+    ("cpu/g/cpu.cfs_quota_us", "50000"),
+    ("cpu/g/cpu.cfs_period_us", "100000"),
+    ("cpu/g/cpu.shares", "512"),
+    ("cpu/g/cpu.idle", "1"),
+    ("blkio/g/blkio.weight", "300"),
+    ("blkio/g/blkio.weight_device", "8:0 20"),
+    ("blkio/g/blkio.leaf_weight", "400"),
+    ("blkio/g/blkio.leaf_weight_device", "8:0 30"),
+    ("blkio/g/blkio.throttle.write_iops_device", "8:16 70"),
+    ("net_cls/g/net_cls.classid", "1048577"),
+    ("net_prio/g/net_prio.ifpriomap", "lo 7"),
+    ("rdma/g/rdma.max", "mlx5_1 hca_handle=3"),
+];
+
 #[test]
 fn v1_limits_go_to_their_files() {
-    let tree = Tree::new(&[
-        "memory/g/memory.memsw.limit_in_bytes",
-        "memory/g/memory.soft_limit_in_bytes",
-        "memory/g/memory.swappiness",
-        "memory/g/memory.oom_control",
-        "memory/g/memory.kmem.tcp.limit_in_bytes",
-        "pids/g/pids.max",
-        "cpu/g/cpu.cfs_quota_us",
-        "cpu/g/cpu.cfs_period_us",
-        "cpu/g/cpu.shares",
-        "cpu/g/cpu.idle",
-        "blkio/g/blkio.weight",
-        "blkio/g/blkio.weight_device",
-        "blkio/g/blkio.leaf_weight",
-        "blkio/g/blkio.leaf_weight_device",
-        "blkio/g/blkio.throttle.write_iops_device",
-        "net_cls/g/net_cls.classid",
-        "net_prio/g/net_prio.ifpriomap",
-        "rdma/g/rdma.max",
-    ]);
+    let files: Vec<&str> = V1.iter().map(|(file, _)| *file).collect();
+    let tree = Tree::new(&files);
     tree.put("memory/g/memory.limit_in_bytes", "100");
     let controllers = [
         "memory", "pids", "cpu", "blkio", "net_cls", "net_prio", "rdma",
@@ -121,28 +126,8 @@ fn v1_limits_go_to_their_files() {
         },
     )];
     group.apply(&limits).unwrap();
-    for (file, value) in [
-        ("memory/g/memory.limit_in_bytes", "1000"),
-        ("memory/g/memory.memsw.limit_in_bytes", "2000"),
-        ("memory/g/memory.soft_limit_in_bytes", "500"),
-        ("memory/g/memory.swappiness", "5"),
-        ("memory/g/memory.oom_control", "1"),
-        ("memory/g/memory.kmem.tcp.limit_in_bytes", "600"),
-        ("pids/g/pids.max", "max"),
-        ("cpu/g/cpu.cfs_quota_us", "50000"),
-        ("cpu/g/cpu.cfs_period_us", "100000"),
-        ("cpu/g/cpu.shares", "512"),
-        ("cpu/g/cpu.idle", "1"),
-        ("blkio/g/blkio.weight", "300"),
-        ("blkio/g/blkio.weight_device", "8:0 20"),
-        ("blkio/g/blkio.leaf_weight", "400"),
-        ("blkio/g/blkio.leaf_weight_device", "8:0 30"),
-        ("blkio/g/blkio.throttle.write_iops_device", "8:16 70"),
-        ("net_cls/g/net_cls.classid", "1048577"),
-        ("net_prio/g/net_prio.ifpriomap", "lo 7"),
-        ("rdma/g/rdma.max", "mlx5_1 hca_handle=3"),
-    ] {
-        assert_eq!(tree.get(file), value, "{file}");
+    for (file, value) in V1 {
+        assert_eq!(tree.get(file), *value, "{file}");
     }
 }
 
@@ -399,75 +384,93 @@ fn holds(group: &Cgroup, controller: &'static str, v1: &str, v2: &str) -> Option
     text.ok().map(|text| text.trim().to_owned())
 }
 
-#[test]
-fn the_kernel_takes_the_limits_and_gives_them_back() {
-    let mut limits = memory(64 << 20, 128 << 20);
-    limits.cpu.cpus = Some("0".to_owned());
-    let Some(group) = real("limits", &limits) else {
-        return;
-    };
-    let cpus = holds(&group, "cpuset", "cpuset.cpus", "cpuset.cpus");
-    let one = |limits: &Limits| match group.update(limits) {
+/// What was found in the kernel's files and what was to be there; looked at when the group is gone.
+#[derive(Default)]
+struct Seen(Vec<(&'static str, String, String)>);
+
+impl Seen {
+    fn check(&mut self, name: &'static str, found: Option<String>, wanted: &str) {
+        if let Some(found) = found {
+            self.0.push((name, found, wanted.to_owned()));
+        }
+    }
+}
+
+/// Whether the host takes the limits; says so where it does not.
+fn takes(group: &Cgroup, limits: &Limits) -> bool {
+    match group.update(limits) {
         Ok(()) => true,
         Err(error) => {
             println!("skipped: {error}");
             false
         }
-    };
-    let mut seen = Vec::new();
-    let mut check = |name, found: Option<String>, wanted: &str| {
-        if let Some(found) = found {
-            seen.push((name, found, wanted.to_owned()));
-        }
-    };
-    check("cpuset", cpus, if group.layout.is_v2() { "" } else { "0" });
-    if one(&limits) {
-        let limit = || holds(&group, "memory", "memory.limit_in_bytes", "memory.max");
-        check("limit", limit(), "67108864");
-        // Growing and shrinking: memory and swap never contradict each other on the way.
-        for (new, with_swap) in [(256 << 20, 512 << 20), (32 << 20, 48 << 20), (-1, -1)] {
-            group.update(&memory(new, with_swap)).unwrap();
-        }
-        group.update(&memory(32 << 20, 48 << 20)).unwrap();
-        check("limit again", limit(), "33554432");
-        // A later failure takes the memory back.
-        let mut wrong = memory(40 << 20, 50 << 20);
-        wrong.cpu.quota = Some(1);
-        group.update(&wrong).unwrap_err();
-        check("limit undone", limit(), "33554432");
     }
+}
+
+/// Growing and shrinking: memory and swap never contradict each other on the way.
+fn move_memory(group: &Cgroup, seen: &mut Seen) {
+    let limit = || holds(group, "memory", "memory.limit_in_bytes", "memory.max");
+    if !takes(group, &memory(64 << 20, 128 << 20)) {
+        return;
+    }
+    seen.check("limit", limit(), "67108864");
+    for (new, with_swap) in [(256 << 20, 512 << 20), (32 << 20, 48 << 20), (-1, -1)] {
+        group.update(&memory(new, with_swap)).unwrap();
+    }
+    group.update(&memory(32 << 20, 48 << 20)).unwrap();
+    seen.check("limit again", limit(), "33554432");
+    // A later failure takes the memory back.
+    let mut wrong = memory(40 << 20, 50 << 20);
+    wrong.cpu.quota = Some(1);
+    group.update(&wrong).unwrap_err();
+    seen.check("limit undone", limit(), "33554432");
+}
+
+#[test]
+fn the_kernel_takes_the_limits_and_gives_them_back() {
+    let mut limits = Limits::default();
+    limits.cpu.cpus = Some("0".to_owned());
+    let Some(group) = real("limits", &limits) else {
+        return;
+    };
+    let v2 = group.layout.is_v2();
+    let mut seen = Seen::default();
+    let cpus = holds(&group, "cpuset", "cpuset.cpus", "cpuset.cpus");
+    seen.check("cpuset", cpus, if v2 { "" } else { "0" });
+    move_memory(&group, &mut seen);
     let mut cpu = Limits::default();
     cpu.cpu.quota = Some(20_000);
     cpu.cpu.period = Some(50_000);
-    if one(&cpu) {
+    if takes(&group, &cpu) {
         let quota = holds(&group, "cpu", "cpu.cfs_quota_us", "cpu.max");
-        let v2 = group.layout.is_v2();
-        check("quota", quota, if v2 { "20000 50000" } else { "20000" });
-        cpu.cpu.burst = Some(10_000);
-        check("burst", one(&cpu).then(|| "set".to_owned()), "set");
+        seen.check("quota", quota, if v2 { "20000 50000" } else { "20000" });
+        // More than the quota can be saved up only with a larger quota, which is set after it.
+        cpu.cpu.quota = Some(40_000);
+        cpu.cpu.burst = Some(30_000);
+        if takes(&group, &cpu) {
+            let burst = holds(&group, "cpu", "cpu.cfs_burst_us", "cpu.max.burst");
+            seen.check("burst", burst, "30000");
+        }
     }
     let pids = Limits {
         pids: Some(50),
         ..Limits::default()
     };
-    if one(&pids) {
-        check("pids", holds(&group, "pids", "pids.max", "pids.max"), "50");
+    if takes(&group, &pids) {
+        seen.check("pids", holds(&group, "pids", "pids.max", "pids.max"), "50");
     }
     let mut huge = Limits::default();
     huge.huge_pages.push(HugePages {
         size: "2MB".to_owned(),
         limit: 2 << 20,
     });
-    if one(&huge) {
+    if takes(&group, &huge) {
         let file = "hugetlb.2MB.limit_in_bytes";
-        check(
-            "hugetlb",
-            holds(&group, "hugetlb", file, "hugetlb.2MB.max"),
-            "2097152",
-        );
+        let limit = holds(&group, "hugetlb", file, "hugetlb.2MB.max");
+        seen.check("hugetlb", limit, "2097152");
     }
     remove(&group);
-    for (name, found, wanted) in seen {
+    for (name, found, wanted) in seen.0 {
         assert_eq!(found, wanted, "{name}");
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Ground {
 impl Ground {
     /// Makes and opens it.
     pub(super) fn lay(
-        container: &Container,
+        container: &mut Container,
         bundle: &Bundle,
         wishes: &Wishes,
     ) -> Result<Self, Error> {
@@ -37,7 +37,7 @@ impl Ground {
         let nothing = Linux::default();
         let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
         let namespaces = Namespaces::of(linux)?;
-        let group = cgroups::make(&container.record.cgroup, linux.resources.as_ref())?;
+        let group = cgroups::make(&mut container.record.cgroup, linux)?;
         let directory = match &group {
             Some(group) => group.open().step(|| "open the control group")?,
             None => None,
