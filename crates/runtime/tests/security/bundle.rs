@@ -2,13 +2,16 @@
 
 use hull_linux::mount::{self, Attributes};
 use hull_linux::namespace::{self, flag};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 const BUSYBOX: &str = "/bin/busybox";
 /// Where bundles are, as these tests see it: a tmpfs.
@@ -73,6 +76,20 @@ impl Container {
         })
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Gives the container a user namespace in which ids are what they are on the host.
+    pub(crate) fn in_user_namespace(&mut self) {
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+        self.spec["linux"]["uidMappings"] = map.clone();
+        self.spec["linux"]["gidMappings"] = map;
+        let namespaces = self.spec["linux"]["namespaces"].as_array_mut();
+        namespaces.unwrap().push(json!({"type": "user"}));
+    }
+
     /// A path in the container's root, as the host sees it.
     pub(crate) fn inside(&self, path: &str) -> PathBuf {
         self.directory.path().join("rootfs").join(path)
@@ -105,6 +122,22 @@ impl Container {
     pub(crate) fn run(&self) -> Outcome {
         self.write_spec();
         self.command("run", &["--bundle", self.bundle(), &self.id])
+    }
+
+    /// Runs the container to its end, by a shell that does what `shell` says with the command `"$@"`.
+    pub(crate) fn run_by(&self, shell: &str, options: &[&str]) -> Outcome {
+        self.write_spec();
+        let mut arguments = vec!["run"];
+        arguments.extend(options);
+        arguments.extend(["--bundle", self.bundle(), &self.id]);
+        let mut command = Command::new(BUSYBOX);
+        command.args(["sh", "-c", shell, "sh"]).arg(&self.runtime);
+        self.finish(command, &arguments)
+    }
+
+    /// Runs the container to its end with standard input closed.
+    pub(crate) fn run_without_input(&self) -> Outcome {
+        self.run_by(r#"exec "$@" <&-"#, &[])
     }
 
     /// Makes the container, which then waits for [`Container::start`].
@@ -173,14 +206,19 @@ impl Container {
         fs_err::write(self.path("config.json"), self.spec.to_string()).unwrap();
     }
 
-    /// The output goes to a file: a pipe would have no end while the container lives.
     fn command(&self, command: &str, arguments: &[&str]) -> Outcome {
+        let mut all = vec![command];
+        all.extend(arguments);
+        self.finish(Command::new(&self.runtime), &all)
+    }
+
+    /// The output goes to a file: a pipe would have no end while the container lives.
+    fn finish(&self, mut command: Command, arguments: &[&str]) -> Outcome {
         let path = self.path("output");
         let output = fs_err::File::create(&path).unwrap().into_parts().0;
-        let status = Command::new(&self.runtime)
+        let status = command
             .arg("--root")
             .arg(self.path("state"))
-            .arg(command)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
@@ -198,6 +236,30 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         self.delete();
+    }
+}
+
+/// An attacker: exchanges two entries of a directory, over and over.
+pub(crate) struct Exchange {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Exchange {
+    pub(crate) fn start(one: PathBuf, other: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        Self { stop, thread }
+    }
+
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
     }
 }
 

@@ -1,10 +1,7 @@
 //! A path in a shared volume becomes a link between the check of a mount's destination and the mount.
 
-use crate::bundle::Container;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use crate::bundle::{Container, Exchange};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A container with a volume, and another mount below a link in that volume which leads out.
 fn container(name: &str, link: &dyn Fn(&Container) -> PathBuf) -> Option<Container> {
@@ -53,26 +50,16 @@ fn exchanging_a_directory_for_a_link_does_not_help() {
     for target in ["a", "b", "c", "d"] {
         container.mount("bind", &data, &format!("/volume/place/{target}"));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let attacker = std::thread::spawn({
-        let (place, link) = (
-            container.path("volume/place"),
-            container.path("volume/link"),
-        );
-        let stop = Arc::clone(&stop);
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                renameat_with(CWD, &place, CWD, &link, RenameFlags::EXCHANGE).unwrap();
-            }
-        }
-    });
+    let attacker = Exchange::start(
+        container.path("volume/place"),
+        container.path("volume/link"),
+    );
     // Whether it works or is refused depends on who wins; only where it ends counts.
     for _ in 0..30 {
         container.run();
         container.delete();
     }
-    stop.store(true, Ordering::Relaxed);
-    attacker.join().unwrap();
+    attacker.stop();
     let reached: Vec<_> = fs_err::read_dir(container.outside()).unwrap().collect();
     assert!(reached.is_empty(), "reached the host: {reached:?}");
 }

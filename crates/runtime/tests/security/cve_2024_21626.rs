@@ -139,14 +139,54 @@ fn what_was_not_passed_is_not_preserved() {
 /// What a program inherits: its three streams and nothing else.
 #[test]
 fn no_descriptor_is_left_open() {
-    let Some(container) = Container::new("21626-open", &["ls", "/proc/self/fd"]) else {
+    let list = ["ls", "/proc/self/fd"];
+    let Some(mut container) = Container::new("21626-open", &list) else {
         return;
+    };
+    // The fourth is that of the listing itself.
+    let expected = ["0", "1", "2", "3"];
+    let descriptors = |text: &str| {
+        let mut names: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+        names.sort();
+        names
     };
     let outcome = container.run();
     outcome.assert_succeeded();
-    // The fourth is that of the listing itself.
+    assert_eq!(descriptors(&outcome.text), expected, "run");
+    // What the caller has open is not the container's either.
+    let open = r#"exec "$@" 3</etc/passwd 4</etc 9</ 2>&1"#;
+    let outcome = container.run_by(open, &[]);
+    outcome.assert_succeeded();
     assert_eq!(
-        outcome.text.split_whitespace().collect::<Vec<_>>(),
-        ["0", "1", "2", "3"]
+        descriptors(&outcome.text),
+        expected,
+        "run by a careless caller"
     );
+    container.spec["process"]["args"] = json!(["sh", "-c", "ls /proc/self/fd >/seen; sleep 1000"]);
+    fs_err::write(container.inside("seen"), "").unwrap();
+    container.create().assert_succeeded();
+    container.start().assert_succeeded();
+    let outcome = container.exec(&[], &list);
+    outcome.assert_succeeded();
+    assert_eq!(descriptors(&outcome.text), expected, "exec");
+    // The first process wrote its list before it could be joined, or soon after.
+    let wait = "until grep -q 3 /seen; do :; done; cat /seen";
+    let outcome = container.exec(&[], &["sh", "-c", wait]);
+    assert_eq!(descriptors(&outcome.text), expected, "create and start");
+}
+
+/// `--preserve-fds` preserves as many as it says.
+#[test]
+fn no_more_is_preserved_than_was_asked_for() {
+    let Some(container) = Container::new("21626-exact", &["ls", "/proc/self/fd"]) else {
+        return;
+    };
+    let open = r#"exec "$@" 3</etc/passwd 4</etc 5</ 2>&1"#;
+    for (number, expected) in [("1", "0 1 2 3 4"), ("2", "0 1 2 3 4 5"), ("0", "0 1 2 3")] {
+        let outcome = container.run_by(open, &["--preserve-fds", number]);
+        outcome.assert_succeeded();
+        let descriptors: Vec<_> = outcome.text.split_whitespace().collect();
+        // One more than was preserved, for the listing.
+        assert_eq!(descriptors.join(" "), expected, "{number}");
+    }
 }
