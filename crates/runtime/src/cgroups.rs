@@ -4,6 +4,7 @@ mod devices;
 mod limits;
 
 use crate::error::{Error, Step as _, said};
+use crate::rootless;
 use hull_linux::cgroup::{self, Cgroup, Layout};
 use hull_spec::runtime::{Linux, Resources};
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,12 @@ pub(crate) fn check(linux: &Linux) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether anything is to be limited, beside devices.
+pub(crate) fn wants_limits(linux: &Linux) -> bool {
+    let resources = linux.resources.as_ref();
+    resources.is_some_and(|resources| !limits::of(resources).is_empty())
+}
+
 /// The container's group, when this host has control groups at all.
 pub(crate) fn open(place: &Place) -> Result<Option<Cgroup>, Error> {
     if place.path.is_empty() {
@@ -105,25 +112,22 @@ pub(crate) fn open(place: &Place) -> Result<Option<Cgroup>, Error> {
 
 /// Makes the group and sets its limits, before any process is in it.
 ///
-/// A group that is somebody else's is left alone; `place` then names none.
-pub(crate) fn make(place: &mut Place, linux: &Linux) -> Result<Option<Cgroup>, Error> {
+/// A group that is somebody else's is left alone; `place` then names none. `rootless` says whether a
+/// device filter that may not be set is to be done without: it is asked only then.
+pub(crate) fn make(
+    place: &mut Place,
+    linux: &Linux,
+    rootless: impl Fn() -> bool,
+) -> Result<Option<Cgroup>, Error> {
     let Some(group) = open(place)? else {
         return Ok(None);
     };
     let resources = linux.resources.as_ref();
     let limits = resources.map(limits::of).unwrap_or_default();
-    let existed = match group.create_for(&limits) {
-        // Nobody asked for a group or a limit, and an unprivileged user may not make any.
-        Err(error)
-            if linux.cgroups_path.is_empty() && limits.is_empty() && is_forbidden(&error) =>
-        {
-            *place = Place::default();
-            return Ok(None);
-        }
-        other => other
-            .step(|| "unable to apply cgroup configuration")
-            .step(|| "unable to start container process")?,
-    };
+    let existed = group
+        .create_for(&limits)
+        .step(|| "unable to apply cgroup configuration")
+        .step(|| "unable to start container process")?;
     if existed {
         check_empty(&group).inspect_err(|_| *place = Place::default())?;
     }
@@ -131,7 +135,7 @@ pub(crate) fn make(place: &mut Place, linux: &Linux) -> Result<Option<Cgroup>, E
         group.apply(&limits)?;
         match group.set_devices(&devices::rules(resources)) {
             // Whoever may not make nodes of devices needs no filter.
-            Err(error) if is_forbidden(&error) => Ok(()),
+            Err(error) if rootless::is_denied(&error) && rootless() => Ok(()),
             other => other,
         }
     };
@@ -158,23 +162,6 @@ fn check_empty(group: &Cgroup) -> Result<(), Error> {
         return Err(said("container's cgroup unexpectedly frozen"));
     }
     Ok(())
-}
-
-/// Whether something failed for want of rights, of a user who cannot have them.
-fn is_forbidden(error: &cgroup::Error) -> bool {
-    use rustix::io::Errno;
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut cause = None;
-    while let Some(error) = next {
-        cause = error.downcast_ref::<std::io::Error>().or(cause);
-        next = error.source();
-    }
-    let code = cause.and_then(std::io::Error::raw_os_error);
-    let refusals = [Errno::PERM, Errno::ACCESS, Errno::ROFS];
-    let refused = refusals
-        .iter()
-        .any(|errno| code == Some(errno.raw_os_error()));
-    refused && !crate::state::is_host_root()
 }
 
 #[cfg(test)]

@@ -106,7 +106,6 @@ pub(crate) struct Context {
     #[expect(dead_code, reason = "there is no systemd driver yet")]
     pub(crate) systemd_cgroup: bool,
     /// `--rootless`; nothing for `auto`.
-    #[expect(dead_code, reason = "unprivileged use does not ask yet")]
     pub(crate) rootless: Option<bool>,
     /// Where messages go.
     pub(crate) report: Report,

@@ -44,6 +44,8 @@ pub(crate) struct Wishes {
     pub(crate) no_pivot: bool,
     /// `--no-new-keyring`.
     pub(crate) no_new_keyring: bool,
+    /// `--rootless`; nothing for `auto`.
+    pub(crate) rootless: Option<bool>,
     /// Whether somebody else will say `start`.
     pub(crate) fifo: bool,
 }

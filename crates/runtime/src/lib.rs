@@ -26,6 +26,7 @@ mod launch;
 mod plan;
 mod protect;
 mod report;
+mod rootless;
 mod seccomp;
 mod state;
 

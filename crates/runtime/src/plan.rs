@@ -2,6 +2,7 @@
 
 use crate::config;
 use crate::error::{Error, Step as _, said};
+use crate::rootless;
 use hull_linux::namespace::flag;
 use hull_spec::runtime::{Linux, NamespaceKind, Spec};
 use rustix::fd::OwnedFd;
@@ -110,6 +111,7 @@ impl Bundle {
         }
         let (text, spec) = config::read(&absolute)?;
         config::check(&spec)?;
+        rootless::check(&spec)?;
         let root = spec.root.as_ref().map_or("", |root| root.path.as_str());
         let rootfs = absolute.join(root);
         let rootfs = fs_err::canonicalize(&rootfs).map_err(|_| {

@@ -4,7 +4,7 @@
 //! host's file, and a container that runs as root could write to it. So the commands that make such
 //! processes first execute this program again through a read-only mount of its own that hangs nowhere:
 //! two system calls and one exec, no copy. A caller that starts us through such a mount saves the exec.
-//! Who may not mount executes a sealed copy in memory.
+//! Who may not mount executes a sealed copy in memory, unless the file is the host's root's.
 
 use crate::error::{Error, Step as _};
 use hull_linux::process;
@@ -24,6 +24,9 @@ pub(crate) fn executable(preserved: u32) -> Result<(), Error> {
     }
     let program = match process::read_only_executable(c"/proc/self/exe") {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            if is_foreign() {
+                return Ok(());
+            }
             process::sealed_executable(c"/proc/self/exe").step(|| "copy the runtime into memory")?
         }
         other => other.step(|| "mount a read-only view of the runtime")?,
@@ -36,6 +39,20 @@ pub(crate) fn executable(preserved: u32) -> Result<(), Error> {
     }));
     let error = process::execute_descriptor(program.as_fd(), &arguments, &environment);
     Err(error).step(|| "execute the read-only view of the runtime")
+}
+
+/// Whether this program belongs to the host's root and not to this user: then nothing a container of
+/// this user does changes it, for a user namespace gives no rights to files of ids it does not map.
+fn is_foreign() -> bool {
+    let path = "/proc/self/exe";
+    let owned_by_root = rustix::fs::stat(path).is_ok_and(|stat| stat.st_uid == 0);
+    let denied = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+    owned_by_root
+        && !rustix::process::geteuid().is_root()
+        && matches!(
+            denied,
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS)
+        )
 }
 
 fn strings(words: impl Iterator<Item = OsString>) -> Vec<CString> {

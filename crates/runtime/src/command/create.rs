@@ -74,6 +74,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let id = id(arguments)?;
     let wishes = Wishes {
         fifo: true,
+        rootless: context.rootless,
         ..wishes(arguments, terminal(&bundle))?
     };
     launch::create(&context.root, &id, &bundle, &wishes, &context.report)?;
@@ -103,6 +104,7 @@ pub(super) fn wishes(arguments: &Arguments, terminal: bool) -> Result<Wishes, Er
         preserved: preserved(arguments)?,
         no_pivot: arguments.is_set("no-pivot"),
         no_new_keyring: arguments.is_set("no-new-keyring"),
+        rootless: None,
         fifo: false,
     })
 }

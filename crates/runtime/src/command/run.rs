@@ -65,6 +65,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
         ));
     }
     let mut wishes = create::wishes(arguments, terminal && detach)?;
+    wishes.rootless = context.rootless;
     let own_end = own_terminal(&mut wishes, terminal && !detach)?;
     // Before the process exists, so that its end cannot be missed.
     let signals = if detach {

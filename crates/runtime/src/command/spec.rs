@@ -64,8 +64,35 @@ fn document(rootless: bool) -> Value {
             namespaces.retain(|namespace| namespace["type"] != "network");
             namespaces.push(json!({"type": "user"}));
         }
+        document["mounts"] = rootless_mounts(mounts());
     }
     document
+}
+
+/// Without ids that are not mapped, and with the host's `/sys`, which shows the network it shares.
+fn rootless_mounts(mut mounts: Value) -> Value {
+    let Some(list) = mounts.as_array_mut() else {
+        return mounts;
+    };
+    let below_sys = |mount: &Value| {
+        let destination = mount["destination"].as_str().unwrap_or_default();
+        destination.starts_with("/sys")
+    };
+    list.retain(|mount| !below_sys(mount));
+    for options in list
+        .iter_mut()
+        .filter_map(|mount| mount["options"].as_array_mut())
+    {
+        options.retain(|option| {
+            let option = option.as_str().unwrap_or_default();
+            !option.starts_with("uid=") && !option.starts_with("gid=")
+        });
+    }
+    list.push(
+        json!({"destination": "/sys", "type": "none", "source": "/sys",
+        "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]}),
+    );
+    mounts
 }
 
 fn process() -> Value {

@@ -83,15 +83,30 @@ fn identity(common: &Common<'_>) -> Result<(), Error> {
     match process::set_identity(user.uid, user.gid, Some(groups)) {
         // A user namespace whose maker may not have groups dropped (user_namespaces(7), "setgroups").
         Err(error)
-            if common.has_user
-                && groups.is_empty()
-                && error.kind() == std::io::ErrorKind::PermissionDenied =>
+            if error.kind() == std::io::ErrorKind::PermissionDenied && groups_denied(common) =>
         {
+            if !groups.is_empty() {
+                return Err(said(
+                    "cannot set any additional groups in a rootless container",
+                ));
+            }
             process::set_identity(user.uid, user.gid, None)
         }
         other => other,
     }
     .step(|| format!("setup user: set uid {} and gid {}", user.uid, user.gid))
+}
+
+/// Whether setgroups(2) is denied for good in this user namespace.
+fn groups_denied(common: &Common<'_>) -> bool {
+    let own = common.proc.own_id().unwrap_or_default();
+    let file = std::path::Path::new(&own).join("setgroups");
+    let mut text = [0; 4];
+    let read = common
+        .proc
+        .open_at(&file, rustix::fs::OFlags::RDONLY)
+        .map(|file| rustix::io::read(file, &mut text));
+    matches!(read, Ok(Ok(4))) && &text == b"deny"
 }
 
 fn change_directory(cwd: &str) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use hull_spec::runtime::Mount;
 use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::mount::MountAttrFlags;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 /// Makes all mounts in order. Gives those that become read-only once their content is complete.
@@ -153,16 +154,7 @@ fn file_system(
     {
         data.push("ro".to_owned());
     }
-    let words = data.iter().map(String::as_str);
-    let tree =
-        mount::new_file_system(&mount.kind, &mount.source, words, attributes.set).step(|| {
-            format!(
-                "mount src={}, dst={}, data={}",
-                mount.source,
-                mount.destination,
-                data.join(",")
-            )
-        })?;
+    let tree = new_file_system(mount, &data, attributes)?;
     set_id_map(&tree, options, id_map)?;
     set(&tree, options, Attributes::default())?;
     if options.copy_up && mount.kind == "tmpfs" {
@@ -170,6 +162,50 @@ fn file_system(
     }
     attach(&tree, &place, mount)?;
     Ok(later.then_some(tree))
+}
+
+/// A file system that shows a namespace can be made only by who owns the namespace; for somebody who is
+/// root in no more than a user namespace, the host's one shows the same namespace.
+fn new_file_system(
+    mount: &Mount,
+    data: &[String],
+    attributes: Attributes,
+) -> Result<OwnedFd, Error> {
+    let words = data.iter().map(String::as_str);
+    let made = mount::new_file_system(&mount.kind, &mount.source, words, attributes.set);
+    let of_host = match mount.kind.as_str() {
+        "sysfs" => Some("/sys"),
+        "mqueue" => Some("/dev/mqueue"),
+        _ => None,
+    };
+    let tree: io::Result<OwnedFd> = match (made, of_host) {
+        (Err(error), Some(path)) if error.kind() == ErrorKind::PermissionDenied => {
+            host_tree(path, attributes).map_err(|_| error)
+        }
+        (made, _) => made,
+    };
+    tree.step(|| {
+        format!(
+            "mount src={}, dst={}, data={}",
+            mount.source,
+            mount.destination,
+            data.join(",")
+        )
+    })
+}
+
+/// `MOUNT_ATTR__ATIME`.
+const ACCESS_TIMES: u64 = 0x70;
+
+fn host_tree(path: &str, attributes: Attributes) -> io::Result<OwnedFd> {
+    let tree = mount::clone_tree(CWD, Path::new(path), true)?;
+    // What is locked cannot be cleared, nor access times be changed: there is more than was asked for, never less.
+    let change = Attributes {
+        set: attributes.set & !ACCESS_TIMES,
+        ..Attributes::default()
+    };
+    mount::set_attributes(tree.as_fd(), true, &change)?;
+    Ok(tree)
 }
 
 fn attach(tree: &OwnedFd, place: &OwnedFd, mount: &Mount) -> Result<Option<OwnedFd>, Error> {

@@ -1,10 +1,10 @@
 //! What a container stands on: state, control group, descriptors that only the runtime can open.
 
 use super::{Wishes, id_map};
-use crate::cgroups;
 use crate::error::{Error, Step as _};
 use crate::init;
 use crate::plan::{Bundle, Namespaces};
+use crate::rootless;
 use crate::state::Container;
 use hull_linux::cgroup::Cgroup;
 use hull_linux::mount::Options;
@@ -37,12 +37,13 @@ impl Ground {
         let nothing = Linux::default();
         let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
         let namespaces = Namespaces::of(linux)?;
-        let group = cgroups::make(&mut container.record.cgroup, linux)?;
+        let group = rootless::make_group(&mut container.record, linux, wishes.rootless)?;
         let directory = match &group {
             Some(group) => group.open().step(|| "open the control group")?,
             None => None,
         };
-        let sources = if namespaces.has_user() {
+        // A user's own namespace is the only place where that user may open them.
+        let sources = if namespaces.has_user() && rootless::may_administer() {
             open_sources(bundle)?
         } else {
             Vec::new()

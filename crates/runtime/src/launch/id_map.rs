@@ -9,7 +9,8 @@ use hull_spec::runtime::{IdMapping, Linux, Mount};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions};
-use std::process::Command;
+use std::io;
+use std::process::{Command, Stdio};
 
 /// Maps the ids of the user namespace a process was born in. Without configured maps there is one: the
 /// caller becomes root.
@@ -37,7 +38,9 @@ pub(super) fn write(proc: &Proc, pid: i32, linux: &Linux) -> Result<(), Error> {
 }
 
 fn write_maps(proc: &Proc, pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
-    if !rustix::process::geteuid().is_root() && gids.len() == 1 && gids[0].size == 1 {
+    let own_group = rustix::process::getegid().as_raw();
+    let only_own = matches!(gids, [map] if map.size == 1 && map.host_id == own_group);
+    if only_own && !rustix::process::geteuid().is_root() {
         // The kernel lets a user map only its own group, and only once groups cannot be dropped.
         proc.write_of(pid, "setgroups", b"deny")
             .step(|| "deny setgroups")?;
@@ -65,16 +68,28 @@ fn write_map(
         Err(_) => {}
     }
     let numbers = ranges().flat_map(|(inside, outside, size)| [inside, outside, size]);
-    let status = Command::new(program)
-        .arg(pid.to_string())
-        .args(numbers.map(|number| number.to_string()))
-        .status()
-        .step(|| format!("run {program}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(said(format!("{program} failed: {status}")))
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    command.args(numbers.map(|number| number.to_string()));
+    // Its own words are the error; it finds its files itself.
+    let done = match command.stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(said(format!(
+                "mapping more than the own id needs {program}, which is not in $PATH: \
+                 it is in the package uidmap (or shadow-utils)"
+            )));
+        }
+        other => other.step(|| format!("run {program}"))?,
+    };
+    if done.status.success() {
+        return Ok(());
     }
+    let words = String::from_utf8_lossy(&done.stderr);
+    Err(said(format!(
+        "{program} failed: {}: {}",
+        done.status,
+        words.trim_end()
+    )))
 }
 
 /// The user namespace of each id-mapped mount, in the order of the mounts.

@@ -8,6 +8,7 @@ use crate::error::{Error, Step as _, said};
 use crate::handshake::{ToInit, pair};
 use crate::init::{self, Common};
 use crate::plan::bit;
+use crate::rootless;
 use crate::state::Container;
 use hull_linux::namespace::flag;
 use hull_linux::procfs::Proc;
@@ -46,15 +47,33 @@ pub(crate) fn join(
         id: &container.record.id,
         keep_keyring: container.record.no_new_keyring,
     };
-    let enter = || place::enter(target.as_fd(), kinds & !flag::PID);
-    let child = place::spawn_beside(target.as_fd(), kinds, || {
+    // Who is nobody here may enter a PID namespace only as somebody in the user namespace it belongs to.
+    let through_user = common.has_user && !rootless::may_administer();
+    let early = if through_user {
+        kinds & (flag::USER | flag::PID)
+    } else {
+        kinds & flag::PID
+    };
+    let enter = || place::enter(target.as_fd(), kinds & !early & !flag::PID);
+    // Where it is born then, its score cannot be set from here any more.
+    let before = || {
+        limits::set_score(
+            &proc,
+            rustix::process::getpid().as_raw_nonzero().get(),
+            process,
+        )
+    };
+    let child = place::spawn_beside(target.as_fd(), early, before, || {
         init::run(&common, group.as_ref(), || init::joining(&common, enter))
     })?;
     drop(theirs);
     let started = Started { child, channel };
     let pid = started.child.pid.as_raw_nonzero().get();
     let served = (|| {
-        limits::set(&proc, pid, process)?;
+        limits::set_resources(pid, process)?;
+        if !through_user {
+            limits::set_score(&proc, pid, process)?;
+        }
         started.channel.send(ToInit::Go)?;
         executed(&started, "")?;
         write_pid(wishes.pid_file.as_deref(), pid)

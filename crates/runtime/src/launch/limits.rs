@@ -27,6 +27,12 @@ const NAMES: [&str; 16] = [
 
 /// Sets resource limits and the OOM score of a process.
 pub(super) fn set(proc: &Proc, pid: i32, process: &Process) -> Result<(), Error> {
+    set_resources(pid, process)?;
+    set_score(proc, pid, process)
+}
+
+/// Sets the resource limits of a process.
+pub(super) fn set_resources(pid: i32, process: &Process) -> Result<(), Error> {
     for limit in &process.rlimits {
         let number = NAMES.iter().position(|name| *name == limit.kind);
         let number = number.and_then(|number| u32::try_from(number).ok());
@@ -37,6 +43,11 @@ pub(super) fn set(proc: &Proc, pid: i32, process: &Process) -> Result<(), Error>
             .step(|| "error during container init")
             .step(|| "unable to start container process")?;
     }
+    Ok(())
+}
+
+/// Sets the OOM score of a process.
+pub(super) fn set_score(proc: &Proc, pid: i32, process: &Process) -> Result<(), Error> {
     if let Some(score) = process.oom_score_adj {
         proc.write_of(pid, "oom_score_adj", score.to_string().as_bytes())
             .step(|| "failed to update oom_score_adj")

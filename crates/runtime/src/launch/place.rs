@@ -48,12 +48,25 @@ pub(super) fn spawn(
     started
 }
 
-/// Starts a process beside another: in its PID namespace. It enters the rest itself.
+/// Starts a process beside another, in its PID namespace. It enters the rest itself, but for a user
+/// namespace that is among `kinds`: `before` then runs in the process that enters it first.
 pub(super) fn spawn_beside(
     target: BorrowedFd<'_>,
     kinds: u64,
+    before: impl FnOnce() -> Result<(), Error>,
     child: impl FnOnce() -> i32,
 ) -> Result<Child, Error> {
+    if kinds & flag::USER != 0 {
+        let enter = || {
+            before()?;
+            namespace::join(target, kinds).step(|| "setns to the user namespace")
+        };
+        let how = Clones {
+            sibling: true,
+            ..Clones::default()
+        };
+        return between(&how, enter, child);
+    }
     if kinds & flag::PID != 0 {
         namespace::join(target, flag::PID).step(|| "setns to the pid namespace")?;
     }
