@@ -13,6 +13,7 @@ pub use exec::{
 };
 pub use identity::{join_session_keyring, set_domainname, set_identity};
 pub use scheduling::{
-    SchedulerAttributes, set_io_priority, set_personality, set_rlimit, set_scheduler,
+    SchedulerAttributes, set_affinity, set_io_priority, set_memory_policy, set_personality,
+    set_rlimit, set_scheduler,
 };
 pub use signal::{SignalInfo, Signals, block_all, reset_all, send_to_pidfd};

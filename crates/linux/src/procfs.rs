@@ -127,14 +127,14 @@ impl Proc {
         write(&file, value)
     }
 
-    /// Writes a kernel parameter: `net.ipv4.ip_forward`, or with slashes. As in sysctl(8), the
-    /// separator that comes first is the one that separates.
+    /// Opens a kernel parameter for writing: `net.ipv4.ip_forward`, or with slashes. As in sysctl(8),
+    /// the separator that comes first is the one that separates.
     ///
     /// # Errors
-    /// Those of [`Proc::open_at`] and of the file.
-    pub fn set_parameter(&self, name: &str, value: &str) -> io::Result<()> {
+    /// Those of [`Proc::open_at`].
+    pub fn open_parameter(&self, name: &str) -> io::Result<OwnedFd> {
         let path = Path::new("sys").join(parameter_path(name));
-        write(&self.open_at(&path, OFlags::WRONLY)?, value.as_bytes())
+        self.open_at(&path, OFlags::WRONLY)
     }
 
     /// Opens what a descriptor refers to once more, with other flags: the one way from a descriptor of
@@ -297,7 +297,7 @@ mod tests {
             "kernel/../../self/comm",
             "/etc/passwd",
         ] {
-            assert!(proc.set_parameter(name, "x").is_err(), "{name}");
+            assert!(proc.open_parameter(name).is_err(), "{name}");
         }
     }
 

@@ -1,7 +1,15 @@
 //! `config.json`: reading it, and refusing what cannot work before anything is made.
 
+mod kernel;
+mod labels;
+mod namespaces;
+mod process;
+
+pub(crate) use process::check as check_process;
+
 use crate::error::{Error, Step as _, said};
-use hull_spec::runtime::{Linux, NamespaceKind, Process, Spec};
+use hull_linux::mount::Options;
+use hull_spec::runtime::{Hooks, IdMapping, Linux, Mount, NamespaceKind, Process, Spec};
 use std::io;
 use std::path::Path;
 
@@ -29,13 +37,22 @@ pub(crate) fn read_process(path: &Path) -> Result<Process, Error> {
     serde_json::from_slice(&text).step(|| "parse the process document")
 }
 
-/// Checks a configuration as a whole.
+/// Checks a configuration as a whole. What cannot work is refused here, in runc's words.
 pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
-    if !hull_spec::runtime::is_supported(&spec.oci_version) {
+    // runc reads documents without a version.
+    if !spec.oci_version.is_empty() && !hull_spec::runtime::is_supported(&spec.oci_version) {
         return Err(said(format!(
             "unsupported spec version: {:?}",
             spec.oci_version
         )));
+    }
+    let process = spec
+        .process
+        .as_ref()
+        .ok_or_else(|| said("process property must not be empty"))?;
+    process::check(process)?;
+    if process.args.is_empty() {
+        return Err(said("args must not be empty"));
     }
     let root = spec
         .root
@@ -44,84 +61,114 @@ pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
     if root.path.is_empty() {
         return Err(said("root path must not be empty"));
     }
-    let process = spec
-        .process
-        .as_ref()
-        .ok_or_else(|| said("process property must not be empty"))?;
-    check_process(process)?;
-    if process.args.is_empty() {
-        return Err(said("args must not be empty"));
-    }
+    check_hooks(&spec.hooks)?;
     let nothing = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&nothing);
-    check_namespaces(spec, linux)?;
     crate::cgroups::check(linux)?;
-    for name in linux.sysctl.keys() {
-        check_parameter(linux, name)?;
-    }
     for mount in &spec.mounts {
-        if mount.destination.is_empty() || mount.destination.contains('\0') {
-            return Err(said("mount destination must not be empty"));
+        check_mount(linux, mount)?;
+    }
+    namespaces::check(spec, linux)?;
+    labels::check(&linux.mount_label, "mount label")?;
+    kernel::check(linux)
+}
+
+/// What a configuration asks for that is left undone without harm, in runc's words.
+pub(crate) fn warnings(spec: &Spec) -> Vec<String> {
+    let mut texts = Vec::new();
+    for mount in &spec.mounts {
+        if !mount.destination.starts_with('/') {
+            texts.push(format!(
+                "mount destination {} is not absolute. Support for non-absolute mount destinations \
+                 will be removed in a future release.",
+                mount.destination
+            ));
+        }
+    }
+    let personality = spec
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.personality.as_ref());
+    if let Some(personality) = personality.filter(|personality| !personality.flags.is_empty()) {
+        texts.push(format!(
+            "ignoring unsupported personality flags: [{}] because personality flag has not supported \
+             at this time",
+            personality.flags.join(" ")
+        ));
+    }
+    let process = spec.process.as_ref();
+    if let Some(sets) = process.and_then(|process| process.capabilities.as_ref()) {
+        process::warn_of_capabilities(sets, &mut texts);
+    }
+    texts
+}
+
+/// A hook that has no time to run is a mistake.
+fn check_hooks(hooks: &Hooks) -> Result<(), Error> {
+    let kinds = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ];
+    for (kind, hooks) in kinds {
+        for (index, hook) in hooks.iter().enumerate() {
+            let wrong = |what: &str| Err(said(format!("{kind} hook #{index}: {what}")));
+            if !hook.path.starts_with('/') {
+                return wrong(&format!("path {:?} is not absolute", hook.path));
+            }
+            if hook.timeout.is_some_and(|timeout| timeout <= 0) {
+                return wrong("timeout must be greater than zero");
+            }
         }
     }
     Ok(())
 }
 
-/// Checks a process.
-pub(crate) fn check_process(process: &Process) -> Result<(), Error> {
-    if process.cwd.is_empty() {
-        return Err(said("Cwd property must not be empty"));
+fn check_mount(linux: &Linux, mount: &Mount) -> Result<(), Error> {
+    let wrong = |what: &str| {
+        Err(said(what)).step(|| {
+            format!(
+                "invalid mount {:?} ({:?}) at {:?}",
+                mount.source, mount.kind, mount.destination
+            )
+        })
+    };
+    if mount.destination.is_empty() {
+        return Err(said("mount destination must not be empty"));
     }
-    if !process.cwd.starts_with('/') {
-        return Err(said("Cwd must be an absolute path"));
-    }
-    let texts = process
-        .args
+    if [&mount.destination, &mount.source, &mount.kind]
         .iter()
-        .chain(&process.env)
-        .chain([&process.cwd]);
-    if texts.into_iter().any(|text| text.contains('\0')) {
-        return Err(said(
-            "arguments and environment must not contain zero bytes",
-        ));
+        .any(|text| text.contains('\0'))
+    {
+        return wrong("mount field contains null byte");
     }
-    Ok(())
-}
-
-fn check_namespaces(spec: &Spec, linux: &Linux) -> Result<(), Error> {
-    for (index, namespace) in linux.namespaces.iter().enumerate() {
-        if linux.namespaces[..index]
-            .iter()
-            .any(|other| other.kind == namespace.kind)
-        {
-            return Err(said(format!(
-                "malformed spec file: duplicated ns {:?}",
-                namespace.kind
-            )));
-        }
+    let options = Options::parse(&mount.options);
+    let binds = options.bind || mount.kind == "bind";
+    if binds && !options.data.is_empty() {
+        return wrong("bind mounts cannot have any filesystem-specific options applied");
     }
-    if !spec.hostname.is_empty() && !has(linux, NamespaceKind::Uts) {
-        return Err(said(
-            "unable to set hostname without a private UTS namespace",
-        ));
+    let own = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if !own && options.id_map.is_none() {
+        return Ok(());
     }
-    if !spec.domainname.is_empty() && !has(linux, NamespaceKind::Uts) {
-        return Err(said(
-            "unable to set domainname without a private UTS namespace",
-        ));
+    if !binds {
+        return wrong("id-mapped mounts are only supported for bind-mounts");
     }
-    let hides = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-    if hides && !has(linux, NamespaceKind::Mount) {
-        return Err(said(
-            "unable to restrict sys entries without a private MNT namespace",
-        ));
+    let whole = |uids: &[IdMapping], gids: &[IdMapping]| !uids.is_empty() && !gids.is_empty();
+    let joins = linux
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == NamespaceKind::User && !namespace.path.is_empty());
+    if whole(&mount.uid_mappings, &mount.gid_mappings)
+        || !own && (joins || whole(&linux.uid_mappings, &linux.gid_mappings))
+    {
+        Ok(())
+    } else {
+        wrong("id-mapped mounts must have both uid and gid mappings specified")
     }
-    if !linux.uid_mappings.is_empty() && !has(linux, NamespaceKind::User) {
-        return Err(said(
-            "user namespace mappings specified, but user namespace isn't enabled in the config",
-        ));
-    }
-    Ok(())
 }
 
 /// Whether the configuration names a namespace of this kind, new or joined.
@@ -132,87 +179,130 @@ pub(crate) fn has(linux: &Linux, kind: NamespaceKind) -> bool {
         .any(|namespace| namespace.kind == kind)
 }
 
-/// A kernel parameter may be set only where it belongs to a namespace of the container.
-fn check_parameter(linux: &Linux, name: &str) -> Result<(), Error> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let dotted = match (name.find('.'), name.find('/')) {
-        (Some(dot), Some(slash)) if dot < slash => name.to_owned(),
-        _ => name.replace('/', "."),
-    };
-    if dotted.contains("..") {
-        return Err(said(format!("sysctl {name:?} is not valid")));
-    }
-    let alone = |kind| {
-        if has(linux, kind) {
-            Ok(())
-        } else {
-            Err(said(
-                format!("sysctl {name:?} is not allowed in the hosts {kind:?} namespace")
-                    .to_lowercase(),
-            ))
-        }
-    };
-    if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
-        return alone(NamespaceKind::Ipc);
-    }
-    if dotted.starts_with("net.") {
-        return alone(NamespaceKind::Network);
-    }
-    if dotted == "kernel.domainname" {
-        return alone(NamespaceKind::Uts);
-    }
-    if dotted.starts_with("user.") {
-        return alone(NamespaceKind::User);
-    }
-    if dotted == "kernel.hostname" {
-        return Err(said(format!(
-            "sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"
-        )));
-    }
-    Err(said(format!(
-        "sysctl {name:?} is not in a separate kernel namespace"
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(namespaces: &str, sysctl: &str) -> Result<(), Error> {
+    /// What is said about a configuration whose `linux` and other properties are these.
+    fn told(linux: &str, more: &str) -> Option<String> {
         let text = format!(
             r#"{{"ociVersion":"1.0.2","root":{{"path":"r"}},"process":{{"cwd":"/","args":["x"]}},
-            "linux":{{"namespaces":[{namespaces}],"sysctl":{{{sysctl}}}}}}}"#
+            "linux":{{{linux}}}{more}}}"#
         );
-        check(&serde_json::from_str(&text).expect("parses"))
+        let spec = serde_json::from_str(&text).expect("parses");
+        check(&spec).err().map(|error| crate::error::chain(&error))
     }
 
     #[test]
     fn a_parameter_needs_the_namespace_it_belongs_to() {
-        with(r#"{"type":"network"}"#, r#""net.ipv4.ip_forward":"1""#).expect("its own network");
-        with("", r#""net.ipv4.ip_forward":"1""#).expect_err("the host's network");
-        let error = with("", r#""kernel.nosuch":"1""#).expect_err("the host's");
-        assert_eq!(
-            error.to_string(),
-            "sysctl \"kernel.nosuch\" is not in a separate kernel namespace"
-        );
-        with(
-            r#"{"type":"network"}"#,
-            r#""net/../kernel/core_pattern":"x""#,
-        )
-        .expect_err("not valid");
+        for (namespaces, name, said) in [
+            (r#"{"type":"network"}"#, "net.ipv4.ip_forward", None),
+            (
+                "",
+                "net/ipv4/ip_forward",
+                Some(r#"sysctl "net.ipv4.ip_forward" not allowed in host network namespace"#),
+            ),
+            (
+                "",
+                "kernel.nosuch",
+                Some(r#"sysctl "kernel.nosuch" is not in a separate kernel namespace"#),
+            ),
+            (
+                "",
+                "kernel.shmmax",
+                Some(r#"sysctl "kernel.shmmax" is not allowed in the hosts ipc namespace"#),
+            ),
+            (r#"{"type":"ipc"}"#, "fs.mqueue.msg_max", None),
+            (r#"{"type":"uts"}"#, "kernel.domainname", None),
+            (
+                r#"{"type":"uts"}"#,
+                "kernel.hostname",
+                Some(
+                    r#"sysctl "kernel.hostname" is not allowed as it conflicts with the OCI "hostname" field"#,
+                ),
+            ),
+            (
+                r#"{"type":"network"}"#,
+                "net/../kernel/core_pattern",
+                Some(r#"sysctl "net/../kernel/core_pattern" is not valid"#),
+            ),
+            (
+                r#"{"type":"network","path":"/proc/self/ns/net"}"#,
+                "net.ipv4.ip_forward",
+                Some(r#"sysctl "net.ipv4.ip_forward" not allowed in host network namespace"#),
+            ),
+        ] {
+            let linux = format!(r#""namespaces":[{namespaces}],"sysctl":{{"{name}":"1"}}"#);
+            assert_eq!(told(&linux, "").as_deref(), said, "{linux}");
+        }
     }
 
     #[test]
-    fn a_namespace_is_named_once() {
-        with(r#"{"type":"pid"},{"type":"pid"}"#, "").expect_err("twice");
+    #[expect(clippy::too_many_lines, reason = "a table")]
+    fn contradictions_are_told_in_runcs_words() {
+        for (linux, more, said) in [
+            (
+                r#""namespaces":[{"type":"pid"},{"type":"pid"}]"#,
+                "",
+                r#"malformed spec file: duplicated ns {"pid" ""}"#,
+            ),
+            (
+                r#""namespaces":[{"type":"user"}]"#,
+                "",
+                "user namespaces enabled, but no uid mappings found",
+            ),
+            (
+                r#""timeOffsets":{"monotonic":{"secs":1}}"#,
+                "",
+                "time namespace offsets specified, but time namespace isn't enabled in the config",
+            ),
+            (
+                r#""rootfsPropagation":"x""#,
+                "",
+                "rootfsPropagation=x is not supported",
+            ),
+            (
+                r#""personality":{"domain":"X"}"#,
+                "",
+                "invalid personality domain X",
+            ),
+            (
+                r#""memoryPolicy":{"mode":"X"}"#,
+                "",
+                r#"invalid memory policy mode "X""#,
+            ),
+            (
+                r#""netDevices":{"eth0":{}}"#,
+                "",
+                "unable to move network devices without a NET namespace",
+            ),
+            (
+                r#""namespaces":[{"type":"network"}],"netDevices":{"eth0":{"name":"a/b"}}"#,
+                "",
+                r#"invalid network device name "a/b""#,
+            ),
+            (
+                r#""devices":[{"type":"x","path":"/d"}]"#,
+                "",
+                r#"invalid device type "x""#,
+            ),
+            (
+                "",
+                r#","hooks":{"poststart":[{"path":"/x","timeout":0}]}"#,
+                "poststart hook #0: timeout must be greater than zero",
+            ),
+            (
+                "",
+                r#","mounts":[{"destination":"/x","source":"/y","type":"bind","options":["bind","size=1"]}]"#,
+                r#"invalid mount "/y" ("bind") at "/x": bind mounts cannot have any filesystem-specific options applied"#,
+            ),
+            (
+                "",
+                r#","mounts":[{"destination":"/x","source":"/y","options":["bind","idmap"]}]"#,
+                r#"invalid mount "/y" ("") at "/x": id-mapped mounts must have both uid and gid mappings specified"#,
+            ),
+        ] {
+            assert_eq!(told(linux, more).as_deref(), Some(said));
+        }
     }
 }

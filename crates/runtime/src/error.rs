@@ -82,9 +82,12 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
             text.push_str(": ");
         }
         // Writing to a String cannot fail.
-        let _ = match error.downcast_ref::<io::Error>() {
-            Some(error) => write!(text, "{}", go_words(error)),
-            None => write!(text, "{error}"),
+        let _ = if let Some(number) = error.downcast_ref::<rustix::io::Errno>() {
+            write!(text, "{}", go_words(&(*number).into()))
+        } else if let Some(error) = error.downcast_ref::<io::Error>() {
+            write!(text, "{}", go_words(error))
+        } else {
+            write!(text, "{error}")
         };
         next = error.source();
     }

@@ -23,7 +23,7 @@ use crate::state::Record;
 use hull_linux::cgroup::Cgroup;
 use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{ContainerStatus, Hooks, Process, Spec, State};
+use hull_spec::runtime::{ContainerStatus, CpuAffinity, Hooks, Process, Spec, State};
 use rustix::fd::OwnedFd;
 use std::convert::Infallible;
 use std::path::Path;
@@ -53,6 +53,8 @@ pub(crate) struct Common<'a> {
     pub(crate) id: &'a str,
     /// Whether the runtime's session keyring is kept.
     pub(crate) keep_keyring: bool,
+    /// Processors of a process that joins a container.
+    pub(crate) affinity: Option<&'a CpuAffinity>,
 }
 
 /// What the first process needs beside it.
@@ -98,9 +100,15 @@ pub(crate) fn run(
     steps: impl FnOnce() -> Result<Infallible, Error>,
 ) -> i32 {
     common.runtime.leave();
-    let entered = group.map_or(Ok(()), Cgroup::enter);
-    let entered = entered.step(|| "unable to apply cgroup configuration");
-    let Err(error) = entered.and_then(|()| steps());
+    let affinity = common.affinity;
+    let before = affinity.map_or(Ok(()), |wanted| kernel::run_on("initial", &wanted.initial));
+    let entered = before.and_then(|()| {
+        let entered = group.map_or(Ok(()), Cgroup::enter);
+        entered.step(|| "unable to apply cgroup configuration")
+    });
+    let placed = entered
+        .and_then(|()| affinity.map_or(Ok(()), |wanted| kernel::run_on("final", &wanted.last)));
+    let Err(error) = placed.and_then(|()| steps());
     // When the runtime is not there to listen, there is nobody to tell.
     let _ = common.channel.send(&ToRuntime::Failed(chain(&error)));
     1
@@ -127,7 +135,7 @@ pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible
         rootfs::change_root(&root)?;
         kernel::set(common, first)?;
     }
-    kernel::schedule(common.process)?;
+    kernel::schedule(common)?;
     let program = identity::become_user(common)?;
     common.channel.send(&ToRuntime::Ready)?;
     program.wait_and_execute(common, first)
@@ -144,7 +152,7 @@ pub(crate) fn joining(
         let root = Root::open(Path::new("/")).step(|| "open the container's root")?;
         console::set_up(common, &root, false)?;
     }
-    kernel::schedule(common.process)?;
+    kernel::schedule(common)?;
     let program = identity::become_user(common)?;
     program.execute(common)
 }

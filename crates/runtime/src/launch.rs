@@ -14,6 +14,7 @@ pub(crate) use join::join;
 pub(crate) use serve::start_now;
 
 use crate::cgroups;
+use crate::config;
 use crate::console;
 use crate::error::{Error, Step as _, said};
 use crate::files;
@@ -67,6 +68,9 @@ pub(crate) fn create(
     wishes: &Wishes,
     report: &Report,
 ) -> Result<(Container, Started), Error> {
+    for text in config::warnings(&bundle.spec) {
+        report.warning(&text);
+    }
     let directory = StateDirectory::create(root, id)?;
     let mut container = Container {
         directory,
@@ -144,6 +148,7 @@ fn bear(
         modules: init::Modules::of(process),
         id: &container.record.id,
         keep_keyring: wishes.no_new_keyring,
+        affinity: None,
     };
     let first = First {
         rootfs: &bundle.rootfs,

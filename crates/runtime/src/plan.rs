@@ -1,5 +1,10 @@
 //! A configuration sorted by who acts on it: what is joined, what is new, where the root is.
 
+pub(crate) mod limits;
+pub(crate) mod memory;
+mod numbers;
+pub(crate) mod scheduling;
+
 use crate::config;
 use crate::error::{Error, Step as _, said};
 use crate::rootless;
@@ -19,7 +24,7 @@ pub(crate) struct Namespaces {
     /// Whether it gets a time namespace, which its next program enters.
     pub(crate) new_time: bool,
     /// Joined before the clone, by file.
-    pub(crate) joined: Vec<(OwnedFd, u64)>,
+    pub(crate) joined: Vec<(OwnedFd, NamespaceKind)>,
     /// Joined after the clone: a mount namespace cannot be left again.
     pub(crate) joined_mount: Option<OwnedFd>,
     /// Joined in a process in between: a user namespace cannot be left again.
@@ -31,22 +36,24 @@ impl Namespaces {
     pub(crate) fn of(linux: &Linux) -> Result<Self, Error> {
         let mut plan = Self::default();
         for namespace in &linux.namespaces {
-            let bit = bit(namespace.kind);
             if namespace.path.is_empty() {
                 match namespace.kind {
                     NamespaceKind::Cgroup => plan.new_cgroup = true,
                     NamespaceKind::Time => plan.new_time = true,
-                    _ => plan.new |= bit,
+                    kind => plan.new |= bit(kind),
                 }
                 continue;
             }
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            // Something else at this path must not make us wait or become our terminal.
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = rustix::fs::open(&namespace.path, flags, Mode::empty())
-                .step(|| format!("lstat {}", namespace.path))?;
+                .map_err(std::io::Error::from)
+                .step(|| format!("namespace path: lstat {}", namespace.path))
+                .step(|| "unable to create new parent process")?;
             match namespace.kind {
                 NamespaceKind::Mount => plan.joined_mount = Some(file),
                 NamespaceKind::User => plan.joined_user = Some(file),
-                _ => plan.joined.push((file, bit)),
+                _ => plan.joined.push((file, namespace.kind)),
             }
         }
         if plan.is_new(flag::USER) && plan.joined_mount.is_some() {
@@ -70,6 +77,20 @@ impl Namespaces {
     /// Whether the process lives in a user namespace other than ours.
     pub(crate) fn has_user(&self) -> bool {
         self.is_new(flag::USER) || self.joined_user.is_some()
+    }
+}
+
+/// The specification's word for a kind of namespace.
+pub(crate) fn word(kind: NamespaceKind) -> &'static str {
+    match kind {
+        NamespaceKind::Pid => "pid",
+        NamespaceKind::Network => "network",
+        NamespaceKind::Mount => "mount",
+        NamespaceKind::Ipc => "ipc",
+        NamespaceKind::Uts => "uts",
+        NamespaceKind::User => "user",
+        NamespaceKind::Cgroup => "cgroup",
+        NamespaceKind::Time => "time",
     }
 }
 

@@ -79,6 +79,48 @@ pub fn set_scheduler(mut attributes: SchedulerAttributes) -> io::Result<()> {
     }
 }
 
+/// Sets the caller's processors, a mask of bits with the lowest word first. sched_setaffinity(2).
+///
+/// # Errors
+/// `EINVAL` when none of them exists or is in the caller's cpuset.
+pub fn set_affinity(mask: &[u64]) -> io::Result<()> {
+    // SAFETY: pointer and length, in bytes, describe one live slice, which the kernel only reads.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(mask),
+            mask.as_ptr(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Sets the caller's memory policy: mode with flags (`MPOL_*`), and nodes as a mask of bits with the
+/// lowest word first. set_mempolicy(2).
+///
+/// # Errors
+/// `EINVAL` for a mode the kernel does not know, or nodes that do not exist or do not fit the mode.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> io::Result<()> {
+    let (pointer, bits) = if nodes.is_empty() {
+        (std::ptr::null(), 0)
+    } else {
+        // One more than there are: the kernel takes one off (set_mempolicy(2), "Bugs" of its history).
+        (nodes.as_ptr(), nodes.len() * 64 + 1)
+    };
+    // SAFETY: the kernel reads `bits - 1` bits of a live slice of that many, or nothing from null.
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Sets the execution domain. personality(2).
 ///
 /// # Errors

@@ -46,6 +46,7 @@ pub(crate) fn join(
         modules: init::Modules::of(process),
         id: &container.record.id,
         keep_keyring: container.record.no_new_keyring,
+        affinity: process.exec_cpu_affinity.as_ref(),
     };
     // Who is nobody here may enter a PID namespace only as somebody in the user namespace it belongs to.
     let through_user = common.has_user && !rootless::may_administer();

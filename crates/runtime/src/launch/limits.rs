@@ -1,29 +1,10 @@
 //! Limits that the runtime sets on the new process from outside.
 
-use crate::error::{Error, Step as _, said};
+use crate::error::{Error, Step as _};
+use crate::plan::limits::number;
 use hull_linux::process;
 use hull_linux::procfs::Proc;
 use hull_spec::runtime::Process;
-
-/// Limits of setrlimit(2) by number (`asm-generic/resource.h`; the same on every architecture we build for).
-const NAMES: [&str; 16] = [
-    "RLIMIT_CPU",
-    "RLIMIT_FSIZE",
-    "RLIMIT_DATA",
-    "RLIMIT_STACK",
-    "RLIMIT_CORE",
-    "RLIMIT_RSS",
-    "RLIMIT_NPROC",
-    "RLIMIT_NOFILE",
-    "RLIMIT_MEMLOCK",
-    "RLIMIT_AS",
-    "RLIMIT_LOCKS",
-    "RLIMIT_SIGPENDING",
-    "RLIMIT_MSGQUEUE",
-    "RLIMIT_NICE",
-    "RLIMIT_RTPRIO",
-    "RLIMIT_RTTIME",
-];
 
 /// Sets resource limits and the OOM score of a process.
 pub(super) fn set(proc: &Proc, pid: i32, process: &Process) -> Result<(), Error> {
@@ -34,9 +15,7 @@ pub(super) fn set(proc: &Proc, pid: i32, process: &Process) -> Result<(), Error>
 /// Sets the resource limits of a process.
 pub(super) fn set_resources(pid: i32, process: &Process) -> Result<(), Error> {
     for limit in &process.rlimits {
-        let number = NAMES.iter().position(|name| *name == limit.kind);
-        let number = number.and_then(|number| u32::try_from(number).ok());
-        let number = number.ok_or_else(|| said(format!("invalid rlimit type: {}", limit.kind)))?;
+        let number = number(&limit.kind)?;
         process::set_rlimit(pid, number, limit.soft, limit.hard)
             .step(|| format!("error setting rlimit type {number}"))
             .step(|| "error setting rlimits for ready process")

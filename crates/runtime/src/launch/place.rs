@@ -1,9 +1,10 @@
 //! Birth of a process among namespaces: new ones by clone3, joined ones before, between or after.
 
 use crate::error::{Error, Step as _, said};
-use crate::plan::Namespaces;
+use crate::plan::{Namespaces, bit, word};
 use hull_linux::namespace::{self, flag};
 use hull_linux::process::{Child, Clones, spawn as clone};
+use hull_spec::runtime::NamespaceKind;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
@@ -19,10 +20,7 @@ pub(super) fn spawn(
     child: impl FnOnce() -> i32,
 ) -> Result<Child, Error> {
     if let Some(user) = &namespaces.joined_user {
-        let enter = || {
-            namespace::join(user.as_fd(), flag::USER).step(|| "setns to the user namespace")?;
-            join_all(namespaces)
-        };
+        let enter = || join_with_user(namespaces, user.as_fd());
         let how = Clones {
             namespaces: namespaces.new,
             cgroup,
@@ -33,7 +31,7 @@ pub(super) fn spawn(
     let kinds = namespaces
         .joined
         .iter()
-        .fold(0, |kinds, (_, kind)| kinds | kind);
+        .fold(0, |kinds, (_, kind)| kinds | bit(*kind));
     let home = if kinds == 0 { Vec::new() } else { own(kinds)? };
     let how = Clones {
         namespaces: namespaces.new,
@@ -82,10 +80,30 @@ pub(super) fn enter(target: BorrowedFd<'_>, kinds: u64) -> Result<(), Error> {
 }
 
 fn join_all(namespaces: &Namespaces) -> Result<(), Error> {
-    for (file, kind) in &namespaces.joined {
-        namespace::join(file.as_fd(), *kind).step(|| "setns to a namespace given by path")?;
-    }
-    Ok(())
+    namespaces.joined.iter().try_for_each(join_one)
+}
+
+/// setns(2) makes sure that the file is a namespace of this kind.
+fn join_one((file, kind): &(OwnedFd, NamespaceKind)) -> Result<(), Error> {
+    namespace::join(file.as_fd(), bit(*kind)).step(|| {
+        format!(
+            "failed to setns into {} namespace given by path",
+            word(*kind)
+        )
+    })
+}
+
+/// A user namespace and others: those that belong to us are joined while we still may, the rest, which
+/// belong to it, once we are in it.
+fn join_with_user(namespaces: &Namespaces, user: BorrowedFd<'_>) -> Result<(), Error> {
+    let not_ours: Vec<_> = namespaces
+        .joined
+        .iter()
+        .filter(|namespace| join_one(namespace).is_err())
+        .collect();
+    namespace::join(user, flag::USER)
+        .step(|| "failed to setns into user namespace given by path")?;
+    not_ours.into_iter().try_for_each(join_one)
 }
 
 /// The runtime's own namespaces of these kinds.

@@ -141,3 +141,9 @@ impl Host {
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
+
+/// Says why a test, or a part of it, does not run here.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+pub(crate) fn skip(why: &str) {
+    println!("skipped: {why}");
+}
