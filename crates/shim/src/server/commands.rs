@@ -163,8 +163,12 @@ impl Shim {
         // The process is our child and not yet waited for: its id cannot be somebody else's.
         match signal_process(process.pid, signal) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-            // A frozen process of a version 1 control group dies only when it is thawed.
-            _ if signal == SIGKILL && self.paused => self.set_paused(false),
+            _ if signal == SIGKILL && self.paused => {
+                // A frozen process of a version 1 control group dies only when it is thawed. One of version 2 dies
+                // at once, and then the runtime has nothing to resume.
+                let _already_dead = self.set_paused(false);
+                Ok(Reply::Done)
+            }
             _ => Ok(Reply::Done),
         }
     }
