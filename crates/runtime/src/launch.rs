@@ -108,6 +108,11 @@ fn make(
     report: &Report,
 ) -> Result<Started, Error> {
     let ground = Ground::lay(container, bundle, wishes)?;
+    if ground.group.is_none() && !ground.namespaces.is_new(flag::PID) {
+        report.warning(
+            "a container without a control group and a PID namespace of its own: nothing knows its processes but the first",
+        );
+    }
     let started = bear(&ground, container, bundle, wishes)?;
     let served = (|| {
         container.record.pid = started.child.pid.as_raw_nonzero().get();

@@ -121,26 +121,30 @@ fn check_mappings(spec: &Spec, linux: &Linux) -> Result<(), Error> {
         return Ok(());
     }
     if linux.uid_mappings.is_empty() {
-        return Err(said(
-            "rootless containers requires at least one UID mapping",
-        ));
+        return Err(said("user namespaces enabled, but no uid mappings found"));
     }
     if linux.gid_mappings.is_empty() {
+        return Err(said("user namespaces enabled, but no gid mappings found"));
+    }
+    let process = spec.process.as_ref();
+    let groups = process.is_some_and(|process| !process.user.additional_gids.is_empty());
+    if groups && matches!(linux.gid_mappings.as_slice(), [map] if map.size == 1) {
+        // Its namespace has to do without setgroups(2).
         return Err(said(
-            "rootless containers requires at least one GID mapping",
+            "cannot set any additional groups in a rootless container",
         ));
     }
     for option in spec.mounts.iter().flat_map(|mount| &mount.options) {
-        let (text, maps) = match option.split_once('=') {
-            Some(("uid", text)) => (text, &linux.uid_mappings),
-            Some(("gid", text)) => (text, &linux.gid_mappings),
+        let (kind, text, maps) = match option.split_once('=') {
+            Some((kind @ "uid", text)) => (kind, text, &linux.uid_mappings),
+            Some((kind @ "gid", text)) => (kind, text, &linux.gid_mappings),
             _ => continue,
         };
         // What is no number, the file system refuses or has a meaning for.
         if text.parse().is_ok_and(|id| !is_mapped(id, maps)) {
             return Err(said(format!(
                 "cannot specify {option} mount option for rootless container: \
-                 user namespaces enabled, but no mapping found for {option}"
+                 user namespaces enabled, but no mapping found for {kind} {text}"
             )));
         }
     }
@@ -189,11 +193,11 @@ mod tests {
         );
         assert_eq!(
             checked(json!({"namespaces": user}), &[]),
-            "rootless containers requires at least one UID mapping"
+            "user namespaces enabled, but no uid mappings found"
         );
         assert_eq!(
             checked(json!({"namespaces": user, "uidMappings": one}), &[]),
-            "rootless containers requires at least one GID mapping"
+            "user namespaces enabled, but no gid mappings found"
         );
         let linux = json!({"namespaces": user, "uidMappings": one, "gidMappings": one});
         assert_eq!(

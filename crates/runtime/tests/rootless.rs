@@ -190,7 +190,7 @@ fn what_a_user_cannot_have_is_refused_in_runcs_words() {
     config["linux"]["uidMappings"] = json!([]);
     refused(
         &config,
-        "rootless containers requires at least one UID mapping",
+        "user namespaces enabled, but no uid mappings found",
     );
     let mut config = user.config("true");
     config["mounts"][2]["options"] = json!(["newinstance", "gid=5"]);
@@ -215,7 +215,10 @@ fn what_a_user_cannot_have_is_refused_in_runcs_words() {
     refused(&config, "permission denied");
     let mut config = user.config("true");
     config["process"]["user"]["uid"] = json!(1);
-    refused(&config, "set uid");
+    refused(
+        &config,
+        "unable to setup user: cannot setuid to unmapped uid 1 in user namespace",
+    );
 }
 
 #[test]

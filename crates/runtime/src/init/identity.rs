@@ -3,10 +3,12 @@
 use super::program::{self, Program};
 use super::{Common, label};
 use crate::error::{Error, Step as _, said};
+use crate::rootless;
 use hull_linux::capability::{self, Set};
 use hull_linux::process;
-use hull_spec::runtime::Capabilities;
+use hull_spec::runtime::{Capabilities, IdMapping};
 use rustix::fs::Uid;
+use std::io;
 
 /// Gives up what the program is not to have, and finds the program as its user would.
 pub(super) fn become_user(common: &Common<'_>) -> Result<Program, Error> {
@@ -82,19 +84,38 @@ fn identity(common: &Common<'_>) -> Result<(), Error> {
     let groups = user.additional_gids.as_slice();
     match process::set_identity(user.uid, user.gid, Some(groups)) {
         // A user namespace whose maker may not have groups dropped (user_namespaces(7), "setgroups").
-        Err(error)
-            if error.kind() == std::io::ErrorKind::PermissionDenied && groups_denied(common) =>
-        {
-            if !groups.is_empty() {
-                return Err(said(
-                    "cannot set any additional groups in a rootless container",
-                ));
-            }
+        // Groups that were asked for are ignored then, as in runc.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && groups_denied(common) => {
             process::set_identity(user.uid, user.gid, None)
         }
         other => other,
     }
-    .step(|| format!("setup user: set uid {} and gid {}", user.uid, user.gid))
+    .map_err(|error| unmapped(common, &error).unwrap_or(error))
+    .step(|| "unable to setup user")
+}
+
+/// What the kernel means with its answer to an id of a user namespace.
+fn unmapped(common: &Common<'_>, error: &io::Error) -> Option<io::Error> {
+    let linux = common.spec.linux.as_ref()?;
+    let user = &common.process.user;
+    let is_unknown = |id, maps: &[IdMapping]| !maps.is_empty() && !rootless::is_mapped(id, maps);
+    if error.kind() != io::ErrorKind::InvalidInput {
+        return None;
+    }
+    let text = if is_unknown(user.uid, &linux.uid_mappings) {
+        format!(
+            "cannot setuid to unmapped uid {} in user namespace",
+            user.uid
+        )
+    } else if is_unknown(user.gid, &linux.gid_mappings) {
+        format!(
+            "cannot setgid to unmapped gid {} in user namespace",
+            user.gid
+        )
+    } else {
+        format!("set uid {} and gid {}: {error}", user.uid, user.gid)
+    };
+    Some(io::Error::other(text))
 }
 
 /// Whether setgroups(2) is denied for good in this user namespace.
