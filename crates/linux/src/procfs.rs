@@ -155,6 +155,26 @@ impl Proc {
         )?)
     }
 
+    /// The numbers of the caller's descriptors. Only calls that every system call filter allows are made:
+    /// openat(2), getdents64(2), close(2).
+    ///
+    /// # Errors
+    /// Those of these calls.
+    pub fn own_descriptors(&self) -> io::Result<Vec<u32>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(&self.0, "self/fd", flags, Mode::empty())?;
+        let own = directory.as_raw_fd().unsigned_abs();
+        let mut found = Vec::new();
+        let mut buffer = Vec::with_capacity(4096);
+        let mut entries = rustix::fs::RawDir::new(&directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let number = entry.file_name().to_str().ok().map(str::parse::<u32>);
+            found.extend(number.and_then(Result::ok).filter(|number| *number != own));
+        }
+        Ok(found)
+    }
+
     /// The caller's own id in this procfs, which may belong to another PID namespace than the caller.
     ///
     /// # Errors

@@ -400,3 +400,44 @@ fn a_filter_refuses_what_it_says() {
     assert!(err.contains("Function not implemented"), "{err}");
     assert!(!host.path("rootfs/tmp/new").exists());
 }
+
+/// Filters from before a call was invented refuse it, and are in force before the program is executed.
+#[test]
+fn a_filter_older_than_this_program_does_not_stop_it() {
+    let Some(host) = Host::new() else { return };
+    let newer = [
+        "pidfd_send_signal",
+        "pidfd_open",
+        "pidfd_getfd",
+        "clone3",
+        "close_range",
+        "openat2",
+        "faccessat2",
+        "open_tree",
+        "move_mount",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "mount_setattr",
+        "fchmodat2",
+    ];
+    let mut config = host.config("ls /proc/self/fd | wc -l; exec sleep 1000");
+    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": newer, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]});
+    let mut once = config.clone();
+    once["process"]["args"] = json!(["ls", "/proc/self/fd"]);
+    let (code, out, err) = host.run("old-filter", once);
+    // The fourth is the listing's own.
+    assert_eq!((code, out.as_str()), (0, "0\n1\n2\n3\n"), "{err}");
+
+    host.create("old-filter", config);
+    assert!(host.call(&["start", "old-filter"]).status.success());
+    let output = host.call(&["exec", "old-filter", "ls", "/proc/self/fd"]);
+    assert_eq!(output.stdout, b"0\n1\n2\n3\n", "{}", stderr(&output));
+    assert!(
+        host.call(&["delete", "--force", "old-filter"])
+            .status
+            .success()
+    );
+}

@@ -71,7 +71,8 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
-/// Closes every descriptor from `first` on except `kept`. close_range(2), kernel 5.9.
+/// Closes every descriptor from `first` on except `kept`. close_range(2), kernel 5.9; where that is
+/// refused, by a filter written before it existed for example, those that `listed` names one by one.
 ///
 /// For a process that is about to become another program: marking them close-on-exec would leave them
 /// open while the kernel looks the program up, and a path through `/proc/self/fd` would lead to what
@@ -79,13 +80,31 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 /// [`execute`] and, when that fails, [`exit_now`].
 ///
 /// # Errors
-/// `ENOSYS` before kernel 5.9.
-pub fn close_from(first: u32, kept: BorrowedFd<'_>) -> io::Result<()> {
+/// Those of `listed`.
+pub fn close_from(
+    first: u32,
+    kept: BorrowedFd<'_>,
+    listed: impl FnOnce() -> io::Result<Vec<u32>>,
+) -> io::Result<()> {
     let kept = kept.as_raw_fd().unsigned_abs();
-    if kept > first {
-        close_range(first, kept - 1)?;
+    let before = if kept > first {
+        close_range(first, kept - 1)
+    } else {
+        Ok(())
+    };
+    if before
+        .and_then(|()| close_range(first.max(kept + 1), u32::MAX))
+        .is_ok()
+    {
+        return Ok(());
     }
-    close_range(first.max(kept + 1), u32::MAX)
+    for descriptor in listed()? {
+        if descriptor >= first && descriptor != kept {
+            // SAFETY: the call takes a number only; what is closed is the caller's to close.
+            let _ = unsafe { libc::close(descriptor.cast_signed()) };
+        }
+    }
+    Ok(())
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {

@@ -86,8 +86,10 @@ impl Program {
     /// The host's descriptors are closed before the kernel looks the program up: its path, or that of
     /// its interpreter, could lead through `/proc/self/fd` to the host (CVE-2024-21626).
     pub(super) fn execute(self, common: &Common<'_>) -> Result<Infallible, Error> {
-        process::close_from(3 + common.preserved, common.channel.as_fd())
-            .step(|| "close descriptors")?;
+        process::close_from(3 + common.preserved, common.channel.as_fd(), || {
+            common.proc.own_descriptors()
+        })
+        .step(|| "close descriptors")?;
         // Nothing that owns a descriptor may be dropped from here on.
         let error = self.replace_process();
         let text = chain(&error);
