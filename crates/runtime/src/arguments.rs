@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     List,
     /// A whole number, with this default.
     Number(i64),
+    /// A whole number; the option may be given again.
+    Numbers,
 }
 
 /// An option a command knows.
@@ -206,6 +208,13 @@ fn checked(kind: Kind, name: &str, value: String) -> Result<String, Error> {
                 "invalid boolean value \"{value}\" for -{name}: parse error"
             ))),
         },
+        Kind::Numbers => match whole(&value) {
+            Some(number) => Ok(number.to_string()),
+            None => Err(said(format!(
+                "invalid value \"{value}\" for flag -{name}: {}",
+                not_a_number("ParseInt", &value)
+            ))),
+        },
         Kind::Number(_) => whole(&value)
             .map(|number| number.to_string())
             .ok_or_else(|| {
@@ -214,6 +223,11 @@ fn checked(kind: Kind, name: &str, value: String) -> Result<String, Error> {
                 ))
             }),
     }
+}
+
+/// What Go says about a text that is no number.
+pub(crate) fn not_a_number(function: &str, text: &str) -> String {
+    format!("strconv.{function}: parsing \"{text}\": invalid syntax")
 }
 
 /// A number as Go writes them: decimal, or with `0x`, `0o`, `0b`, or octal after a plain `0`.

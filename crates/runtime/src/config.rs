@@ -5,16 +5,16 @@ mod labels;
 mod namespaces;
 mod process;
 
-pub(crate) use process::check as check_process;
+pub(crate) use process::{check as check_process, warn_of_capabilities};
 
 use crate::error::{Error, Step as _, said};
 use hull_linux::mount::Options;
-use hull_spec::runtime::{Hooks, IdMapping, Linux, Mount, NamespaceKind, Process, Spec};
+use hull_spec::runtime::{Hooks, IdMapping, Linux, Mount, NamespaceKind, Spec};
 use std::io;
 use std::path::Path;
 
 /// The most bytes of a configuration we read; real ones have some ten thousand.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Reads the configuration of a bundle: its text and what it says.
 pub(crate) fn read(bundle: &Path) -> Result<(Vec<u8>, Spec), Error> {
@@ -29,12 +29,6 @@ pub(crate) fn read(bundle: &Path) -> Result<(Vec<u8>, Spec), Error> {
     let text = fs_err::read(&path).step(|| "read config.json")?;
     let spec: Spec = serde_json::from_slice(&text).step(|| "parse config.json")?;
     Ok((text, spec))
-}
-
-/// Reads a process document, of `exec --process`.
-pub(crate) fn read_process(path: &Path) -> Result<Process, Error> {
-    let text = fs_err::read(path).step(|| "read the process document")?;
-    serde_json::from_slice(&text).step(|| "parse the process document")
 }
 
 /// Checks a configuration as a whole. What cannot work is refused here, in runc's words.

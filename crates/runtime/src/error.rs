@@ -1,6 +1,7 @@
 //! Errors in the words of runc, which clients show and tests compare.
 
 use hull_spec::runtime::ContainerStatus;
+use rustix::io::Errno;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io;
@@ -82,10 +83,10 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
             text.push_str(": ");
         }
         // Writing to a String cannot fail.
-        let _ = if let Some(number) = error.downcast_ref::<rustix::io::Errno>() {
-            write!(text, "{}", go_words(&(*number).into()))
-        } else if let Some(error) = error.downcast_ref::<io::Error>() {
+        let _ = if let Some(error) = error.downcast_ref::<io::Error>() {
             write!(text, "{}", go_words(error))
+        } else if let Some(number) = error.downcast_ref::<Errno>() {
+            write!(text, "{}", go_words(&io::Error::from(*number)))
         } else {
             write!(text, "{error}")
         };
@@ -94,20 +95,51 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// An operating system error in Go's words: lower case, without the number.
+/// An operating system error in Go's words: lower case, without the number. Errors of `fs_err` name the
+/// file first: "failed to open file `/x`: No such file or directory" is "open /x: no such file or directory".
 fn go_words(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    match (error.raw_os_error(), letters.next()) {
-        (Some(_), Some(first)) => first.to_lowercase().chain(letters).collect(),
-        _ => text.to_owned(),
+    let lower = |text: &str| {
+        let mut letters = text.chars();
+        let first = letters.next().map(|first| first.to_ascii_lowercase());
+        first.into_iter().chain(letters).collect::<String>()
+    };
+    if error.raw_os_error().is_some() {
+        return lower(text);
+    }
+    let named = text
+        .strip_prefix("failed to ")
+        .and_then(|text| text.split_once(" `"))
+        .and_then(|(action, rest)| {
+            rest.rsplit_once("`: ")
+                .map(|(path, why)| (action, path, why))
+        });
+    match named {
+        Some((action, path, why)) => {
+            let action = match action {
+                "create file" => "open",
+                action => action.split(' ').next().unwrap_or_default(),
+            };
+            format!("{action} {path}: {}", lower(why))
+        }
+        None => text.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_named_as_by_runc() {
+        let error = fs_err::read("/nosuch/file").expect_err("not there");
+        assert_eq!(
+            chain(&error),
+            "open /nosuch/file: no such file or directory"
+        );
+        assert_eq!(chain(&Errno::NOTDIR), "not a directory");
+    }
 
     #[test]
     fn a_chain_reads_as_runc_prints_it() {

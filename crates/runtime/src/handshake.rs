@@ -173,7 +173,10 @@ fn receive<T>(socket: &OwnedFd, decode: impl Fn(&[u8]) -> Option<T>) -> Result<O
     let mut buffer = vec![0; MAX_TEXT + 1];
     loop {
         match rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
+            Ok((0, _)) => return Ok(None),
+            // The other side ended without reading all it was sent. This is told once, and before what it
+            // had said itself, which still comes.
+            Err(Errno::CONNRESET) => {}
             Ok((length, _)) => {
                 let message = decode(&buffer[..length.min(MAX_TEXT + 1)]);
                 return message
@@ -208,7 +211,11 @@ mod tests {
         }
         runtime.send(ToInit::Exec).expect("sent");
         assert!(init.expect(ToInit::Go).is_err());
+        runtime.send(ToInit::Go).expect("sent");
+        let last = ToRuntime::Failed("early".into());
+        init.send(&last).expect("sent");
         drop(init);
+        assert_eq!(runtime.receive().expect("received"), Some(last));
         assert_eq!(runtime.receive().expect("received"), None);
         runtime
             .send(ToInit::Go)

@@ -1,6 +1,7 @@
 //! The runtime's side of a new process: what it makes before, during and after, and how it takes all of
 //! it back when something fails.
 
+mod below;
 mod end;
 mod ground;
 mod id_map;
@@ -37,6 +38,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Wishes {
     /// `--console-socket`, connected; or our own end when we are the terminal's other side.
     pub(crate) console: Option<OwnedFd>,
+    /// `--pidfd-socket`, connected.
+    pub(crate) pidfd_socket: Option<OwnedFd>,
     /// `--pid-file`.
     pub(crate) pid_file: Option<PathBuf>,
     /// `--preserve-fds` and `LISTEN_FDS`.
@@ -47,6 +50,8 @@ pub(crate) struct Wishes {
     pub(crate) no_new_keyring: bool,
     /// `--rootless`; nothing for `auto`.
     pub(crate) rootless: Option<bool>,
+    /// `--cgroup`, of a process that joins a container.
+    pub(crate) cgroups: Vec<String>,
     /// Whether somebody else will say `start`.
     pub(crate) fifo: bool,
 }
@@ -125,7 +130,7 @@ fn make(
         }
         container.directory.write(&container.record)?;
         serve::serve(container, &started, &bundle.spec, report)?;
-        write_pid(wishes.pid_file.as_deref(), container.record.pid)
+        wishes.tell(&started.child, "standard")
     })();
     served.inspect_err(|_| end(&started))?;
     Ok(started)
@@ -183,19 +188,25 @@ fn start_time(pid: i32) -> Result<u64, Error> {
         .ok_or_else(|| said("container init ended at once"))
 }
 
+impl Wishes {
+    /// Tells who asked for it about the new process: its number, its descriptor.
+    fn tell(&self, child: &Child, kind: &str) -> Result<(), Error> {
+        if let Some(socket) = &self.pidfd_socket {
+            console::send(socket, child.pidfd.as_fd(), kind)?;
+        }
+        match &self.pid_file {
+            Some(path) => write_pid(path, child.pid.as_raw_nonzero().get()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The pid file appears with its content or not at all.
-fn write_pid(path: Option<&Path>, pid: i32) -> Result<(), Error> {
-    let Some(path) = path else {
-        return Ok(());
-    };
+fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
     let name = path
         .file_name()
         .ok_or_else(|| said("pid file has no name"))?;
     let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    files::replace(path, &new, pid.to_string().as_bytes(), 0o666).step(|| "write the pid file")
-}
-
-/// Connects to the socket of `--console-socket` when the process has a terminal.
-pub(crate) fn console_socket(path: Option<&str>) -> Result<Option<OwnedFd>, Error> {
-    path.map(|path| console::open(Path::new(path))).transpose()
+    files::replace(path, &new, pid.to_string().as_bytes(), 0o666)
+        .step(|| format!("open {}", new.display()))
 }

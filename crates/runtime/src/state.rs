@@ -104,7 +104,7 @@ impl StateDirectory {
             .recursive(true)
             .mode(0o700)
             .create(root)
-            .step(|| format!("mkdir {}", root.display()))?;
+            .map_err(|error| not_made(root, error))?;
         let path = root.join(id.as_str());
         match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711)) {
             Ok(()) => Ok(Self(path)),
@@ -206,6 +206,21 @@ impl StateDirectory {
     }
 }
 
+/// Why a directory cannot be made: a part of its path that is something else is named itself.
+fn not_made(path: &Path, error: io::Error) -> Error {
+    let other = path
+        .ancestors()
+        .find(|part| part.exists() && !part.is_dir());
+    let (part, error) = match other {
+        Some(part) => (part, io::Error::from(rustix::io::Errno::NOTDIR)),
+        None => (path, error),
+    };
+    Error::Step {
+        step: format!("mkdir {}", part.display()),
+        source: error.into(),
+    }
+}
+
 /// A container that exists: where its record is and what it says.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -246,13 +261,12 @@ impl Container {
         if self.process()?.is_none() {
             return Ok(ContainerStatus::Stopped);
         }
-        if self.directory.waits_for_start() {
-            return Ok(ContainerStatus::Created);
-        }
         let frozen =
             crate::cgroups::open(&self.record.cgroup)?.is_some_and(|group| group.is_frozen());
         Ok(if frozen {
             ContainerStatus::Paused
+        } else if self.directory.waits_for_start() {
+            ContainerStatus::Created
         } else {
             ContainerStatus::Running
         })

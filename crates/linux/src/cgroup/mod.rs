@@ -34,6 +34,7 @@ pub use layout::{Hierarchy, Layout};
 pub use limits::{Block, BlockDevice, BlockWeight, Cpu, HugePages, Limits, Memory, Network, Rdma};
 pub use stats::Stats;
 
+use rustix::process::Pid;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,10 @@ pub struct Cgroup {
     layout: Layout,
     /// Relative to each hierarchy's root, without a leading slash.
     path: PathBuf,
+    /// Where `enter` goes, relative to the group: nothing, or one for each hierarchy.
+    below: Vec<PathBuf>,
+    /// A process whose group is entered when this one takes no members.
+    beside: Option<Pid>,
 }
 
 impl Cgroup {
@@ -62,6 +67,8 @@ impl Cgroup {
         Ok(Self {
             layout,
             path: relative.into(),
+            below: Vec::new(),
+            beside: None,
         })
     }
 
@@ -127,6 +134,21 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The same group, which is entered at groups below it: one relative path for each hierarchy, none of
+    /// which may lead out.
+    #[must_use]
+    pub fn entered_below(self, below: Vec<PathBuf>) -> Self {
+        Self { below, ..self }
+    }
+
+    /// The same group, entered where `process` is if it takes no members itself: on v2 a group whose
+    /// controllers are passed on to groups below it does not (cgroups(7), "no internal processes").
+    #[must_use]
+    pub fn entered_beside(self, process: Pid) -> Self {
+        let beside = Some(process);
+        Self { beside, ..self }
+    }
+
     /// Moves the calling process in, which must have one thread.
     ///
     /// On v1 the thread moves itself (`tasks`), and the kernel need not keep all other processes from
@@ -135,13 +157,22 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Write`] names the file.
     pub fn enter(&self) -> Result<(), Error> {
-        for hierarchy in self.layout.hierarchies() {
+        for (at, hierarchy) in self.layout.hierarchies().iter().enumerate() {
             let file = if hierarchy.v2 {
                 "cgroup.procs"
             } else {
                 "tasks"
             };
-            write(&hierarchy.mount.join(&self.path).join(file), "0")?;
+            let mut directory = hierarchy.mount.join(&self.path);
+            directory.extend(self.below.get(at));
+            match (write(&directory.join(file), "0"), self.beside) {
+                (Err(Error::Write { source, .. }), Some(process))
+                    if hierarchy.v2 && source.raw_os_error() == Some(libc::EBUSY) =>
+                {
+                    enter_beside(hierarchy, process)?;
+                }
+                (entered, _) => entered?,
+            }
         }
         Ok(())
     }
@@ -271,6 +302,14 @@ impl Cgroup {
             .ok_or(Error::NoController(controller))?;
         read(&directory.join(file))
     }
+}
+
+/// Moves the calling process to the v2 group of another.
+fn enter_beside(hierarchy: &Hierarchy, process: Pid) -> Result<(), Error> {
+    let groups = read(Path::new(&format!("/proc/{process}/cgroup")))?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let directory = hierarchy.mount.join(group.unwrap_or_default());
+    write(&directory.join("cgroup.procs"), "0")
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Error> {

@@ -2,11 +2,13 @@
 
 use super::{Command, Context, id};
 use crate::arguments::{Arguments, Flag, Kind, Order};
+use crate::console;
 use crate::error::{Error, Step as _, said};
 use crate::launch::{self, Wishes};
 use crate::plan::Bundle;
 use crate::protect;
 use hull_linux::process;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The options `create` and `run` share.
@@ -69,39 +71,44 @@ pub(super) const COMMAND: Command = Command {
 
 /// Makes the container and ends while its first process waits.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
-    protect::executable(preserved(arguments)?)?;
-    let bundle = Bundle::read(arguments.text("bundle"))?;
+    let preserved = preserved(arguments, listening())?;
+    protect::executable(preserved)?;
+    let bundle = bundle(arguments)?;
     let id = id(arguments)?;
     let wishes = Wishes {
         fifo: true,
+        preserved,
         rootless: context.rootless,
-        ..wishes(arguments, terminal(&bundle))?
+        ..wishes(arguments, terminal(&bundle), true)?
     };
     launch::create(&context.root, &id, &bundle, &wishes, &context.report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the first process gets a terminal.
-pub(super) fn terminal(bundle: &Bundle) -> bool {
-    bundle
-        .spec
-        .process
-        .as_ref()
-        .is_some_and(|process| process.terminal)
-}
-
-/// What the options say, for `create` and `run`.
-pub(super) fn wishes(arguments: &Arguments, terminal: bool) -> Result<Wishes, Error> {
+/// What the options say, for `create`, `run` and `exec`.
+pub(super) fn wishes(arguments: &Arguments, terminal: bool, detach: bool) -> Result<Wishes, Error> {
     let socket = arguments.text("console-socket");
-    if socket.is_some() && !terminal {
+    if detach && terminal && socket.is_none() {
+        return Err(said(
+            "cannot allocate tty if runc will detach without setting console socket",
+        ));
+    }
+    if socket.is_some() && !(detach && terminal) {
         return Err(said(
             "cannot use console socket if runc will not detach or allocate tty",
         ));
     }
+    let open = |path: &str| console::open(Path::new(path));
+    let pidfd_socket = arguments.text("pidfd-socket");
     Ok(Wishes {
-        console: launch::console_socket(socket)?,
+        console: socket.map(open).transpose()?,
+        // runc's word, which its users may look for.
+        pidfd_socket: pidfd_socket
+            .map(|path| open(path).step(|| format!("failed to dail {path}")))
+            .transpose()?,
         pid_file: arguments.text("pid-file").map(Into::into),
-        preserved: preserved(arguments)?,
+        preserved: 0,
+        cgroups: arguments.values("cgroup").to_vec(),
         no_pivot: arguments.is_set("no-pivot"),
         no_new_keyring: arguments.is_set("no-new-keyring"),
         rootless: None,
@@ -109,23 +116,45 @@ pub(super) fn wishes(arguments: &Arguments, terminal: bool) -> Result<Wishes, Er
     })
 }
 
-/// Descriptors the program keeps: `--preserve-fds` and what socket activation (sd_listen_fds(3)) passed.
+/// Whether the first process gets a terminal.
+pub(super) fn terminal(bundle: &Bundle) -> bool {
+    let process = bundle.spec.process.as_ref();
+    process.is_some_and(|process| process.terminal)
+}
+
+/// Reads the bundle. A program that gets sockets of its caller is told in its environment.
+pub(super) fn bundle(arguments: &Arguments) -> Result<Bundle, Error> {
+    let mut bundle = Bundle::read(arguments.text("bundle"))?;
+    let sockets = listening();
+    if let (1.., Some(process)) = (sockets, &mut bundle.spec.process) {
+        process.env.push(format!("LISTEN_FDS={sockets}"));
+        process.env.push("LISTEN_PID=1".to_owned());
+    }
+    Ok(bundle)
+}
+
+/// How many sockets our caller passes for the program (sd_listen_fds(3)).
+pub(super) fn listening() -> u32 {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") == Some(std::process::id()) {
+        number("LISTEN_FDS").unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+/// How many descriptors after standard error the program keeps: `sockets`, then those of `--preserve-fds`.
 ///
 /// Numbers that nobody passed would be descriptors of our own.
-pub(super) fn preserved(arguments: &Arguments) -> Result<u32, Error> {
-    let listening = std::env::var("LISTEN_FDS")
-        .ok()
-        .and_then(|text| text.parse::<u32>().ok());
+pub(super) fn preserved(arguments: &Arguments, sockets: u32) -> Result<u32, Error> {
     let wanted = arguments.number("preserve-fds").unwrap_or(0);
     let wanted = u32::try_from(wanted.max(0)).unwrap_or(u32::MAX);
-    let most = wanted.saturating_add(listening.unwrap_or(0));
-    let mut passed = 0;
-    while passed < most && process::is_inherited(passed.saturating_add(3)) {
-        passed += 1;
+    for at in 0..wanted {
+        let number = at.saturating_add(sockets).saturating_add(3);
+        if !process::is_inherited(number) {
+            let missing = std::io::Error::from(rustix::io::Errno::NOENT);
+            return Err(missing).step(|| format!("unable to stat preserved-fd {at} (of {wanted})"));
+        }
     }
-    if passed < wanted {
-        let missing = std::io::Error::from(rustix::io::Errno::NOENT);
-        return Err(missing).step(|| format!("unable to stat preserved-fd {passed} (of {wanted})"));
-    }
-    Ok(passed)
+    Ok(sockets + wanted)
 }

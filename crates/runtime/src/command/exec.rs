@@ -3,14 +3,15 @@
 use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
 use super::run::{DETACH, own_terminal};
 use super::{Command, Context, create};
-use crate::arguments::{Arguments, Flag, Kind, Order};
+use crate::arguments::{Arguments, Flag, Kind, Order, not_a_number};
 use crate::error::{Error, Step as _, said};
 use crate::launch::{self, Wishes};
 use crate::state::Container;
 use crate::{config, foreground, protect};
 use hull_linux::process::Signals;
 use hull_spec::runtime::{Capabilities, ContainerStatus, Process};
-use std::path::Path;
+use rustix::fs::{Mode, OFlags};
+use std::io::Read as _;
 use std::process::ExitCode;
 
 /// The command.
@@ -39,7 +40,7 @@ const FLAGS: &[Flag] = &[
     .letter('e'),
     Flag::new("tty", Kind::Switch, "give it a pseudoterminal").letter('t'),
     Flag::new("user", Kind::Text, "UID (format: <uid>[:<gid>])").letter('u'),
-    Flag::new("additional-gids", Kind::List, "more group ids").letter('g'),
+    Flag::new("additional-gids", Kind::Numbers, "more group ids").letter('g'),
     Flag::new("process", Kind::Text, "file with the process as JSON").letter('p'),
     DETACH,
     PID_FILE,
@@ -66,7 +67,8 @@ const FLAGS: &[Flag] = &[
 
 /// Starts the process and, unless detached, stays with it.
 fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
-    protect::executable(create::preserved(options)?)?;
+    let preserved = create::preserved(options, 0)?;
+    protect::executable(preserved)?;
     let container = context.container(options)?;
     match container.status()? {
         ContainerStatus::Stopped => return Err(said("cannot exec in a stopped container")),
@@ -77,23 +79,27 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
         }
         _ => {}
     }
-    let command = options.rest.get(1..).unwrap_or_default();
-    let process = process(&container, options, command)?;
-    config::check_process(&process)?;
-    let detach = options.is_set("detach");
-    let socket = options.text("console-socket");
-    if process.terminal && detach && socket.is_none() {
-        return Err(said(
-            "cannot allocate tty if runc will detach without setting console socket",
-        ));
-    }
-    let mut wishes = Wishes {
-        console: launch::console_socket(socket)?,
-        pid_file: options.text("pid-file").map(Into::into),
-        preserved: create::preserved(options)?,
-        ..Wishes::default()
+    let process = match options.text("process") {
+        Some(path) => read(path)?,
+        None => described(&container, options)?,
     };
-    let own_end = own_terminal(&mut wishes, process.terminal && socket.is_none())?;
+    if process.args.is_empty() {
+        return Err(said("args must not be empty"));
+    }
+    config::check_process(&process)?;
+    let mut warnings = Vec::new();
+    if let Some(sets) = &process.capabilities {
+        config::warn_of_capabilities(sets, &mut warnings);
+    }
+    for warning in warnings {
+        context.report.warning(&warning);
+    }
+    let detach = options.is_set("detach");
+    let mut wishes = Wishes {
+        preserved,
+        ..create::wishes(options, process.terminal, detach)?
+    };
+    let own_end = own_terminal(&mut wishes, process.terminal && !detach)?;
     let signals = if detach {
         None
     } else {
@@ -113,30 +119,34 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
     )?))
 }
 
-/// The process of `--process`, or the container's own with what the options change.
-fn process(
-    container: &Container,
-    options: &Arguments,
-    command: &[String],
-) -> Result<Process, Error> {
-    let mut process = match options.text("process") {
-        Some(path) => config::read_process(Path::new(path))?,
-        None => {
-            let spec = container.directory.config()?;
-            let mut process = spec
-                .process
-                .ok_or_else(|| said("process property must not be empty"))?;
-            process.args = command.to_vec();
-            process.terminal = false;
-            process
-        }
-    };
-    if process.args.is_empty() {
+/// The process of a file.
+fn read(path: &str) -> Result<Process, Error> {
+    let mut text = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open {path}"))?;
+    std::fs::File::from(file)
+        .take(config::MAX_BYTES + 1)
+        .read_to_end(&mut text)
+        .step(|| format!("read {path}"))?;
+    if text.len() as u64 > config::MAX_BYTES {
+        return Err(said(format!("{path} is too large")));
+    }
+    serde_json::from_slice(&text).step(|| format!("parse {path}"))
+}
+
+/// The container's own process with what the options change.
+fn described(container: &Container, options: &Arguments) -> Result<Process, Error> {
+    let command = options.rest.get(1..).unwrap_or_default();
+    if command.is_empty() {
         return Err(said("exec args cannot be empty"));
     }
-    if options.is_set("tty") {
-        process.terminal = true;
-    }
+    let mut process = container
+        .directory
+        .config()?
+        .process
+        .ok_or_else(|| said("process property must not be empty"))?;
+    process.args = command.to_vec();
+    process.terminal = options.is_set("tty");
     if let Some(cwd) = options.text("cwd") {
         cwd.clone_into(&mut process.cwd);
     }
@@ -146,35 +156,48 @@ fn process(
     if let Some(label) = options.text("process-label") {
         label.clone_into(&mut process.selinux_label);
     }
-    if options.is_set("no-new-privs") {
-        process.no_new_privileges = true;
+    if options.value("no-new-privs").is_some() {
+        process.no_new_privileges = options.is_set("no-new-privs");
     }
     process.env.extend(options.values("env").iter().cloned());
-    for gid in options.values("additional-gids") {
-        process.user.additional_gids.push(number(gid)?);
-    }
     if let Some(user) = options.text("user") {
         let (uid, gid) = user
             .split_once(':')
             .map_or((user, None), |(uid, gid)| (uid, Some(gid)));
-        process.user.uid = number(uid)?;
         if let Some(gid) = gid {
-            process.user.gid = number(gid)?;
+            process.user.gid = number(gid).step(|| "bad gid")?;
         }
+        process.user.uid = number(uid).step(|| "bad uid")?;
     }
-    let more: Vec<String> = options.values("cap").to_vec();
-    if !more.is_empty() {
-        let sets = process
-            .capabilities
-            .get_or_insert_with(Capabilities::default);
-        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
-            set.extend(more.iter().cloned());
-        }
+    for gid in options.values("additional-gids") {
+        let wrong = |_| said(format!("additional-gids must be a positive number {gid}"));
+        process
+            .user
+            .additional_gids
+            .push(gid.parse().map_err(wrong)?);
     }
+    add_capabilities(&mut process, options.values("cap"));
     Ok(process)
 }
 
+/// Adds capabilities to the sets of a process. Ambient ones must be inheritable, which `--cap` does not make
+/// them: only where the container's process has inheritable ones are they added there too, as by runc.
+fn add_capabilities(process: &mut Process, more: &[String]) {
+    if more.is_empty() {
+        return;
+    }
+    let sets = process
+        .capabilities
+        .get_or_insert_with(Capabilities::default);
+    let mut changed = vec![&mut sets.bounding, &mut sets.effective, &mut sets.permitted];
+    if !sets.inheritable.is_empty() {
+        changed.push(&mut sets.ambient);
+    }
+    for set in changed {
+        set.extend(more.iter().cloned());
+    }
+}
+
 fn number(text: &str) -> Result<u32, Error> {
-    text.parse()
-        .step(|| format!("parsing {text} as int failed"))
+    text.parse().map_err(|_| said(not_a_number("Atoi", text)))
 }

@@ -29,6 +29,8 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     match arguments.value("format").unwrap_or("table") {
         "json" => {
             let text = serde_json::to_string(&pids).step(|| "encode the list")?;
+            // As Go prints a list that was never made.
+            let text = if pids.is_empty() { "null" } else { &text };
             output(&format!("{text}\n"))?;
         }
         "table" => table(&pids, arguments.rest.get(1..).unwrap_or_default())?,
@@ -49,6 +51,10 @@ fn table(pids: &[u32], options: &[String]) -> Result<(), Error> {
         .output()
         .step(|| "run ps")?;
     let text = String::from_utf8_lossy(&printed.stdout);
+    if let Some(code) = printed.status.code().filter(|code| *code != 0) {
+        let errors = String::from_utf8_lossy(&printed.stderr);
+        return Err(said(format!("exit status {code}: {text}{errors}")));
+    }
     let mut lines = text.lines();
     let header = lines.next().unwrap_or_default();
     let column = header

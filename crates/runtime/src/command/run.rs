@@ -5,7 +5,7 @@ use super::create::{
 };
 use super::{Command, Context, create, delete, id};
 use crate::arguments::{Arguments, Flag, Kind, Order};
-use crate::error::{Error, Step as _, said};
+use crate::error::{Error, Step as _};
 use crate::launch::{self, Started, Wishes};
 use crate::plan::Bundle;
 use crate::state::Container;
@@ -54,18 +54,17 @@ pub(super) const COMMAND: Command = Command {
 
 /// Runs a container; its exit code is ours unless it is detached.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
-    protect::executable(create::preserved(arguments)?)?;
-    let bundle = Bundle::read(arguments.text("bundle"))?;
+    let preserved = create::preserved(arguments, create::listening())?;
+    protect::executable(preserved)?;
+    let bundle = create::bundle(arguments)?;
     let id = id(arguments)?;
     let detach = arguments.is_set("detach");
     let terminal = create::terminal(&bundle);
-    if detach && terminal && arguments.text("console-socket").is_none() {
-        return Err(said(
-            "cannot allocate tty if runc will detach without setting console socket",
-        ));
-    }
-    let mut wishes = create::wishes(arguments, terminal && detach)?;
-    wishes.rootless = context.rootless;
+    let mut wishes = Wishes {
+        preserved,
+        rootless: context.rootless,
+        ..create::wishes(arguments, terminal, detach)?
+    };
     let own_end = own_terminal(&mut wishes, terminal && !detach)?;
     // Before the process exists, so that its end cannot be missed.
     let signals = if detach {

@@ -69,7 +69,7 @@ fn check_scheduler(scheduler: &Scheduler) -> Result<(), Error> {
 
 /// Says which capabilities are left out: those nobody knows, and ambient ones that the kernel raises
 /// only for who has them permitted and inheritable.
-pub(super) fn warn_of_capabilities(sets: &Capabilities, texts: &mut Vec<String>) {
+pub(crate) fn warn_of_capabilities(sets: &Capabilities, texts: &mut Vec<String>) {
     let mut unknown = Vec::new();
     let names = [
         &sets.bounding,

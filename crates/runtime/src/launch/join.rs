@@ -2,7 +2,7 @@
 
 use super::end::end;
 use super::serve::executed;
-use super::{Started, Wishes, limits, place, write_pid};
+use super::{Started, Wishes, below, limits, place};
 use crate::cgroups;
 use crate::error::{Error, Step as _, said};
 use crate::handshake::{ToInit, pair};
@@ -32,7 +32,9 @@ pub(crate) fn join(
         .iter()
         .fold(0, |kinds, namespace| kinds | bit(namespace.kind));
     let proc = Proc::open().step(|| "open /proc")?;
-    let group = cgroups::open(&container.record.cgroup)?;
+    let group = cgroups::open(&container.record.cgroup)?
+        .map(|group| below::choose(group, &wishes.cgroups, container.record.pid))
+        .transpose()?;
     let (channel, theirs) = pair()?;
     let common = Common {
         process,
@@ -77,7 +79,7 @@ pub(crate) fn join(
         }
         started.channel.send(ToInit::Go)?;
         executed(&started, "")?;
-        write_pid(wishes.pid_file.as_deref(), pid)
+        wishes.tell(&started.child, "setns")
     })();
     served.inspect_err(|_| end(&started))?;
     Ok(started)

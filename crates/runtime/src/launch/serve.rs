@@ -2,6 +2,7 @@
 
 use super::Started;
 use super::end::ended;
+use crate::cgroups;
 use crate::error::{Error, Step as _, said};
 use crate::handshake::{ToInit, ToRuntime};
 use crate::hooks;
@@ -35,7 +36,12 @@ pub(super) fn serve(
                     .step(|| "unable to start container process");
             }
             None => {
-                let how = ended(started);
+                let group = cgroups::open(&container.record.cgroup)?;
+                let how = if group.is_some_and(|group| group.oom_kills() > 0) {
+                    "container init was OOM-killed (memory limit too low?)".to_owned()
+                } else {
+                    ended(started)
+                };
                 return Err(said(how)).step(|| "unable to start container process");
             }
         }
