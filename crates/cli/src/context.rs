@@ -120,6 +120,14 @@ impl Cli {
             .or_else(|| env::var("HULL_HOST").ok())
             .or_else(|| env::var("DOCKER_HOST").ok())
             .filter(|host| !host.is_empty());
+        match self.globals.text("context") {
+            "" | "default" => {}
+            _ if !flag.is_empty() => {
+                let text = "conflicting options: cannot specify both --host and --context";
+                return Err(Failure::new(text));
+            }
+            context => return Err(no_context(context)),
+        }
         match chosen {
             Some(host) => {
                 let endpoint = host
@@ -127,7 +135,10 @@ impl Cli {
                     .map_err(|error| Failure::new(format!("{error}")))?;
                 Ok((endpoint, true))
             }
-            None => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
+            None => match env::var("DOCKER_CONTEXT").unwrap_or_default().as_str() {
+                "" | "default" => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
+                context => Err(no_context(context)),
+            },
         }
     }
 
@@ -161,6 +172,36 @@ impl Cli {
     }
 }
 
+/// Another context is another daemon: nothing is done on this one instead.
+fn no_context(context: &str) -> Failure {
+    Failure::new(format!(
+        "context \"{context}\": contexts are not supported; name the daemon with -H or HULL_HOST"
+    ))
+}
+
 fn tls_by_environment() -> bool {
     env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(words: &[&str]) -> Result<(Endpoint, bool), Failure> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Cli::new(&words)?.endpoint()
+    }
+
+    #[test]
+    fn another_context_is_refused_not_ignored() {
+        assert!(endpoint(&["--context", "default", "ps"]).is_ok());
+        let message = |words: &[&str]| {
+            let failure = endpoint(words).map(drop).unwrap_err();
+            failure.message().unwrap_or_default()
+        };
+        let refused = message(&["--context", "production", "ps"]);
+        assert!(refused.contains("context \"production\""), "{refused}");
+        let both = message(&["-c", "production", "-H", "unix:///x", "ps"]);
+        assert!(both.contains("conflicting options"), "{both}");
+    }
 }

@@ -82,18 +82,15 @@ impl Engine {
         let internal = |what: &'static str| {
             move |e: std::io::Error| Error::new(ErrorKind::Internal, what).caused_by(e)
         };
-        make_private(&config.data_root).map_err(internal("could not create the data root"))?;
-        make_private(&config.exec_root.join("containers"))
-            .map_err(internal("could not create the exec root"))?;
+        make_private(&config.data_root, 0o710)
+            .and_then(|()| make_private(&config.data_root.join("containers"), 0o710))
+            .map_err(internal("could not create the data root"))?;
+        for directory in ["containers", "netns"] {
+            make_private(&config.exec_root.join(directory), 0o700)
+                .map_err(internal("could not create the exec root"))?;
+        }
         let lock = lock(&config.data_root)?;
-        let database = redb::Database::create(config.data_root.join("hull.db"));
-        let database = Arc::new(database.map_err(|e| {
-            Error::new(
-                ErrorKind::Internal,
-                "could not open the metadata database hull.db",
-            )
-            .caused_by(e)
-        })?);
+        let database = Arc::new(database(&config.data_root.join("hull.db"))?);
         let rows = Rows::open(Arc::clone(&database))?;
         let store = Store::open(&config.data_root, database).map_err(crate::image::store_error)?;
         let id = rows.engine_id()?;
@@ -288,16 +285,43 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Makes a directory that only root may enter: uppers and volumes hold set-uid files of strangers.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
+/// Makes a directory that other users may not enter, or takes the right from them: uppers and volumes
+/// hold set-uid files of strangers, bundles the environment of containers. The directories above are for
+/// all: the socket may be there.
+fn make_private(path: &Path, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if let Some(parent) = path.parent() {
+        let mut above = std::fs::DirBuilder::new();
+        above.recursive(true).mode(0o711).create(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        other => return other,
+    }
+    let found = fs_err::metadata(path)?.permissions().mode() & 0o7777;
+    if found & !mode == 0 {
         return Ok(());
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(path)
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+/// Opens the metadata, which holds the environment of containers: it is root's alone.
+fn database(path: &Path) -> Result<redb::Database> {
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+        let text = "could not open the metadata database hull.db";
+        Error::new(ErrorKind::Internal, text).caused_by(source)
+    };
+    let made = fs_err::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)));
+    made.map_err(|error| failed(error.into()))?;
+    redb::Database::create(path).map_err(|error| failed(error.into()))
 }
 
 /// Locks the data root; the lock goes with the process, however it ends.

@@ -5,6 +5,7 @@
 //! scalar whose absence means something is an `Option`. Unknown properties are ignored, as the
 //! specification demands. <https://github.com/opencontainers/runtime-spec/blob/main/config.md>
 
+pub mod docker;
 mod hooks;
 mod linux;
 mod mount;

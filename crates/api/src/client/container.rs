@@ -5,8 +5,7 @@ use crate::container::{
     CreateRequest, CreateResponse, Inspect, Summary, Top, UpdateResponse, WaitResponse,
 };
 use crate::json;
-use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use hyper::body::Incoming;
 use std::collections::BTreeMap;
 
@@ -308,17 +307,5 @@ impl Client {
         Ok(json::from_slice(
             &self.post(&target, Payload::default()).await?,
         )?)
-    }
-
-    /// The raw JSON of any object, with the status that says it is not there as `None`.
-    ///
-    /// # Errors
-    /// All others than 404.
-    pub async fn find(&self, target: &Target) -> Result<Option<Bytes>, Error> {
-        match self.get_raw(target).await {
-            Ok(body) => Ok(Some(body)),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }

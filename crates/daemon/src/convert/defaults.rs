@@ -1,34 +1,11 @@
 //! What dockerd writes into a request before it keeps it: inspect shows the result.
 
 use hull_api::container::{CreateRequest, HostConfig, Words};
+use hull_engine::container::{MASKED_PATHS, READONLY_PATHS};
 use std::collections::BTreeMap;
 
 /// Bytes of `/dev/shm`.
 const SHM_SIZE: i64 = 64 << 20;
-
-/// Paths of /proc and /sys that containers must not read.
-const MASKED_PATHS: [&str; 12] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-/// Paths of /proc that containers must not write.
-const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
 
 /// Fills in what the client left open; some of it differs between versions 1 and 2 of control groups.
 pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool) {

@@ -63,7 +63,6 @@ impl Engine {
         };
         Ok(Attached {
             tty: record.config.tty,
-            stdin_once: record.config.stdin_once,
             stream,
         })
     }

@@ -8,36 +8,12 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 use hull_spec::rootfs::RootFs;
+use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 use hull_spec::runtime::{
     Capabilities, Device, DeviceRule, Linux, Namespace, NamespaceKind, Process, Resources, Root,
     Spec, VERSION,
 };
 use std::path::Path;
-
-/// Docker's masked paths.
-const MASKED: &[&str] = &[
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-
-/// Docker's read-only paths.
-const READONLY: &[&str] = &[
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
 
 /// What the engine knows and the record does not.
 #[derive(Clone, Copy, Debug)]
@@ -156,8 +132,8 @@ fn linux(record: &Record, context: Context<'_>, caps: &[String]) -> Result<Linux
             Seccomp::Default => Some(seccomp::default(caps)),
             Seccomp::Profile(text) => Some(seccomp::from_profile(text, caps)?),
         },
-        masked_paths: hidden(&config.masked_paths, MASKED),
-        readonly_paths: hidden(&config.readonly_paths, READONLY),
+        masked_paths: hidden(&config.masked_paths, &MASKED_PATHS),
+        readonly_paths: hidden(&config.readonly_paths, &READONLY_PATHS),
         ..Linux::default()
     })
 }
@@ -231,7 +207,8 @@ fn devices(config: &Config) -> Result<(Vec<Device>, Vec<DeviceRule>)> {
     Ok((nodes, rules))
 }
 
-/// Docker's: nothing but making nodes, and the harmless devices.
+/// Docker's: the harmless devices. The runtime adds the making of nodes, terminals and the like, after
+/// what is denied here.
 fn default_rules() -> Vec<DeviceRule> {
     let rule =
         |allow, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| DeviceRule {
@@ -241,20 +218,15 @@ fn default_rules() -> Vec<DeviceRule> {
             minor,
             access: access.to_owned(),
         };
-    let character = |major, minor| rule(true, "c", Some(major), minor, "rwm");
+    let character = |major, minor| rule(true, "c", Some(major), Some(minor), "rwm");
     vec![
         rule(false, "", None, None, "rwm"),
-        rule(true, "c", None, None, "m"),
-        rule(true, "b", None, None, "m"),
-        character(1, Some(3)),                        // null
-        character(1, Some(5)),                        // zero
-        character(1, Some(7)),                        // full
-        character(1, Some(8)),                        // random
-        character(1, Some(9)),                        // urandom
-        character(5, Some(0)),                        // tty
-        character(5, Some(1)),                        // console
-        character(5, Some(2)),                        // ptmx
-        character(136, None),                         // pts/*
+        character(1, 5),                              // zero
+        character(1, 3),                              // null
+        character(1, 9),                              // urandom
+        character(1, 8),                              // random
+        character(5, 0),                              // tty
+        character(5, 1),                              // console
         rule(false, "c", Some(10), Some(229), "rwm"), // fuse
     ]
 }
@@ -379,6 +351,24 @@ mod tests {
         for bad in ["", "x 1:2 r", "c 1 r", "c 1:2 q", "c 1:2 r x", "c a:b r"] {
             assert!(parse_rule(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_device_is_denied_unless_it_is_harmless_or_asked_for() {
+        let config = Config {
+            device_cgroup_rules: vec!["c 10:229 r".to_owned()],
+            ..Config::default()
+        };
+        let (_, rules) = devices(&config).unwrap();
+        assert!(!rules[0].allow && rules[0].major.is_none());
+        let all = |rule: &&DeviceRule| rule.allow && (rule.major.is_none() || rule.minor.is_none());
+        assert_eq!(rules.iter().find(all), None, "no rule for devices at large");
+        let fuse: Vec<bool> = rules
+            .iter()
+            .filter(|rule| (rule.major, rule.minor) == (Some(10), Some(229)))
+            .map(|rule| rule.allow)
+            .collect();
+        assert_eq!(fuse, [false, true]);
     }
 
     #[test]

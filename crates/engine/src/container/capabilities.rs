@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::{Error, ErrorKind, Result};
+use hull_linux::capability::NAMES;
 
 /// Those that a container has unless told otherwise: Docker's fourteen.
 const DEFAULT: &[&str] = &[
@@ -21,51 +22,6 @@ const DEFAULT: &[&str] = &[
     "CAP_AUDIT_WRITE",
 ];
 
-/// All there are: capabilities(7), in the order of their numbers up to Linux 5.9.
-const ALL: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
 /// The capabilities of a container, in the order in which Docker lists them.
 ///
 /// # Errors
@@ -73,7 +29,7 @@ const ALL: &[&str] = &[
 pub(super) fn of(config: &Config) -> Result<Vec<String>> {
     if config.privileged {
         return Ok(on_this_host(
-            ALL.iter().map(|name| (*name).to_owned()).collect(),
+            NAMES.iter().map(|name| (*name).to_owned()).collect(),
         ));
     }
     let add = parse(&config.cap_add)?;
@@ -81,7 +37,7 @@ pub(super) fn of(config: &Config) -> Result<Vec<String>> {
     let all_dropped = drop.iter().any(|name| name == "ALL");
     let all_added = add.iter().any(|name| name == "ALL");
     let base: &[&str] = match (all_added, all_dropped) {
-        (true, _) => ALL,
+        (true, _) => &NAMES,
         (false, true) => &[],
         (false, false) => DEFAULT,
     };
@@ -109,7 +65,7 @@ fn on_this_host(names: Vec<String>) -> Vec<String> {
     let Some(bounding) = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()) else {
         return names;
     };
-    let number = |name: &String| ALL.iter().position(|known| known == name);
+    let number = |name: &String| NAMES.iter().position(|known| known == name);
     names
         .into_iter()
         .filter(|name| number(name).is_some_and(|number| bounding >> number & 1 == 1))
@@ -129,7 +85,7 @@ fn parse(names: &[String]) -> Result<Vec<String>> {
             } else {
                 format!("CAP_{upper}")
             };
-            if ALL.contains(&full.as_str()) {
+            if NAMES.contains(&full.as_str()) {
                 return Ok(full);
             }
             Err(Error::new(

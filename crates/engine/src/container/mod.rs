@@ -33,6 +33,7 @@ pub use config::{
     Port, Propagation, Resources, RestartPolicy, Seccomp, Throttle, Ulimit,
 };
 pub use details::{Details, Endpoint, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top};
+pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 pub use state::{Exit, State};
 
 pub(crate) use exec::Execs;
@@ -87,8 +88,6 @@ pub struct AttachOptions {
 pub struct Attached {
     /// Whether the bytes are a terminal's: without, they are frames.
     pub tty: bool,
-    /// Whether the process's input ends with the client's.
-    pub stdin_once: bool,
     /// The connection to the process: input down, output up, each half closed by itself. Ready when
     /// the container runs; an error when it could not be started or was removed.
     pub stream: futures_util::future::BoxFuture<'static, crate::Result<tokio::net::UnixStream>>,
