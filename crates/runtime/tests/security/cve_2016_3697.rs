@@ -22,7 +22,7 @@ fn a_number_is_a_number_whatever_passwd_says() {
     assert_eq!(outcome.text, "1000\n");
     container
         .exec(&["--user", "root"], &["true"])
-        .assert_refused("parsing root as int");
+        .assert_refused("bad uid: strconv.Atoi: parsing");
 }
 
 /// What the file is asked for at all is a home directory. A pipe in its place does not stop the start,

@@ -101,6 +101,12 @@ fn libraries() -> Vec<String> {
             .filter(|path| Path::new(path).exists())
             .map(|&path| path.to_owned()),
     );
+    // The runtime may need one more than this program.
+    let math = |path: &String| {
+        path.strip_suffix("libc.so.6")
+            .map(|to| format!("{to}libm.so.6"))
+    };
+    libraries.extend(libraries.iter().filter_map(math).collect::<Vec<_>>());
     libraries.sort();
     libraries.dedup();
     libraries
