@@ -7,7 +7,9 @@ mod options;
 pub use options::{Options, UnknownPropagation, propagation};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+};
 use std::io;
 use std::path::Path;
 
@@ -23,6 +25,22 @@ pub struct Attributes {
     pub propagation: u64,
     /// Descriptor of a user namespace, with `MOUNT_ATTR_IDMAP`.
     pub user_namespace: u64,
+}
+
+/// The `MS_*` of mount(2) for `MOUNT_ATTR_*` that are set.
+pub fn classic_flags(set: u64) -> u32 {
+    const DIFFERENT: [(u64, u32); 4] = [
+        (0x10, 1 << 10),     // NOATIME
+        (0x20, 1 << 24),     // STRICTATIME
+        (0x80, 1 << 11),     // NODIRATIME
+        (0x20_0000, 1 << 8), // NOSYMFOLLOW
+    ];
+    // RDONLY, NOSUID, NODEV and NOEXEC are.
+    let same = u32::try_from(set & 0xf).unwrap_or(0);
+    DIFFERENT
+        .iter()
+        .filter(|(attribute, _)| set & attribute != 0)
+        .fold(same, |flags, (_, flag)| flags | flag)
 }
 
 /// Changes the mount at a descriptor (and, `recursive`, those below it). mount_setattr(2), kernel 5.12.
@@ -100,12 +118,7 @@ pub fn new_file_system<'a>(
         if !source.is_empty() {
             rustix::mount::fsconfig_set_string(&context, "source", source)?;
         }
-        for option in data {
-            match option.split_once('=') {
-                Some((key, value)) => rustix::mount::fsconfig_set_string(&context, key, value)?,
-                None => rustix::mount::fsconfig_set_flag(&context, option)?,
-            }
-        }
+        tell(&context, data)?;
         Ok(rustix::mount::fsconfig_create(&context)?)
     };
     configure().map_err(|error| explained(&context, error))?;
@@ -116,6 +129,34 @@ pub fn new_file_system<'a>(
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .map_err(|error| explained(&context, error.into()))
+}
+
+/// Gives a file system its options; quotes round a value are for who splits a text at its commas.
+fn tell<'a>(context: &OwnedFd, data: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    for option in data {
+        match option.split_once('=') {
+            Some((key, value)) => {
+                rustix::mount::fsconfig_set_string(context, key, value.trim_matches('"'))?;
+            }
+            None => rustix::mount::fsconfig_set_flag(context, option)?,
+        }
+    }
+    Ok(())
+}
+
+/// Changes the options of a mounted file system, wherever else it is mounted too. fspick(2), kernel 5.2.
+///
+/// # Errors
+/// `EINVAL` for an option it does not know or cannot change, `EPERM`.
+pub fn reconfigure<'a>(
+    mount: BorrowedFd<'_>,
+    data: impl Iterator<Item = &'a str>,
+) -> io::Result<()> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = rustix::mount::fspick(mount, "", flags)?;
+    tell(&context, data)
+        .and_then(|()| Ok(rustix::mount::fsconfig_reconfigure(&context)?))
+        .map_err(|error| explained(&context, error))
 }
 
 /// Adds what the file system context has to say about a failure. Reading it is best effort.

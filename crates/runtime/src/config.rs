@@ -8,6 +8,7 @@ mod process;
 pub(crate) use process::{check as check_process, warn_of_capabilities};
 
 use crate::error::{Error, Step as _, said};
+use crate::plan;
 use hull_linux::mount::Options;
 use hull_spec::runtime::{Hooks, IdMapping, Linux, Mount, NamespaceKind, Spec};
 use std::io;
@@ -138,6 +139,9 @@ fn check_mount(linux: &Linux, mount: &Mount) -> Result<(), Error> {
         .any(|text| text.contains('\0'))
     {
         return wrong("mount field contains null byte");
+    }
+    if plan::plain(&mount.destination) == Path::new("/") {
+        return wrong("mountpoint is on the top of rootfs");
     }
     let options = Options::parse(&mount.options);
     let binds = options.bind || mount.kind == "bind";

@@ -68,10 +68,9 @@ pub(crate) struct First<'a> {
     pub(crate) namespaces: &'a Namespaces,
     /// Its control group.
     pub(crate) cgroup: Option<&'a Cgroup>,
-    /// Sources of bind mounts that were opened by the runtime, by the mount's place in the configuration.
+    /// Sources of bind mounts that were opened by the runtime, ids mapped, by the mount's place in the
+    /// configuration.
     pub(crate) sources: &'a [Option<OwnedFd>],
-    /// User namespaces of id-mapped mounts, by the mount's place in the configuration.
-    pub(crate) id_maps: &'a [Option<OwnedFd>],
     /// The start fifo; without it the runtime says when to go on.
     pub(crate) fifo: Option<&'a OwnedFd>,
     /// chroot instead of pivot_root.
@@ -124,8 +123,9 @@ pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible
         run_hooks(common, first, hooks)?;
         rootfs::enter(&root, first)?;
         kernel::set(common, first)?;
-        rootfs::finish(common, &root)?;
+        // Before the root's propagation: what is unbindable can be copied no more.
         hide::all(common, &root, null)?;
+        rootfs::finish(common, &root)?;
     } else {
         if !common.spec.mounts.is_empty() {
             return Err(said("mounts need a mount namespace"));

@@ -9,6 +9,7 @@ mod join;
 mod limits;
 mod place;
 mod serve;
+mod sources;
 
 pub(crate) use end::end;
 pub(crate) use join::join;
@@ -166,7 +167,6 @@ fn bear(
         namespaces: &ground.namespaces,
         cgroup: ground.group.as_ref(),
         sources: &ground.sources,
-        id_maps: &ground.id_maps,
         fifo: ground.fifo.as_ref(),
         no_pivot: wishes.no_pivot,
         record: &container.record,

@@ -12,7 +12,7 @@ use hull_linux::namespace::flag;
 use hull_spec::runtime::{Linux, NamespaceKind, Spec};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// How the new process is placed among namespaces.
 #[derive(Debug, Default)]
@@ -74,6 +74,12 @@ impl Namespaces {
         self.is_new(flag::MOUNT) || self.joined_mount.is_some()
     }
 
+    /// Whether the process sees its own control groups as roots.
+    pub(crate) fn has_cgroup(&self) -> bool {
+        let joined = |(_, kind): &(OwnedFd, NamespaceKind)| *kind == NamespaceKind::Cgroup;
+        self.new_cgroup || self.joined.iter().any(joined)
+    }
+
     /// Whether the process lives in a user namespace other than ours.
     pub(crate) fn has_user(&self) -> bool {
         self.is_new(flag::USER) || self.joined_user.is_some()
@@ -106,6 +112,21 @@ pub(crate) fn bit(kind: NamespaceKind) -> u64 {
         NamespaceKind::Cgroup => flag::CGROUP,
         NamespaceKind::Time => flag::TIME,
     }
+}
+
+/// A path without `.` and `..`, as text.
+pub(crate) fn plain(path: &str) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => {
+                plain.pop();
+            }
+            _ => {}
+        }
+    }
+    plain
 }
 
 /// A container to be made: the checked configuration and where things are.

@@ -31,16 +31,22 @@ pub(super) fn make(
     let place = root
         .ensure_directory(&path, 0o755)
         .step(|| "make the mount point")?;
-    let attributes = options.attributes.set & !READ_ONLY;
+    let attributes = options.attributes.set & !READ_ONLY | SAFE;
     let tmpfs = mount::new_file_system("tmpfs", "tmpfs", ["mode=755"].into_iter(), attributes)
         .step(|| "mount a tmpfs for the hierarchies")?;
     mount::attach(tmpfs.as_fd(), place.as_fd()).step(|| "mount a tmpfs for the hierarchies")?;
+    // In a namespace of its own a hierarchy is the container's, with what becomes a cgroup file system.
+    let own = first.namespaces.has_cgroup();
+    let shown = Attributes {
+        set: options.attributes.set | if own { SAFE } else { 0 },
+        ..options.attributes
+    };
     // From here on by descriptor: what the path leads to a moment later does not matter.
     let inner = rustix::io::fcntl_dupfd_cloexec(&tmpfs, 3).step(|| "duplicate a descriptor")?;
     let inner = Root::from_directory(inner);
     for (hierarchy, directory) in group.layout().hierarchies().iter().zip(group.directories()) {
         let name = hierarchy.name();
-        bind(&directory, &inner, Path::new(&name), options.attributes)?;
+        bind(&directory, &inner, Path::new(&name), shown)?;
         for controller in hierarchy
             .controllers
             .iter()
@@ -60,6 +66,10 @@ pub(super) fn make(
     Ok(None)
 }
 
+/// Nothing on these is ever a program, a device or to be run as somebody else.
+const SAFE: u64 = (MountAttrFlags::MOUNT_ATTR_NOSUID.bits()
+    | MountAttrFlags::MOUNT_ATTR_NODEV.bits()
+    | MountAttrFlags::MOUNT_ATTR_NOEXEC.bits()) as u64;
 const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
 
 fn bind(source: &Path, root: &Root, path: &Path, attributes: Attributes) -> Result<(), Error> {

@@ -63,8 +63,11 @@ fn set_propagation(linux: &Linux, rootfs: &Path) -> Result<(), Error> {
     if !linux.rootfs_propagation.is_empty() {
         let (bits, recursive) =
             mount::propagation(&linux.rootfs_propagation).step(|| "rootfsPropagation")?;
-        flags = propagation_flags(bits);
-        flags.set(MountPropagationFlags::REC, recursive);
+        // What is unbindable could not be mounted as root: that comes when it is.
+        if bits != UNBINDABLE {
+            flags = propagation_flags(bits);
+            flags.set(MountPropagationFlags::REC, recursive);
+        }
     }
     rustix::mount::mount_change("/", flags).step(|| "change the propagation of /")?;
     if flags.contains(MountPropagationFlags::SHARED) {
@@ -78,6 +81,8 @@ fn set_propagation(linux: &Linux, rootfs: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+const UNBINDABLE: u64 = MountPropagationFlags::UNBINDABLE.bits() as u64;
 
 /// `MS_*` as rustix names them.
 fn propagation_flags(bits: u64) -> MountPropagationFlags {

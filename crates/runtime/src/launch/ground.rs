@@ -1,15 +1,13 @@
 //! What a container stands on: state, control group, descriptors that only the runtime can open.
 
-use super::{Wishes, id_map};
+use super::{Wishes, sources};
 use crate::error::{Error, Step as _};
-use crate::init;
 use crate::plan::{Bundle, Namespaces};
 use crate::rootless;
 use crate::state::Container;
 use hull_linux::cgroup::Cgroup;
-use hull_linux::mount::Options;
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{Linux, Mount};
+use hull_spec::runtime::Linux;
 use rustix::fd::OwnedFd;
 
 /// What is made or opened before the process is born, in this order.
@@ -20,7 +18,6 @@ pub(super) struct Ground {
     pub(super) directory: Option<OwnedFd>,
     pub(super) fifo: Option<OwnedFd>,
     pub(super) sources: Vec<Option<OwnedFd>>,
-    pub(super) id_maps: Vec<Option<OwnedFd>>,
     pub(super) proc: Proc,
 }
 
@@ -42,36 +39,17 @@ impl Ground {
             Some(group) => group.open().step(|| "open the control group")?,
             None => None,
         };
-        // A user's own namespace is the only place where that user may open them.
-        let sources = if namespaces.has_user() && rootless::may_administer() {
-            open_sources(bundle)?
-        } else {
-            Vec::new()
-        };
         let proc = Proc::open().step(|| "open /proc")?;
         Ok(Self {
             fifo: wishes
                 .fifo
                 .then(|| container.directory.make_fifo())
                 .transpose()?,
-            id_maps: id_map::of_mounts(&proc, &bundle.spec.mounts)?,
+            sources: sources::open(&proc, bundle, linux, &namespaces)?,
             proc,
             namespaces,
             group,
             directory,
-            sources,
         })
     }
-}
-
-/// Sources of bind mounts may lie where only the host's root can look; root of a user namespace is not it.
-fn open_sources(bundle: &Bundle) -> Result<Vec<Option<OwnedFd>>, Error> {
-    let open = |mount: &Mount| {
-        let options = Options::parse(&mount.options);
-        let binds = (options.bind || mount.kind == "bind") && !options.remount;
-        binds
-            .then(|| init::mounts::open_source(&bundle.path, mount, &options))
-            .transpose()
-    };
-    bundle.spec.mounts.iter().map(open).collect()
 }

@@ -1,11 +1,10 @@
 //! Id maps of user namespaces: the container's, and those of id-mapped mounts.
 
 use crate::error::{Error, Step as _, said};
-use hull_linux::mount::Options;
 use hull_linux::namespace::{flag, id_map};
 use hull_linux::process::{Clones, send_to_pidfd, spawn};
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{IdMapping, Linux, Mount};
+use hull_spec::runtime::{IdMapping, Linux};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions};
@@ -92,26 +91,13 @@ fn write_map(
     )))
 }
 
-/// The user namespace of each id-mapped mount, in the order of the mounts.
-pub(super) fn of_mounts(proc: &Proc, mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Error> {
-    let mapped = |mount: &Mount| {
-        !mount.uid_mappings.is_empty() || Options::parse(&mount.options).id_map.is_some()
-    };
-    if !mounts.iter().any(mapped) {
-        return Ok(Vec::new());
-    }
-    let namespace = |mount: &Mount| {
-        if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
-            return Ok(None);
-        }
-        user_namespace(proc, &mount.uid_mappings, &mount.gid_mappings).map(Some)
-    };
-    mounts.iter().map(namespace).collect()
-}
-
 /// A user namespace with these maps. It is born with a process that waits to be ended, and lives on in
 /// the descriptor.
-fn user_namespace(proc: &Proc, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, Error> {
+pub(super) fn user_namespace(
+    proc: &Proc,
+    uids: &[IdMapping],
+    gids: &[IdMapping],
+) -> Result<OwnedFd, Error> {
     let how = Clones {
         namespaces: flag::USER,
         ..Clones::default()

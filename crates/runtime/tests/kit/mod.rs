@@ -37,6 +37,7 @@ impl Host {
         fs::copy("/bin/busybox", rootfs.join("bin/busybox")).expect("copied");
         for name in [
             "sh", "cat", "ls", "id", "sleep", "echo", "true", "grep", "readlink", "stat", "stty",
+            "cut", "sed", "mkdir", "tr",
         ] {
             symlink("busybox", rootfs.join("bin").join(name)).expect("made");
         }
