@@ -196,7 +196,7 @@ mod tests {
         };
         group.apply(&limits).unwrap();
         assert_eq!(group.read("pids", "pids.max").unwrap().trim(), "50");
-        assert_eq!(group.stats().pids, 1);
+        assert_eq!(group.stats().pids.current, 1);
         group.signal_all(Signal::KILL).unwrap();
         child.wait().unwrap();
         parent.remove().unwrap();

@@ -21,6 +21,8 @@ mod error;
 mod layout;
 mod limits;
 mod members;
+mod oom;
+mod parse;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -32,7 +34,11 @@ pub use devices::{Access, DeviceKind, DeviceRule};
 pub use error::{Error, Refused};
 pub use layout::{Hierarchy, Layout};
 pub use limits::{Block, BlockDevice, BlockWeight, Cpu, HugePages, Limits, Memory, Network, Rdma};
-pub use stats::Stats;
+pub use oom::{OomNews, OomWatch};
+pub use stats::{
+    Amount, BlockCount, BlockStats, CpuStats, CpusetStats, MemoryStats, PidsStats, Pressure, Stall,
+    Stats,
+};
 
 use rustix::process::Pid;
 use std::fs;

@@ -3,10 +3,12 @@
 mod devices;
 mod freezer;
 mod limits;
+mod stats;
 
 pub(super) use devices::set_devices;
 pub(super) use freezer::set_frozen;
 pub(super) use limits::apply;
+pub(super) use stats::{amount, stats};
 
 use super::{Error, Hierarchy, Limits, read, write};
 use std::fs;
