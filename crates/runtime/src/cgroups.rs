@@ -1,7 +1,12 @@
 //! The container's control group: where it is, and what the configuration wants of it.
 
+mod change;
 mod devices;
+mod document;
 mod limits;
+
+pub(crate) use change::Change;
+pub(crate) use document::Event;
 
 use crate::error::{Error, Step as _, said};
 use crate::rootless;
@@ -129,7 +134,10 @@ pub(crate) fn make(
         .step(|| "unable to apply cgroup configuration")
         .step(|| "unable to start container process")?;
     if existed {
-        check_empty(&group).inspect_err(|_| *place = Place::default())?;
+        check_empty(&group).inspect_err(|_| {
+            group.remove_unused();
+            *place = Place::default();
+        })?;
     }
     let set = || -> Result<(), cgroup::Error> {
         group.apply(&limits)?;
@@ -152,7 +160,7 @@ pub(crate) fn make(
 
 /// A container shares its group with nobody: it would be frozen, killed and removed with them.
 fn check_empty(group: &Cgroup) -> Result<(), Error> {
-    let count = group.pids().step(|| "unable to get cgroup PIDs")?.len();
+    let count = group.population().step(|| "unable to get cgroup PIDs")?;
     if count != 0 {
         return Err(said(format!(
             "container's cgroup is not empty: {count} process(es) found"

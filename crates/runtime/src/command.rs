@@ -2,6 +2,7 @@
 
 mod create;
 pub(crate) mod delete;
+mod events;
 mod exec;
 mod features;
 mod help;
@@ -14,6 +15,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::error::{Error, chain, said};
@@ -49,6 +51,7 @@ pub(crate) struct Command {
 const COMMANDS: &[&Command] = &[
     &create::COMMAND,
     &delete::COMMAND,
+    &events::COMMAND,
     &exec::COMMAND,
     &kill::COMMAND,
     &list::COMMAND,
@@ -59,6 +62,7 @@ const COMMANDS: &[&Command] = &[
     &spec::COMMAND,
     &start::COMMAND,
     &state::COMMAND,
+    &update::COMMAND,
     &features::COMMAND,
 ];
 

@@ -136,10 +136,31 @@ impl StateDirectory {
         files::create(&self.0.join("config.json"), text, 0o600).step(|| "keep the configuration")
     }
 
-    /// The configuration as it was at create.
+    /// The text of the configuration.
+    pub(crate) fn config_text(&self) -> Result<Vec<u8>, Error> {
+        fs_err::read(self.0.join("config.json")).step(|| "read the configuration")
+    }
+
+    /// Writes another configuration beside the present one, for [`Self::accept_config`].
+    pub(crate) fn prepare_config(&self, text: &[u8]) -> Result<(), Error> {
+        fs_err::write(self.0.join("config.json.new"), text).step(|| "keep the configuration")
+    }
+
+    /// Puts the prepared configuration in the place of the present one.
+    pub(crate) fn accept_config(&self) -> Result<(), Error> {
+        fs_err::rename(self.0.join("config.json.new"), self.0.join("config.json"))
+            .step(|| "keep the configuration")
+    }
+
+    /// Forgets the prepared configuration.
+    pub(crate) fn drop_config(&self) {
+        // It would be overwritten by the next one, and goes with the directory.
+        let _ = fs_err::remove_file(self.0.join("config.json.new"));
+    }
+
+    /// The configuration as it was at create, with the limits of the last update.
     pub(crate) fn config(&self) -> Result<Spec, Error> {
-        let text = fs_err::read(self.0.join("config.json")).step(|| "read the configuration")?;
-        serde_json::from_slice(&text).step(|| "read the configuration")
+        serde_json::from_slice(&self.config_text()?).step(|| "read the configuration")
     }
 
     /// Reads the record.

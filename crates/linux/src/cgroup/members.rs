@@ -27,15 +27,28 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Open`] for a file that cannot be read.
     pub fn pids(&self) -> Result<Vec<u32>, Error> {
-        let mut pids = Vec::new();
-        for directory in tree(&self.members_directory()) {
-            match read(&directory.join("cgroup.procs")) {
-                Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok())),
-                Err(Error::Open { source, .. }) if gone(&source) => {}
-                Err(error) => return Err(error),
-            }
+        members(&self.members_directory())
+    }
+
+    /// How many processes are in the group or below it, in whichever hierarchy. Asks all of them: of a
+    /// group that somebody else made, not all need have the same members.
+    ///
+    /// # Errors
+    /// [`Error::Open`] for a file that cannot be read.
+    pub fn population(&self) -> Result<usize, Error> {
+        let mut found = std::collections::BTreeSet::new();
+        for directory in self.directories() {
+            found.extend(members(&directory)?);
         }
-        Ok(pids)
+        Ok(found.len())
+    }
+
+    /// Removes the group's directories that nobody uses, not those below, and leaves the others alone.
+    pub fn remove_unused(&self) {
+        for directory in self.directories() {
+            // Whoever is in it keeps it.
+            let _ = fs::remove_dir(directory);
+        }
     }
 
     /// Sends `signal` to every process in the group and below it.
@@ -85,6 +98,18 @@ impl Cgroup {
 fn gone(error: &std::io::Error) -> bool {
     // ENODEV is what reading a file of a removed group gives.
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+fn members(directory: &Path) -> Result<Vec<u32>, Error> {
+    let mut pids = Vec::new();
+    for directory in tree(directory) {
+        match read(&directory.join("cgroup.procs")) {
+            Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok())),
+            Err(Error::Open { source, .. }) if gone(&source) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(pids)
 }
 
 /// The directory and all below it, parents first. One that is not there gives itself alone.

@@ -96,8 +96,14 @@ fn row(flag: &Flag) -> Option<(String, String)> {
         let _ = write!(names, ", -{letter}{value}");
     }
     let mut help = flag.help.to_owned();
-    if let Kind::Number(default) = flag.kind {
-        let _ = write!(help, " (default: {default})");
+    match flag.kind {
+        Kind::Number(default) => {
+            let _ = write!(help, " (default: {default})");
+        }
+        Kind::Duration(default) => {
+            let _ = write!(help, " (default: {default})");
+        }
+        _ => {}
     }
     Some((names, help))
 }
