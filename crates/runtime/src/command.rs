@@ -48,7 +48,7 @@ pub(crate) struct Command {
 }
 
 /// All commands, in the order of the help.
-const COMMANDS: &[&Command] = &[
+pub(crate) const COMMANDS: &[&Command] = &[
     &create::COMMAND,
     &delete::COMMAND,
     &events::COMMAND,

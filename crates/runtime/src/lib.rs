@@ -18,6 +18,8 @@ mod console;
 mod error;
 mod files;
 mod foreground;
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
 mod hooks;
 mod id;
