@@ -1,5 +1,6 @@
 //! The command line: `hull-runtime [global options] command [options] arguments`, as runc has it.
 
+mod checkpoint;
 mod create;
 pub(crate) mod delete;
 mod events;
@@ -10,6 +11,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -49,6 +51,7 @@ pub(crate) struct Command {
 
 /// All commands, in the order of the help.
 pub(crate) const COMMANDS: &[&Command] = &[
+    &checkpoint::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,
     &events::COMMAND,
@@ -57,6 +60,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &list::COMMAND,
     &pause::COMMAND,
     &ps::COMMAND,
+    &restore::COMMAND,
     &resume::COMMAND,
     &run::COMMAND,
     &spec::COMMAND,

@@ -11,7 +11,7 @@ mod place;
 mod serve;
 mod sources;
 
-pub(crate) use end::end;
+pub(crate) use end::{end, exit_code, wait};
 pub(crate) use join::join;
 pub(crate) use serve::start_now;
 
@@ -90,7 +90,8 @@ pub(crate) fn create(
     Ok((container, made?))
 }
 
-fn record(id: &ContainerId, bundle: &Bundle, wishes: &Wishes) -> Record {
+/// The record of a container that has no process yet.
+pub(crate) fn record(id: &ContainerId, bundle: &Bundle, wishes: &Wishes) -> Record {
     let nothing = Linux::default();
     let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
     Record {
@@ -202,7 +203,7 @@ impl Wishes {
 }
 
 /// The pid file appears with its content or not at all.
-fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
+pub(crate) fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
     let name = path
         .file_name()
         .ok_or_else(|| said("pid file has no name"))?;

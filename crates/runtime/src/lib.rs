@@ -15,6 +15,7 @@ mod cgroups;
 mod command;
 mod config;
 mod console;
+mod criu;
 mod error;
 mod files;
 mod foreground;

@@ -180,6 +180,11 @@ impl StateDirectory {
         }
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn fifo(&self) -> PathBuf {
         self.0.join("exec.fifo")
     }

@@ -14,7 +14,7 @@ pub(crate) fn end(started: &Started) {
 }
 
 /// Waits for a child to end.
-fn wait(child: &Child) -> Result<WaitIdStatus, Error> {
+pub(crate) fn wait(child: &Child) -> Result<WaitIdStatus, Error> {
     let status = rustix::io::retry_on_intr(|| {
         rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
     })
@@ -23,7 +23,7 @@ fn wait(child: &Child) -> Result<WaitIdStatus, Error> {
 }
 
 /// The exit code a shell would show.
-fn exit_code(status: &WaitIdStatus) -> u8 {
+pub(crate) fn exit_code(status: &WaitIdStatus) -> u8 {
     let code = status
         .exit_status()
         .or_else(|| status.terminating_signal().map(|signal| 128 + signal))
