@@ -118,6 +118,16 @@ impl Proc {
         self.find(Of::Own, Path::new(path), OFlags::WRONLY)
     }
 
+    /// Opens the root directory of a process. proc_pid_root(5): a link the kernel follows, not one of names.
+    ///
+    /// # Errors
+    /// Those of openat(2).
+    pub fn root_of(&self, process: i32) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = format!("{process}/root");
+        Ok(rustix::fs::openat(&self.0, path, flags, Mode::empty())?)
+    }
+
     /// Writes a file of a process, such as `uid_map`, with one write(2).
     ///
     /// # Errors

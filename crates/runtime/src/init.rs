@@ -15,15 +15,16 @@ mod program;
 mod rootfs;
 
 pub(crate) use label::Modules;
+pub(crate) use rootfs::change_root;
 
-use crate::error::{Error, Step as _, chain, said};
+use crate::error::{Error, Step as _, chain};
 use crate::handshake::{InitEnd, RuntimeEnd, ToInit, ToRuntime};
 use crate::plan::Namespaces;
 use crate::state::Record;
 use hull_linux::cgroup::Cgroup;
 use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{ContainerStatus, CpuAffinity, Hooks, Process, Spec, State};
+use hull_spec::runtime::{ContainerStatus, CpuAffinity, Process, Spec, State};
 use rustix::fd::OwnedFd;
 use std::convert::Infallible;
 use std::path::Path;
@@ -117,20 +118,12 @@ pub(crate) fn run(
 pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible, Error> {
     common.channel.expect(ToInit::Go)?;
     enter::first(common, first)?;
-    let hooks = &common.spec.hooks;
     if first.namespaces.has_mounts() {
-        let (root, null) = rootfs::prepare(common, first)?;
-        run_hooks(common, first, hooks)?;
-        rootfs::enter(&root, first)?;
-        kernel::set(common, first)?;
-        // Before the root's propagation: what is unbindable can be copied no more.
-        hide::all(common, &root, null)?;
-        rootfs::finish(common, &root)?;
+        set_up_root(common, first)?;
+    } else if !common.spec.mounts.is_empty() {
+        rootfs::aside(|| set_up_root(common, first))?;
     } else {
-        if !common.spec.mounts.is_empty() {
-            return Err(said("mounts need a mount namespace"));
-        }
-        run_hooks(common, first, hooks)?;
+        run_hooks(common, first)?;
         let root = Root::open(first.rootfs).step(|| format!("open {}", first.rootfs.display()))?;
         rootfs::change_root(&root)?;
         kernel::set(common, first)?;
@@ -139,6 +132,17 @@ pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible
     let program = identity::become_user(common)?;
     common.channel.send(&ToRuntime::Ready)?;
     program.wait_and_execute(common, first)
+}
+
+/// The root with all that belongs there, in a mount namespace that is not the host's.
+fn set_up_root(common: &Common<'_>, first: &First<'_>) -> Result<(), Error> {
+    let (root, null) = rootfs::prepare(common, first)?;
+    run_hooks(common, first)?;
+    rootfs::enter(&root, first)?;
+    kernel::set(common, first)?;
+    // Before the root's propagation: what is unbindable can be copied no more.
+    hide::all(common, &root, null)?;
+    rootfs::finish(common, &root)
 }
 
 /// A process that joins a container; the namespaces are entered already.
@@ -158,7 +162,8 @@ pub(crate) fn joining(
 }
 
 /// The hooks between the making of the namespaces and the change of the root.
-fn run_hooks(common: &Common<'_>, first: &First<'_>, hooks: &Hooks) -> Result<(), Error> {
+fn run_hooks(common: &Common<'_>, first: &First<'_>) -> Result<(), Error> {
+    let hooks = &common.spec.hooks;
     if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
         common.channel.send(&ToRuntime::RunHooks)?;
         common.channel.expect(ToInit::HooksDone)?;

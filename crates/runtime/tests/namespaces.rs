@@ -2,7 +2,7 @@
 
 mod kit;
 
-use kit::Host;
+use kit::{Host, stderr};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -199,4 +199,38 @@ fn names_and_parameters_are_those_of_the_namespaces() {
     let said = r#"failed to write sysctl net.ipv4.ip_forward = \"nonsense\": invalid argument"#;
     assert!(err.contains(said), "{err}");
     assert!(!host.path("state/names").exists());
+}
+
+/// Its mounts are its own though it shares the host's mount namespace, and so is its root when a process
+/// joins it.
+#[test]
+fn without_a_mount_namespace_nothing_is_mounted_on_the_host() {
+    let Some(host) = Host::new() else { return };
+    let mut config = host.config("echo made >/tmp/here; exec sleep 1000");
+    let namespaces = config["linux"]["namespaces"]
+        .as_array_mut()
+        .expect("a list");
+    namespaces.retain(|namespace| namespace["type"] != "mount");
+    // What hides parts of the host's procfs needs the namespace.
+    for paths in ["maskedPaths", "readonlyPaths"] {
+        config["linux"][paths] = json!([]);
+    }
+    host.create("hostmnt", config);
+    assert!(host.call(&["start", "hostmnt"]).status.success());
+    let mounts = fs_err::read_to_string("/proc/self/mountinfo").expect("read");
+    let rootfs = host.path("rootfs").display().to_string();
+    assert!(!mounts.contains(&rootfs), "{mounts}");
+
+    let script = "readlink /proc/self/ns/mnt; ls /; cat /tmp/here";
+    let output = host.call(&["exec", "hostmnt", "sh", "-c", script]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ours = fs_err::read_link("/proc/self/ns/mnt").expect("read");
+    let listed = "bin\ndev\netc\nproc\nroot\nsys\ntmp\nmade\n";
+    let expected = format!("{}\n{listed}", ours.display());
+    assert_eq!(text, expected, "{}", stderr(&output));
+    assert!(
+        host.call(&["delete", "--force", "hostmnt"])
+            .status
+            .success()
+    );
 }

@@ -164,7 +164,10 @@ fn verify_directory() -> Result<(), Error> {
             "current working directory is outside of container mount namespace root -- possible container breakout detected",
         )
     };
-    let cwd = rustix::process::getcwd(Vec::new()).map_err(|_| outside())?;
+    let cwd = match rustix::process::getcwd(Vec::new()) {
+        Err(rustix::io::Errno::NOENT) => return Err(outside()),
+        other => other.step(|| "failed to verify if current working directory is safe")?,
+    };
     if cwd.as_bytes().starts_with(b"/") {
         Ok(())
     } else {

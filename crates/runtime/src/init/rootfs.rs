@@ -4,6 +4,7 @@ use super::{Common, First, console, devices, mounts};
 use crate::error::{Error, Step as _};
 use hull_linux::device;
 use hull_linux::mount::{self, Attributes};
+use hull_linux::namespace::{self, flag};
 use hull_linux::path::Root;
 use hull_spec::runtime::Linux;
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -122,10 +123,25 @@ pub(super) fn enter(root: &Root, first: &First<'_>) -> Result<(), Error> {
 }
 
 /// chroot(2), for containers without a mount namespace.
-pub(super) fn change_root(root: &Root) -> Result<(), Error> {
+pub(crate) fn change_root(root: &Root) -> Result<(), Error> {
     fchdir(root).step(|| "change to the rootfs")?;
     chroot(".").step(|| "error jailing process inside rootfs: chroot")?;
     chdir("/").step(|| "change to /")
+}
+
+/// For a container with mounts but without a mount namespace: they are made in one that is left again with
+/// the whole tree in hand. The tree hangs nowhere then: the host never sees it, and it goes with the last
+/// process whose root it is. (runc mounts on the host, where the mounts stay.)
+pub(super) fn aside(make: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let home = rustix::fs::open("/proc/self/ns/mnt", flags, Mode::empty())
+        .step(|| "open the runtime's mount namespace")?;
+    namespace::unshare(flag::MOUNT).step(|| "unshare the mount namespace")?;
+    make()?;
+    let tree = mount::clone_tree(CWD, Path::new("/"), true).step(|| "take the rootfs along")?;
+    namespace::join(home.as_fd(), flag::MOUNT)
+        .step(|| "go back to the runtime's mount namespace")?;
+    change_root(&Root::from_directory(tree))
 }
 
 /// The root's own propagation and whether it can be written.

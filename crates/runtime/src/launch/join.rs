@@ -11,9 +11,30 @@ use crate::plan::bit;
 use crate::rootless;
 use crate::state::Container;
 use hull_linux::namespace::flag;
+use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
 use hull_spec::runtime::{Linux, Process};
 use rustix::fd::AsFd as _;
+
+/// The container's root directory when there is no mount namespace of its own to enter: nothing else
+/// separates it from the host's files. (runc leaves such a process in the host's root.)
+fn root_to_change_to(
+    container: &Container,
+    proc: &Proc,
+    kinds: u64,
+) -> Result<Option<Root>, Error> {
+    if kinds & flag::MOUNT != 0 {
+        return Ok(None);
+    }
+    let root = proc
+        .root_of(container.record.pid)
+        .step(|| "open the container's root")?;
+    // Asked after the number was used: then it still was the container's.
+    container
+        .process()?
+        .ok_or_else(|| said("cannot exec in a stopped container"))?;
+    Ok(Some(Root::from_directory(root)))
+}
 
 /// Starts a process in a running container.
 pub(crate) fn join(
@@ -27,10 +48,7 @@ pub(crate) fn join(
     let spec = container.directory.config()?;
     let nothing = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&nothing);
-    let kinds = linux
-        .namespaces
-        .iter()
-        .fold(0, |kinds, namespace| kinds | bit(namespace.kind));
+    let kinds = (linux.namespaces.iter()).fold(0, |kinds, namespace| kinds | bit(namespace.kind));
     let proc = Proc::open().step(|| "open /proc")?;
     let group = cgroups::open(&container.record.cgroup)?
         .map(|group| below::choose(group, &wishes.cgroups, container.record.pid))
@@ -57,15 +75,14 @@ pub(crate) fn join(
     } else {
         kinds & flag::PID
     };
-    let enter = || place::enter(target.as_fd(), kinds & !early & !flag::PID);
-    // Where it is born then, its score cannot be set from here any more.
-    let before = || {
-        limits::set_score(
-            &proc,
-            rustix::process::getpid().as_raw_nonzero().get(),
-            process,
-        )
+    let root = root_to_change_to(container, &proc, kinds)?;
+    let enter = || {
+        place::enter(target.as_fd(), kinds & !early & !flag::PID)?;
+        root.as_ref().map_or(Ok(()), init::change_root)
     };
+    // Where it is born then, its score cannot be set from here any more.
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let before = || limits::set_score(&proc, own, process);
     let child = place::spawn_beside(target.as_fd(), early, before, || {
         init::run(&common, group.as_ref(), || init::joining(&common, enter))
     })?;
