@@ -69,7 +69,7 @@ pub(crate) fn rules(resources: Option<&Resources>) -> Vec<DeviceRule> {
         allow(DeviceKind::Character, None, None, make),
         allow(DeviceKind::Block, None, None, make),
     ];
-    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
+    for (major, minor) in DEFAULT {
         defaults.push(allow(
             DeviceKind::Character,
             Some(major),
@@ -83,6 +83,18 @@ pub(crate) fn rules(resources: Option<&Resources>) -> Vec<DeviceRule> {
     rules.extend(defaults);
     rules
 }
+
+/// The default nodes, `ptmx`, and `net/tun`, which programs of private networks make themselves.
+const DEFAULT: [(u32, u32); 8] = [
+    (1, 3),
+    (1, 5),
+    (1, 7),
+    (1, 8),
+    (1, 9),
+    (5, 0),
+    (5, 2),
+    (10, 200),
+];
 
 /// -1 and nothing are any number.
 fn number(number: Option<i64>) -> Option<u32> {
