@@ -27,6 +27,9 @@ pub(crate) struct Namespaces {
     pub(crate) joined: Vec<(OwnedFd, NamespaceKind)>,
     /// Joined after the clone: a mount namespace cannot be left again.
     pub(crate) joined_mount: Option<OwnedFd>,
+    /// Joined once the process is in its control group: with `nsdelegate` (systemd's mount of cgroup v2 has it)
+    /// nothing in a cgroup namespace can put a process outside of it, be it by birth.
+    pub(crate) joined_cgroup: Option<OwnedFd>,
     /// Joined in a process in between: a user namespace cannot be left again.
     pub(crate) joined_user: Option<OwnedFd>,
 }
@@ -52,6 +55,7 @@ impl Namespaces {
                 .step(|| "unable to create new parent process")?;
             match namespace.kind {
                 NamespaceKind::Mount => plan.joined_mount = Some(file),
+                NamespaceKind::Cgroup => plan.joined_cgroup = Some(file),
                 NamespaceKind::User => plan.joined_user = Some(file),
                 _ => plan.joined.push((file, namespace.kind)),
             }
@@ -76,8 +80,7 @@ impl Namespaces {
 
     /// Whether the process sees its own control groups as roots.
     pub(crate) fn has_cgroup(&self) -> bool {
-        let joined = |(_, kind): &(OwnedFd, NamespaceKind)| *kind == NamespaceKind::Cgroup;
-        self.new_cgroup || self.joined.iter().any(joined)
+        self.new_cgroup || self.joined_cgroup.is_some()
     }
 
     /// Whether the process lives in a user namespace other than ours.

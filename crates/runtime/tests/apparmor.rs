@@ -106,7 +106,12 @@ fn later_processes_are_confined_by_the_same_or_by_their_own() {
     ] {
         let output = host.call(&[&words[..], &["cat", "/proc/self/attr/current"]].concat());
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(out, format!("{expected} (enforce)\n"), "{}", stderr(&output));
+        assert_eq!(
+            out,
+            format!("{expected} (enforce)\n"),
+            "{}",
+            stderr(&output)
+        );
     }
     assert!(host.call(&["delete", "-f", "later"]).status.success());
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Step as _, said};
 use hull_linux::namespace::{self, flag};
 use hull_linux::process;
 use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::CString;
 use std::io::Write as _;
 
@@ -13,17 +14,22 @@ pub(super) fn first(common: &Common<'_>, first: &First<'_>) -> Result<(), Error>
     let offsets = time_offsets(common, first)?;
     not_dumpable()?;
     rustix::process::setsid().step(|| "setsid")?;
+    if first.namespaces.new_time {
+        // While the host's /proc is in sight.
+        time_namespace(common, offsets)?;
+    }
     if let Some(file) = &first.namespaces.joined_mount {
         namespace::join(file.as_fd(), flag::MOUNT).step(|| "setns to the mount namespace")?;
     }
     if common.has_user {
         process::set_identity(0, 0, None).step(|| "become root of the user namespace")?;
     }
+    if let Some(file) = &first.namespaces.joined_cgroup {
+        namespace::join(file.as_fd(), flag::CGROUP)
+            .step(|| "failed to setns into cgroup namespace given by path")?;
+    }
     if first.namespaces.new_cgroup {
         namespace::unshare(flag::CGROUP).step(|| "unshare the cgroup namespace")?;
-    }
-    if first.namespaces.new_time {
-        time_namespace(common, offsets)?;
     }
     if first.namespaces.is_new(flag::NETWORK) {
         namespace::bring_up_loopback().step(|| "bring up the loopback device")?;
@@ -66,19 +72,22 @@ fn time_offsets(common: &Common<'_>, first: &First<'_>) -> Result<Option<OwnedFd
         .step(|| "open the time offsets")
 }
 
-/// The offsets must be written before the first process is in the namespace: the next program is.
+/// The offsets must be written before the first process is in the namespace. Since kernel 6.3 the next program is,
+/// before that only children are: so the process enters it itself.
 fn time_namespace(common: &Common<'_>, file: Option<OwnedFd>) -> Result<(), Error> {
     namespace::unshare(flag::TIME).step(|| "unshare the time namespace")?;
-    let (Some(linux), Some(file)) = (&common.spec.linux, file) else {
-        return Ok(());
-    };
-    let mut text = Vec::new();
-    for (clock, offset) in &linux.time_offsets {
-        // Writing to memory cannot fail.
-        let _ = writeln!(text, "{clock} {} {}", offset.secs, offset.nanosecs);
+    if let (Some(linux), Some(file)) = (&common.spec.linux, file) {
+        let mut text = Vec::new();
+        for (clock, offset) in &linux.time_offsets {
+            // Writing to memory cannot fail.
+            let _ = writeln!(text, "{clock} {} {}", offset.secs, offset.nanosecs);
+        }
+        rustix::io::write(&file, &text).step(|| "set the time offsets")?;
     }
-    rustix::io::write(&file, &text).step(|| "set the time offsets")?;
-    Ok(())
+    let path = "/proc/thread-self/ns/time_for_children";
+    let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step(|| "open the time namespace")?;
+    namespace::join(own.as_fd(), flag::TIME).step(|| "enter the time namespace")
 }
 
 /// The session keyring of the container, not the one of who called the runtime. A kernel without keyrings, or a user who has too many of

@@ -79,13 +79,13 @@ pub(super) fn make(
     if later {
         attributes.set &= !u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
     }
+    if data.iter().any(|word| word.len() > LONGEST) {
+        return classic(root, mount, &place, options, &data);
+    }
     // MS_RDONLY of a file system as a whole: nothing else could be written to it by another way in.
     if options.read_only() && !later && !matches!(mount.kind.as_str(), "proc" | "sysfs" | "mqueue")
     {
         data.push("ro".to_owned());
-    }
-    if data.iter().any(|word| word.len() > LONGEST) {
-        return classic(root, mount, &place, options, &data);
     }
     let tree = new_file_system(mount, &data, attributes)?;
     set(&tree, options)?;
