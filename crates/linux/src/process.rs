@@ -5,6 +5,7 @@ mod exec;
 mod identity;
 mod scheduling;
 mod signal;
+mod trace;
 
 pub use clone::{Child, CloneError, Clones, spawn};
 pub use exec::{
@@ -17,3 +18,4 @@ pub use scheduling::{
     set_rlimit, set_scheduler,
 };
 pub use signal::{SignalInfo, Signals, block_all, reset_all, send_to_pidfd};
+pub use trace::{Stop, Tracee};

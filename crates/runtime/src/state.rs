@@ -18,6 +18,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -170,6 +171,44 @@ impl StateDirectory {
             other => other.step(|| "read the state")?,
         };
         serde_json::from_slice(&text).step(|| "read the state")
+    }
+
+    /// What can be known about a container whose record is gone, broken or of another version: enough to
+    /// find its processes and its control group.
+    pub(crate) fn salvage(&self, id: &ContainerId) -> Record {
+        let text = fs_err::read(self.0.join("state.json")).unwrap_or_default();
+        let found: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let path = |name: &str| PathBuf::from(found[name].as_str().unwrap_or_default());
+        let group = [&found["cgroup"]["path"], &found["cgroup"]]
+            .into_iter()
+            .find_map(Value::as_str);
+        let cgroup = group.map_or_else(
+            || {
+                // Made right after the configuration was kept, if at all.
+                let linux = self.config().ok().and_then(|spec| spec.linux);
+                linux.map_or_else(Place::default, |linux| Place::of(&linux, id.as_str()))
+            },
+            |path| Place {
+                path: path.to_owned(),
+                ..Place::default()
+            },
+        );
+        Record {
+            id: id.as_str().to_owned(),
+            pid: found["pid"]
+                .as_i64()
+                .and_then(|pid| pid.try_into().ok())
+                .unwrap_or(0),
+            // Without it no process is taken for the container's.
+            start_time: found["startTime"].as_u64().unwrap_or(0),
+            bundle: path("bundle"),
+            rootfs: path("rootfs"),
+            cgroup,
+            created: String::new(),
+            annotations: BTreeMap::new(),
+            owner: 0,
+            no_new_keyring: false,
+        }
     }
 
     /// Removes the directory and what the runtime has put there.

@@ -3,11 +3,12 @@
 use super::{Command, Context, id};
 use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::cgroups;
-use crate::error::{Error, Step as _, chain};
+use crate::error::{Error, Step as _, chain, said};
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::report::Report;
 use crate::state::{Container, StateDirectory};
+use hull_linux::cgroup::Cgroup;
 use hull_linux::process::send_to_pidfd;
 use hull_spec::runtime::ContainerStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -47,20 +48,25 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
 fn delete(context: &Context, id: &ContainerId, force: bool) -> Result<(), Error> {
     let container = match Container::load(&context.root, id) {
         Ok(container) => container,
-        Err(_) if force => {
-            // No record, or one that cannot be read: nothing but the directory was made yet.
-            return match StateDirectory::open(&context.root, id) {
-                Ok(directory) => directory.remove(),
-                Err(_) => Ok(()),
-            };
-        }
+        // No record, or one that cannot be read: what else is there tells what was made.
+        Err(_) if force => match StateDirectory::open(&context.root, id) {
+            Ok(directory) => Container {
+                record: directory.salvage(id),
+                directory,
+            },
+            Err(Error::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        },
         Err(error) => return Err(error),
     };
+    if force {
+        kill(&container)?;
+        return remove(&container, &context.report);
+    }
     match container.status()? {
         ContainerStatus::Stopped => {}
         // Its program never ran.
         ContainerStatus::Created => kill(&container)?,
-        _ if force => kill(&container)?,
         status => {
             return Err(Error::NotStopped {
                 id: id.as_str().to_owned(),
@@ -72,12 +78,15 @@ fn delete(context: &Context, id: &ContainerId, force: bool) -> Result<(), Error>
 }
 
 /// Removes a container that has stopped and runs its poststop hooks.
-pub(super) fn remove(container: &Container, report: &Report) -> Result<(), Error> {
+pub(crate) fn remove(container: &Container, report: &Report) -> Result<(), Error> {
     let config = container.directory.config();
     destroy(container)?;
+    let Ok(config) = config else {
+        // A create that was killed had not kept it: no hook has run.
+        return Ok(());
+    };
     let state = container.record.state(ContainerStatus::Stopped);
-    if let Err(error) = config.and_then(|spec| hooks::run("poststop", &spec.hooks.poststop, &state))
-    {
+    if let Err(error) = hooks::run("poststop", &config.hooks.poststop, &state) {
         // The container is gone whatever its hooks say (runtime-spec, "Lifecycle").
         report.warning(&chain(&error));
     }
@@ -86,26 +95,34 @@ pub(super) fn remove(container: &Container, report: &Report) -> Result<(), Error
 
 /// Ends all processes of a container and waits until the first is gone.
 pub(crate) fn kill(container: &Container) -> Result<(), Error> {
-    if let Some(target) = container.process()? {
-        // It may have ended by itself this moment.
-        let _ = send_to_pidfd(target.as_fd(), 9);
-        if let Some(group) = cgroups::open(&container.record.cgroup)? {
-            group
-                .signal_all(Signal::KILL)
-                .step(|| "kill the container's processes")?;
-        }
-        poll(&mut [PollFd::new(&target, PollFlags::IN)], Some(&KILL_TIME))
-            .step(|| "wait for the container to end")?;
+    let Some(target) = container.process()? else {
+        return Ok(());
+    };
+    // It may have ended by itself this moment.
+    let _ = send_to_pidfd(target.as_fd(), 9);
+    if let Some(group) = group(container) {
+        // Also has it go on if it is frozen: what is frozen does not die.
+        group
+            .signal_all(Signal::KILL)
+            .step(|| "kill the container's processes")?;
+    }
+    let ended = poll(&mut [PollFd::new(&target, PollFlags::IN)], Some(&KILL_TIME))
+        .step(|| "wait for the container to end")?;
+    if ended == 0 {
+        return Err(said("container init still running"));
     }
     Ok(())
+}
+
+/// The container's group. On a host that has no hierarchies (any more) there is nothing to clean up.
+fn group(container: &Container) -> Option<Cgroup> {
+    cgroups::open(&container.record.cgroup).ok().flatten()
 }
 
 /// Removes control group and state. Processes that are left (there was no PID namespace to end them)
 /// are killed.
 pub(crate) fn destroy(container: &Container) -> Result<(), Error> {
-    if let Some(group) = cgroups::open(&container.record.cgroup)?
-        && group.exists()
-    {
+    if let Some(group) = group(container).filter(Cgroup::exists) {
         if group.pids().is_ok_and(|pids| !pids.is_empty()) {
             group
                 .signal_all(Signal::KILL)

@@ -5,9 +5,12 @@ use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::cgroups;
 use crate::error::{Error, Step as _, said};
 use crate::state::Container;
+use hull_linux::cgroup::Cgroup;
 use hull_linux::process::send_to_pidfd;
 use hull_spec::runtime::{ContainerStatus, NamespaceKind};
 use rustix::fd::AsFd as _;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::process::ExitCode;
 
 /// The command.
@@ -52,18 +55,18 @@ fn send(container: &Container, signal: i32, all: bool) -> Result<(), Error> {
     let group = cgroups::open(&container.record.cgroup)?;
     let target = container.process()?;
     // Without a PID namespace of its own, nothing else ends the others when the first process is gone.
-    if all || (signal == SIGKILL && !has_pid_namespace(container)) {
-        let group = group.as_ref().ok_or(Error::NotRunning)?;
+    // Without a group nothing knows of others.
+    if let Some(group) = &group
+        && (all || (signal == SIGKILL && !has_pid_namespace(container)))
+    {
         if target.is_none() && (!all || group.pids().step(|| "list the processes")?.is_empty()) {
             return Err(Error::NotRunning);
         }
-        let signal = rustix::process::Signal::from_named_raw(signal)
-            .ok_or_else(|| said("unknown signal"))?;
-        return group.signal_all(signal).step(|| "signal all processes");
+        return send_to_all(group, signal);
     }
     let target = target.ok_or(Error::NotRunning)?;
     match send_to_pidfd(target.as_fd(), signal) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
             return Err(Error::NotRunning);
         }
         other => other.step(|| "unable to signal init")?,
@@ -72,6 +75,27 @@ fn send(container: &Container, signal: i32, all: bool) -> Result<(), Error> {
         // What is frozen does not die.
         if let Some(group) = group {
             group.thaw().step(|| "thaw the container")?;
+        }
+    }
+    Ok(())
+}
+
+fn send_to_all(group: &Cgroup, signal: i32) -> Result<(), Error> {
+    if signal == SIGKILL {
+        // Frozen meanwhile, so that none can be born unseen.
+        return group
+            .signal_all(Signal::KILL)
+            .step(|| "unable to kill all processes");
+    }
+    for pid in group.pids().step(|| "list the processes")? {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+            // It has ended meanwhile.
+            continue;
+        };
+        match send_to_pidfd(process.as_fd(), signal) {
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+            other => other.step(|| "unable to signal all processes")?,
         }
     }
     Ok(())

@@ -2,12 +2,12 @@
 
 use super::{Command, Context, output, state::Shown};
 use crate::arguments::{Arguments, Flag, Kind, Order};
-use crate::error::{Error, Step as _, said, status_name};
+use crate::error::{Error, Step as _, chain, said, status_name};
 use crate::id::ContainerId;
 use crate::report::html_safe;
 use crate::state::Container;
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 /// How a list is printed.
@@ -73,11 +73,18 @@ fn containers(context: &Context) -> Result<Vec<Container>, Error> {
     let mut containers = Vec::new();
     for entry in entries {
         let name = entry.step(|| "list the state root")?.file_name();
-        // What is no container, or is being made or removed this moment, is not shown.
-        if let Ok(id) = ContainerId::parse(&name.to_string_lossy())
-            && let Ok(container) = Container::load(&context.root, &id)
-        {
-            containers.push(container);
+        let Ok(id) = ContainerId::parse(&name.to_string_lossy()) else {
+            continue;
+        };
+        match Container::load(&context.root, &id) {
+            Ok(container) => containers.push(container),
+            // A file, or removed this moment.
+            Err(Error::NotFound) if !context.root.join(id.as_str()).is_dir() => {}
+            Err(error) => {
+                let text = format!("load container {}: {}\n", id.as_str(), chain(&error));
+                // The list of the others matters more.
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
         }
     }
     containers.sort_by(|a, b| a.record.id.cmp(&b.record.id));
