@@ -49,7 +49,44 @@ pub(super) fn all(common: &Common<'_>, linux: &Linux, root: &Root) -> Result<(),
     {
         make(common, root, &device.path, &node(device)?)?;
     }
+    own_null(root)?;
     links(root)
+}
+
+/// Standard streams that are the host's null device become the container's, made a moment ago: nothing of
+/// the host's tree is left in the process, and a checkpoint finds them in the container's.
+fn own_null(root: &Root) -> Result<(), Error> {
+    let step = || "open /dev/null";
+    let path = Path::new("/dev/null");
+    let streams = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    let mut own = None;
+    for (number, stream) in streams.into_iter().enumerate() {
+        if !device::is_null(stream).unwrap_or(false) {
+            continue;
+        }
+        if own.is_none() {
+            // Looked at before it is opened: the configuration may have put something else there.
+            let place = root.open_without_links(path, OFlags::PATH).step(step)?;
+            if !device::is_null(place.as_fd()).step(step)? {
+                return Ok(());
+            }
+            let flags = OFlags::RDWR | OFlags::NOCTTY;
+            own = Some(root.open_without_links(path, flags).step(step)?);
+        }
+        if let Some(own) = &own {
+            match number {
+                0 => rustix::stdio::dup2_stdin(own),
+                1 => rustix::stdio::dup2_stdout(own),
+                _ => rustix::stdio::dup2_stderr(own),
+            }
+            .step(step)?;
+        }
+    }
+    Ok(())
 }
 
 fn node(device: &Device) -> Result<Node, Error> {

@@ -5,11 +5,9 @@ use super::{Common, label};
 use crate::error::{Error, Step as _, said};
 use crate::rootless;
 use hull_linux::capability::{self, Set};
-use hull_linux::device;
 use hull_linux::process;
 use hull_spec::runtime::{Capabilities, IdMapping};
-use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use rustix::fs::{Mode, OFlags, Uid};
+use rustix::fs::Uid;
 use std::io;
 
 /// Gives up what the program is not to have, and finds the program as its user would.
@@ -63,9 +61,7 @@ pub(super) fn become_user(common: &Common<'_>) -> Result<Program, Error> {
     Program::find(process, &environment, filter)
 }
 
-/// The program must be able to open its standard streams again by name, whoever it runs as. One that is
-/// the host's null device becomes the container's: nothing of the host's tree is left, and a checkpoint
-/// knows where it is.
+/// The program must be able to open its standard streams again by name, whoever it runs as.
 fn own_standard_streams(uid: u32) {
     let null = rustix::fs::makedev(1, 3);
     for stream in [
@@ -76,28 +72,10 @@ fn own_standard_streams(uid: u32) {
         let Ok(stat) = rustix::fs::fstat(stream) else {
             continue;
         };
-        if stat.st_rdev == null {
-            replace_null(stream);
-        } else if stat.st_uid != uid {
+        if stat.st_uid != uid && stat.st_rdev != null {
             // Streams on read-only or foreign file systems stay as they are, as in runc.
             let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None);
         }
-    }
-}
-
-/// Puts the null device at `/dev/null` in the place of a descriptor; what else is there stays out.
-fn replace_null(stream: BorrowedFd<'_>) {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::open("/dev/null", flags, Mode::empty()) else {
-        return;
-    };
-    if device::is_null(file.as_fd()).unwrap_or(false) {
-        // The stream it would replace is as good.
-        let _ = match stream.as_raw_fd() {
-            0 => rustix::stdio::dup2_stdin(&file),
-            1 => rustix::stdio::dup2_stdout(&file),
-            _ => rustix::stdio::dup2_stderr(&file),
-        };
     }
 }
 

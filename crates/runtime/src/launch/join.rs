@@ -36,6 +36,18 @@ fn root_to_change_to(
     Ok(Some(Root::from_directory(root)))
 }
 
+/// What of these is entered before the process is born. Who is nobody here may enter a PID namespace only
+/// as somebody in the user namespace it belongs to.
+fn entered_at_birth(kinds: u64) -> u64 {
+    let through_user = kinds & flag::USER != 0 && !rootless::may_administer();
+    let wanted = if through_user {
+        flag::USER | flag::PID
+    } else {
+        flag::PID
+    };
+    kinds & wanted
+}
+
 /// Starts a process in a running container.
 pub(crate) fn join(
     container: &Container,
@@ -68,21 +80,17 @@ pub(crate) fn join(
         keep_keyring: container.record.no_new_keyring,
         affinity: process.exec_cpu_affinity.as_ref(),
     };
-    // Who is nobody here may enter a PID namespace only as somebody in the user namespace it belongs to.
-    let through_user = common.has_user && !rootless::may_administer();
-    let early = if through_user {
-        kinds & (flag::USER | flag::PID)
-    } else {
-        kinds & flag::PID
-    };
+    let early = entered_at_birth(kinds);
     let root = root_to_change_to(container, &proc, kinds)?;
     let enter = || {
         place::enter(target.as_fd(), kinds & !early & !flag::PID)?;
         root.as_ref().map_or(Ok(()), init::change_root)
     };
     // Where it is born then, its score cannot be set from here any more.
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    let before = || limits::set_score(&proc, own, process);
+    let before = || {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        limits::set_score(&proc, own, process)
+    };
     let child = place::spawn_beside(target.as_fd(), early, before, || {
         init::run(&common, group.as_ref(), || init::joining(&common, enter))
     })?;
@@ -91,7 +99,7 @@ pub(crate) fn join(
     let pid = started.child.pid.as_raw_nonzero().get();
     let served = (|| {
         limits::set_resources(pid, process)?;
-        if !through_user {
+        if early & flag::USER == 0 {
             limits::set_score(&proc, pid, process)?;
         }
         started.channel.send(ToInit::Go)?;
