@@ -7,7 +7,7 @@ use hull_linux::process::{Child, Clones, spawn as clone};
 use hull_spec::runtime::NamespaceKind;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
+use rustix::process::{DumpableBehavior, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 
 /// Starts the first process of a container.
 ///
@@ -20,7 +20,13 @@ pub(super) fn spawn(
     child: impl FnOnce() -> i32,
 ) -> Result<Child, Error> {
     if let Some(user) = &namespaces.joined_user {
-        let enter = || join_with_user(namespaces, user.as_fd());
+        let enter = || {
+            // Whose clocks are set must be able to open its own file for that.
+            if !namespaces.new_time {
+                not_dumpable()?;
+            }
+            join_with_user(namespaces, user.as_fd())
+        };
         let how = Clones {
             namespaces: namespaces.new,
             cgroup,
@@ -46,6 +52,13 @@ pub(super) fn spawn(
     started
 }
 
+/// Who has power over a user namespace may not look into a process that has just come there with the
+/// host's descriptors, nor into the child it has there (CVE-2016-9962).
+fn not_dumpable() -> Result<(), Error> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .step(|| "make the process not dumpable")
+}
+
 /// Starts a process beside another, in its PID namespace. It enters the rest itself, but for a user
 /// namespace that is among `kinds`: `before` then runs in the process that enters it first.
 pub(super) fn spawn_beside(
@@ -57,6 +70,7 @@ pub(super) fn spawn_beside(
     if kinds & flag::USER != 0 {
         let enter = || {
             before()?;
+            not_dumpable()?;
             namespace::join(target, kinds).step(|| "setns to the user namespace")
         };
         let how = Clones {

@@ -89,3 +89,25 @@ fn keyrings_are_the_containers() {
     }
     panic!("held by {least} and, with a later process, by {seen:?}");
 }
+
+/// Without mounts of its own nothing but its root keeps a container from the host's files, and a later
+/// process comes from outside of it.
+#[test]
+fn a_later_process_has_the_containers_root() {
+    let Some(mut container) = Container::new("state-root", &["sleep", "1000"]) else {
+        return;
+    };
+    fs_err::write(container.inside("inside"), "").unwrap();
+    container.without("/proc");
+    container.without("/dev");
+    container.spec["linux"]["namespaces"] = serde_json::json!([{"type": "pid"}, {"type": "ipc"}]);
+    container.create().assert_succeeded();
+    container.start().assert_succeeded();
+    for cwd in ["/", "/bin/.."] {
+        let outcome = container.exec(&["--cwd", cwd], &["ls", ".", "/"]);
+        outcome.assert_succeeded();
+        let inside = outcome.text.matches("inside\n").count();
+        assert_eq!(inside, 2, "{outcome:?}");
+        assert!(!outcome.text.contains("usr"), "{outcome:?}");
+    }
+}
