@@ -124,8 +124,8 @@ impl Proc {
     /// Those of openat(2).
     pub fn root_of(&self, process: i32) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let path = format!("{process}/root");
-        Ok(rustix::fs::openat(&self.0, path, flags, Mode::empty())?)
+        let process = self.find(Of::Process(process), Path::new(""), flags)?;
+        Ok(rustix::fs::openat(&process, "root", flags, Mode::empty())?)
     }
 
     /// Writes a file of a process, such as `uid_map`, with one write(2).
