@@ -16,11 +16,17 @@
 //!  run:   │ ── Exec ───────────────────────────────► │
 //!         │ ◄──────────── end of file (close-on-exec)│ execve
 //! ```
+//! A filter that leaves system calls to an agent is put on before `Ready`; from then on init may depend on
+//! the agent for every call but `write`, which such a filter may not be about. So it says by write(2) which
+//! descriptor (`Listener`), the runtime takes that one out of it (pidfd_getfd(2)) and passes it on, and says
+//! `ListenerTaken`; where it may not, it says `SendListener` and gets it by message.
+//!
 //! At any point init may say `Failed` with the text, and end. When the runtime dies, init reads end of
 //! file and ends. `exec` skips the hooks and `Ready`. The socket keeps message borders (SOCK_SEQPACKET).
 
 use crate::error::{Error, Step as _, said};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use hull_linux::socket::{receive_descriptor, send_descriptor};
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use std::cell::RefCell;
@@ -37,6 +43,10 @@ pub(crate) enum ToInit {
     HooksDone,
     /// Become the user's program.
     Exec,
+    /// The listener has been taken.
+    ListenerTaken,
+    /// The listener cannot be taken from outside: send it.
+    SendListener,
 }
 
 /// What init says.
@@ -46,6 +56,8 @@ pub(crate) enum ToRuntime {
     RunHooks,
     /// Nothing is left to do but to become the user's program.
     Ready,
+    /// The descriptor, by its number in init, through which an agent is asked about system calls.
+    Listener(i32),
     /// Something the user should know that stops nothing.
     Warning(String),
     /// It did not work, and why.
@@ -58,6 +70,8 @@ impl ToInit {
             Self::Go => b'g',
             Self::HooksDone => b'h',
             Self::Exec => b'x',
+            Self::ListenerTaken => b't',
+            Self::SendListener => b's',
         }
     }
 
@@ -66,6 +80,8 @@ impl ToInit {
             b"g" => Some(Self::Go),
             b"h" => Some(Self::HooksDone),
             b"x" => Some(Self::Exec),
+            b"t" => Some(Self::ListenerTaken),
+            b"s" => Some(Self::SendListener),
             _ => None,
         }
     }
@@ -76,6 +92,10 @@ impl ToRuntime {
         let (tag, text) = match self {
             Self::RunHooks => (b'h', ""),
             Self::Ready => (b'r', ""),
+            Self::Listener(number) => {
+                let [a, b, c, d] = number.to_ne_bytes();
+                return vec![b'l', a, b, c, d];
+            }
             Self::Warning(text) => (b'w', text.as_str()),
             Self::Failed(text) => (b'f', text.as_str()),
         };
@@ -85,11 +105,12 @@ impl ToRuntime {
     }
 
     fn decode(message: &[u8]) -> Option<Self> {
-        let (tag, text) = message.split_first()?;
-        let text = || String::from_utf8_lossy(text).into_owned();
+        let (tag, bytes) = message.split_first()?;
+        let text = || String::from_utf8_lossy(bytes).into_owned();
         Some(match tag {
             b'h' => Self::RunHooks,
             b'r' => Self::Ready,
+            b'l' => Self::Listener(i32::from_ne_bytes(bytes.try_into().ok()?)),
             b'w' => Self::Warning(text()),
             b'f' => Self::Failed(text()),
             _ => return None,
@@ -163,6 +184,36 @@ impl InitEnd {
     }
 }
 
+impl InitEnd {
+    /// Hands the listener of this process' own filter to the runtime.
+    ///
+    /// Nothing is allocated and nothing but write(2) is called before it is said.
+    pub(crate) fn hand_over(&self, listener: OwnedFd) -> Result<(), Error> {
+        let [a, b, c, d] = listener.as_raw_fd().to_ne_bytes();
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &[b'l', a, b, c, d]))
+            .step(|| "write to the runtime")?;
+        match receive(&self.0, ToInit::decode)? {
+            Some(ToInit::ListenerTaken) => Ok(()),
+            Some(ToInit::SendListener) => {
+                send_descriptor(&self.0, b"d", listener.as_fd())
+                    .step(|| "send the seccomp listener")?;
+                self.expect(ToInit::ListenerTaken)
+            }
+            Some(_) => Err(said("the runtime said something out of turn")),
+            None => Err(said("the runtime has gone away")),
+        }
+    }
+}
+
+impl RuntimeEnd {
+    /// Takes the descriptor that init was told to send.
+    pub(crate) fn receive_descriptor(&self) -> Result<OwnedFd, Error> {
+        let socket = self.0.borrow();
+        receive_descriptor(socket.as_ref().ok_or_else(left)?)
+            .step(|| "receive the seccomp listener")
+    }
+}
+
 impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -199,6 +250,7 @@ mod tests {
         for message in [
             ToRuntime::RunHooks,
             ToRuntime::Ready,
+            ToRuntime::Listener(7),
             ToRuntime::Warning("w".into()),
             ToRuntime::Failed("exec: \"x\"".into()),
         ] {

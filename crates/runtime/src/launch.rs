@@ -7,6 +7,7 @@ mod ground;
 mod id_map;
 mod join;
 mod limits;
+mod listener;
 mod place;
 mod serve;
 mod sources;

@@ -1,6 +1,7 @@
 //! From the configuration's system call filter to `linux::seccomp`.
 
-use crate::error::{Error, said};
+use crate::error::{Error, Step as _, said};
+use crate::handshake::InitEnd;
 use hull_linux::seccomp::{self, Action, Architecture, Comparison, Condition, Flags, Policy, Rule};
 use hull_spec::runtime::{Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompSyscall};
 use std::io;
@@ -16,6 +17,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Whether some calls are left to an agent.
+    pub(crate) fn notifies(&self) -> bool {
+        self.filter.notifies()
+    }
+
     /// Puts the filter on this process, for ever.
     ///
     /// # Errors
@@ -23,41 +29,73 @@ impl Filter {
     pub(crate) fn install(&self) -> io::Result<()> {
         self.filter.install(self.flags).map(drop)
     }
+
+    /// Puts the filter on this process, for ever, and hands the listener over, if there is one.
+    pub(crate) fn enforce(&self, channel: &InitEnd) -> Result<(), Error> {
+        let listener = self.filter.install(self.flags);
+        match listener.step(|| "install the seccomp filter")? {
+            Some(listener) => channel.hand_over(listener),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses what Hull or the kernel cannot do, without compiling.
+pub(crate) fn check(profile: &Seccomp) -> Result<(), Error> {
+    flags(profile.flags.as_deref())?;
+    for name in &profile.architectures {
+        architecture(name)?;
+    }
+    if profile.default_action == SeccompAction::Notify {
+        return Err(said("SCMP_ACT_NOTIFY cannot be used as default action"));
+    }
+    let mut rules = profile.syscalls.iter();
+    let listened = |rule: &&SeccompSyscall| rule.action == SeccompAction::Notify;
+    if rules
+        .clone()
+        .filter(listened)
+        .any(|rule| rule.names.iter().any(|name| name == "write"))
+    {
+        return Err(said("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
+    }
+    if profile.listener_path.is_empty() && rules.any(|rule| rule.action == SeccompAction::Notify) {
+        return Err(said("seccomp listenerPath is not set"));
+    }
+    Ok(())
 }
 
 /// Compiles a profile.
 ///
 /// # Errors
 /// For what Hull or the kernel cannot do: an action, flag or argument that does not exist, a profile
-/// that is too long, a listener.
+/// that is too long.
 pub(crate) fn compile(profile: &Seccomp) -> Result<Filter, Error> {
-    if !profile.listener_path.is_empty() {
-        return Err(said(
-            "seccomp listeners are not supported by this version of hull-runtime",
-        ));
-    }
+    check(profile)?;
     let mut architectures = vec![Architecture::native()];
     for name in &profile.architectures {
-        // Those of other machines have no programs here: whatever they call is refused.
-        if let Some(architecture) = architecture(name)
+        // Those of other machines have no programs here.
+        if let Some(architecture) = architecture(name)?
             && !architectures.contains(&architecture)
         {
             architectures.push(architecture);
         }
     }
+    let default = action(profile.default_action, profile.default_errno_ret)?;
     let mut rules = Vec::with_capacity(profile.syscalls.len());
     for rule in &profile.syscalls {
         rules.extend(self::rules(rule)?);
     }
+    // A rule that does what happens anyway never stands in the way of another one, as with runc.
+    rules.sort_by_key(|rule| rule.action == default);
     let policy = Policy {
-        default: action(profile.default_action, profile.default_errno_ret)?,
+        default,
         architectures,
         rules,
     };
     let filter = seccomp::compile(&policy).map_err(|error| said(error.to_string()))?;
     Ok(Filter {
         filter,
-        flags: flags(&profile.flags)?,
+        flags: flags(profile.flags.as_deref())?,
     })
 }
 
@@ -90,13 +128,39 @@ fn rules(entry: &SeccompSyscall) -> Result<Vec<Rule>, Error> {
     })
 }
 
-fn architecture(name: &str) -> Option<Architecture> {
-    match name {
-        "SCMP_ARCH_X86_64" => Some(Architecture::X86_64),
-        "SCMP_ARCH_X86" => Some(Architecture::I386),
-        "SCMP_ARCH_X32" => Some(Architecture::X32),
-        "SCMP_ARCH_AARCH64" => Some(Architecture::Aarch64),
-        _ => None,
+/// An instruction set by name; `None` for those of machines that this program does not run on.
+fn architecture(name: &str) -> Result<Option<Architecture>, Error> {
+    const OTHERS: [&str; 18] = [
+        "LOONGARCH64",
+        "M68K",
+        "MIPS",
+        "MIPS64",
+        "MIPS64N32",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PARISC",
+        "PARISC64",
+        "PPC",
+        "PPC64",
+        "PPC64LE",
+        "RISCV64",
+        "S390",
+        "S390X",
+        "SH",
+        "SHEB",
+    ];
+    let short = name.strip_prefix("SCMP_ARCH_");
+    match short {
+        Some("X86_64") => Ok(Some(Architecture::X86_64)),
+        Some("X86") => Ok(Some(Architecture::I386)),
+        Some("X32") => Ok(Some(Architecture::X32)),
+        Some("AARCH64") => Ok(Some(Architecture::Aarch64)),
+        Some("ARM") => Ok(Some(Architecture::Arm)),
+        Some(other) if OTHERS.contains(&other) => Ok(None),
+        _ => Err(said(format!(
+            "string {name} is not a valid arch for seccomp"
+        ))),
     }
 }
 
@@ -111,11 +175,7 @@ fn action(action: SeccompAction, number: Option<u32>) -> Result<Action, Error> {
         SeccompAction::Trap => Action::Trap,
         SeccompAction::Trace => Action::Trace(number),
         SeccompAction::Log => Action::Log,
-        SeccompAction::Notify => {
-            return Err(said(
-                "the seccomp action SCMP_ACT_NOTIFY is not supported by this version of hull-runtime",
-            ));
-        }
+        SeccompAction::Notify => Action::Notify,
     })
 }
 
@@ -141,15 +201,23 @@ fn condition(arg: &SeccompArg) -> Result<Condition, Error> {
     })
 }
 
-fn flags(names: &[String]) -> Result<Flags, Error> {
-    let mut flags = Flags::default();
-    for name in names {
+/// Flags by name. Where a profile says nothing, speculation is not slowed down, as with runc.
+fn flags(names: Option<&[String]>) -> Result<Flags, Error> {
+    let mut flags = Flags {
+        allow_speculation: names.is_none(),
+        ..Flags::default()
+    };
+    for name in names.unwrap_or_default() {
         match name.as_str() {
             "SECCOMP_FILTER_FLAG_TSYNC" => flags.all_threads = true,
             "SECCOMP_FILTER_FLAG_LOG" => flags.log = true,
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => flags.allow_speculation = true,
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => flags.wait_killable = true,
-            other => return Err(said(format!("seccomp flag {other:?} is not known"))),
+            other => {
+                return Err(said(format!(
+                    "seccomp flag {other} is not known to hull-runtime"
+                )));
+            }
         }
     }
     Ok(flags)
@@ -181,7 +249,10 @@ mod tests {
     fn what_cannot_be_done_is_refused() {
         for profile in [
             r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_NOSUCH"]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x",
+                "syscalls":[{"names":["read","write"],"action":"SCMP_ACT_NOTIFY"}]}"#,
             r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["nosuch"]}"#,
             r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":65536}"#,
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],

@@ -10,8 +10,10 @@
 //! ```
 
 mod aarch64;
+mod arm;
 mod compile;
 mod i386;
+pub mod listener;
 mod x32;
 mod x86_64;
 
@@ -112,6 +114,8 @@ pub enum Architecture {
     I386,
     /// 64-bit ARM.
     Aarch64,
+    /// 32-bit ARM, EABI.
+    Arm,
 }
 
 impl Architecture {
@@ -131,6 +135,7 @@ impl Architecture {
             Self::X86_64 | Self::X32 => 0xc000_003e,
             Self::I386 => 0x4000_0003,
             Self::Aarch64 => 0xc000_00b7,
+            Self::Arm => 0x4000_0028,
         }
     }
 
@@ -140,6 +145,7 @@ impl Architecture {
             Self::X32 => x32::CALLS,
             Self::I386 => i386::CALLS,
             Self::Aarch64 => aarch64::CALLS,
+            Self::Arm => arm::CALLS,
         }
     }
 
@@ -221,6 +227,12 @@ impl Filter {
         &self.instructions
     }
 
+    /// Whether some calls are left to a listener.
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        self.notifies
+    }
+
     /// Puts the filter on the calling thread, for ever. Gives the listener when the policy notifies.
     ///
     /// # Errors
@@ -228,12 +240,15 @@ impl Filter {
     /// flag that the kernel does not know.
     pub fn install(&self, flags: Flags) -> io::Result<Option<OwnedFd>> {
         const SECCOMP_SET_MODE_FILTER: libc::c_ulong = 1;
-        let bits: [(bool, libc::c_ulong); 5] = [
+        let bits: [(bool, libc::c_ulong); 6] = [
             (flags.all_threads, 1),
             (flags.log, 2),
             (flags.allow_speculation, 4),
             (self.notifies, 8),
-            (flags.wait_killable, 32),
+            // With a listener the call's value is not free to name a thread that could not follow.
+            (flags.all_threads && self.notifies, 16),
+            // Nobody waits without a listener; the kernel refuses the flag then.
+            (flags.wait_killable && self.notifies, 32),
         ];
         let bits = bits
             .iter()
@@ -279,6 +294,7 @@ mod tests {
             Architecture::X32,
             Architecture::I386,
             Architecture::Aarch64,
+            Architecture::Arm,
         ] {
             assert!(
                 architecture.calls().is_sorted_by(|a, b| a.0 < b.0),
@@ -289,6 +305,8 @@ mod tests {
         assert_eq!(Architecture::I386.number("exit"), Some(1));
         assert_eq!(Architecture::X32.number("read"), Some(0x4000_0000));
         assert_eq!(Architecture::Aarch64.number("clone3"), Some(435));
+        assert_eq!(Architecture::Arm.number("openat2"), Some(437));
+        assert_eq!(Architecture::Arm.number("set_tls"), Some(0xf_0005));
         assert_eq!(Architecture::X86_64.number("nosuch"), None);
     }
 

@@ -12,6 +12,9 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
             "rootfsPropagation={propagation} is not supported"
         )));
     }
+    if let Some(profile) = &linux.seccomp {
+        crate::seccomp::check(profile)?;
+    }
     if let Some(personality) = &linux.personality {
         scheduling::personality(personality)?;
     }

@@ -28,7 +28,7 @@ pub(super) fn become_user(common: &Common<'_>) -> Result<Program, Error> {
     let filter = match filter {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the program may not have.
         Some(filter) if !process.no_new_privileges => {
-            filter.install().step(|| "install the seccomp filter")?;
+            filter.enforce(common.channel)?;
             None
         }
         other => other,
@@ -58,7 +58,9 @@ pub(super) fn become_user(common: &Common<'_>) -> Result<Program, Error> {
     )
     .step(|| "apply caps")?;
     capability::set_ambient(set(&wanted.ambient, permitted)).step(|| "apply ambient caps")?;
-    Program::find(process, &environment, filter)
+    let mut program = Program::find(process, &environment, filter)?;
+    program.enforce_if_listened(common)?;
+    Ok(program)
 }
 
 /// The program must be able to open its standard streams again by name, whoever it runs as.

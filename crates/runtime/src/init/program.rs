@@ -56,6 +56,15 @@ impl Program {
         })
     }
 
+    /// Puts a filter on now that leaves calls to an agent: the runtime, which hands the listener over, is
+    /// not there any more when the program is executed.
+    pub(super) fn enforce_if_listened(&mut self, common: &Common<'_>) -> Result<(), Error> {
+        match self.filter.take_if(|filter| filter.notifies()) {
+            Some(filter) => filter.enforce(common.channel),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for `start`, runs the hooks of that moment, becomes the program.
     pub(super) fn wait_and_execute(
         self,

@@ -1,6 +1,7 @@
 //! A further process in a container that runs.
 
 use super::end::end;
+use super::listener;
 use super::serve::executed;
 use super::{Started, Wishes, below, limits, place};
 use crate::cgroups;
@@ -13,7 +14,7 @@ use crate::state::Container;
 use hull_linux::namespace::flag;
 use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{Linux, Process};
+use hull_spec::runtime::{ContainerStatus, Linux, Process};
 use rustix::fd::AsFd as _;
 
 /// The container's root directory when there is no mount namespace of its own to enter: nothing else
@@ -97,15 +98,17 @@ pub(crate) fn join(
     drop(theirs);
     let started = Started { child, channel };
     let pid = started.child.pid.as_raw_nonzero().get();
-    let served = (|| {
-        limits::set_resources(pid, process)?;
+    let served = limits::set_resources(pid, process).and_then(|()| {
         if early & flag::USER == 0 {
             limits::set_score(&proc, pid, process)?;
         }
         started.channel.send(ToInit::Go)?;
-        executed(&started, "")?;
+        executed(&started, "", |number| {
+            let state = container.record.state(ContainerStatus::Running);
+            listener::hand_over(&started, number, linux.seccomp.as_ref(), state)
+        })?;
         wishes.tell(&started.child, "setns")
-    })();
+    });
     served.inspect_err(|_| end(&started))?;
     Ok(started)
 }

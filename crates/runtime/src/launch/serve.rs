@@ -2,6 +2,7 @@
 
 use super::Started;
 use super::end::ended;
+use super::listener;
 use crate::cgroups;
 use crate::error::{Error, Step as _, said};
 use crate::handshake::{ToInit, ToRuntime};
@@ -22,6 +23,13 @@ pub(super) fn serve(
         match started.channel.receive()? {
             Some(ToRuntime::Ready) => return Ok(()),
             Some(ToRuntime::Warning(text)) => report.warning(&text),
+            Some(ToRuntime::Listener(number)) => {
+                let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+                let state = container.record.state(ContainerStatus::Creating);
+                listener::hand_over(started, number, seccomp, state)
+                    .step(|| "error during container init")
+                    .step(|| "unable to start container process")?;
+            }
             Some(ToRuntime::RunHooks) => {
                 let state = container.record.state(ContainerStatus::Creating);
                 hooks::run("prestart", &spec.hooks.prestart, &state)
@@ -51,16 +59,28 @@ pub(super) fn serve(
 /// Tells init of a container that nobody else starts to become its program, and learns whether it did.
 pub(crate) fn start_now(started: &Started) -> Result<(), Error> {
     started.channel.send(ToInit::Exec)?;
-    executed(started, "error during container init: ")
+    executed(started, "error during container init: ", |_| {
+        Err(said("init said something out of turn"))
+    })
 }
 
-/// Waits until a process has become its program.
-pub(super) fn executed(started: &Started, when: &str) -> Result<(), Error> {
-    match started.channel.receive()? {
-        None => Ok(()),
-        Some(ToRuntime::Failed(text)) => {
-            Err(said(format!("{when}{text}"))).step(|| "unable to start container process")
+/// Waits until a process has become its program. `listener` gets the descriptor of a listener.
+pub(super) fn executed(
+    started: &Started,
+    when: &str,
+    listener: impl Fn(i32) -> Result<(), Error>,
+) -> Result<(), Error> {
+    loop {
+        match started.channel.receive()? {
+            None => return Ok(()),
+            Some(ToRuntime::Listener(number)) => {
+                listener(number).step(|| "unable to start container process")?;
+            }
+            Some(ToRuntime::Failed(text)) => {
+                let error = Err(said(format!("{when}{text}")));
+                return error.step(|| "unable to start container process");
+            }
+            Some(_) => return Err(said("init said something out of turn")),
         }
-        Some(_) => Err(said("init said something out of turn")),
     }
 }

@@ -15,9 +15,9 @@ pub struct Seccomp {
     /// Architectures beside the native one, such as `SCMP_ARCH_X86`.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
-    /// Flags of seccomp(2), such as `SECCOMP_FILTER_FLAG_LOG`.
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<String>,
+    /// Flags of seccomp(2), such as `SECCOMP_FILTER_FLAG_LOG`; absent lets the runtime choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<String>>,
     /// Unix socket that receives the notification descriptor; empty means none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener_path: String,
