@@ -8,6 +8,7 @@ mod id_map;
 mod join;
 mod limits;
 mod listener;
+mod net_devices;
 mod place;
 mod serve;
 mod sources;
@@ -32,6 +33,7 @@ use hull_linux::namespace::flag;
 use hull_linux::process::Child;
 use hull_linux::procfs;
 use hull_spec::runtime::Linux;
+use net_devices::Moved;
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -122,6 +124,7 @@ fn make(
         );
     }
     let started = bear(&ground, container, bundle, wishes)?;
+    let mut moved = Moved::default();
     let served = (|| {
         container.record.pid = started.child.pid.as_raw_nonzero().get();
         container.record.start_time = start_time(container.record.pid)?;
@@ -132,10 +135,16 @@ fn make(
             id_map::write(&ground.proc, container.record.pid, linux)?;
         }
         container.directory.write(&container.record)?;
+        if let Some(linux) = &bundle.spec.linux {
+            moved = Moved::to(container.record.pid, linux)?;
+        }
         serve::serve(container, &started, &bundle.spec, report)?;
         wishes.tell(&started.child, "standard")
     })();
-    served.inspect_err(|_| end(&started))?;
+    served.inspect_err(|_| {
+        moved.back();
+        end(&started);
+    })?;
     Ok(started)
 }
 

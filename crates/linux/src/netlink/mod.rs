@@ -19,11 +19,13 @@ mod message;
 mod namespace;
 mod route;
 mod socket;
+mod transfer;
 
 pub use link::{Link, Mac, VethPair};
 pub use namespace::{open_in, pin_new};
 pub use route::Route;
 pub use socket::Socket;
+pub use transfer::{Transferred, transfer};
 
 use std::io;
 
