@@ -115,6 +115,11 @@ pub(crate) fn open(place: &Place) -> Result<Option<Cgroup>, Error> {
         .step(|| "name the control group")
 }
 
+/// The group of a container that must have one, or an error that says what cannot be done without.
+pub(crate) fn needed(place: &Place, what: &str) -> Result<Cgroup, Error> {
+    open(place)?.ok_or_else(|| said(format!("{what}: cgroups not configured for container")))
+}
+
 /// Makes the group and sets its limits, before any process is in it.
 ///
 /// A group that is somebody else's is left alone; `place` then names none. `rootless` says whether a

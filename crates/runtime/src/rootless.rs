@@ -6,7 +6,7 @@ use crate::config;
 use crate::error::{Error, Step as _, said};
 use crate::state::Record;
 use hull_linux::cgroup::{Cgroup, Layout};
-use hull_spec::runtime::{IdMapping, Linux, NamespaceKind, Spec};
+use hull_spec::runtime::{IdMapping, Linux, NamespaceKind, Process, Spec};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
@@ -126,13 +126,8 @@ fn check_mappings(spec: &Spec, linux: &Linux) -> Result<(), Error> {
     if linux.gid_mappings.is_empty() {
         return Err(said("user namespaces enabled, but no gid mappings found"));
     }
-    let process = spec.process.as_ref();
-    let groups = process.is_some_and(|process| !process.user.additional_gids.is_empty());
-    if groups && matches!(linux.gid_mappings.as_slice(), [map] if map.size == 1) {
-        // Its namespace has to do without setgroups(2).
-        return Err(said(
-            "cannot set any additional groups in a rootless container",
-        ));
+    if let Some(process) = &spec.process {
+        check_groups(process, linux)?;
     }
     for option in spec.mounts.iter().flat_map(|mount| &mount.options) {
         let (kind, text, maps) = match option.split_once('=') {
@@ -147,6 +142,17 @@ fn check_mappings(spec: &Spec, linux: &Linux) -> Result<(), Error> {
                  user namespaces enabled, but no mapping found for {kind} {text}"
             )));
         }
+    }
+    Ok(())
+}
+
+/// A user who has mapped no more than the own group has to do without setgroups(2).
+pub(crate) fn check_groups(process: &Process, linux: &Linux) -> Result<(), Error> {
+    let only_own = matches!(linux.gid_mappings.as_slice(), [map] if map.size == 1);
+    if only_own && !process.user.additional_gids.is_empty() {
+        return Err(said(
+            "cannot set any additional groups in a rootless container",
+        ));
     }
     Ok(())
 }

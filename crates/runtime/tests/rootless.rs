@@ -146,6 +146,24 @@ fn a_users_container_is_driven_by_the_same_user() {
     let (code, out, err) = result(&user.call(&["exec", "life", "sh", "-c", script]));
     assert_eq!(code, 5, "{err}");
     assert_eq!(out, "0\nsleep\u{0}1000\u{0}600\n");
+    let (_, _, err) = result(&user.call(&["exec", "-g", "5", "life", "id"]));
+    assert!(
+        err.contains("cannot set any additional groups in a rootless container"),
+        "{err}"
+    );
+    for (words, text) in [
+        (
+            ["pause", "life"],
+            "cannot toggle freezer: cgroups not configured",
+        ),
+        (
+            ["ps", "life"],
+            "unable to get all container pids: cgroups not configured",
+        ),
+    ] {
+        let (code, _, err) = result(&user.call(&words));
+        assert!(code == 1 && err.contains(text), "{err}");
+    }
     let (_, _, err) = result(&user.call(&["delete", "life"]));
     assert!(err.contains("is not stopped: running"), "{err}");
     assert!(user.call(&["kill", "life", "KILL"]).status.success());
@@ -168,6 +186,8 @@ fn a_created_container_waits_and_starts() {
             .success()
     );
     assert_eq!(user.state("wait")["status"], "created");
+    let (code, _, err) = result(&user.call(&["exec", "wait", "true"]));
+    assert!(code == 255 && err.contains("has not been started"), "{err}");
     assert!(user.call(&["start", "wait"]).status.success());
     assert_eq!(user.state("wait")["status"], "running");
     assert!(user.call(&["delete", "--force", "wait"]).status.success());

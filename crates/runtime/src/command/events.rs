@@ -46,7 +46,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     if container.status()? == ContainerStatus::Stopped {
         return Err(stopped());
     }
-    let group = cgroups::open(&container.record.cgroup)?.ok_or_else(stopped)?;
+    let group = cgroups::needed(&container.record.cgroup, "unable to get statistics")?;
     if arguments.is_set("stats") {
         stats(id, &group)?;
         return Ok(ExitCode::SUCCESS);

@@ -26,7 +26,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
         ContainerStatus::Running | ContainerStatus::Created => {}
         _ => return Err(Error::NotRunning),
     }
-    let group = cgroups::open(&container.record.cgroup)?.ok_or(Error::NotRunning)?;
+    let group = cgroups::needed(&container.record.cgroup, "cannot toggle freezer")?;
     group.freeze().step(|| "unable to freeze")?;
     Ok(ExitCode::SUCCESS)
 }

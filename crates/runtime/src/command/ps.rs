@@ -21,11 +21,8 @@ pub(super) const COMMAND: Command = Command {
 /// Prints their ids as JSON, or what ps(1) says about them.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let container = context.container(arguments)?;
-    let group = cgroups::open(&container.record.cgroup)?;
-    let pids = match group {
-        Some(group) => group.pids().step(|| "list the processes")?,
-        None => Vec::new(),
-    };
+    let group = cgroups::needed(&container.record.cgroup, "unable to get all container pids")?;
+    let pids = group.pids().step(|| "list the processes")?;
     match arguments.value("format").unwrap_or("table") {
         "json" => {
             let text = serde_json::to_string(&pids).step(|| "encode the list")?;

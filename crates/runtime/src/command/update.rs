@@ -75,8 +75,8 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     let text = container.directory.config_text()?;
     let change = Change::of(&text, wanted)?;
+    let group = cgroups::needed(&container.record.cgroup, "cannot set limits")?;
     container.directory.prepare_config(&change.config)?;
-    let group = cgroups::open(&container.record.cgroup)?.ok_or(Error::NotRunning)?;
     if let Err(error) = group.update(&change.limits) {
         container.directory.drop_config();
         return Err(said(crate::error::chain(&error)));

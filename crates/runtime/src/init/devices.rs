@@ -11,7 +11,7 @@ use rustix::fd::AsFd as _;
 use rustix::fs::{AtFlags, CWD, FileType, OFlags};
 use std::path::Path;
 
-/// Links every container has (runtime-spec, "Dev symbolic links"; `core` as runc).
+/// Links every container has (runtime-spec, "Dev symbolic links"); the last only where it leads somewhere.
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
@@ -140,7 +140,9 @@ fn links(root: &Root) -> Result<(), Error> {
     let dev = root
         .open_at(Path::new("/dev"), flags)
         .step(|| "open /dev")?;
-    for (target, name) in LINKS {
+    let dumps = rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok();
+    let wanted = if dumps { LINKS.len() } else { LINKS.len() - 1 };
+    for (target, name) in LINKS.into_iter().take(wanted) {
         match rustix::fs::symlinkat(target, &dev, name) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error).step(|| format!("symlink {target} /dev/{name}")),

@@ -39,14 +39,28 @@ fn root_to_change_to(
 
 /// What of these is entered before the process is born. Who is nobody here may enter a PID namespace only
 /// as somebody in the user namespace it belongs to.
-fn entered_at_birth(kinds: u64) -> u64 {
-    let through_user = kinds & flag::USER != 0 && !rootless::may_administer();
-    let wanted = if through_user {
-        flag::USER | flag::PID
-    } else {
-        flag::PID
-    };
-    kinds & wanted
+fn entered_at_birth(
+    container: &Container,
+    process: &Process,
+    linux: &Linux,
+    kinds: u64,
+) -> Result<u64, Error> {
+    if kinds & flag::USER == 0 || rootless::may_administer() {
+        return Ok(kinds & flag::PID);
+    }
+    check_user(container, process, linux)?;
+    Ok(kinds & (flag::USER | flag::PID))
+}
+
+/// What a user without privileges cannot have.
+fn check_user(container: &Container, process: &Process, linux: &Linux) -> Result<(), Error> {
+    if container.directory.waits_for_start() {
+        // The first process holds descriptors of the host, and is closed to everybody until it is the program.
+        return Err(said(
+            "cannot exec in a rootless container that has not been started",
+        ));
+    }
+    rootless::check_groups(process, linux)
 }
 
 /// Starts a process in a running container.
@@ -81,7 +95,7 @@ pub(crate) fn join(
         keep_keyring: container.record.no_new_keyring,
         affinity: process.exec_cpu_affinity.as_ref(),
     };
-    let early = entered_at_birth(kinds);
+    let early = entered_at_birth(container, process, linux, kinds)?;
     let root = root_to_change_to(container, &proc, kinds)?;
     let enter = || {
         place::enter(target.as_fd(), kinds & !early & !flag::PID)?;
