@@ -7,7 +7,7 @@ mod events;
 mod exec;
 mod features;
 mod help;
-mod kill;
+pub(crate) mod kill;
 mod list;
 mod pause;
 mod ps;
@@ -15,7 +15,7 @@ mod restore;
 mod resume;
 mod run;
 mod spec;
-mod start;
+pub(crate) mod start;
 mod state;
 mod update;
 

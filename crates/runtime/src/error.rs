@@ -43,6 +43,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The error with all its causes, in the words the program prints: `a: b: no such file or directory`.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
 /// The word of a status.
 pub(crate) fn status_name(status: ContainerStatus) -> &'static str {
     match status {

@@ -13,7 +13,7 @@ mod place;
 mod serve;
 mod sources;
 
-pub(crate) use end::{end, exit_code, wait};
+pub(crate) use end::{end, exit_code, exit_code_of, wait};
 pub(crate) use join::join;
 pub(crate) use serve::start_now;
 

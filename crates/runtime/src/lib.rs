@@ -1,5 +1,8 @@
 //! The OCI runtime: a bundle goes in, a process comes out.
 //!
+//! As a program it is [`main`], with runc's command line; as a library it is [`Runtime`]. The documents are
+//! those of [`hull_spec::runtime`].
+//!
 //! ```text
 //! command/<verb>.rs   what the command line says        launch.rs   the runtime's side of a new process
 //! config.rs plan.rs   config.json, checked and sorted    handshake.rs  what the two sides say to each other
@@ -30,8 +33,10 @@ mod plan;
 mod protect;
 mod report;
 mod rootless;
+mod runtime;
 mod seccomp;
 mod state;
 
 pub use command::main;
 pub use error::Error;
+pub use runtime::{Joined, Options, Runtime, protect_executable};

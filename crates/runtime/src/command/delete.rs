@@ -14,6 +14,7 @@ use hull_spec::runtime::ContainerStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The command.
@@ -41,15 +42,22 @@ const KILL_TIME: Timespec = Timespec {
 
 /// Removes a container that has stopped; with `--force`, any, and what a killed `create` has left.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
-    delete(context, &id(arguments)?, arguments.is_set("force"))?;
+    let (id, force) = (id(arguments)?, arguments.is_set("force"));
+    delete(&context.root, &id, force, &context.report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn delete(context: &Context, id: &ContainerId, force: bool) -> Result<(), Error> {
-    let container = match Container::load(&context.root, id) {
+/// Removes a container that has stopped; with `force`, any.
+pub(crate) fn delete(
+    root: &Path,
+    id: &ContainerId,
+    force: bool,
+    report: &Report,
+) -> Result<(), Error> {
+    let container = match Container::load(root, id) {
         Ok(container) => container,
         // No record, or one that cannot be read: what else is there tells what was made.
-        Err(_) if force => match StateDirectory::open(&context.root, id) {
+        Err(_) if force => match StateDirectory::open(root, id) {
             Ok(directory) => Container {
                 record: directory.salvage(id),
                 directory,
@@ -61,7 +69,7 @@ fn delete(context: &Context, id: &ContainerId, force: bool) -> Result<(), Error>
     };
     if force {
         kill(&container)?;
-        return remove(&container, &context.report);
+        return remove(&container, report);
     }
     match container.status()? {
         ContainerStatus::Stopped => {}
@@ -74,7 +82,7 @@ fn delete(context: &Context, id: &ContainerId, force: bool) -> Result<(), Error>
             });
         }
     }
-    remove(&container, &context.report)
+    remove(&container, report)
 }
 
 /// Removes a container that has stopped and runs its poststop hooks.

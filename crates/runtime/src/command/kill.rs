@@ -51,7 +51,8 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn send(container: &Container, signal: i32, all: bool) -> Result<(), Error> {
+/// Sends a signal to the first process, or to all.
+pub(crate) fn send(container: &Container, signal: i32, all: bool) -> Result<(), Error> {
     let group = cgroups::open(&container.record.cgroup)?;
     let target = container.process()?;
     // Without a PID namespace of its own, nothing else ends the others when the first process is gone.

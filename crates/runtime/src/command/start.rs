@@ -4,6 +4,7 @@ use super::{Command, Context};
 use crate::arguments::{Arguments, Order};
 use crate::error::{Error, said, status_name};
 use crate::hooks;
+use crate::state::Container;
 use hull_spec::runtime::ContainerStatus;
 use std::process::ExitCode;
 
@@ -19,9 +20,13 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
-/// Lets the first process go on, then runs the poststart hooks.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let container = context.container(arguments)?;
+    start(&context.container(arguments)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the first process of a created container go on, then runs the poststart hooks.
+pub(crate) fn start(container: &Container) -> Result<(), Error> {
     match container.status()? {
         ContainerStatus::Created => {}
         ContainerStatus::Running => {
@@ -42,8 +47,8 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let state = container.record.state(ContainerStatus::Running);
     if let Err(error) = hooks::run("poststart", &hooks, &state) {
         // As runc: a container whose start is not complete is not left running.
-        super::delete::kill(&container)?;
+        super::delete::kill(container)?;
         return Err(error);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

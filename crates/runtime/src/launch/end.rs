@@ -31,6 +31,11 @@ pub(crate) fn exit_code(status: &WaitIdStatus) -> u8 {
     u8::try_from(code & 0xff).unwrap_or(255)
 }
 
+/// Waits for a process to end: the exit code a shell would show.
+pub(crate) fn exit_code_of(child: &Child) -> Result<u8, Error> {
+    wait(child).map(|status| exit_code(&status))
+}
+
 /// How a process ended that should not have.
 pub(super) fn ended(started: &Started) -> String {
     match wait(&started.child) {
