@@ -15,4 +15,5 @@ pub mod pty;
 pub mod reactor;
 pub mod seccomp;
 pub mod socket;
+pub mod systemd;
 pub mod xattr;
