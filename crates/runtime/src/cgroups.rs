@@ -6,11 +6,14 @@ mod document;
 mod limits;
 
 pub(crate) use change::Change;
+pub(crate) use devices::rules as device_rules;
 pub(crate) use document::Event;
+pub(crate) use limits::of as limits_of;
 
 use crate::error::{Error, Step as _, said};
 use crate::rootless;
-use hull_linux::cgroup::{self, Cgroup, Layout};
+use crate::systemd::Unit;
+use hull_linux::cgroup::{self, Cgroup, Layout, Limits};
 use hull_spec::runtime::{Linux, Resources};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +26,9 @@ pub(crate) struct Place {
     /// Whether it is also in the v2 hierarchy of the hybrid layout.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unified: bool,
+    /// The unit that has it, where systemd made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<Unit>,
 }
 
 impl Place {
@@ -33,12 +39,13 @@ impl Place {
         Self {
             path: path(&linux.cgroups_path, id),
             unified: resources.is_some_and(wants_unified),
+            unit: None,
         }
     }
 }
 
 /// What may be limited only by a controller that no v1 hierarchy has.
-fn wants_unified(resources: &Resources) -> bool {
+pub(crate) fn wants_unified(resources: &Resources) -> bool {
     !resources.hugepage_limits.is_empty() || !resources.rdma.is_empty()
 }
 
@@ -68,7 +75,7 @@ fn path(configured: &str, id: &str) -> String {
 }
 
 /// `a-b.slice` lies in `a.slice` (systemd.slice(5)).
-fn expand_slice(slice: &str) -> String {
+pub(crate) fn expand_slice(slice: &str) -> String {
     let stem = slice.strip_suffix(".slice").unwrap_or(slice);
     let mut path = String::new();
     let ends = stem
@@ -144,23 +151,33 @@ pub(crate) fn make(
             *place = Place::default();
         })?;
     }
+    if let Err(error) = limit(&group, &limits, resources, rootless) {
+        // The group is empty and ours; that it cannot be removed changes nothing about the failure.
+        let _ = group.remove();
+        return Err(error);
+    }
+    Ok(Some(group))
+}
+
+/// Sets limits and device filter.
+pub(crate) fn limit(
+    group: &Cgroup,
+    limits: &Limits,
+    resources: Option<&Resources>,
+    rootless: impl Fn() -> bool,
+) -> Result<(), Error> {
     let set = || -> Result<(), cgroup::Error> {
-        group.apply(&limits)?;
+        group.apply(limits)?;
         match group.set_devices(&devices::rules(resources)) {
             // Whoever may not make nodes of devices needs no filter.
             Err(error) if rootless::is_denied(&error) && rootless() => Ok(()),
             other => other,
         }
     };
-    if let Err(error) = set() {
-        // The group is empty and ours; that it cannot be removed changes nothing about the failure.
-        let _ = group.remove();
-        return Err(error)
-            .step(|| "error setting cgroup config for procHooks process")
-            .step(|| "error during container init")
-            .step(|| "unable to start container process");
-    }
-    Ok(Some(group))
+    set()
+        .step(|| "error setting cgroup config for procHooks process")
+        .step(|| "error during container init")
+        .step(|| "unable to start container process")
 }
 
 /// A container shares its group with nobody: it would be frozen, killed and removed with them.

@@ -111,7 +111,6 @@ pub(crate) struct Context {
     /// Whether `--root` was given.
     pub(crate) root_given: bool,
     /// `--systemd-cgroup`.
-    #[expect(dead_code, reason = "there is no systemd driver yet")]
     pub(crate) systemd_cgroup: bool,
     /// `--rootless`; nothing for `auto`.
     pub(crate) rootless: Option<bool>,

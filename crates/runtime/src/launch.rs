@@ -27,7 +27,9 @@ use crate::id::ContainerId;
 use crate::init::{self, Common, First};
 use crate::plan::Bundle;
 use crate::report::Report;
+use crate::rootless;
 use crate::state::{Container, Record, StateDirectory};
+use crate::systemd;
 use ground::Ground;
 use hull_linux::namespace::flag;
 use hull_linux::process::Child;
@@ -54,6 +56,8 @@ pub(crate) struct Wishes {
     pub(crate) no_new_keyring: bool,
     /// `--rootless`; nothing for `auto`.
     pub(crate) rootless: Option<bool>,
+    /// `--systemd-cgroup`.
+    pub(crate) systemd: bool,
     /// `--cgroup`, of a process that joins a container.
     pub(crate) cgroups: Vec<String>,
     /// Whether somebody else will say `start`.
@@ -80,11 +84,14 @@ pub(crate) fn create(
     for text in config::warnings(&bundle.spec) {
         report.warning(&text);
     }
+    let mut record = record(id, bundle, wishes);
+    if wishes.systemd {
+        let nothing = Linux::default();
+        let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
+        record.cgroup = systemd::place(linux, id.as_str())?;
+    }
     let directory = StateDirectory::create(root, id)?;
-    let mut container = Container {
-        directory,
-        record: record(id, bundle, wishes),
-    };
+    let mut container = Container { directory, record };
     let made = make(&mut container, bundle, wishes, report);
     if made.is_err() {
         // The failure is what is reported; what cannot be taken back, `delete --force` finds.
@@ -128,6 +135,12 @@ fn make(
     let served = (|| {
         container.record.pid = started.child.pid.as_raw_nonzero().get();
         container.record.start_time = start_time(container.record.pid)?;
+        let pid = container.record.pid;
+        let place = &mut container.record.cgroup;
+        if let (true, Some(group)) = (place.unit.is_some(), &ground.group) {
+            let rootless = || rootless::does_without_groups(wishes.rootless);
+            systemd::adopt(place, group, pid, &bundle.spec, rootless)?;
+        }
         if let Some(process) = &bundle.spec.process {
             limits::set(&ground.proc, container.record.pid, process)?;
         }
@@ -183,8 +196,9 @@ fn bear(
         record: &container.record,
     };
     let cgroup = ground.directory.as_ref().map(OwnedFd::as_fd);
-    // A process that was born in its group need not go there.
-    let group = ground.group.as_ref().filter(|_| cgroup.is_none());
+    // A process that was born in its group need not go there, and systemd moves one by itself.
+    let goes = cgroup.is_none() && container.record.cgroup.unit.is_none();
+    let group = ground.group.as_ref().filter(|_| goes);
     let child = place::spawn(&ground.namespaces, cgroup, || {
         init::run(&common, group, || init::first(&common, &first))
     })?;

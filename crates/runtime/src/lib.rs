@@ -36,6 +36,7 @@ mod rootless;
 mod runtime;
 mod seccomp;
 mod state;
+mod systemd;
 
 pub use command::main;
 pub use error::Error;

@@ -25,7 +25,7 @@ pub(crate) fn in_user_namespace() -> bool {
 
 /// Whether control groups that may not be made are done without: what `--rootless` says, or else
 /// whether the caller is no root, or root of a user namespace only.
-fn does_without_groups(said: Option<bool>) -> bool {
+pub(crate) fn does_without_groups(said: Option<bool>) -> bool {
     said.unwrap_or_else(|| !rustix::process::geteuid().is_root() || in_user_namespace())
 }
 

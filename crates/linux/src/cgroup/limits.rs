@@ -1,5 +1,7 @@
 //! What a group may use.
 
+use super::{Refused, v2};
+
 /// Limits; what is `None` stays as it is. Units are the kernel's: bytes, microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -133,6 +135,26 @@ pub struct Rdma {
     pub handles: Option<u32>,
     /// Objects.
     pub objects: Option<u32>,
+}
+
+impl Memory {
+    /// What v2 calls the limit of swap, without the memory that v1 and the runtime specification count
+    /// with it: bytes, -1 for no limit, `None` where nothing is asked for.
+    ///
+    /// # Errors
+    /// [`Refused`] for a sum that cannot be taken apart.
+    pub fn swap_alone(&self) -> Result<Option<i64>, Refused> {
+        v2::swap_alone(self.swap, self.limit)
+    }
+}
+
+impl Cpu {
+    /// The shares as v2's weight, 1 to 10000.
+    #[must_use]
+    pub fn weight(&self) -> Option<u64> {
+        let shares = self.shares.filter(|shares| *shares != 0);
+        shares.map(v2::weight_of_shares)
+    }
 }
 
 impl Limits {

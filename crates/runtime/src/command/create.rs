@@ -79,6 +79,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
         fifo: true,
         preserved,
         rootless: context.rootless,
+        systemd: context.systemd_cgroup,
         ..wishes(arguments, terminal(&bundle), true)?
     };
     launch::create(&context.root, &id, &bundle, &wishes, &context.report)?;
@@ -112,6 +113,7 @@ pub(super) fn wishes(arguments: &Arguments, terminal: bool, detach: bool) -> Res
         no_pivot: arguments.is_set("no-pivot"),
         no_new_keyring: arguments.is_set("no-new-keyring"),
         rootless: None,
+        systemd: false,
         fifo: false,
     })
 }

@@ -8,6 +8,7 @@ use crate::hooks;
 use crate::id::ContainerId;
 use crate::report::Report;
 use crate::state::{Container, StateDirectory};
+use crate::systemd;
 use hull_linux::cgroup::Cgroup;
 use hull_linux::process::send_to_pidfd;
 use hull_spec::runtime::ContainerStatus;
@@ -130,12 +131,20 @@ fn group(container: &Container) -> Option<Cgroup> {
 /// Removes control group and state. Processes that are left (there was no PID namespace to end them)
 /// are killed.
 pub(crate) fn destroy(container: &Container) -> Result<(), Error> {
-    if let Some(group) = group(container).filter(Cgroup::exists) {
-        if group.pids().is_ok_and(|pids| !pids.is_empty()) {
-            group
-                .signal_all(Signal::KILL)
-                .step(|| "kill the container's processes")?;
-        }
+    let place = &container.record.cgroup;
+    let group = group(container).filter(Cgroup::exists);
+    if let Some(group) = &group
+        && group.pids().is_ok_and(|pids| !pids.is_empty())
+    {
+        group
+            .signal_all(Signal::KILL)
+            .step(|| "kill the container's processes")?;
+    }
+    if let Some(unit) = &place.unit {
+        // Whatever the manager says, and whether there is one: the group goes.
+        let _ = systemd::stop(unit);
+    }
+    if let Some(group) = group {
         group.remove().step(|| "remove the control group")?;
     }
     container.directory.remove()

@@ -177,8 +177,8 @@ fn linux() -> Linux {
         cgroup: Groups {
             v1: true,
             v2: true,
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: Filters {

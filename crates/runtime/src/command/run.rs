@@ -63,6 +63,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut wishes = Wishes {
         preserved,
         rootless: context.rootless,
+        systemd: context.systemd_cgroup,
         ..create::wishes(arguments, terminal, detach)?
     };
     let own_end = own_terminal(&mut wishes, terminal && !detach)?;

@@ -3,7 +3,8 @@
 use super::{Command, Context};
 use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::cgroups::{self, Change};
-use crate::error::{Error, Step as _, said};
+use crate::error::{Error, Step as _, chain, said};
+use crate::systemd;
 use hull_spec::runtime::{ContainerStatus, Resources};
 use rustix::fs::{Mode, OFlags};
 use std::io::Read as _;
@@ -74,13 +75,17 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
         return Err(Error::NotRunning);
     }
     let text = container.directory.config_text()?;
-    let change = Change::of(&text, wanted)?;
+    let mut change = Change::of(&text, wanted)?;
     let group = cgroups::needed(&container.record.cgroup, "cannot set limits")?;
     container.directory.prepare_config(&change.config)?;
-    if let Err(error) = group.update(&change.limits) {
-        container.directory.drop_config();
-        return Err(said(crate::error::chain(&error)));
-    }
+    let done = match &container.record.cgroup.unit {
+        Some(unit) => systemd::update(unit, &group, &mut change),
+        None => {
+            let done = group.update(&change.limits);
+            done.map_err(|error| said(chain(&error)))
+        }
+    };
+    done.inspect_err(|_| container.directory.drop_config())?;
     container.directory.accept_config()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! What a container stands on: state, control group, descriptors that only the runtime can open.
 
 use super::{Wishes, sources};
+use crate::cgroups;
 use crate::error::{Error, Step as _};
 use crate::plan::{Bundle, Namespaces};
 use crate::rootless;
@@ -34,10 +35,16 @@ impl Ground {
         let nothing = Linux::default();
         let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
         let namespaces = Namespaces::of(linux)?;
-        let group = rootless::make_group(&mut container.record, linux, wishes.rootless)?;
+        let systemd = container.record.cgroup.unit.is_some();
+        let group = if systemd {
+            // It will be there when there is a process for it.
+            cgroups::open(&container.record.cgroup)?
+        } else {
+            rootless::make_group(&mut container.record, linux, wishes.rootless)?
+        };
         let directory = match &group {
-            Some(group) => group.open().step(|| "open the control group")?,
-            None => None,
+            Some(group) if !systemd => group.open().step(|| "open the control group")?,
+            _ => None,
         };
         let proc = Proc::open().step(|| "open /proc")?;
         Ok(Self {

@@ -5,9 +5,7 @@ mod limits;
 mod stats;
 
 pub(super) use freezer::set_frozen;
-pub(super) use limits::{apply, set_huge_pages, set_rdma};
-#[cfg(test)]
-pub(super) use limits::{swap_alone, weight_of_shares};
+pub(super) use limits::{apply, set_huge_pages, set_rdma, swap_alone, weight_of_shares};
 pub(super) use stats::{huge_pages, stats};
 
 use super::{Error, Hierarchy, read, write};
