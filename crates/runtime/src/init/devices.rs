@@ -49,13 +49,13 @@ pub(super) fn all(common: &Common<'_>, linux: &Linux, root: &Root) -> Result<(),
     {
         make(common, root, &device.path, &node(device)?)?;
     }
-    own_null(root)?;
+    own_null(common, root)?;
     links(root)
 }
 
 /// Standard streams that are the host's null device become the container's, made a moment ago: nothing of
 /// the host's tree is left in the process, and a checkpoint finds them in the container's.
-fn own_null(root: &Root) -> Result<(), Error> {
+fn own_null(common: &Common<'_>, root: &Root) -> Result<(), Error> {
     let step = || "open /dev/null";
     let path = Path::new("/dev/null");
     let streams = [
@@ -69,13 +69,14 @@ fn own_null(root: &Root) -> Result<(), Error> {
             continue;
         }
         if own.is_none() {
-            // Looked at before it is opened: the configuration may have put something else there.
-            let place = root.open_without_links(path, OFlags::PATH).step(step)?;
+            // Looked at before it is opened: the configuration or an image may have something else there
+            // (CVE-2026-88265).
+            let place = root.open_at(path, OFlags::PATH).step(step)?;
             if !device::is_null(place.as_fd()).step(step)? {
                 return Ok(());
             }
             let flags = OFlags::RDWR | OFlags::NOCTTY;
-            own = Some(root.open_without_links(path, flags).step(step)?);
+            own = Some(common.proc.reopen(place.as_fd(), flags).step(step)?);
         }
         if let Some(own) = &own {
             match number {
