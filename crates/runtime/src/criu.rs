@@ -23,6 +23,7 @@ use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// What a dump and its restore are both told.
@@ -87,9 +88,11 @@ struct Directories {
 impl Directories {
     /// Opens them; the work directory, and `new` also the one for images, is made if it is not there.
     fn open(options: &Options, new: bool) -> Result<Self, Error> {
-        let make = |path: &Path| match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-            Err(error) => Err(error).step(|| format!("mkdir {}", path.display())),
+        let make = |path: &Path| {
+            // For nobody else: inside is the memory of processes.
+            let mut directory = std::fs::DirBuilder::new();
+            let made = directory.recursive(true).mode(0o700).create(path);
+            made.step(|| format!("mkdir {}", path.display()))
         };
         let open = |path: &Path| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -184,7 +184,7 @@ fn parent(given: Option<&str>, images: &Path) -> Result<Option<String>, Error> {
         return Err(said("--parent-path must be relative"));
     }
     let path = images.join(given);
-    let found = fs_err::metadata(&path).step(|| "--parent-path")?;
+    let found = fs_err::metadata(&path).step(|| "invalid --parent-path")?;
     if !found.is_dir() {
         return Err(said(format!(
             "--parent-path: {} is not a directory",
