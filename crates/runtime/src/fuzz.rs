@@ -8,6 +8,7 @@ use crate::state::Record;
 use crate::{cgroups, command, config, plan, seccomp};
 use hull_linux::mount::Options;
 use hull_linux::namespace::id_map as text_of;
+use hull_linux::systemd::{Kind, Message, parse_value};
 use hull_spec::runtime::{IdMapping, Linux, Process, Seccomp, Spec};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -17,13 +18,15 @@ use std::path::{Component, Path};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("config", config),
     ("profile", profile),
     ("id_map", id_map),
     ("arguments", arguments),
     ("mount_options", mount_options),
     ("state", state),
+    ("bus_message", bus_message),
+    ("property", property),
 ];
 
 /// `config.json`: what is read is written so that it reads the same; what is checked can be planned.
@@ -181,4 +184,29 @@ pub fn state(text: &[u8]) {
     let again = written.map(|text| serde_json::from_slice::<Record>(&text));
     let same = matches!(again, Ok(Ok(again)) if format!("{again:?}") == format!("{record:?}"));
     assert!(same, "{record:?}");
+}
+
+/// Messages of systemd's bus: what is read is written so that it reads the same.
+pub fn bus_message(bytes: &[u8]) {
+    if let Ok(message) = Message::decode(bytes) {
+        assert_kept(&message);
+    }
+}
+
+/// As text, since not every number is the same as itself.
+fn assert_kept(message: &Message) {
+    let again = Message::decode(&message.encode());
+    let kept = again.is_ok_and(|again| format!("{again:?}") == format!("{message:?}"));
+    assert!(kept, "{message:?}");
+}
+
+/// Properties of a unit, as annotations write them: what is a value can be sent.
+pub fn property(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let Ok(value) = parse_value(&text) else {
+        return;
+    };
+    let mut message = Message::new(Kind::Call, 1);
+    message.body.push(value);
+    assert_kept(&message);
 }
