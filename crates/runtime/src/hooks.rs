@@ -16,19 +16,31 @@ use std::time::{Duration, Instant};
 /// The most bytes of a hook's output that go into an error.
 const MAX_OUTPUT: u64 = 4096;
 
-/// Runs the hooks of a kind in order; the first that fails stops.
+/// Runs the hooks of a kind in order; the first that fails stops. Those without an environment have the
+/// runtime's.
 pub(crate) fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<(), Error> {
+    run_in(None, kind, hooks, state)
+}
+
+/// As [`run`], with another environment for the hooks that have none.
+pub(crate) fn run_in(
+    environment: Option<&[String]>,
+    kind: &str,
+    hooks: &[Hook],
+    state: &State,
+) -> Result<(), Error> {
     if hooks.is_empty() {
         return Ok(());
     }
     let input = serde_json::to_vec(state).step(|| "encode the state")?;
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &input).step(|| format!("error running {kind} hook #{index}"))?;
+        run_one(hook, hook.env.as_deref().or(environment), &input)
+            .step(|| format!("error running {kind} hook #{index}"))?;
     }
     Ok(())
 }
 
-fn run_one(hook: &Hook, input: &[u8]) -> Result<(), Error> {
+fn run_one(hook: &Hook, environment: Option<&[String]>, input: &[u8]) -> Result<(), Error> {
     // Files, not pipes: a hook that fills its output or does not read its input cannot block us.
     let mut stdin = memory_file()?;
     stdin
@@ -42,12 +54,13 @@ fn run_one(hook: &Hook, input: &[u8]) -> Result<(), Error> {
             .step(|| "duplicate a file")
     };
     let name = hook.args.first().map_or(hook.path.as_str(), String::as_str);
-    let variables = hook.env.iter().filter_map(|pair| pair.split_once('='));
-    let mut child = Command::new(Path::new(&hook.path))
-        .arg0(name)
-        .args(hook.args.iter().skip(1))
-        .env_clear()
-        .envs(variables)
+    let mut command = Command::new(Path::new(&hook.path));
+    command.arg0(name).args(hook.args.iter().skip(1));
+    if let Some(environment) = environment {
+        let variables = environment.iter().filter_map(|pair| pair.split_once('='));
+        command.env_clear().envs(variables);
+    }
+    let mut child = command
         .stdin(Stdio::from(stdin))
         .stdout(duplicate(&stdout)?)
         .stderr(duplicate(&stderr)?)

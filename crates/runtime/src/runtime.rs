@@ -181,7 +181,7 @@ impl Runtime {
     /// # Errors
     /// When the container has not stopped, or a process cannot be ended within ten seconds.
     pub fn delete(&self, id: &str, force: bool) -> Result<(), Error> {
-        delete::delete(&self.root, &ContainerId::parse(id)?, force, &self.report)
+        delete::delete(&self.root, &ContainerId::parse(id)?, force)
     }
 
     /// What a container is doing, as the specification has it (runtime.md, "State").

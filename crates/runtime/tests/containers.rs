@@ -362,6 +362,42 @@ fn hooks_run_in_their_order_with_the_state_on_standard_input() {
 }
 
 #[test]
+fn hooks_without_an_environment_have_the_runtimes_and_the_last_one_the_programs() {
+    let Some(host) = Host::new() else { return };
+    let mut config = host.config("cat /tmp/inherited");
+    let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    config["process"]["env"] = json!(["PATH=/bin", "OF=program"]);
+    let log = host.path("inherited").display().to_string();
+    config["hooks"]["createRuntime"] = hook(&format!("echo $OF >{log}"));
+    config["hooks"]["startContainer"] = hook("echo $OF >/tmp/inherited");
+    config["hooks"]["createContainer"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo none${{OF}} >>{log}")], "env": []}]);
+    host.write(config, "environment");
+    let output = host
+        .command(&["run", "environment"])
+        .env("OF", "runtime")
+        .output()
+        .expect("runs");
+    assert_eq!(output.stdout, b"program\n", "{}", stderr(&output));
+    let text = fs_err::read_to_string(log).expect("read");
+    assert_eq!(text, "runtime\nnone\n");
+}
+
+#[test]
+fn a_container_whose_last_hook_fails_is_gone_all_the_same() {
+    let Some(host) = Host::new() else { return };
+    let mut config = host.config("exit 3");
+    config["hooks"]["poststop"] = json!([{"path": "/bin/false"}]);
+    let (code, _, err) = host.run("poststop-run", config.clone());
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains("error running poststop hook #0"), "{err}");
+    host.create("poststop", config);
+    let output = host.call(&["delete", "poststop"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("error running poststop hook #0"));
+    assert_eq!(host.status("poststop"), "none");
+}
+
+#[test]
 fn a_terminal_is_the_console_and_has_its_size() {
     let Some(host) = Host::new() else { return };
     let mut config =

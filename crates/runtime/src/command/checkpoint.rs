@@ -140,7 +140,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     process::close_on_exec_from(3).step(|| "close descriptors on exec")?;
     criu::dump(&container, dump, &context.report)?;
     if !goes_on {
-        delete::remove(&container, &context.report)?;
+        delete::remove_after(&container, &context.report);
     }
     Ok(ExitCode::SUCCESS)
 }

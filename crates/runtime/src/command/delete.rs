@@ -44,17 +44,12 @@ const KILL_TIME: Timespec = Timespec {
 /// Removes a container that has stopped; with `--force`, any, and what a killed `create` has left.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     let (id, force) = (id(arguments)?, arguments.is_set("force"));
-    delete(&context.root, &id, force, &context.report)?;
+    delete(&context.root, &id, force)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Removes a container that has stopped; with `force`, any.
-pub(crate) fn delete(
-    root: &Path,
-    id: &ContainerId,
-    force: bool,
-    report: &Report,
-) -> Result<(), Error> {
+pub(crate) fn delete(root: &Path, id: &ContainerId, force: bool) -> Result<(), Error> {
     let container = match Container::load(root, id) {
         Ok(container) => container,
         // No record, or one that cannot be read: what else is there tells what was made.
@@ -70,7 +65,7 @@ pub(crate) fn delete(
     };
     if force {
         kill(&container)?;
-        return remove(&container, report);
+        return remove(&container);
     }
     match container.status()? {
         ContainerStatus::Stopped => {}
@@ -83,11 +78,15 @@ pub(crate) fn delete(
             });
         }
     }
-    remove(&container, report)
+    remove(&container)
 }
 
 /// Removes a container that has stopped and runs its poststop hooks.
-pub(crate) fn remove(container: &Container, report: &Report) -> Result<(), Error> {
+///
+/// # Errors
+/// What keeps it from being removed; and a hook's failure when it is gone already, as in runc: the
+/// specification would have a warning.
+pub(crate) fn remove(container: &Container) -> Result<(), Error> {
     let config = container.directory.config();
     destroy(container)?;
     let Ok(config) = config else {
@@ -95,11 +94,14 @@ pub(crate) fn remove(container: &Container, report: &Report) -> Result<(), Error
         return Ok(());
     };
     let state = container.record.state(ContainerStatus::Stopped);
-    if let Err(error) = hooks::run("poststop", &config.hooks.poststop, &state) {
-        // The container is gone whatever its hooks say (runtime-spec, "Lifecycle").
-        report.warning(&chain(&error));
+    hooks::run("poststop", &config.hooks.poststop, &state)
+}
+
+/// As [`remove`] at the end of another command, whose result is what counts.
+pub(crate) fn remove_after(container: &Container, report: &Report) {
+    if let Err(error) = remove(container) {
+        report.error(&chain(&error));
     }
-    Ok(())
 }
 
 /// Ends all processes of a container and waits until the first is gone.

@@ -6,6 +6,7 @@ use super::{Command, Context, create};
 use crate::arguments::{Arguments, Flag, Kind, Order, not_a_number};
 use crate::error::{Error, Step as _, said};
 use crate::launch::{self, Wishes};
+use crate::plan::scheduling;
 use crate::state::Container;
 use crate::{config, foreground, protect};
 use hull_linux::process::Signals;
@@ -94,6 +95,7 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
     for warning in warnings {
         context.report.warning(&warning);
     }
+    tell_affinity(context, &process)?;
     let detach = options.is_set("detach");
     let mut wishes = Wishes {
         preserved,
@@ -117,6 +119,22 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::from(foreground::stay(
         &started, &signals, master,
     )?))
+}
+
+/// Which processors the process begins on, for those who debug.
+fn tell_affinity(context: &Context, process: &Process) -> Result<(), Error> {
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        let mask = scheduling::processors("initial", &affinity.initial)?.unwrap_or_default();
+        context.report.debug(|| {
+            let digits: String = mask
+                .iter()
+                .rev()
+                .map(|word| format!("{word:016x}"))
+                .collect();
+            format!("initial CPU affinity: 0x{}", digits.trim_start_matches('0'))
+        });
+    }
+    Ok(())
 }
 
 /// The process of a file.

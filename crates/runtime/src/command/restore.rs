@@ -124,6 +124,6 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     };
     let code = foreground::stay(&started, &signals, master)?;
-    delete::remove(&container, &context.report)?;
+    delete::remove_after(&container, &context.report);
     Ok(ExitCode::from(code))
 }

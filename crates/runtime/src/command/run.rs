@@ -96,7 +96,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
     };
     let code = foreground::stay(&started, &signals, master)?;
     if !arguments.is_set("keep") {
-        delete::remove(&container, &context.report)?;
+        delete::remove_after(&container, &context.report);
     }
     Ok(ExitCode::from(code))
 }

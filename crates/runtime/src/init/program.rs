@@ -81,7 +81,9 @@ impl Program {
         }
         let hooks = &common.spec.hooks.start_container;
         if !hooks.is_empty() {
-            crate::hooks::run(
+            // As in runc, where the process has taken its environment by then.
+            crate::hooks::run_in(
+                Some(&common.process.env),
                 "startContainer",
                 hooks,
                 &first.state(common, ContainerStatus::Created)?,

@@ -43,9 +43,9 @@ pub struct Hook {
     /// Arguments, the first being the program's name.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// The whole environment, `NAME=value`.
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
+    /// The whole environment, `NAME=value`. Without it, that of the process which runs the hook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
     /// Seconds after which the hook is killed and counts as failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,
