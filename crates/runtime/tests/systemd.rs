@@ -90,7 +90,8 @@ fn a_container_is_a_scope_of_systemd() {
     .map(|property| show(&unit, property));
     let update = host.call(&["update", "--pids-limit", "30", id]);
     let after = show(&unit, "TasksMax");
-    let refused = host.call(&["update", "--pids-limit", "20", "--cpu-quota", "1", id]);
+    let refused = host.call(&["update", "--pids-limit", "20", "--cpu-idle", "7", id]);
+    let undone = show(&unit, "TasksMax");
     let frozen = host.call(&["pause", id]).status.success()
         && host.status(id) == "paused"
         && host.call(&["resume", id]).status.success();
@@ -106,7 +107,9 @@ fn a_container_is_a_scope_of_systemd() {
     );
     assert!(update.status.success(), "{}", kit::stderr(&update));
     assert_eq!(after, "30");
+    // systemd took the first limit, the kernel refused the second.
     assert!(!refused.status.success());
+    assert_eq!(undone, "30");
     assert!(frozen);
     assert!(deleted.status.success(), "{}", kit::stderr(&deleted));
     assert_eq!(show(&unit, "ActiveState"), "inactive");
