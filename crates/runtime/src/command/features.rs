@@ -133,6 +133,7 @@ const FLAGS: &[&str] = &[
     "SECCOMP_FILTER_FLAG_TSYNC",
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
     "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
 
 /// Prints it, indented as by runc.
@@ -163,7 +164,7 @@ fn features() -> Features {
         linux: linux(),
         annotations: BTreeMap::from([("org.hull.runtime.version", env!("CARGO_PKG_VERSION"))]),
         // Those that make the runtime do something nobody sees in the rest of the configuration.
-        potentially_unsafe_config_annotations: &[],
+        potentially_unsafe_config_annotations: &["org.systemd.property.", "org.criu.config"],
     }
 }
 
@@ -209,7 +210,7 @@ fn linux() -> Linux {
             ],
         },
         mount_extensions: MountExtensions { idmap: ENABLED },
-        net_devices: Enabled { enabled: false },
+        net_devices: ENABLED,
     }
 }
 
