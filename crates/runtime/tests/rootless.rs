@@ -80,6 +80,16 @@ impl User {
     }
 }
 
+impl Drop for User {
+    fn drop(&mut self) {
+        // What a failed test has left.
+        for entry in fs::read_dir(self.host.path("state")).into_iter().flatten() {
+            let id = entry.map(|entry| entry.file_name()).unwrap_or_default();
+            let _ = self.command(&["delete", "--force"]).arg(id).output();
+        }
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn skip(why: &str) {
     println!("skipped: {why}");
