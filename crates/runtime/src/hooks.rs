@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const MAX_OUTPUT: u64 = 4096;
 
 /// Runs the hooks of a kind in order; the first that fails stops. Those without an environment have the
-/// runtime's.
+/// runtime's. Those of the runtime's namespace start in the bundle, the others where the caller is.
 pub(crate) fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<(), Error> {
     run_in(None, kind, hooks, state)
 }
@@ -33,14 +33,22 @@ pub(crate) fn run_in(
         return Ok(());
     }
     let input = serde_json::to_vec(state).step(|| "encode the state")?;
+    let bundle = Path::new(&state.bundle);
+    let in_container = matches!(kind, "createContainer" | "startContainer");
+    let directory = Some(bundle).filter(|bundle| !in_container && bundle.is_dir());
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, hook.env.as_deref().or(environment), &input)
+        run_one(hook, hook.env.as_deref().or(environment), directory, &input)
             .step(|| format!("error running {kind} hook #{index}"))?;
     }
     Ok(())
 }
 
-fn run_one(hook: &Hook, environment: Option<&[String]>, input: &[u8]) -> Result<(), Error> {
+fn run_one(
+    hook: &Hook,
+    environment: Option<&[String]>,
+    directory: Option<&Path>,
+    input: &[u8],
+) -> Result<(), Error> {
     // Files, not pipes: a hook that fills its output or does not read its input cannot block us.
     let mut stdin = memory_file()?;
     stdin
@@ -60,6 +68,9 @@ fn run_one(hook: &Hook, environment: Option<&[String]>, input: &[u8]) -> Result<
         let variables = environment.iter().filter_map(|pair| pair.split_once('='));
         command.env_clear().envs(variables);
     }
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
     let mut child = command
         .stdin(Stdio::from(stdin))
         .stdout(duplicate(&stdout)?)
@@ -78,7 +89,7 @@ fn run_one(hook: &Hook, environment: Option<&[String]>, input: &[u8]) -> Result<
         let _ = child.kill();
         child.wait().step(|| "wait for the hook")?;
         return Err(said(format!(
-            "hook ran past specified timeout of {}s",
+            "hook ran past specified timeout of {:.1}s",
             limit.as_secs_f64()
         )));
     }
@@ -91,13 +102,37 @@ fn run_one(hook: &Hook, environment: Option<&[String]>, input: &[u8]) -> Result<
         std::os::unix::process::ExitStatusExt::signal(&status),
     ) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+        (None, signal) => format!("signal: {}", signal_words(signal.unwrap_or_default())),
     };
     Err(said(format!(
         "{ended}, stdout: {}, stderr: {}",
         text(&mut stdout),
         text(&mut stderr)
     )))
+}
+
+/// A signal in Go's words.
+fn signal_words(number: i32) -> String {
+    const WORDS: [&str; 15] = [
+        "hangup",
+        "interrupt",
+        "quit",
+        "illegal instruction",
+        "trace/breakpoint trap",
+        "aborted",
+        "bus error",
+        "floating point exception",
+        "killed",
+        "user defined signal 1",
+        "segmentation fault",
+        "user defined signal 2",
+        "broken pipe",
+        "alarm clock",
+        "terminated",
+    ];
+    let place = usize::try_from(number - 1).ok();
+    let words = place.and_then(|place| WORDS.get(place));
+    words.map_or_else(|| format!("signal {number}"), |words| (*words).to_owned())
 }
 
 fn ends_within(pid: Pid, limit: Duration) -> Result<bool, Error> {

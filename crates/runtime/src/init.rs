@@ -172,5 +172,6 @@ fn run_hooks(common: &Common<'_>, first: &First<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let state = first.state(common, ContainerStatus::Creating)?;
+    rustix::process::chdir(first.rootfs).step(|| format!("chdir to {}", first.rootfs.display()))?;
     crate::hooks::run("createContainer", &hooks.create_container, &state)
 }

@@ -79,17 +79,23 @@ impl Program {
             }
             None => common.channel.expect(ToInit::Exec)?,
         }
-        let hooks = &common.spec.hooks.start_container;
-        if !hooks.is_empty() {
-            // As in runc, where the process has taken its environment by then.
-            crate::hooks::run_in(
-                Some(&common.process.env),
-                "startContainer",
-                hooks,
-                &first.state(common, ContainerStatus::Created)?,
-            )?;
+        if !common.spec.hooks.start_container.is_empty() {
+            Self::run_hooks(common, first).inspect_err(|error| {
+                if first.fifo.is_some() {
+                    // The runtime is gone: nobody but the reader of the container's output is there.
+                    let _ = writeln!(io::stderr(), "{}", chain(error));
+                }
+            })?;
         }
         self.execute(common)
+    }
+
+    /// The hooks of the container's namespace.
+    fn run_hooks(common: &Common<'_>, first: &First<'_>) -> Result<(), Error> {
+        let hooks = &common.spec.hooks.start_container;
+        let state = first.state(common, ContainerStatus::Created)?;
+        // As in runc, where the process has taken its environment by then.
+        crate::hooks::run_in(Some(&common.process.env), "startContainer", hooks, &state)
     }
 
     /// Becomes the program. The runtime sees its end of the socket close.
