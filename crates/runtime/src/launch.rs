@@ -26,6 +26,7 @@ use crate::handshake::{RuntimeEnd, pair};
 use crate::id::ContainerId;
 use crate::init::{self, Common, First};
 use crate::plan::Bundle;
+use crate::rdt;
 use crate::report::Report;
 use crate::rootless;
 use crate::state::{Container, Record, StateDirectory};
@@ -115,6 +116,7 @@ pub(crate) fn record(id: &ContainerId, bundle: &Bundle, wishes: &Wishes) -> Reco
         annotations: bundle.spec.annotations.clone(),
         owner: rustix::process::getuid().as_raw(),
         no_new_keyring: wishes.no_new_keyring,
+        resctrl: Vec::new(),
     }
 }
 
@@ -147,7 +149,18 @@ fn make(
         if let (true, Some(linux)) = (ground.namespaces.is_new(flag::USER), &bundle.spec.linux) {
             id_map::write(&ground.proc, container.record.pid, linux)?;
         }
+        let rdt = bundle
+            .spec
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.intel_rdt.as_ref());
+        if let Some(rdt) = rdt {
+            container.record.resctrl = rdt::plan(rdt, &container.record.id);
+        }
         container.directory.write(&container.record)?;
+        if let Some(rdt) = rdt {
+            rdt::apply(rdt, &container.record.id, container.record.pid)?;
+        }
         if let Some(linux) = &bundle.spec.linux {
             moved = Moved::to(container.record.pid, linux)?;
         }

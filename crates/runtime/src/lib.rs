@@ -31,6 +31,7 @@ mod init;
 mod launch;
 mod plan;
 mod protect;
+mod rdt;
 mod report;
 mod rootless;
 mod runtime;

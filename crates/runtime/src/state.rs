@@ -51,6 +51,9 @@ pub(crate) struct Record {
     /// `--no-new-keyring` of create: later processes keep the caller's keyring too.
     #[serde(default)]
     pub(crate) no_new_keyring: bool,
+    /// Groups of the resctrl file system that go with the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resctrl: Vec<PathBuf>,
 }
 
 impl Record {
@@ -208,6 +211,7 @@ impl StateDirectory {
             annotations: BTreeMap::new(),
             owner: 0,
             no_new_keyring: false,
+            resctrl: Vec::new(),
         }
     }
 

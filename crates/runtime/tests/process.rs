@@ -231,3 +231,17 @@ fn labels_need_a_kernel_that_knows_them() {
         "{err}"
     );
 }
+
+#[test]
+fn cache_allocation_needs_a_machine_that_has_it() {
+    let Some(host) = Host::new() else { return };
+    if std::path::Path::new("/sys/fs/resctrl").exists() {
+        kit::skip("this machine has resctrl");
+        return;
+    }
+    let mut config = host.config("true");
+    config["linux"]["intelRdt"] = json!({"closID": "gold"});
+    let (code, _, err) = host.run("rdt", config);
+    let said = "intelRdt is specified in config, but Intel RDT is not enabled";
+    assert!(code == 1 && err.contains(said), "{err}");
+}

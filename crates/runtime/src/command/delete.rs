@@ -6,6 +6,7 @@ use crate::cgroups;
 use crate::error::{Error, Step as _, chain, said};
 use crate::hooks;
 use crate::id::ContainerId;
+use crate::rdt;
 use crate::report::Report;
 use crate::state::{Container, StateDirectory};
 use crate::systemd;
@@ -149,5 +150,6 @@ pub(crate) fn destroy(container: &Container) -> Result<(), Error> {
     if let Some(group) = group {
         group.remove().step(|| "remove the control group")?;
     }
+    rdt::remove(&container.record.resctrl)?;
     container.directory.remove()
 }

@@ -192,7 +192,7 @@ fn linux() -> Linux {
         },
         apparmor: ENABLED,
         selinux: ENABLED,
-        intel_rdt: Enabled { enabled: false },
+        intel_rdt: ENABLED,
         memory_policy: MemoryPolicy {
             modes: &[
                 "MPOL_DEFAULT",

@@ -15,6 +15,9 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
     if let Some(profile) = &linux.seccomp {
         crate::seccomp::check(profile)?;
     }
+    if let Some(rdt) = &linux.intel_rdt {
+        crate::rdt::check(rdt)?;
+    }
     if let Some(personality) = &linux.personality {
         scheduling::personality(personality)?;
     }

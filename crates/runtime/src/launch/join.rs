@@ -9,6 +9,7 @@ use crate::error::{Error, Step as _, said};
 use crate::handshake::{ToInit, pair};
 use crate::init::{self, Common};
 use crate::plan::bit;
+use crate::rdt;
 use crate::rootless;
 use crate::state::Container;
 use hull_linux::namespace::flag;
@@ -115,6 +116,9 @@ pub(crate) fn join(
     let served = limits::set_resources(pid, process).and_then(|()| {
         if early & flag::USER == 0 {
             limits::set_score(&proc, pid, process)?;
+        }
+        if let Some(rdt) = &linux.intel_rdt {
+            rdt::join(rdt, &container.record.id, pid)?;
         }
         started.channel.send(ToInit::Go)?;
         executed(&started, "", |number| {
