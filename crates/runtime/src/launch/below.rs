@@ -27,7 +27,21 @@ fn places(hierarchies: &[Hierarchy], wanted: &[String]) -> Result<Vec<PathBuf>, 
         return Ok(vec![relative(path)?; hierarchies.len()]);
     }
     let mut below = vec![PathBuf::new(); hierarchies.len()];
-    let mut seen: Vec<&str> = Vec::new();
+    // All are read before one is looked for: what is no argument anywhere is told first.
+    for (controller, path) in pairs(wanted)? {
+        let at = hierarchies
+            .iter()
+            .position(|hierarchy| is_called(hierarchy, controller));
+        let at = at
+            .ok_or_else(|| refused(format!("unknown controller {controller} in SubCgroupPaths")))?;
+        below[at] = relative(path)?;
+    }
+    Ok(below)
+}
+
+/// Each controller with its path.
+fn pairs(wanted: &[String]) -> Result<Vec<(&str, &str)>, Error> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
     for one in wanted {
         let Some((controllers, path)) = one.split_once(':') else {
             return Err(said(format!(
@@ -40,22 +54,15 @@ fn places(hierarchies: &[Hierarchy], wanted: &[String]) -> Result<Vec<PathBuf>, 
                     "invalid --cgroup argument: {one} (empty <controller> prefix)"
                 )));
             }
-            if seen.contains(&controller) {
+            if pairs.iter().any(|(seen, _)| *seen == controller) {
                 return Err(said(format!(
                     "invalid --cgroup argument(s): controller {controller} specified multiple times"
                 )));
             }
-            seen.push(controller);
-            let at = hierarchies
-                .iter()
-                .position(|hierarchy| is_called(hierarchy, controller));
-            let at = at.ok_or_else(|| {
-                refused(format!("unknown controller {controller} in SubCgroupPaths"))
-            })?;
-            below[at] = relative(path)?;
+            pairs.push((controller, path));
         }
     }
-    Ok(below)
+    Ok(pairs)
 }
 
 /// A hierarchy goes by its controllers; one without by its name (`name=systemd`).
