@@ -87,14 +87,7 @@ impl<'a> Parser<'a> {
                 }
                 Ok(Value::Array(kind, values))
             }
-            Some('(') => {
-                let kinds = match wanted {
-                    Some(Type::Struct(kinds)) => kinds.as_slice(),
-                    _ => &[],
-                };
-                let values = self.members('(', ')', depth, |at| kinds.get(at))?;
-                Ok(Value::Struct(values))
-            }
+            Some('(') => self.tuple(wanted, depth),
             Some('<') => {
                 self.eat('<');
                 let value = self.value(None, depth + 1)?;
@@ -105,6 +98,19 @@ impl<'a> Parser<'a> {
             }
             Some(_) => self.named(wanted, depth),
         }
+    }
+
+    fn tuple(&mut self, wanted: Option<&Type>, depth: usize) -> Result<Value, String> {
+        let kinds = match wanted {
+            Some(Type::Struct(kinds)) => kinds.as_slice(),
+            _ => &[],
+        };
+        let values = self.members('(', ')', depth, |at| kinds.get(at))?;
+        if values.is_empty() {
+            // D-Bus has no structure without members.
+            return Err("a tuple of nothing".to_owned());
+        }
+        Ok(Value::Struct(values))
     }
 
     fn members<'t>(
