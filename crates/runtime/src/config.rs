@@ -3,6 +3,7 @@
 mod kernel;
 mod labels;
 mod namespaces;
+mod place;
 mod process;
 
 pub(crate) use process::{check as check_process, warn_of_capabilities};
@@ -28,8 +29,14 @@ pub(crate) fn read(bundle: &Path) -> Result<(Vec<u8>, Spec), Error> {
         other => other.step(|| "read config.json")?,
     };
     let text = fs_err::read(&path).step(|| "read config.json")?;
-    let spec: Spec = serde_json::from_slice(&text).step(|| "parse config.json")?;
-    Ok((text, spec))
+    match serde_json::from_slice(&text) {
+        Ok(spec) => Ok((text, spec)),
+        Err(error) => {
+            let place = place::path(&text, error.line(), error.column());
+            let colon = if place.is_empty() { "" } else { ": " };
+            Err(error).step(|| format!("parse config.json{colon}{place}"))
+        }
+    }
 }
 
 /// Checks a configuration as a whole. What cannot work is refused here, in runc's words.
