@@ -86,7 +86,13 @@ impl Cgroup {
     /// [`Error::Remove`] names the directory; [`Error::Timeout`] when living processes stay in it.
     pub fn remove(&self) -> Result<(), Error> {
         let deadline = Instant::now() + REMOVE_TIME;
-        for directory in self.directories().collect::<Vec<_>>() {
+        for directory in self.directories() {
+            match fs::remove_dir(&directory) {
+                Ok(()) => continue,
+                Err(error) if gone(&error) => continue,
+                // Somebody is in it, or groups are below it, which are looked for only now.
+                Err(_) => {}
+            }
             for child in tree(&directory).into_iter().rev() {
                 remove_directory(&child, deadline)?;
             }

@@ -7,7 +7,7 @@ use hull_linux::mount::{self, Attributes, Options};
 use hull_linux::path::Root;
 use hull_spec::runtime::Mount;
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use std::path::Path;
 
@@ -24,7 +24,10 @@ pub(super) fn make(
     let path = inside(&mount.destination);
     if group.layout().is_v2() {
         for directory in group.directories() {
-            bind(&directory, root, &path, options.attributes)?;
+            let place = root
+                .ensure_directory(&path, 0o755)
+                .step(|| format!("mkdir {}", path.display()))?;
+            bind(&directory, &place, options.attributes)?;
         }
         return Ok(None);
     }
@@ -42,11 +45,9 @@ pub(super) fn make(
         ..options.attributes
     };
     // From here on by descriptor: what the path leads to a moment later does not matter.
-    let inner = rustix::io::fcntl_dupfd_cloexec(&tmpfs, 3).step(|| "duplicate a descriptor")?;
-    let inner = Root::from_directory(inner);
     for (hierarchy, directory) in group.layout().hierarchies().iter().zip(group.directories()) {
         let name = hierarchy.name();
-        bind(&directory, &inner, Path::new(&name), shown)?;
+        bind(&directory, &new_directory(&tmpfs, &name)?, shown)?;
         for controller in hierarchy
             .controllers
             .iter()
@@ -72,13 +73,18 @@ const SAFE: u64 = (MountAttrFlags::MOUNT_ATTR_NOSUID.bits()
     | MountAttrFlags::MOUNT_ATTR_NOEXEC.bits()) as u64;
 const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
 
-fn bind(source: &Path, root: &Root, path: &Path, attributes: Attributes) -> Result<(), Error> {
+/// A directory of a file system nothing else has been in.
+fn new_directory(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+        .and_then(|()| rustix::fs::openat(parent, name, flags, Mode::empty()))
+        .step(|| format!("mkdir {name}"))
+}
+
+fn bind(source: &Path, place: &OwnedFd, attributes: Attributes) -> Result<(), Error> {
     let tree =
         mount::clone_tree(CWD, source, false).step(|| format!("open {}", source.display()))?;
     mount::set_attributes(tree.as_fd(), false, &attributes)
         .step(|| "set the mount's attributes")?;
-    let place = root
-        .ensure_directory(path, 0o755)
-        .step(|| format!("mkdir {}", path.display()))?;
     mount::attach(tree.as_fd(), place.as_fd()).step(|| format!("mount {}", source.display()))
 }
