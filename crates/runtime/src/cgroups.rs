@@ -127,6 +127,17 @@ pub(crate) fn needed(place: &Place, what: &str) -> Result<Cgroup, Error> {
     open(place)?.ok_or_else(|| said(format!("{what}: cgroups not configured for container")))
 }
 
+/// Refuses a group that somebody is in already, before the record says that it is the container's: were
+/// the runtime killed then, `delete --force` would end that somebody.
+pub(crate) fn refuse_foreign(place: &mut Place) -> Result<(), Error> {
+    match open(place)? {
+        Some(group) if group.directories().any(|directory| directory.exists()) => {
+            check_empty(&group).inspect_err(|_| *place = Place::default())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the group and sets its limits, before any process is in it.
 ///
 /// A group that is somebody else's is left alone; `place` then names none. `rootless` says whether a

@@ -212,6 +212,38 @@ fn exec_can_be_killed_anywhere() {
 }
 
 #[test]
+fn a_create_into_a_foreign_group_can_be_killed_anywhere_and_harms_nobody() {
+    let Some(faults) = Faults::new("foreign") else {
+        return;
+    };
+    faults.configure(LONG);
+    let group = fs_err::read_dir("/sys/fs/cgroup")
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.join("tasks").exists() || path.join("cgroup.type").exists())
+        .unwrap_or_else(|| "/sys/fs/cgroup".into())
+        .join(faults.group());
+    fs_err::create_dir_all(&group).expect("made");
+    let mut other = Command::new("sleep").arg("1000").spawn().expect("starts");
+    fs_err::write(group.join("cgroup.procs"), other.id().to_string()).expect("moved");
+    let (all, ended) = faults.kill_at(&["create", &faults.id], usize::MAX);
+    assert!(ended);
+    for at in (0..all).step_by(all / SAMPLES) {
+        faults.kill_at(&["create", &faults.id], at);
+        let output = faults.host.call(&["delete", "--force", &faults.id]);
+        assert!(output.status.success(), "at {at}: {}", stderr(&output));
+        assert!(
+            other.try_wait().expect("asked").is_none(),
+            "at {at} of {all}"
+        );
+    }
+    other.kill().expect("killed");
+    other.wait().expect("waited for");
+    fs_err::remove_dir(&group).expect("removed");
+    faults.assert_nothing_left("foreign");
+}
+
+#[test]
 fn delete_can_be_killed_anywhere() {
     let delete = ["delete", "--force", "ID"];
     kill_everywhere("delete", &delete, LONG, &[&["run", "--detach", "ID"]]);
