@@ -120,7 +120,8 @@ impl Cli {
             .or_else(|| env::var("HULL_HOST").ok())
             .or_else(|| env::var("DOCKER_HOST").ok())
             .filter(|host| !host.is_empty());
-        match self.globals.text("context") {
+        let context = self.globals.text("context");
+        match context {
             "" | "default" => {}
             _ if !flag.is_empty() => {
                 let text = "conflicting options: cannot specify both --host and --context";
@@ -135,7 +136,9 @@ impl Cli {
                     .map_err(|error| Failure::new(format!("{error}")))?;
                 Ok((endpoint, true))
             }
+            // A context that was named counts more than one of the environment.
             None => match env::var("DOCKER_CONTEXT").unwrap_or_default().as_str() {
+                _ if context == "default" => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
                 "" | "default" => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
                 context => Err(no_context(context)),
             },

@@ -17,5 +17,7 @@ pub use scheduling::{
     SchedulerAttributes, set_affinity, set_io_priority, set_memory_policy, set_personality,
     set_rlimit, set_scheduler,
 };
-pub use signal::{SignalInfo, Signals, block_all, reset_all, send_to_pidfd};
+pub use signal::{
+    SignalInfo, Signals, block_all, reset_all, send_to_pidfd, without_blocked_signals,
+};
 pub use trace::{Stop, Tracee};

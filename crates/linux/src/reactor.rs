@@ -136,8 +136,8 @@ impl Reactor {
 }
 
 /// Blocks `SIGCHLD` for this thread and gives a descriptor that is readable when a child has
-/// changed state: signalfd(2), Linux 2.6.27. Programs started later are not affected: std resets
-/// the mask for them.
+/// changed state: signalfd(2), Linux 2.6.27. Programs started later inherit the mask, unless
+/// [`crate::process::without_blocked_signals`] clears it for them.
 ///
 /// # Errors
 /// What signalfd(2) gives.

@@ -9,14 +9,19 @@ use std::path::Path;
 /// be in the same directory, then renamed. Where others may write, what lies at that name may be theirs:
 /// it is removed, never opened.
 pub(crate) fn replace(path: &Path, new: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    match create(new, content, mode) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs_err::remove_file(new)?;
-            create(new, content, mode)?;
-        }
-        other => other?,
-    }
+    create_anew(new, content, mode)?;
     fs_err::rename(new, path)
+}
+
+/// A file in the place of what may be left of an earlier attempt.
+pub(crate) fn create_anew(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    match create(path, content, mode) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs_err::remove_file(path)?;
+            create(path, content, mode)
+        }
+        other => other,
+    }
 }
 
 /// A file that was not there before.

@@ -1,6 +1,7 @@
 //! Running hooks: state on standard input, a time limit, output kept for the error.
 
 use crate::error::{Error, Step as _, said};
+use hull_linux::process;
 use hull_spec::runtime::{Hook, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd as _;
@@ -71,7 +72,7 @@ fn run_one(
     if let Some(directory) = directory {
         command.current_dir(directory);
     }
-    let mut child = command
+    let mut child = process::without_blocked_signals(&mut command)
         .stdin(Stdio::from(stdin))
         .stdout(duplicate(&stdout)?)
         .stderr(duplicate(&stderr)?)

@@ -26,6 +26,7 @@ use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
 use hull_spec::runtime::{ContainerStatus, CpuAffinity, Process, Spec, State};
 use rustix::fd::OwnedFd;
+use rustix::fs::Mode;
 use std::convert::Infallible;
 use std::path::Path;
 
@@ -125,6 +126,7 @@ pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible
     } else {
         run_hooks(common, first)?;
         let root = Root::open(first.rootfs).step(|| format!("open {}", first.rootfs.display()))?;
+        rustix::process::umask(rootfs::mask(common.process));
         rootfs::change_root(&root)?;
         kernel::set(common, first)?;
     }
@@ -155,6 +157,11 @@ pub(crate) fn joining(
     if common.process.terminal {
         let root = Root::open(Path::new("/")).step(|| "open the container's root")?;
         console::set_up(common, &root, false)?;
+    }
+    let first = common.spec.process.as_ref();
+    let masks = [Some(common.process), first].into_iter().flatten();
+    if let Some(mask) = masks.filter_map(|process| process.user.umask).next() {
+        rustix::process::umask(Mode::from_raw_mode(mask));
     }
     kernel::schedule(common)?;
     let program = identity::become_user(common)?;

@@ -57,6 +57,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whether it is what was written, not what [`StateDirectory::salvage`] could find.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.created.is_empty()
+    }
+
     /// The state as hooks get it and the specification describes it.
     pub(crate) fn state(&self, status: ContainerStatus) -> State {
         State {
@@ -147,7 +152,8 @@ impl StateDirectory {
 
     /// Writes another configuration beside the present one, for [`Self::accept_config`].
     pub(crate) fn prepare_config(&self, text: &[u8]) -> Result<(), Error> {
-        fs_err::write(self.0.join("config.json.new"), text).step(|| "keep the configuration")
+        files::create_anew(&self.0.join("config.json.new"), text, 0o600)
+            .step(|| "keep the configuration")
     }
 
     /// Puts the prepared configuration in the place of the present one.
@@ -191,9 +197,12 @@ impl StateDirectory {
                 let linux = self.config().ok().and_then(|spec| spec.linux);
                 linux.map_or_else(Place::default, |linux| Place::of(&linux, id.as_str()))
             },
-            |path| Place {
-                path: path.to_owned(),
-                ..Place::default()
+            |path| {
+                let place = serde_json::from_value(found["cgroup"].clone());
+                place.unwrap_or_else(|_| Place {
+                    path: path.to_owned(),
+                    ..Place::default()
+                })
             },
         );
         Record {

@@ -181,24 +181,20 @@ fn base(unit: &Unit, pid: i32, v2: bool) -> Vec<Property> {
     properties
 }
 
-/// Changes the limits: systemd's first, or it would set its old ones again some day.
+/// Changes the limits, and systemd's idea of them last: what it refuses is undone. Without it, it would set
+/// its old ones again some day.
 pub(crate) fn update(unit: &Unit, group: &Cgroup, change: &mut Change) -> Result<(), Error> {
     let v2 = group.layout().is_v2();
     let mut manager = unit.manager()?;
     let wanted = properties::of(&mut change.limits, v2, &mut manager)?;
-    if !wanted.is_empty() {
-        manager
-            .set_properties(&unit.name, &wanted)
-            .step(|| "unable to set unit properties")?;
-    }
-    let done = group.update(&change.limits);
-    if done.is_err() {
-        // The failure is what is reported. What was not set before has no value to go back to.
-        if let Ok(before) = properties::of(&mut change.old, v2, &mut manager) {
-            let _ = manager.set_properties(&unit.name, &before);
-        }
-    }
-    done.map_err(|error| said(crate::error::chain(&error)))
+    let tell = || match wanted.as_slice() {
+        [] => Ok(()),
+        wanted => manager
+            .set_properties(&unit.name, wanted)
+            .step(|| "unable to set unit properties"),
+    };
+    let done = group.update_then(&change.limits, tell);
+    done.map_err(|error| said(crate::error::chain(&error)))?
 }
 
 /// Ends the unit. Its group may outlive it where systemd does not know all hierarchies.

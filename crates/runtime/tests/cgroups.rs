@@ -176,7 +176,7 @@ fn an_update_says_what_is_wrong_with_it() {
         (["--cpu-share", "x"], "strconv.ParseUint: parsing"),
         (
             ["--l3-cache-schema", "L3:0=f"],
-            "Intel RDT/CAT: l3 cache schema is not enabled",
+            "Intel RDT/CAT: l3 cache schema cannot be changed by update",
         ),
         (["-r", "/nosuch"], "open /nosuch: no such file or directory"),
     ] {
@@ -286,6 +286,32 @@ fn a_group_with_somebody_in_it_is_refused_and_left_alone() {
     let elsewhere = directory("memory", id);
     assert!(elsewhere.is_none_or(|path| path == group || !path.exists()));
     let _ = fs::remove_dir(&group);
+}
+
+#[test]
+fn a_stopped_container_takes_nobody_along_who_uses_its_group_now() {
+    let Some(host) = Host::new() else { return };
+    let id = "reused";
+    host.create(id, host.config("true"));
+    assert!(host.call(&["start", id]).status.success());
+    while host.status(id) != "stopped" {
+        std::thread::yield_now();
+    }
+    let members = directory("pids", id)
+        .expect("a hierarchy")
+        .join("cgroup.procs");
+    let mut other = Command::new("sleep").arg("1000").spawn().expect("runs");
+    fs_err::write(&members, other.id().to_string()).expect("moved");
+    let mut delete = host.command(&["delete", id]).spawn().expect("runs");
+    // It waits for the group to be empty, and does not see to it.
+    let listed = fs_err::read_to_string(&members).expect("read");
+    assert_eq!(listed.trim(), other.id().to_string());
+    assert!(!delete.wait().expect("waited for").success());
+    let lives = other.try_wait().expect("asked").is_none();
+    other.kill().expect("killed");
+    other.wait().expect("waited for");
+    assert!(lives);
+    assert!(host.call(&["delete", id]).status.success());
 }
 
 #[test]

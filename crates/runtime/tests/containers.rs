@@ -382,6 +382,23 @@ fn hooks_without_an_environment_have_the_runtimes_and_the_last_one_the_programs(
     assert_eq!(text, "runtime\nnone\n");
 }
 
+/// A foreground runtime blocks every signal to read them from a descriptor.
+#[test]
+fn hooks_start_with_no_signal_blocked() {
+    let Some(host) = Host::new() else { return };
+    let mut config = host.config("true");
+    let log = host.path("blocked").display().to_string();
+    let script = format!("grep SigBlk /proc/self/status >>{log}");
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    for name in ["createRuntime", "createContainer", "poststart", "poststop"] {
+        config["hooks"][name] = hook.clone();
+    }
+    let (code, _, err) = host.run("blocked", config);
+    assert_eq!(code, 0, "{err}");
+    let text = fs_err::read_to_string(log).expect("read");
+    assert_eq!(text, "SigBlk:\t0000000000000000\n".repeat(4));
+}
+
 #[test]
 fn a_container_whose_last_hook_fails_is_gone_all_the_same() {
     let Some(host) = Host::new() else { return };

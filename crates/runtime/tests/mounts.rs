@@ -22,6 +22,17 @@ fn bound(
     options: &[&str],
     change: impl Fn(&mut Value),
 ) -> (i32, String, String) {
+    bound_after("true", host, id, options, change)
+}
+
+/// The same after a command that changes the source's mount, `$SOURCE`.
+fn bound_after(
+    command: &str,
+    host: &Host,
+    id: &str,
+    options: &[&str],
+    change: impl Fn(&mut Value),
+) -> (i32, String, String) {
     let source = host.path("source");
     fs::create_dir_all(&source).expect("made");
     fs::create_dir_all(host.path("rootfs/mnt")).expect("made");
@@ -37,7 +48,7 @@ fn bound(
     let script = format!(
         "mount -t tmpfs -o nodev,noexec,noatime,mode=755 tmpfs {source} && mkdir {source}/sub && \
          echo x > {source}/file && mount -t tmpfs -o nosuid,mode=755 tmpfs {source}/sub && \
-         exec {program} --root {} run {id}",
+         SOURCE={source} && {command} && exec {program} --root {} run {id}",
         host.path("state").display()
     );
     let output = std::process::Command::new("unshare")
@@ -52,6 +63,27 @@ fn bound(
         text(&output.stdout),
         text(&output.stderr),
     )
+}
+
+/// With a user namespace the runtime opens the sources, outside of the container's mount namespace.
+#[test]
+fn what_is_mounted_below_a_source_of_the_host_does_not_appear_there() {
+    let Some(host) = Host::new() else { return };
+    let user = |config: &mut Value| {
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        let namespaces = config["linux"]["namespaces"].as_array_mut();
+        namespaces.expect("a list").push(json!({"type": "user"}));
+    };
+    let change: [&dyn Fn(&mut Value); 2] = [&|_| (), &user];
+    for change in change {
+        let share = "mount --make-shared $SOURCE";
+        let (code, out, err) = bound_after(share, &host, "peer", &["rbind"], change);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains("/mnt ") && out.contains(" master:"), "{out}");
+        assert!(!out.contains(" shared:"), "{out}");
+    }
 }
 
 #[test]

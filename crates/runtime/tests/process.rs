@@ -48,6 +48,29 @@ fn scheduling_is_as_asked_for() {
 }
 
 #[test]
+fn what_a_process_file_leaves_out_is_as_the_container_has_it() {
+    let Some(host) = Host::new() else { return };
+    let mut config = host.config("exec sleep 1000");
+    config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 88}]);
+    config["process"]["user"]["umask"] = json!(0o027);
+    host.create("left-out", config);
+    assert!(host.call(&["start", "left-out"]).status.success());
+    let script = "ulimit -n; umask; grep CapEff /proc/self/status";
+    let document = json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]});
+    fs_err::write(host.path("process.json"), document.to_string()).expect("written");
+    let output = host.call(&["exec", "--process", "process.json", "left-out"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // CAP_CHOWN and CAP_KILL.
+    let said = "77\n0027\nCapEff:\t0000000000000021\n";
+    assert_eq!(text, said, "{}", stderr(&output));
+    assert!(
+        host.call(&["delete", "--force", "left-out"])
+            .status
+            .success()
+    );
+}
+
+#[test]
 fn the_io_priority_is_as_asked_for() {
     let Some(host) = Host::new() else { return };
     for (class, priority, said) in [

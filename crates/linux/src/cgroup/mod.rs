@@ -41,6 +41,7 @@ pub use stats::{
 };
 
 use rustix::process::Pid;
+use std::convert::Infallible;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -198,9 +199,23 @@ impl Cgroup {
     /// # Errors
     /// As [`Cgroup::apply`].
     pub fn update(&self, limits: &Limits) -> Result<(), Error> {
+        let Ok(()) = self.update_then(limits, || Ok::<(), Infallible>(()))?;
+        Ok(())
+    }
+
+    /// As [`Cgroup::update`], with something to do when all limits are set; if that fails, its result is
+    /// the inner one, and the limits get the values back that they had.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`].
+    pub fn update_then<E>(
+        &self,
+        limits: &Limits,
+        last: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Result<(), E>, Error> {
         let writer = Writer::remembering(self);
-        let done = self.write_limits(&writer, limits);
-        if done.is_err() {
+        let done = self.write_limits(&writer, limits).map(|()| last());
+        if !matches!(done, Ok(Ok(()))) {
             writer.undo();
         }
         done

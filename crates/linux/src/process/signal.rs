@@ -3,6 +3,8 @@
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 /// Sends a signal by number, real-time signals included. pidfd_send_signal(2), kernel 5.1.
 ///
@@ -100,13 +102,23 @@ pub fn reset_all() {
         // SAFETY: SIG_DFL installs no handler; numbers that are refused are no signals to us.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // A mask that cannot be set is left as it was inherited.
+    let _ = unblock_all();
+}
+
+/// Has a program start with no signal blocked: std hands on what this process blocks to read from a
+/// descriptor.
+pub fn without_blocked_signals(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one system call, with a set on its own stack.
+    unsafe { command.pre_exec(unblock_all) }
+}
+
+fn unblock_all() -> io::Result<()> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the whole set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
     // SAFETY: initialised above.
-    let empty = unsafe { set.assume_init() };
-    // A mask that cannot be set is left as it was inherited.
-    let _ = set_mask(&empty);
+    set_mask(&unsafe { set.assume_init() })
 }
 
 fn full_set() -> libc::sigset_t {

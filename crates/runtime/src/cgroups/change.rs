@@ -11,8 +11,6 @@ use serde_json::Value;
 pub(crate) struct Change {
     /// What is to be written: what was asked for, and what that cannot be written without.
     pub(crate) limits: Limits,
-    /// What there was before.
-    pub(crate) old: Limits,
     /// The new configuration.
     pub(crate) config: Vec<u8>,
 }
@@ -26,18 +24,13 @@ impl Change {
         let old: Option<Resources> =
             serde_json::from_value(old).step(|| "read the configuration")?;
         let mut kept = old.unwrap_or_default();
-        let old = limits::of(&kept);
         let wanted = updatable(wanted);
         merge(&mut kept, &wanted);
         let limits = limits::of(&completed(wanted, &kept));
         config["linux"]["resources"] =
             serde_json::to_value(&kept).step(|| "encode the configuration")?;
         let config = serde_json::to_vec(&config).step(|| "encode the configuration")?;
-        Ok(Self {
-            limits,
-            old,
-            config,
-        })
+        Ok(Self { limits, config })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `delete`: nothing of a container is left.
 
+use super::kill::has_pid_namespace;
 use super::{Command, Context, id};
 use crate::arguments::{Arguments, Flag, Kind, Order};
 use crate::cgroups;
@@ -131,13 +132,15 @@ fn group(container: &Container) -> Option<Cgroup> {
     cgroups::open(&container.record.cgroup).ok().flatten()
 }
 
-/// Removes control group and state. Processes that are left (there was no PID namespace to end them)
-/// are killed.
+/// Removes control group and state. Processes that are left because there was no PID namespace to end them
+/// are killed; with one, whoever is in the group came later and is somebody else's. That is not
+/// known of a container whose record is broken: its first process may live.
 pub(crate) fn destroy(container: &Container) -> Result<(), Error> {
     let place = &container.record.cgroup;
     let group = group(container).filter(Cgroup::exists);
     if let Some(group) = &group
         && group.pids().is_ok_and(|pids| !pids.is_empty())
+        && !(container.record.is_whole() && has_pid_namespace(container))
     {
         group
             .signal_all(Signal::KILL)

@@ -81,7 +81,7 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
         _ => {}
     }
     let process = match options.text("process") {
-        Some(path) => read(path)?,
+        Some(path) => confined(read(path)?, &container)?,
         None => described(&container, options)?,
     };
     if process.args.is_empty() {
@@ -119,6 +119,28 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::from(foreground::stay(
         &started, &signals, master,
     )?))
+}
+
+/// What a process file leaves out is as the container's first process has it: a file without a profile
+/// or limits is no way out of the container's.
+fn confined(mut process: Process, container: &Container) -> Result<Process, Error> {
+    let Some(first) = container.directory.config()?.process else {
+        return Ok(process);
+    };
+    if process.apparmor_profile.is_empty() {
+        process.apparmor_profile = first.apparmor_profile;
+    }
+    if process.selinux_label.is_empty() {
+        process.selinux_label = first.selinux_label;
+    }
+    if process.rlimits.is_empty() {
+        process.rlimits = first.rlimits;
+    }
+    process.capabilities = process.capabilities.or(first.capabilities);
+    process.io_priority = process.io_priority.or(first.io_priority);
+    process.scheduler = process.scheduler.or(first.scheduler);
+    process.exec_cpu_affinity = process.exec_cpu_affinity.or(first.exec_cpu_affinity);
+    Ok(process)
 }
 
 /// Which processors the process begins on, for those who debug.

@@ -104,7 +104,8 @@ fn send_to_all(group: &Cgroup, signal: i32) -> Result<(), Error> {
 
 const SIGKILL: i32 = 9;
 
-fn has_pid_namespace(container: &Container) -> bool {
+/// Whether all processes of a container end with its first. Not if nobody knows.
+pub(super) fn has_pid_namespace(container: &Container) -> bool {
     let spec = container.directory.config().ok();
     let linux = spec.and_then(|spec| spec.linux);
     linux.is_some_and(|linux| {

@@ -65,8 +65,18 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
+/// What cannot be done is said before anything is.
+fn check(context: &Context) -> Result<(), Error> {
+    if context.systemd_cgroup {
+        let text = "restore cannot put a container into a systemd unit: leave out --systemd-cgroup";
+        return Err(said(text));
+    }
+    Ok(())
+}
+
 /// Restores a container; its exit code is ours unless it is detached.
 fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
+    check(context)?;
     // What the caller left open is for neither CRIU nor hooks.
     process::close_on_exec_from(3).step(|| "close descriptors on exec")?;
     let options = checkpoint::options(arguments, checkpoint::images(arguments)?)?;

@@ -42,8 +42,8 @@ pub(super) const COMMAND: Command = Command {
         Flag::new("memory-reservation", Kind::Text, "memory under pressure, bytes"),
         Flag::new("memory-swap", Kind::Text, "memory and swap together, bytes; -1 is no limit"),
         Flag::new("pids-limit", Kind::Number(0), "processes and threads; -1 is no limit"),
-        Flag::new("l3-cache-schema", Kind::Text, "Intel RDT: parts of the L3 cache"),
-        Flag::new("mem-bw-schema", Kind::Text, "Intel RDT: memory bandwidth"),
+        Flag::new("l3-cache-schema", Kind::Text, "Intel RDT: parts of the L3 cache; refused, as it cannot be changed yet"),
+        Flag::new("mem-bw-schema", Kind::Text, "Intel RDT: memory bandwidth; refused, as it cannot be changed yet"),
     ],
     order: Order::Anywhere,
     count: (1, 1),
@@ -68,7 +68,7 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
         ("mem-bw-schema", "Intel RDT/MBA: memory bandwidth schema"),
     ] {
         if arguments.text(flag).is_some() {
-            return Err(said(format!("{what} is not enabled")));
+            return Err(said(format!("{what} cannot be changed by update")));
         }
     }
     if container.status()? == ContainerStatus::Stopped {

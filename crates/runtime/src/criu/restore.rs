@@ -3,6 +3,7 @@
 use super::dump::DESCRIPTORS;
 use super::service::{Notice, Service, kind, version};
 use super::{Directories, Options, common, external, message::Message, quote_log};
+use crate::cgroups;
 use crate::console;
 use crate::error::{Error, Step as _, said};
 use crate::hooks;
@@ -77,6 +78,7 @@ fn make(
     restore: &Restore,
     report: &Report,
 ) -> Result<Started, Error> {
+    cgroups::refuse_foreign(&mut container.record.cgroup)?;
     container.directory.write(&container.record)?;
     container.directory.write_config(&configuration(bundle)?)?;
     let nothing = Linux::default();

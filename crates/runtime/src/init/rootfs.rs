@@ -6,7 +6,7 @@ use hull_linux::device;
 use hull_linux::mount::{self, Attributes};
 use hull_linux::namespace::{self, flag};
 use hull_linux::path::Root;
-use hull_spec::runtime::Linux;
+use hull_spec::runtime::{Linux, Process};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
@@ -44,12 +44,17 @@ pub(super) fn prepare(common: &Common<'_>, first: &First<'_>) -> Result<(Root, O
         mount::set_attributes(mount.as_fd(), false, &read_only)
             .step(|| "remount a file system readonly")?;
     }
-    let mask = Mode::from_raw_mode(common.process.user.umask.unwrap_or(0o022));
+    let mask = mask(common.process);
     let cwd = Path::new(&common.process.cwd);
     root.ensure_directory(cwd, 0o755)
         .step(|| format!("mkdir {}", cwd.display()))?;
     rustix::process::umask(mask);
     Ok((root, null))
+}
+
+/// The mask of a first process, which may come from anywhere otherwise.
+pub(super) fn mask(process: &Process) -> Mode {
+    Mode::from_raw_mode(process.user.umask.unwrap_or(0o022))
 }
 
 const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;

@@ -29,16 +29,14 @@ impl Ground {
         bundle: &Bundle,
         wishes: &Wishes,
     ) -> Result<Self, Error> {
-        let systemd = container.record.cgroup.unit.is_some();
-        if !systemd {
-            cgroups::refuse_foreign(&mut container.record.cgroup)?;
-        }
+        cgroups::refuse_foreign(&mut container.record.cgroup)?;
         // Before anything is made, so that whatever follows can be found and removed.
         container.directory.write(&container.record)?;
         container.directory.write_config(&bundle.text)?;
         let nothing = Linux::default();
         let linux = bundle.spec.linux.as_ref().unwrap_or(&nothing);
         let namespaces = Namespaces::of(linux)?;
+        let systemd = container.record.cgroup.unit.is_some();
         let group = if systemd {
             // It will be there when there is a process for it.
             cgroups::open(&container.record.cgroup)?

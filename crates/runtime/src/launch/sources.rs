@@ -4,11 +4,11 @@
 //! has privileges over the file system may map the ids of a mount.
 
 use super::id_map;
-use crate::error::Error;
+use crate::error::{Error, Step as _};
 use crate::init::mounts::bind;
 use crate::plan::{Bundle, Namespaces};
 use crate::rootless;
-use hull_linux::mount::Options;
+use hull_linux::mount::{self, Attributes, Options};
 use hull_linux::procfs::Proc;
 use hull_spec::runtime::{Linux, Mount};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -39,6 +39,18 @@ pub(super) fn open(
             return Ok(None);
         }
         let tree = bind::open_source(&bundle.path, mount, &options)?;
+        if !linux.rootfs_propagation.ends_with("shared") {
+            // Opened outside of the container's mount namespace it would stay a peer of the host's mount, and
+            // what is mounted below it would appear there.
+            let slave = Attributes {
+                propagation: rustix::mount::MountPropagationFlags::DOWNSTREAM
+                    .bits()
+                    .into(),
+                ..Attributes::default()
+            };
+            mount::set_attributes(tree.as_fd(), true, &slave)
+                .step(|| format!("keep {} apart from the host", mount.source))?;
+        }
         if mapped {
             maps.with(mount, |namespace| {
                 bind::set_id_map(&tree, mount, &options, namespace)

@@ -22,9 +22,25 @@ pub(super) fn of(
     v2: bool,
     systemd: &mut impl Version,
 ) -> Result<Vec<Property>, Error> {
-    if v2 {
-        return unified(limits, systemd);
+    let mut properties = if v2 {
+        unified(limits, systemd)?
+    } else {
+        legacy(limits)?
+    };
+    // What systemd has not heard of would make it refuse all; the kernel is given these values anyway.
+    for (since, names) in [
+        (242, &["CPUQuotaPeriodUSec"][..]),
+        (244, &["AllowedCPUs", "AllowedMemoryNodes"]),
+    ] {
+        let young = |property: &Property| names.contains(&property.name.as_str());
+        if properties.iter().any(young) && systemd.version()? < since {
+            properties.retain(|property| !young(property));
+        }
     }
+    Ok(properties)
+}
+
+fn legacy(limits: &mut Limits) -> Result<Vec<Property>, Error> {
     if !limits.unified.is_empty() {
         return Err(said(Refused::UnifiedOnV1.to_string()));
     }
@@ -330,6 +346,34 @@ mod tests {
         assert_eq!(bits("15"), mask(&[0, 128]));
         for list in ["", ",", "3-1", "x", "-1", "99999999"] {
             bits(list).expect_err(list);
+        }
+    }
+
+    #[test]
+    fn what_an_old_systemd_does_not_know_is_left_to_the_kernel() {
+        let mut limits = Limits {
+            cpu: Cpu {
+                quota: Some(20_000),
+                period: Some(50_000),
+                cpus: Some("0-1".to_owned()),
+                ..Cpu::default()
+            },
+            ..Limits::default()
+        };
+        for (version, expected) in [
+            (239, &["CPUQuotaPerSecUSec"][..]),
+            (243, &["CPUQuotaPeriodUSec", "CPUQuotaPerSecUSec"]),
+            (
+                244,
+                &["CPUQuotaPeriodUSec", "CPUQuotaPerSecUSec", "AllowedCPUs"],
+            ),
+        ] {
+            let found = of(&mut limits, false, &mut Systemd(version)).expect("valid");
+            let names: Vec<&str> = found
+                .iter()
+                .map(|property| property.name.as_str())
+                .collect();
+            assert_eq!(names, expected, "{version}");
         }
     }
 }

@@ -31,6 +31,10 @@ pub(in super::super) fn set_frozen(group: &Cgroup, frozen: bool) -> Result<(), E
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
+            if frozen {
+                // Not to leave it to freeze later: the one who asked was told that it did not.
+                let _ = write(&directory.join("cgroup.freeze"), "0");
+            }
             return Err(Error::Timeout {
                 path: directory,
                 what: "freeze",
