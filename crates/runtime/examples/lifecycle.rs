@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         say("usage: lifecycle BUNDLE");
         return ExitCode::FAILURE;
     };
-    match protect_executable().and_then(|()| live(Path::new(&bundle))) {
+    match protect_executable(0).and_then(|()| live(Path::new(&bundle))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.chain());

@@ -128,7 +128,7 @@ pub(crate) fn first(common: &Common<'_>, first: &First<'_>) -> Result<Infallible
         let root = Root::open(first.rootfs).step(|| format!("open {}", first.rootfs.display()))?;
         rustix::process::umask(rootfs::mask(common.process));
         rootfs::change_root(&root)?;
-        kernel::set(common, first)?;
+        kernel::set(common)?;
     }
     kernel::schedule(common)?;
     let program = identity::become_user(common)?;
@@ -141,7 +141,7 @@ fn set_up_root(common: &Common<'_>, first: &First<'_>) -> Result<(), Error> {
     let (root, null) = rootfs::prepare(common, first)?;
     run_hooks(common, first)?;
     rootfs::enter(&root, first)?;
-    kernel::set(common, first)?;
+    kernel::set(common)?;
     // Before the root's propagation: what is unbindable can be copied no more.
     hide::all(common, &root, null)?;
     rootfs::finish(common, &root)

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 /// ```no_run
 /// use hull_runtime::{Options, Runtime};
 /// # fn main() -> Result<(), hull_runtime::Error> {
-/// hull_runtime::protect_executable()?;
+/// hull_runtime::protect_executable(0)?;
 /// let runtime = Runtime::at("/run/user/1000/containers")?;
 /// runtime.create("web", "/srv/web".as_ref(), Options::default())?;
 /// runtime.start("web")?;
@@ -49,7 +49,8 @@ pub struct Options {
     /// Socket to which the master of the process' terminal is sent (unix(7), `SCM_RIGHTS`); there must be
     /// one if and only if the process has a terminal.
     pub console_socket: Option<PathBuf>,
-    /// How many descriptors after standard error, without a gap, the program keeps.
+    /// How many descriptors after standard error, without a gap and not close-on-exec, the program keeps.
+    /// [`protect_executable`] must have been told of them.
     pub preserved: u32,
     /// Enters the root file system without pivot_root(2), which a ramdisk does not allow.
     pub no_pivot: bool,
@@ -89,12 +90,13 @@ impl Joined {
 
 /// Has the calling program run from a file that no container can write through `/proc/PID/exe`
 /// (CVE-2019-5736). Unless it does already it is executed again with the same arguments: to be called
-/// first in `main`. Descriptors above standard error are closed at the next exec.
+/// first in `main`. Descriptors above standard error, but for the first `preserved`, are closed at the next
+/// exec.
 ///
 /// # Errors
 /// When no read-only view of the program can be made or executed.
-pub fn protect_executable() -> Result<(), Error> {
-    protect::executable(0)
+pub fn protect_executable(preserved: u32) -> Result<(), Error> {
+    protect::executable(preserved)
 }
 
 impl Runtime {
@@ -206,7 +208,8 @@ impl Runtime {
         }
         config::check_process(process)?;
         let wishes = options.wishes(process.terminal)?;
-        let started = launch::join(&container, process, &wishes);
+        let spec = container.directory.config()?;
+        let started = launch::join(&container, &spec, process, &wishes);
         // Joining a PID namespace is for the children of a process, all of them: the next are ours again.
         let own = rustix::fs::open(
             "/proc/self/ns/pid",

@@ -17,7 +17,7 @@ fn main() {
     if let [_, example, bundle] = words.as_slice()
         && example == EXAMPLE
     {
-        hull_runtime::protect_executable().expect("protected");
+        hull_runtime::protect_executable(0).expect("protected");
         lifecycle::live(bundle.as_ref()).expect("a life");
         return;
     }

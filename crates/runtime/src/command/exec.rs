@@ -7,10 +7,9 @@ use crate::arguments::{Arguments, Flag, Kind, Order, not_a_number};
 use crate::error::{Error, Step as _, said};
 use crate::launch::{self, Wishes};
 use crate::plan::scheduling;
-use crate::state::Container;
 use crate::{config, foreground, protect};
 use hull_linux::process::Signals;
-use hull_spec::runtime::{Capabilities, ContainerStatus, Process};
+use hull_spec::runtime::{Capabilities, ContainerStatus, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -80,9 +79,10 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
         }
         _ => {}
     }
+    let spec = container.directory.config()?;
     let process = match options.text("process") {
-        Some(path) => confined(read(path)?, &container)?,
-        None => described(&container, options)?,
+        Some(path) => confined(read(path)?, &spec),
+        None => described(&spec, options)?,
     };
     if process.args.is_empty() {
         return Err(said("args must not be empty"));
@@ -107,7 +107,7 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
     } else {
         Some(Signals::open().step(|| "open the signals")?)
     };
-    let started = launch::join(&container, &process, &wishes)?;
+    let started = launch::join(&container, &spec, &process, &wishes)?;
     drop(wishes);
     let Some(signals) = signals else {
         return Ok(ExitCode::SUCCESS);
@@ -123,9 +123,9 @@ fn run(context: &Context, options: &Arguments) -> Result<ExitCode, Error> {
 
 /// What a process file leaves out is as the container's first process has it: a file without a profile
 /// or limits is no way out of the container's.
-fn confined(mut process: Process, container: &Container) -> Result<Process, Error> {
-    let Some(first) = container.directory.config()?.process else {
-        return Ok(process);
+fn confined(mut process: Process, spec: &Spec) -> Process {
+    let Some(first) = spec.process.clone() else {
+        return process;
     };
     if process.apparmor_profile.is_empty() {
         process.apparmor_profile = first.apparmor_profile;
@@ -140,7 +140,7 @@ fn confined(mut process: Process, container: &Container) -> Result<Process, Erro
     process.io_priority = process.io_priority.or(first.io_priority);
     process.scheduler = process.scheduler.or(first.scheduler);
     process.exec_cpu_affinity = process.exec_cpu_affinity.or(first.exec_cpu_affinity);
-    Ok(process)
+    process
 }
 
 /// Which processors the process begins on, for those who debug.
@@ -175,16 +175,13 @@ fn read(path: &str) -> Result<Process, Error> {
 }
 
 /// The container's own process with what the options change.
-fn described(container: &Container, options: &Arguments) -> Result<Process, Error> {
+fn described(spec: &Spec, options: &Arguments) -> Result<Process, Error> {
     let command = options.rest.get(1..).unwrap_or_default();
     if command.is_empty() {
         return Err(said("exec args cannot be empty"));
     }
-    let mut process = container
-        .directory
-        .config()?
-        .process
-        .ok_or_else(|| said("process property must not be empty"))?;
+    let process = spec.process.clone();
+    let mut process = process.ok_or_else(|| said("process property must not be empty"))?;
     process.args = command.to_vec();
     process.terminal = options.is_set("tty");
     if let Some(cwd) = options.text("cwd") {

@@ -1,12 +1,12 @@
 //! What is set by name: host name, kernel parameters, scheduling.
 
-use super::{Common, First};
+use super::Common;
 use crate::error::{Error, Step as _};
 use crate::plan::{memory, scheduling};
 use hull_linux::process;
 
 /// Names and parameters of the new namespaces.
-pub(super) fn set(common: &Common<'_>, _first: &First<'_>) -> Result<(), Error> {
+pub(super) fn set(common: &Common<'_>) -> Result<(), Error> {
     let spec = common.spec;
     if !spec.hostname.is_empty() {
         rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "sethostname")?;

@@ -15,7 +15,7 @@ use crate::state::Container;
 use hull_linux::namespace::flag;
 use hull_linux::path::Root;
 use hull_linux::procfs::Proc;
-use hull_spec::runtime::{ContainerStatus, Linux, Process};
+use hull_spec::runtime::{ContainerStatus, Linux, Process, Spec};
 use rustix::fd::AsFd as _;
 
 /// The container's root directory when there is no mount namespace of its own to enter: nothing else
@@ -64,16 +64,16 @@ fn check_user(container: &Container, process: &Process, linux: &Linux) -> Result
     rootless::check_groups(process, linux)
 }
 
-/// Starts a process in a running container.
+/// Starts a process in a running container, whose configuration is `spec`.
 pub(crate) fn join(
     container: &Container,
+    spec: &Spec,
     process: &Process,
     wishes: &Wishes,
 ) -> Result<Started, Error> {
     let target = container
         .process()?
         .ok_or_else(|| said("cannot exec in a stopped container"))?;
-    let spec = container.directory.config()?;
     let nothing = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&nothing);
     let kinds = (linux.namespaces.iter()).fold(0, |kinds, namespace| kinds | bit(namespace.kind));
@@ -84,7 +84,7 @@ pub(crate) fn join(
     let (channel, theirs) = pair()?;
     let common = Common {
         process,
-        spec: &spec,
+        spec,
         proc: &proc,
         channel: &theirs,
         runtime: &channel,

@@ -85,7 +85,7 @@ pub(super) fn spawn_beside(
     clone(&Clones::default(), child).step(|| "unable to start container process")
 }
 
-/// Enters the namespaces of another process, those that differ: joining one's own user namespace is refused.
+/// Enters these namespaces of another process.
 pub(super) fn enter(target: BorrowedFd<'_>, kinds: u64) -> Result<(), Error> {
     if kinds == 0 {
         return Ok(());
