@@ -10,6 +10,9 @@ pub enum Error {
     /// No image has this name or id.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// No layer has this diffID, or nothing is left that its archive could be read from.
+    #[error("layer {0} is not in the store; pull the image again")]
+    NoSuchLayer(Digest),
     /// The text is neither a name nor an id.
     #[error(transparent)]
     InvalidReference(#[from] InvalidReference),

@@ -14,9 +14,11 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod decompress;
 mod error;
 mod image;
 pub mod ingest;
+mod layer;
 mod remove;
 mod rows;
 pub mod snapshot;
@@ -25,7 +27,8 @@ mod trash;
 pub mod unpack;
 
 pub use image::{Image, ImageId, MAX_DOCUMENT, Registration};
-pub use ingest::{Layer, LayerWriter, Progress, Waiter};
+pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};
+pub use layer::LayerArchive;
 pub use remove::{Removed, User};
 pub use snapshot::{Overlay, Snapshotter};
 pub use store::{Error, Hold, Options, Store};

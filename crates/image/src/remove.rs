@@ -7,6 +7,7 @@ use crate::store::{Error, Store, name_key, names_of};
 use hull_spec::{Digest, Reference};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// How long an interrupted pull may rest before the next opening of the store removes its parts.
@@ -105,7 +106,7 @@ impl Store {
                 }
                 change.delete_layer(&key)?;
                 freed += row.size;
-                leftovers.blobs.push(row.blob.digest);
+                leftovers.blobs.extend(row.owned_blobs(&diff_id));
                 leftovers.layers.push(diff_id);
             }
             Ok((freed, leftovers))
@@ -120,9 +121,14 @@ impl Store {
         let layers = leftovers.layers.iter().map(|layer| self.layer_path(layer));
         let blobs = leftovers.blobs.iter().map(|blob| self.blob_path(blob));
         for path in layers.chain(blobs) {
-            if let Err(error) = self.inner.trash.discard(&path) {
-                tracing::warn!(%error, "cannot discard; the next start tries again");
-            }
+            self.discard_or_warn(&path);
+        }
+    }
+
+    /// Discards files that nothing owns.
+    pub(crate) fn discard_or_warn(&self, path: &Path) {
+        if let Err(error) = self.inner.trash.discard(path) {
+            tracing::warn!(%error, "cannot discard; the next start tries again");
         }
     }
 
@@ -135,8 +141,10 @@ impl Store {
         let hex = |text: &str| text.strip_prefix("sha256:").unwrap_or(text).to_owned();
         let layer_dirs: BTreeSet<String> = layers.keys().map(|key| hex(key)).collect();
         let mut blobs: BTreeSet<String> = layers
-            .values()
-            .map(|row| row.blob.digest.hex().to_owned())
+            .iter()
+            .filter_map(|(key, row)| Some(row.owned_blobs(&key.parse().ok()?)))
+            .flatten()
+            .map(|digest| digest.hex().to_owned())
             .collect();
         for (id, row) in rows.images()? {
             blobs.insert(hex(&id));
@@ -161,11 +169,7 @@ impl Store {
         self.forget_lost(layer_dirs, snapshots)
     }
 
-    fn keep_only(
-        &self,
-        dir: &std::path::Path,
-        keep: impl Fn(&str, SystemTime) -> bool,
-    ) -> io::Result<()> {
+    fn keep_only(&self, dir: &Path, keep: impl Fn(&str, SystemTime) -> bool) -> io::Result<()> {
         for entry in fs_err::read_dir(dir)? {
             let entry = entry?;
             let modified = entry.metadata()?.modified()?;
@@ -336,7 +340,7 @@ impl Removal<'_> {
             }
             if let Some(gone) = rows.remove(layer.as_str()) {
                 self.change.delete_layer(layer.as_str())?;
-                leftovers.blobs.push(gone.blob.digest);
+                leftovers.blobs.extend(gone.owned_blobs(layer));
                 leftovers.layers.push(layer.clone());
             }
         }

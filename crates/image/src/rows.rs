@@ -27,8 +27,9 @@ const LAYERS: Text = TableDefinition::new("image.layers");
 const SNAPSHOTS: Text = TableDefinition::new("image.snapshots");
 
 const SCHEMA: &str = "schema";
-/// Raised when rows change so that older programs would misread them.
-const SCHEMA_VERSION: u64 = 1;
+/// Raised when rows change so that older programs would misread them. Version 2: a layer has several
+/// blobs and a format. Rows of version 1 are read as they are.
+const SCHEMA_VERSION: u64 = 2;
 
 /// One image.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,17 +48,65 @@ pub(crate) struct RootAttributes {
     pub(crate) gid: u32,
 }
 
-/// One unpacked layer.
+/// How a layer lies on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// Its files, unpacked into a directory.
+    #[default]
+    Directory,
+    /// Its tar archive as it is, and an EROFS index that points into it.
+    Erofs,
+}
+
+/// One layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LayerRow {
-    /// The compressed blob it was unpacked from.
-    pub(crate) blob: Descriptor,
+    /// The blobs kept for it, each a form of the same archive. Until version 2 there was one.
+    #[serde(alias = "blob", deserialize_with = "one_or_many")]
+    pub(crate) blobs: Vec<Descriptor>,
     /// Bytes that its files hold.
     pub(crate) size: u64,
     /// When it was unpacked, seconds since 1970.
     pub(crate) unpacked_at: i64,
     #[serde(default)]
     pub(crate) root: Option<RootAttributes>,
+    #[serde(default)]
+    pub(crate) format: Format,
+    /// Bytes of its tar archive, where known.
+    #[serde(default)]
+    pub(crate) tar_size: Option<u64>,
+    /// Whether a directory's archive is kept too, as the blob that has the diffID: it came without
+    /// a blob that it could be made from again.
+    #[serde(default)]
+    pub(crate) keeps_tar: bool,
+    /// The boot during which it was written, until its files are known to be on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unsettled: Option<String>,
+}
+
+impl LayerRow {
+    /// The files below `blobs/` that this row owns.
+    pub(crate) fn owned_blobs(&self, diff_id: &Digest) -> Vec<Digest> {
+        let mut owned: Vec<Digest> = self.blobs.iter().map(|blob| blob.digest.clone()).collect();
+        if self.keeps_tar && !owned.contains(diff_id) {
+            owned.push(diff_id.clone());
+        }
+        owned
+    }
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Blobs {
+        Many(Vec<Descriptor>),
+        One(Box<Descriptor>),
+    }
+    Ok(match Blobs::deserialize(from)? {
+        Blobs::Many(blobs) => blobs,
+        Blobs::One(blob) => vec![*blob],
+    })
 }
 
 /// One snapshot.
@@ -123,11 +172,11 @@ impl Rows {
                 .map_err(failed("open"))?
                 .map(|value| value.value());
             match found {
-                None => {
+                Some(SCHEMA_VERSION) => {}
+                None | Some(1) => {
                     meta.insert(SCHEMA, SCHEMA_VERSION)
                         .map_err(failed("open"))?;
                 }
-                Some(SCHEMA_VERSION) => {}
                 Some(found) => {
                     return Err(Error::Schema {
                         found,
@@ -329,6 +378,14 @@ impl Change {
         Ok(value.is_some())
     }
 
+    pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>, Error> {
+        let rows = self.write.open_table(LAYERS).map_err(failed("read"))?;
+        let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
+        value
+            .map(|v| decode("layers", diff_id.as_str(), v.value()))
+            .transpose()
+    }
+
     pub(crate) fn put_image(&self, id: &ImageId, row: &ImageRow) -> Result<(), Error> {
         self.put("images", IMAGES, id.as_str(), row)
     }
@@ -370,5 +427,23 @@ impl Change {
         let images = self.images()?.into_values().flat_map(|row| row.layers);
         let snapshots = self.snapshots()?.into_values().flat_map(|row| row.layers);
         Ok(images.chain(snapshots).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_of_version_1_is_read() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let old = serde_json::json!({
+            "blob": { "mediaType": "x", "digest": digest, "size": 7 }, "size": 5, "unpacked_at": 3,
+        });
+        let row: LayerRow = serde_json::from_value(old).unwrap();
+        assert_eq!(row.blobs[0].size, 7);
+        assert_eq!((row.format, row.tar_size), (Format::Directory, None));
+        let again: LayerRow = serde_json::from_value(serde_json::to_value(&row).unwrap()).unwrap();
+        assert_eq!(again.blobs, row.blobs);
     }
 }

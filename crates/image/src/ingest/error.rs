@@ -2,7 +2,27 @@
 
 use crate::unpack;
 use hull_spec::Digest;
+use std::fmt;
 use std::io;
+
+/// The layer an error is about: a blob, or one that comes from a local stream and has no name yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject(pub(super) Option<Digest>);
+
+impl From<&Digest> for Subject {
+    fn from(digest: &Digest) -> Self {
+        Self(Some(digest.clone()))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(digest) => write!(f, "layer {digest}"),
+            None => f.write_str("imported layer"),
+        }
+    }
+}
 
 /// Why a layer did not arrive. After every one of them the store is as before.
 #[derive(Debug, thiserror::Error)]
@@ -34,56 +54,56 @@ pub enum Error {
         actual: Digest,
     },
     /// The uncompressed bytes are not those the config names.
-    #[error("layer {blob} unpacks to diffID {actual}, the image config says {expected}")]
+    #[error("{layer} unpacks to diffID {actual}, the image config says {expected}")]
     DiffId {
-        /// The blob.
-        blob: Digest,
+        /// The layer.
+        layer: Subject,
         /// The config's.
         expected: Digest,
         /// What it really is.
         actual: Digest,
     },
     /// The archive cannot be unpacked.
-    #[error("unpack layer {digest}")]
+    #[error("unpack {layer}")]
     Unpack {
-        /// The blob.
-        digest: Digest,
+        /// The layer.
+        layer: Subject,
         /// What is wrong with it.
         #[source]
         source: unpack::Error,
     },
     /// The compressed stream is damaged.
-    #[error("decompress layer {digest}")]
+    #[error("decompress {layer}")]
     Decompress {
-        /// The blob.
-        digest: Digest,
+        /// The layer.
+        layer: Subject,
         /// What is wrong with it.
         #[source]
         source: io::Error,
     },
     /// It unpacks to more than [`crate::Limits`] allow.
-    #[error("layer {digest} ({declared} bytes) unpacks to more than {limit} bytes: refused")]
+    #[error("{layer} ({declared} bytes) unpacks to more than {limit} bytes: refused")]
     TooLarge {
-        /// The blob.
-        digest: Digest,
-        /// Its compressed size.
+        /// The layer.
+        layer: Subject,
+        /// Its compressed size, as far as it is known.
         declared: u64,
         /// What was allowed.
         limit: u64,
     },
     /// The disk is full.
-    #[error("layer {digest}: {operation}: no space left on device; free some space and pull again")]
+    #[error("{layer}: {operation}: no space left on device; free some space and try again")]
     NoSpace {
-        /// The blob.
-        digest: Digest,
+        /// The layer.
+        layer: Subject,
         /// What was done.
         operation: &'static str,
     },
     /// A file operation failed.
-    #[error("layer {digest}: {operation}")]
+    #[error("{layer}: {operation}")]
     Io {
-        /// The blob.
-        digest: Digest,
+        /// The layer.
+        layer: Subject,
         /// What was done.
         operation: &'static str,
         /// Why it failed.
@@ -91,10 +111,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The store's records could not be read or written.
-    #[error("record layer {digest}")]
+    #[error("record {layer}")]
     Record {
-        /// The blob.
-        digest: Digest,
+        /// The layer.
+        layer: Subject,
         /// Why.
         #[source]
         source: crate::store::Error,
@@ -102,14 +122,25 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn io(digest: &Digest, operation: &'static str, source: io::Error) -> Self {
-        let digest = digest.clone();
+    pub(super) fn io(
+        layer: impl Into<Subject>,
+        operation: &'static str,
+        source: io::Error,
+    ) -> Self {
+        let layer = layer.into();
         if unpack::is_full(&source) {
-            return Self::NoSpace { digest, operation };
+            return Self::NoSpace { layer, operation };
         }
         Self::Io {
-            digest,
+            layer,
             operation,
+            source,
+        }
+    }
+
+    pub(super) fn record(layer: impl Into<Subject>, source: crate::store::Error) -> Self {
+        Self::Record {
+            layer: layer.into(),
             source,
         }
     }

@@ -2,34 +2,40 @@
 //!
 //! ```text
 //! caller ──write──► ingest/<hex> ◄──follows── thread "inflate": SHA-256, gunzip │ unzstd
-//!                                                 │ chunks
-//!                                                 ▼
+//!                                                 │ chunks            ▲
+//!                                                 ▼                   │ the same chunks again
 //!                                             thread "unpack": SHA-256 (diffID), tar → files
 //! ```
 //!
 //! The threads read from the file's start, so what an interrupted download left is hashed and
-//! unpacked again without being fetched again.
+//! unpacked again without being fetched again. They begin with the first bytes that arrive, and only
+//! so many layers have them at once: the rest waits in its file. A layer from a local stream
+//! ([`Store::import_layer`]) has the second thread only; the caller's is the first.
 
+mod chunks;
+mod commit;
 mod error;
 mod follow;
+mod import;
+mod places;
+mod sink;
 #[cfg(test)]
 pub(crate) mod tests;
 mod worker;
+mod writer;
 
-use crate::rows::LayerRow;
 use crate::store::{Hold, Store};
-pub use error::Error;
-use follow::Feed;
+pub use error::{Error, Subject};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
+pub use import::ImportedLayer;
+use places::Places;
 use std::collections::HashMap;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use worker::Unpacked;
+pub use writer::LayerWriter;
 
 /// What [`Store::begin_layer`] found.
 #[derive(Debug)]
@@ -127,6 +133,9 @@ pub(crate) struct Ingest {
     dir: PathBuf,
     busy: Mutex<HashMap<Digest, Arc<Busy>>>,
     next: AtomicU64,
+    places: Places,
+    /// Locked while a layer moves into place: the same may come from two sides at once.
+    commits: Mutex<()>,
 }
 
 impl Ingest {
@@ -135,7 +144,15 @@ impl Ingest {
             dir,
             busy: Mutex::default(),
             next: AtomicU64::new(0),
+            places: Places::new(),
+            commits: Mutex::default(),
         }
+    }
+
+    /// A directory for a layer that is being made; nobody else has its name.
+    fn stage(&self) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(format!("layer-{number}"))
     }
 
     fn end(&self, blob: &Digest, diff_id: &Digest, entry: &Busy) {
@@ -160,7 +177,7 @@ impl Store {
         let mut busy = lock(&ingest.busy);
         let row = self.inner.rows.layer(diff_id);
         if row
-            .map_err(|source| record(&blob.digest, source))?
+            .map_err(|source| Error::record(&blob.digest, source))?
             .is_some()
         {
             return Ok(Layer::Present(hold));
@@ -181,259 +198,5 @@ impl Store {
         busy.insert(diff_id.clone(), Arc::clone(&entry));
         drop(busy);
         LayerWriter::open(self, blob, diff_id, hold, entry).map(Layer::Fetch)
-    }
-}
-
-fn record(digest: &Digest, source: crate::store::Error) -> Error {
-    Error::Record {
-        digest: digest.clone(),
-        source,
-    }
-}
-
-/// Receives a layer's compressed bytes. Dropping it unfinished keeps them for the next attempt,
-/// unless they turned out to be useless.
-#[derive(Debug)]
-pub struct LayerWriter {
-    store: Store,
-    blob: Descriptor,
-    diff_id: Digest,
-    path: PathBuf,
-    busy: Arc<Busy>,
-    hold: Option<Hold>,
-    received: u64,
-    /// `None` only if opening failed.
-    running: Option<Running>,
-    /// Whether the partial file is not worth keeping.
-    spoiled: bool,
-}
-
-#[derive(Debug)]
-struct Running {
-    file: fs_err::File,
-    feed: Arc<Feed>,
-    worker: JoinHandle<Result<Unpacked, Error>>,
-}
-
-impl LayerWriter {
-    fn open(
-        store: &Store,
-        blob: &Descriptor,
-        diff_id: &Digest,
-        hold: Hold,
-        busy: Arc<Busy>,
-    ) -> Result<Self, Error> {
-        let mut writer = Self {
-            store: store.clone(),
-            blob: blob.clone(),
-            diff_id: diff_id.clone(),
-            path: store.inner.ingest.dir.join(blob.digest.hex()),
-            busy,
-            hold: Some(hold),
-            received: 0,
-            running: None,
-            spoiled: false,
-        };
-        writer.start()?;
-        Ok(writer)
-    }
-
-    /// Opens the partial file and starts the threads that follow it.
-    fn start(&mut self) -> Result<(), Error> {
-        let failed = |source| Error::io(&self.blob.digest, "open partial download", source);
-        let mut options = fs_err::OpenOptions::new();
-        options.append(true).create(true);
-        let mut file = options.open(&self.path).map_err(failed)?;
-        let mut length = file.metadata().map_err(failed)?.len();
-        if length > self.blob.size {
-            fs_err::remove_file(&self.path).map_err(failed)?;
-            file = options.create_new(true).open(&self.path).map_err(failed)?;
-            length = 0;
-        }
-        self.received = length;
-        self.progress_to(length);
-        self.busy.progress.unpacked.store(0, Ordering::Relaxed);
-        let feed = Arc::new(Feed::new(length));
-        let source = fs_err::File::open(&self.path).map_err(failed)?;
-        let number = self.store.inner.ingest.next.fetch_add(1, Ordering::Relaxed);
-        let tree = self
-            .path
-            .with_file_name(format!("{}.tree-{number}", self.blob.digest.hex()));
-        let job = worker::Job {
-            store: self.store.clone(),
-            blob: self.blob.clone(),
-            tree,
-            feed: Arc::clone(&feed),
-            progress: Arc::clone(&self.busy.progress),
-        };
-        let worker = job.spawn(source).map_err(failed)?;
-        self.running = Some(Running { file, feed, worker });
-        Ok(())
-    }
-
-    fn progress_to(&self, received: u64) {
-        let counter = &self.busy.progress.received;
-        counter.store(received, Ordering::Relaxed);
-    }
-
-    /// How many bytes are there already: the fetch has to begin here.
-    #[must_use]
-    pub fn offset(&self) -> u64 {
-        self.received
-    }
-
-    /// Counters, to be read by whoever shows progress.
-    #[must_use]
-    pub fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.busy.progress)
-    }
-
-    /// Forgets what was received, for a server that sends from the start again.
-    ///
-    /// # Errors
-    /// Failures of the file system.
-    pub fn restart(&mut self) -> Result<(), Error> {
-        self.stop();
-        self.spoiled = false;
-        match fs_err::remove_file(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::io(
-                &self.blob.digest,
-                "remove partial download",
-                source,
-            )),
-            _ => self.start(),
-        }
-    }
-
-    /// Appends compressed bytes.
-    ///
-    /// # Errors
-    /// [`Error::TooLong`]; failures of the file system; and, as early as they are known, those
-    /// failures of unpacking that more bytes cannot explain: a full disk, a bomb.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let end = self.received + bytes.len() as u64;
-        if end > self.blob.size {
-            self.spoiled = true;
-            return Err(Error::TooLong {
-                digest: self.blob.digest.clone(),
-                declared: self.blob.size,
-            });
-        }
-        let Some(running) = &mut self.running else {
-            return Err(self.gone());
-        };
-        if running.feed.has_failed() {
-            running.feed.abandon();
-            return Err(self.join().err().unwrap_or_else(|| self.gone()));
-        }
-        if let Err(source) = running.file.write_all(bytes) {
-            self.spoiled = true;
-            return Err(Error::io(&self.blob.digest, "write", source));
-        }
-        running.feed.grow(end);
-        self.received = end;
-        self.progress_to(end);
-        Ok(())
-    }
-
-    fn gone(&self) -> Error {
-        Error::io(
-            &self.blob.digest,
-            "write",
-            io::Error::other("the layer was given up after an earlier error"),
-        )
-    }
-
-    /// Waits until all is unpacked and verified, and makes it part of the store, durably.
-    ///
-    /// # Errors
-    /// Every one of [`Error`].
-    pub fn finish(mut self) -> Result<Hold, Error> {
-        if self.received < self.blob.size {
-            return Err(Error::Short {
-                digest: self.blob.digest.clone(),
-                received: self.received,
-                declared: self.blob.size,
-            });
-        }
-        if let Some(running) = &self.running {
-            running.feed.complete();
-        }
-        let unpacked = self.join()?;
-        if unpacked.diff_id != self.diff_id {
-            self.spoiled = true;
-            self.discard(&unpacked.tree);
-            return Err(Error::DiffId {
-                blob: self.blob.digest.clone(),
-                expected: self.diff_id.clone(),
-                actual: unpacked.diff_id,
-            });
-        }
-        let tree = unpacked.tree.clone();
-        if let Err(error) = self.commit(unpacked) {
-            self.discard(&tree);
-            return Err(error);
-        }
-        self.hold.take().ok_or_else(|| self.gone())
-    }
-
-    /// Moves blob and layer into place; see `store` for the order.
-    fn commit(&self, unpacked: Unpacked) -> Result<(), Error> {
-        let inner = &self.store.inner;
-        let layer = self.store.layer_path(&self.diff_id);
-        let place = || -> io::Result<()> {
-            // Without a row it can only be what a failed commit left.
-            inner.trash.discard(&layer)?;
-            fs_err::rename(&unpacked.tree, &layer)?;
-            fs_err::rename(&self.path, self.store.blob_path(&self.blob.digest))?;
-            let root = fs_err::File::open(&inner.root)?;
-            Ok(rustix::fs::syncfs(&root)?)
-        };
-        place().map_err(|source| Error::io(&self.blob.digest, "move into place", source))?;
-        let row = LayerRow {
-            blob: self.blob.clone(),
-            size: unpacked.summary.size,
-            unpacked_at: jiff::Timestamp::now().as_second(),
-            root: unpacked.summary.root,
-        };
-        inner
-            .rows
-            .write(|change| change.put_layer(&self.diff_id, &row))
-            .map_err(|source| record(&self.blob.digest, source))
-    }
-
-    /// The result of the threads; a failure spoils the partial file.
-    fn join(&mut self) -> Result<Unpacked, Error> {
-        let Some(running) = self.running.take() else {
-            return Err(self.gone());
-        };
-        let result = running.worker.join().unwrap_or_else(|_| Err(self.gone()));
-        self.spoiled |= result.is_err();
-        result
-    }
-
-    /// Tells the threads to give up; they clear away what they made.
-    fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.feed.abandon();
-            self.spoiled |= running.feed.has_failed();
-        }
-    }
-
-    fn discard(&self, path: &std::path::Path) {
-        if let Err(error) = self.store.inner.trash.discard(path) {
-            tracing::warn!(%error, "cannot discard; the next start tries again");
-        }
-    }
-}
-
-impl Drop for LayerWriter {
-    fn drop(&mut self) {
-        self.stop();
-        if self.spoiled {
-            self.discard(&self.path);
-        }
-        let ingest = &self.store.inner.ingest;
-        ingest.end(&self.blob.digest, &self.diff_id, &self.busy);
     }
 }

@@ -4,6 +4,7 @@ use crate::store::{Options, Store};
 use crate::unpack::Limits;
 use crate::{ImageId, Registration};
 use hull_spec::image::media_type;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 pub(crate) fn store_with(root: &Path, options: Options) -> Store {
@@ -293,6 +294,94 @@ fn two_pulls_share_one_download() {
             .unwrap(),
         Layer::Present(_)
     ));
+}
+
+#[test]
+fn a_layer_is_read_back_as_the_archive_it_was() {
+    let tar = archive(&[("a/b", b"content"), ("c", &noise(600_000))]);
+    for blob in [gzip(&tar), tar.clone()] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+        writer.write(&blob).unwrap();
+        let hold = writer.finish().unwrap();
+        let mut archive = store.layer_archive(hold.diff_id()).unwrap();
+        assert_eq!(archive.len(), Some(tar.len() as u64));
+        let mut read = Vec::new();
+        archive.read_to_end(&mut read).unwrap();
+        assert!(read == tar);
+        let blobs = store.layer_blobs(hold.diff_id()).unwrap();
+        assert_eq!(blobs, [descriptor(&blob)]);
+
+        let other = zstd::encode_all(tar.as_slice(), 1).unwrap();
+        let file = dir.path().join("ingest/other");
+        fs_err::write(&file, &other).unwrap();
+        for _ in 0..2 {
+            store
+                .add_layer_blob(hold.diff_id(), &descriptor(&other), &file)
+                .unwrap();
+            fs_err::write(&file, &other).unwrap();
+        }
+        assert_eq!(store.layer_blobs(hold.diff_id()).unwrap().len(), 2);
+        drop((hold, archive));
+        store.prune_layers().unwrap();
+        assert!(!store.blob_path(&digest_of(&blob)).exists());
+        assert!(!store.blob_path(&digest_of(&other)).exists());
+    }
+}
+
+#[test]
+fn a_local_layer_needs_no_blob() {
+    let tar = archive(&[("a/b", b"content"), ("c", &noise(600_000))]);
+    let (id, other) = (digest_of(&tar), digest_of(b"other"));
+    for source in [
+        tar.clone(),
+        gzip(&tar),
+        zstd::encode_all(tar.as_slice(), 3).unwrap(),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let error = store.import_layer(&mut source.as_slice(), Some(&other));
+        assert!(matches!(error, Err(Error::DiffId { .. })), "{error:?}");
+        for expected in [None, Some(&id), None] {
+            let layer = store
+                .import_layer(&mut source.as_slice(), expected)
+                .unwrap();
+            assert_eq!(*layer.hold.diff_id(), id);
+            assert_eq!(layer.size, tar.len() as u64);
+        }
+        let mut read = Vec::new();
+        let mut archive = store.layer_archive(&id).unwrap();
+        archive.read_to_end(&mut read).unwrap();
+        assert!(read == tar && archive.file().is_some());
+        assert!(store.layer_blobs(&id).unwrap().is_empty());
+        assert_eq!(entries(&dir.path().join("ingest")), Vec::<String>::new());
+        drop(archive);
+        store.prune_layers().unwrap();
+        assert_eq!(entries(&dir.path().join("layers")), Vec::<String>::new());
+        assert_eq!(
+            entries(&dir.path().join("blobs/sha256")),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn a_local_bomb_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        floor: 1 << 20,
+        ratio: 10,
+        absolute: 1 << 30,
+    };
+    let store = store_with(dir.path(), Options { limits });
+    let bomb = gzip(&archive(&[("zeros", &vec![0; 8 << 20])]));
+    let error = store.import_layer(&mut bomb.as_slice(), None);
+    assert!(matches!(error, Err(Error::TooLarge { .. })), "{error:?}");
+    let damaged = &gzip(&archive(&[("a", &noise(9000))]))[..5000];
+    let error = store.import_layer(&mut { damaged }, None);
+    assert!(matches!(error, Err(Error::Decompress { .. })), "{error:?}");
+    assert_eq!(entries(&dir.path().join("layers")), Vec::<String>::new());
 }
 
 #[test]

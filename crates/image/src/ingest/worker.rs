@@ -1,81 +1,69 @@
-//! The two threads of an arriving layer.
+//! The two threads of a layer that is being fetched.
 
+use super::chunks::{self, CHUNK, Filler, Stop};
 use super::follow::{Feed, Follow};
+use super::sink::{Stage, Staged};
 use super::{Error, Progress};
+use crate::decompress::Decoder;
 use crate::store::Store;
-use crate::unpack::{self, Summary};
-use flate2::bufread::MultiGzDecoder;
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
-use sha2::{Digest as _, Sha256};
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::io::{self, BufReader};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-
-/// One read of the file and one chunk between the threads: large enough that switching between
-/// them costs nothing, small enough to stay in the cache.
-const CHUNK: usize = 256 * 1024;
-/// Chunks that wait: the most memory a layer takes is this many plus those being worked on.
-const QUEUE: usize = 4;
 
 /// What to unpack, and where.
 pub(super) struct Job {
     pub(super) store: Store,
     pub(super) blob: Descriptor,
-    pub(super) tree: PathBuf,
+    pub(super) stage: Stage,
     pub(super) feed: Arc<Feed>,
     pub(super) progress: Arc<Progress>,
-}
-
-/// A layer that is unpacked and whose blob is verified.
-#[derive(Debug)]
-pub(super) struct Unpacked {
-    pub(super) tree: PathBuf,
-    pub(super) diff_id: Digest,
-    pub(super) summary: Summary,
 }
 
 impl Job {
     pub(super) fn spawn(
         self,
         source: fs_err::File,
-    ) -> io::Result<JoinHandle<Result<Unpacked, Error>>> {
+    ) -> io::Result<JoinHandle<Result<Staged, Error>>> {
         std::thread::Builder::new()
-            .name("unpack".to_owned())
+            .name("inflate".to_owned())
             .spawn(move || {
+                let _place = self.store.inner.ingest.places.enter();
                 let result = self.run(source);
-                if result.is_err()
-                    && let Err(error) = self.store.inner.trash.discard(&self.tree)
-                {
-                    tracing::warn!(%error, "cannot discard; the next start tries again");
+                if result.is_err() {
+                    self.store.discard_or_warn(&self.stage.dir);
                 }
                 result
             })
     }
 
-    fn run(&self, source: fs_err::File) -> Result<Unpacked, Error> {
+    fn run(&self, source: fs_err::File) -> Result<Staged, Error> {
         let follow = Follow::new(source, Arc::clone(&self.feed), Arc::clone(&self.progress));
-        let (send, receive) = sync_channel(QUEUE);
-        let (inflated, unpacked) = std::thread::scope(|scope| {
-            let inflate = std::thread::Builder::new()
-                .name("inflate".to_owned())
-                .spawn_scoped(scope, || self.inflate(follow, send));
-            let unpacked = self.unpack(Chunks::new(receive));
-            let inflated = match inflate {
+        let (filler, chunks) = chunks::pair();
+        let (inflated, staged) = std::thread::scope(|scope| {
+            let unpack = std::thread::Builder::new()
+                .name("unpack".to_owned())
+                .spawn_scoped(scope, || {
+                    let layer = (&self.blob.digest).into();
+                    self.stage
+                        .take(chunks, &layer)
+                        .inspect_err(|error| self.note(error))
+                });
+            let inflated = self.inflate(follow, filler);
+            let staged = match unpack {
                 Ok(thread) => thread
                     .join()
-                    .unwrap_or_else(|_| Err(self.io("inflate", io::Error::other("panicked")))),
+                    .unwrap_or_else(|_| Err(self.io("unpack", io::Error::other("panicked")))),
                 Err(source) => Err(self.io("start thread", source)),
             };
-            (inflated, unpacked)
+            (inflated, staged)
         });
         // What ends a download early comes first. Otherwise damage in transit explains every other
         // failure.
-        let digest = match (inflated, &unpacked) {
+        let digest = match (inflated, &staged) {
             (Err(error @ Error::TooLarge { .. }), _) => return Err(error),
-            (_, Err(_)) if self.feed.has_failed() => return unpacked,
+            (_, Err(_)) if self.feed.has_failed() => return staged,
             (inflated, _) => inflated?,
         };
         if digest != self.blob.digest {
@@ -84,19 +72,25 @@ impl Job {
                 actual: digest,
             });
         }
-        unpacked
+        staged
     }
 
     fn io(&self, operation: &'static str, source: io::Error) -> Error {
         Error::io(&self.blob.digest, operation, source)
     }
 
+    /// Ends the download when no further byte can help.
+    fn note(&self, error: &Error) {
+        if matches!(error, Error::NoSpace { .. }) {
+            self.feed.fail();
+        }
+    }
+
     /// Decompresses the file into chunks. Returns the digest of its compressed bytes; a stream that
     /// cannot be decompressed is read to its end first, because its digest says who is to blame.
-    fn inflate(&self, follow: Follow, chunks: SyncSender<Chunk>) -> Result<Digest, Error> {
+    fn inflate(&self, follow: Follow, filler: Filler) -> Result<Digest, Error> {
         let mut reader = BufReader::with_capacity(CHUNK, follow);
-        let result = self.decode(&mut reader, &chunks);
-        drop(chunks);
+        let result = self.decode(&mut reader, filler);
         let mut follow = reader.into_inner();
         let drained = io::copy(&mut follow, &mut io::sink());
         match (result, drained) {
@@ -113,156 +107,24 @@ impl Job {
         }
     }
 
-    fn decode(
-        &self,
-        reader: &mut BufReader<Follow>,
-        chunks: &SyncSender<Chunk>,
-    ) -> Result<(), Error> {
-        let failed = |source| Error::Decompress {
-            digest: self.blob.digest.clone(),
-            source,
-        };
-        // By its first bytes: media types are wrong often enough.
-        let magic = first_bytes(reader).map_err(failed)?;
+    fn decode(&self, reader: &mut BufReader<Follow>, filler: Filler) -> Result<(), Error> {
         let limit = self.store.inner.options.limits.allowed(self.blob.size);
-        match magic {
-            [0x1f, 0x8b, ..] => self.pump(&mut MultiGzDecoder::new(reader), chunks, limit),
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(reader).map_err(failed)?;
-                self.pump(&mut decoder, chunks, limit)
-            }
-            _ => self.pump(reader, chunks, limit),
-        }
-    }
-
-    fn pump(
-        &self,
-        decoder: &mut dyn Read,
-        chunks: &SyncSender<Chunk>,
-        limit: u64,
-    ) -> Result<(), Error> {
-        let mut total = 0;
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            let read = decoder.take(CHUNK as u64).read_to_end(&mut chunk);
-            total += chunk.len() as u64;
-            if total > limit {
-                // The archive must not look complete to the other thread.
-                let _ = chunks.send(Err(io::Error::other("more than allowed")));
+        let result = Decoder::new(reader)
+            .map_err(Stop::Read)
+            .and_then(|mut decoder| filler.fill(&mut decoder, &|| limit, |_| ()));
+        result.map_err(|stop| match stop {
+            Stop::TooMany(limit) => {
                 self.feed.fail();
-                return Err(Error::TooLarge {
-                    digest: self.blob.digest.clone(),
+                Error::TooLarge {
+                    layer: (&self.blob.digest).into(),
                     declared: self.blob.size,
                     limit,
-                });
-            }
-            match read {
-                Ok(0) => return Ok(()),
-                // The other side is gone: it has failed and says why.
-                Ok(_) => {
-                    if chunks.send(Ok(chunk)).is_err() {
-                        return Ok(());
-                    }
-                }
-                Err(source) => {
-                    let _ = chunks.send(Err(io::Error::other("damaged stream")));
-                    return Err(Error::Decompress {
-                        digest: self.blob.digest.clone(),
-                        source,
-                    });
                 }
             }
-        }
-    }
-
-    fn unpack(&self, mut chunks: Chunks) -> Result<Unpacked, Error> {
-        fs_err::create_dir(&self.tree)
-            .map_err(|source| self.fatal(self.io("create directory", source)))?;
-        let summary = unpack::unpack(&mut chunks, &self.tree).map_err(|source| {
-            if source.is_full() {
-                return self.fatal(Error::NoSpace {
-                    digest: self.blob.digest.clone(),
-                    operation: "unpack",
-                });
-            }
-            Error::Unpack {
-                digest: self.blob.digest.clone(),
+            Stop::Read(source) => Error::Decompress {
+                layer: (&self.blob.digest).into(),
                 source,
-            }
-        })?;
-        // What follows the archive's end belongs to the diffID too.
-        io::copy(&mut chunks, &mut io::sink()).map_err(|source| self.io("read archive", source))?;
-        Ok(Unpacked {
-            tree: self.tree.clone(),
-            diff_id: Digest::from_sha256(&chunks.hash.finalize().into()),
-            summary,
+            },
         })
-    }
-
-    /// Notes that no further byte can help, so that the download ends early.
-    fn fatal(&self, error: Error) -> Error {
-        self.feed.fail();
-        error
-    }
-}
-
-/// The first four bytes, without consuming them; fewer only when there are no more.
-fn first_bytes(reader: &mut BufReader<Follow>) -> io::Result<[u8; 4]> {
-    let mut magic = [0; 4];
-    let buffer = reader.fill_buf()?;
-    let count = buffer.len().min(4);
-    magic[..count].copy_from_slice(&buffer[..count]);
-    Ok(magic)
-}
-
-type Chunk = io::Result<Vec<u8>>;
-
-/// The chunks as a reader that hashes what passes.
-struct Chunks {
-    receive: Receiver<Chunk>,
-    current: Vec<u8>,
-    position: usize,
-    hash: Sha256,
-}
-
-impl Chunks {
-    fn new(receive: Receiver<Chunk>) -> Self {
-        Self {
-            receive,
-            current: Vec::new(),
-            position: 0,
-            hash: Sha256::new(),
-        }
-    }
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let count = available.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&available[..count]);
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl BufRead for Chunks {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.position == self.current.len() {
-            match self.receive.recv() {
-                Ok(chunk) => {
-                    self.current = chunk?;
-                    self.position = 0;
-                    self.hash.update(&self.current);
-                }
-                Err(_) => return Ok(&[]),
-            }
-        }
-        Ok(&self.current[self.position..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.position += count;
     }
 }
