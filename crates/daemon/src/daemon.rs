@@ -179,6 +179,7 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         default_runtime: settings.default_runtime.clone(),
         insecure_registries: settings.insecure_registries.clone(),
         registry_mirrors: settings.registry_mirrors.clone(),
+        policy: settings.policy.clone(),
     }
 }
 

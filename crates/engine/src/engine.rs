@@ -42,6 +42,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// URLs that are asked before Docker Hub.
     pub registry_mirrors: Vec<String>,
+    /// The trust policy's file; `None`: the usual places, and no policy when there is none.
+    pub policy: Option<PathBuf>,
 }
 
 /// Containers by id and by name.
@@ -62,6 +64,7 @@ pub struct Engine {
     pub(crate) snapshots: Overlay,
     pub(crate) registry: hull_registry::Client,
     pub(crate) pulls: crate::image::Pulls,
+    pub(crate) trust: crate::trust::Trust,
     pub(crate) journal: Journal,
     pub(crate) wiring: Wiring,
     pub(crate) cgroups: Layout,
@@ -92,7 +95,9 @@ impl Engine {
         let lock = lock(&config.data_root)?;
         let database = Arc::new(database(&config.data_root.join("hull.db"))?);
         let rows = Rows::open(Arc::clone(&database))?;
-        let store = Store::open(&config.data_root, database).map_err(crate::image::store_error)?;
+        let store = Store::open(&config.data_root, Arc::clone(&database))
+            .map_err(crate::image::store_error)?;
+        let trust = crate::trust::Trust::open(config.policy.clone(), database, &store)?;
         let id = rows.engine_id()?;
         let cgroups = Layout::detect().map_err(|e| {
             Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e)
@@ -102,6 +107,7 @@ impl Engine {
             registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
             snapshots: Overlay::new(store.clone()),
             pulls: crate::image::Pulls::default(),
+            trust,
             journal: Journal::default(),
             execs: Execs::default(),
             index: RwLock::default(),

@@ -25,6 +25,7 @@ mod names;
 pub mod network;
 mod rows;
 pub mod system;
+pub mod trust;
 pub mod volume;
 mod wiring;
 

@@ -158,7 +158,7 @@ impl Client {
         .await
     }
 
-    fn call(
+    pub(crate) fn call(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
@@ -180,7 +180,11 @@ impl Client {
     }
 
     /// Does `ask` at each place until one succeeds; the last failure is told, as dockerd does.
-    async fn over_places<T, F, Fut>(&self, reference: &Reference, ask: F) -> Result<T, Error>
+    pub(crate) async fn over_places<T, F, Fut>(
+        &self,
+        reference: &Reference,
+        ask: F,
+    ) -> Result<T, Error>
     where
         F: Fn(Endpoint) -> Fut,
         Fut: Future<Output = Result<T, Error>>,

@@ -27,6 +27,7 @@ mod document;
 mod endpoint;
 mod error;
 mod reason;
+mod referrers;
 mod retry;
 mod session;
 

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) default_runtime: Option<String>,
     pub(super) runtimes: Option<BTreeMap<String, Runtime>>,
     pub(super) group: Option<String>,
+    pub(super) policy: Option<PathBuf>,
     #[serde(skip)]
     keys: BTreeMap<String, Value>,
 }
@@ -50,6 +51,7 @@ const KNOWN: &[&str] = &[
     "default-runtime",
     "runtimes",
     "group",
+    "policy",
 ];
 
 /// Keys that dockerd has and Hull has not. Told apart from misspelt ones: who brings a file along
@@ -192,7 +194,7 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
     let list = |values: &[String]| (!values.is_empty()).then(|| format!("[{}]", values.join(" ")));
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     // Not `runtimes`: those of both are put together, as in dockerd.
-    let given: [(&str, Option<String>); 11] = [
+    let given: [(&str, Option<String>); 12] = [
         ("data-root", path(&flags.data_root)),
         ("debug", flags.debug.then(|| "true".to_owned())),
         ("default-runtime", flags.default_runtime.clone()),
@@ -203,6 +205,7 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
         ("log-format", flags.log_format.clone()),
         ("log-level", flags.log_level.clone()),
         ("pidfile", path(&flags.pidfile)),
+        ("policy", path(&flags.policy)),
         ("registry-mirrors", list(&flags.registry_mirrors)),
     ];
     let both: Vec<String> = given

@@ -28,6 +28,9 @@ pub(crate) struct Flags {
     /// URL of a mirror to ask before Docker Hub
     #[arg(long = "registry-mirror", value_name = "LIST")]
     pub(crate) registry_mirrors: Vec<String>,
+    /// Trust policy for images [default: /etc/hull/policy.json, then /etc/containers/policy.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Logging level: debug, info, warn, error or fatal [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

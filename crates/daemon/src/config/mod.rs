@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) insecure_registries: Vec<String>,
     /// URLs that are asked before Docker Hub.
     pub(crate) registry_mirrors: Vec<String>,
+    /// The trust policy's file, if it is in no usual place.
+    pub(crate) policy: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_json: bool,
     pub(crate) default_runtime: String,
@@ -108,6 +110,10 @@ impl Settings {
             .unwrap_or_else(|| EXEC_ROOT.into());
         absolute("--data-root", &data_root)?;
         absolute("--exec-root", &exec_root)?;
+        let policy = flags.policy.or(file.policy);
+        if let Some(path) = &policy {
+            absolute("--policy", path)?;
+        }
         let default_host = || vec![format!("unix://{}/hull.sock", EXEC_ROOT)];
         let hosts = given(flags.hosts, file.hosts).unwrap_or_else(default_host);
         let mirrors = given(flags.registry_mirrors, file.registry_mirrors).unwrap_or_default();
@@ -130,6 +136,7 @@ impl Settings {
                 .iter()
                 .map(|url| mirror(url))
                 .collect::<Result<_, _>>()?,
+            policy,
             log_level: log_level(level.as_deref(), debug)?,
             log_json: log_format(flags.log_format.or(file.log_format).as_deref())?,
             default_runtime: default_runtime.unwrap_or_else(|| DEFAULT_RUNTIME.to_owned()),

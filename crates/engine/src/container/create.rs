@@ -31,6 +31,7 @@ impl Engine {
 
     fn create_blocking(self: &Arc<Self>, name: Option<String>, config: Config) -> Result<Created> {
         let image = self.image_of(&config)?;
+        self.check_stored(&image, &config.image)?;
         let runtime = self.runtime_of(&config)?;
         let id = names::id();
         let mut effective = merge::effective(

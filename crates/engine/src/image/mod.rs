@@ -6,7 +6,7 @@ mod remove;
 mod tag;
 
 pub(crate) use inspect::snapshot_of;
-pub(crate) use pull::Pulls;
+pub(crate) use pull::{Pulls, registry_error};
 
 use crate::{Config, Error, ErrorKind, Result};
 pub use hull_spec::image::ImageConfig;

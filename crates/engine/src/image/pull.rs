@@ -112,7 +112,7 @@ fn auth(credentials: Credentials) -> Auth {
     }
 }
 
-fn registry_error(error: &hull_registry::Error) -> Error {
+pub(crate) fn registry_error(error: &hull_registry::Error) -> Error {
     use hull_registry::Kind;
     let kind = match error.kind() {
         Kind::NotFound | Kind::Denied => ErrorKind::NotFound,
@@ -169,6 +169,10 @@ impl Pull {
             .await;
         let top = resolved.descriptor.digest.clone();
         let documents = self.documents(resolved).await?;
+        let pinned = (&top, &documents.descriptor.digest);
+        self.engine
+            .check_pull(&self.reference, pinned, &self.auth)
+            .await?;
         let known = self.known_image(&documents).await?;
         let already = match &known {
             Some(_) => self.is_up_to_date(&documents).await,

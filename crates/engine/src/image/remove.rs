@@ -34,6 +34,7 @@ impl Engine {
                 .store
                 .remove(&text, options.force, &users)
                 .map_err(super::store_error)
+                .inspect(|rows| engine.trust.forget(rows))
         });
         let mut removed = Vec::new();
         for row in rows.await? {
