@@ -11,3 +11,4 @@ mod logs;
 mod network;
 mod run;
 mod terminal;
+mod upkeep;

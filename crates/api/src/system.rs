@@ -252,3 +252,15 @@ pub struct ContainerdNamespaces {
     pub containers: String,
     pub plugins: String,
 }
+
+/// `GET /system/df`; what was not asked for is `null`. `I` is an image: what older versions of the API
+/// add to it is the daemon's matter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct DiskUsage<I = crate::image::Summary> {
+    pub layers_size: i64,
+    pub images: Option<Vec<I>>,
+    pub containers: Option<Vec<crate::container::Summary>>,
+    pub volumes: Option<Vec<crate::volume::Volume>>,
+    pub build_cache: Option<Vec<serde_json::Value>>,
+}

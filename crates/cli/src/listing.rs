@@ -1,7 +1,7 @@
 //! What all lists share: `--format`, `--filter`, tables.
 
 use crate::failure::{Failure, Outcome};
-use crate::format::TabWriter;
+use crate::format::{TabWriter, human_size};
 use crate::template::{Data, Record, Template};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
@@ -99,6 +99,13 @@ pub(crate) fn confirm(warning: &str) -> bool {
     // Without an answer the answer is no.
     let _ = io::stdin().lock().read_line(&mut answer);
     answer.trim().eq_ignore_ascii_case("y")
+}
+
+/// The last line of every prune.
+pub(crate) fn reclaimed(bytes: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
+    let space = human_size(bytes as f64, 4);
+    crate::print(&format!("Total reclaimed space: {space}\n"));
 }
 
 #[cfg(test)]

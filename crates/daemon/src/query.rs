@@ -32,6 +32,12 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of `name`, in the order of the request.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let given = self.pairs.iter().filter(|(key, _)| key == name);
+        given.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// Whether `name` is switched on: everything but nothing, `0`, `no`, `false` and `none` is.
     pub(crate) fn flag(&self, name: &str) -> bool {
         let value = self.text(name).trim().to_ascii_lowercase();
@@ -163,6 +169,7 @@ mod tests {
         let query = Query::parse("name=a%2Fb+c&t=1&t=2");
         assert_eq!(query.text("name"), "a/b c");
         assert_eq!(query.text("t"), "1", "the first of several counts");
+        assert_eq!(query.all("t"), ["1", "2"]);
         assert_eq!(query.given("none"), None);
     }
 

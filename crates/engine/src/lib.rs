@@ -23,9 +23,11 @@ mod journal;
 pub mod logs;
 mod names;
 pub mod network;
+mod prune;
 mod rows;
 pub mod system;
 pub mod trust;
+pub mod usage;
 pub mod volume;
 mod wiring;
 

@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod store;
 mod trash;
 pub mod unpack;
+mod usage;
 
 pub use image::{Image, ImageId, MAX_DOCUMENT, Registration};
 pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};
@@ -33,3 +34,4 @@ pub use remove::{Removed, User};
 pub use snapshot::{Overlay, Snapshotter};
 pub use store::{Error, Hold, Options, Store};
 pub use unpack::Limits;
+pub use usage::{DiskUsage, Files, ImageUsage, taken};

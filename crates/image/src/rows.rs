@@ -109,6 +109,13 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descript
     })
 }
 
+impl ImageRow {
+    /// The documents that belong to the image besides its config.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Digest> {
+        self.manifest.iter().map(|manifest| &manifest.digest)
+    }
+}
+
 /// One snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotRow {

@@ -27,6 +27,7 @@ use crate::ingest::Ingest;
 use crate::rows::{ImageRow, Rows};
 use crate::trash::Trash;
 use crate::unpack::Limits;
+use crate::usage::LayerSizes;
 use hull_spec::image::{ImageConfig, Manifest};
 use hull_spec::{Digest, Reference};
 use redb::Database;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) trash: Trash,
     pub(crate) ingest: Ingest,
     pub(crate) options: Options,
+    pub(crate) layer_sizes: LayerSizes,
     /// How many [`Hold`]s each layer has. Locked from looking at a layer's users until its row is
     /// gone, so that whoever holds a layer and sees its row keeps it.
     holds: Mutex<HashMap<Digest, usize>>,
@@ -134,6 +136,7 @@ impl Store {
                 blobs,
                 trash,
                 options,
+                layer_sizes: LayerSizes::default(),
                 holds: Mutex::default(),
             }),
         };

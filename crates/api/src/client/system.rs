@@ -4,7 +4,7 @@ use super::{Client, Error, JsonLines, Payload, Target};
 use crate::event::Event;
 use crate::image::AuthConfig;
 use crate::json;
-use crate::system::{Info, Version};
+use crate::system::{DiskUsage, Info, Version};
 use http::Method;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +27,18 @@ impl std::fmt::Debug for AuthReply {
     }
 }
 
+/// What a prune of networks or of the build cache did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Pruned {
+    /// Of networks.
+    pub networks_deleted: Option<Vec<String>>,
+    /// Of the build cache.
+    pub caches_deleted: Option<Vec<String>>,
+    /// Bytes.
+    pub space_reclaimed: u64,
+}
+
 impl Client {
     /// The version.
     ///
@@ -42,6 +54,33 @@ impl Client {
     /// Those of the request.
     pub async fn info(&self) -> Result<Info, Error> {
         self.get(&Target::new("/info")).await
+    }
+
+    /// What everything takes on the disk.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn disk_usage(&self) -> Result<DiskUsage, Error> {
+        self.get(&Target::new("/system/df")).await
+    }
+
+    /// Removes what nothing uses, of `networks` or of the `build` cache. Returns the names of what is gone
+    /// and the bytes of it.
+    ///
+    /// # Errors
+    /// 400 for a filter the daemon does not know.
+    pub async fn prune(
+        &self,
+        what: &str,
+        all: bool,
+        filters: &BTreeMap<String, Vec<String>>,
+    ) -> Result<Pruned, Error> {
+        let target = Target::segments(&[what, "prune"])
+            .flag("all", all)
+            .filters(filters);
+        Ok(json::from_slice(
+            &self.post(&target, Payload::default()).await?,
+        )?)
     }
 
     /// Events between two times, which are `SECONDS[.NANOSECONDS]` or empty.

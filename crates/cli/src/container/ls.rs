@@ -102,7 +102,8 @@ fn shows_all(format: &str) -> bool {
     format == "json" || format.contains("json .}}") || format.contains("json . }}")
 }
 
-fn row(container: &Summary, truncate: bool, now: f64) -> Record {
+/// A row of the list.
+pub(crate) fn row(container: &Summary, truncate: bool, now: f64) -> Record {
     let id = if truncate {
         short_id(&container.id)
     } else {

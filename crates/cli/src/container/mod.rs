@@ -28,6 +28,8 @@ use hull_api::client;
 use std::future::Future;
 
 pub(crate) use inspect::{container_target, show};
+pub(crate) use ls::row;
+pub(crate) use prune::prune;
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[

@@ -2,10 +2,10 @@
 
 use crate::command::{Arity, Command};
 use crate::context::Cli;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, list};
-use crate::format::human_size;
 use crate::listing::{confirm, filters};
+use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
     list(
@@ -31,9 +31,16 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if !matches.bool("force") && !confirm(warning) {
         return Ok(());
     }
-    let client = cli.client()?;
     let filters = filters(matches.list("filter"))?;
-    let report = cli.block_on(client.prune_containers(&filters))?;
+    let space = prune(cli, &filters)?;
+    crate::listing::reclaimed(space);
+    Ok(())
+}
+
+/// Prunes and tells what is gone; returns the bytes of it.
+pub(crate) fn prune(cli: &Cli, filters: &BTreeMap<String, Vec<String>>) -> Result<u64, Failure> {
+    let client = cli.client()?;
+    let report = cli.block_on(client.prune_containers(filters))?;
     if let Some(deleted) = report.containers_deleted.filter(|ids| !ids.is_empty()) {
         crate::print("Deleted Containers:\n");
         for id in deleted {
@@ -41,8 +48,5 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         }
         crate::print("\n");
     }
-    #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
-    let space = human_size(report.space_reclaimed as f64, 4);
-    crate::print(&format!("Total reclaimed space: {space}\n"));
-    Ok(())
+    Ok(report.space_reclaimed)
 }

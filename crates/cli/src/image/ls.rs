@@ -94,6 +94,20 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     listing.print(images.iter().flat_map(|image| view.rows(image)))
 }
 
+/// The row of an image under its first name, for lists that show each image once.
+pub(crate) fn record(image: &Summary, truncate: bool, now: f64) -> Data {
+    let view = View {
+        truncate,
+        digests: false,
+        digest_field: false,
+        now,
+    };
+    let name = image.repo_tags.first().map(|tag| split(tag));
+    let repository = name.map_or("<none>", |name| familiar(name.repository));
+    let tag = name.and_then(|name| name.tag).unwrap_or("<none>");
+    view.row(image, repository, tag, "")
+}
+
 /// What the flags change about rows.
 struct View {
     truncate: bool,

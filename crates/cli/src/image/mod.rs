@@ -10,6 +10,8 @@ mod tag;
 
 use crate::command::Command;
 
+pub(crate) use ls::record;
+pub(crate) use prune::prune;
 pub(crate) use pull::pull_for_run;
 pub(crate) use reference::{check, with_default_tag};
 

@@ -2,10 +2,10 @@
 
 use crate::command::{Arity, Command};
 use crate::context::Cli;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, list};
-use crate::format::human_size;
 use crate::listing::{confirm, filters};
+use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
     flag(
@@ -41,7 +41,18 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if !matches.bool("force") && !confirm(warning) {
         return Ok(());
     }
-    let mut filters = filters(matches.list("filter"))?;
+    let filters = filters(matches.list("filter"))?;
+    let space = prune(cli, all, filters)?;
+    crate::listing::reclaimed(space);
+    Ok(())
+}
+
+/// Prunes and tells what is gone; returns the bytes of it.
+pub(crate) fn prune(
+    cli: &Cli,
+    all: bool,
+    mut filters: BTreeMap<String, Vec<String>>,
+) -> Result<u64, Failure> {
     filters.insert("dangling".to_owned(), vec![(!all).to_string()]);
     let client = cli.client()?;
     let report = cli.block_on(client.prune_images(&filters))?;
@@ -56,8 +67,5 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         }
         crate::print("\n");
     }
-    #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
-    let space = human_size(report.space_reclaimed as f64, 4);
-    crate::print(&format!("Total reclaimed space: {space}\n"));
-    Ok(())
+    Ok(report.space_reclaimed)
 }

@@ -1,20 +1,24 @@
 //! Commands about the daemon, and about objects of any kind.
 
+mod df;
 mod events;
 mod info;
 mod inspect;
 mod login;
 mod logout;
+mod prune;
 mod version;
 
 use crate::command::Command;
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[
+    &df::COMMAND,
     &events::COMMAND,
     &info::COMMAND,
     &inspect::COMMAND,
     &login::COMMAND,
     &logout::COMMAND,
+    &prune::COMMAND,
     &version::COMMAND,
 ];

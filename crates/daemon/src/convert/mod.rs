@@ -12,6 +12,7 @@ pub(crate) mod resources;
 pub(crate) mod security;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod usage;
 
 use crate::error::ApiError;
 

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use http::StatusCode;
+use hull_api::image::PruneResponse;
 use hull_engine::image::RemoveOptions;
 
 /// `GET /images/json`.
@@ -71,4 +72,16 @@ pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
         .await?;
     let items: Vec<_> = removed.into_iter().map(convert::image::removed).collect();
     reply::ok(&items)
+}
+
+/// `POST /images/prune`.
+pub(crate) async fn prune(request: Request) -> Result<Outcome, ApiError> {
+    let filters = request.query.filters()?.0;
+    let pruned = request.app.engine.prune_images(filters).await?;
+    let deleted = pruned.removed.into_iter().map(convert::image::removed);
+    let deleted: Vec<_> = deleted.collect();
+    reply::ok(&PruneResponse {
+        images_deleted: (!deleted.is_empty()).then_some(deleted),
+        space_reclaimed: pruned.reclaimed,
+    })
 }

@@ -1,4 +1,5 @@
-//! The daemon itself: `/_ping`, `/version`, `/info`, `/auth`, `/system/df`.
+//! The daemon itself: `/_ping`, `/version`, `/info`, `/auth`, `/system/df`; and prunes of what there is
+//! nothing of.
 
 use crate::convert;
 use crate::error::ApiError;
@@ -7,8 +8,7 @@ use crate::request::Request;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, PRAGMA};
 use http::{HeaderValue, Method, StatusCode};
 use hull_api::image::AuthConfig;
-use hull_engine::Filters;
-use hull_engine::container::ListOptions;
+use hull_engine::usage::Kinds;
 use serde::Serialize;
 
 /// `GET` and `HEAD /_ping`: how clients find out what they talk to.
@@ -53,45 +53,47 @@ pub(crate) async fn info(request: Request) -> Result<Outcome, ApiError> {
     )?)
 }
 
-/// `GET /system/df`: what the engine holds on the disk.
+/// `GET /system/df`: what the engine holds on the disk. API 1.42 brought `type`, one or several.
 pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct DiskUsage {
-        layers_size: u64,
-        images: Vec<convert::image::ListedImage>,
-        containers: Vec<hull_api::container::Summary>,
-        volumes: Vec<hull_api::volume::Volume>,
-        build_cache: Option<Vec<()>>,
+    let mut kinds = Kinds::default();
+    let mut build_cache = false;
+    let types = request.query.all("type");
+    for kind in types.iter().filter(|_| request.version.since(42)) {
+        match *kind {
+            "image" => kinds.images = true,
+            "container" => kinds.containers = true,
+            "volume" => kinds.volumes = true,
+            "build-cache" => build_cache = true,
+            other => {
+                return Err(ApiError::bad_request(format!(
+                    "unknown object type: {other}"
+                )));
+            }
+        }
     }
-    let engine = &request.app.engine;
-    let images = engine.images(true, Filters::new(), true).await?;
-    let options = ListOptions {
-        all: true,
-        sizes: true,
-        ..ListOptions::default()
-    };
-    let containers = engine.list(options).await?;
-    let volumes = engine
-        .volumes()
-        .await?
-        .into_iter()
-        .map(super::volume::convert)
-        .collect();
-    let now = jiff::Timestamp::now();
-    reply::ok(&DiskUsage {
-        layers_size: images.iter().map(|image| image.size).sum(),
-        images: images
-            .iter()
-            .map(|image| convert::image::listed(image, request.version))
-            .collect(),
-        containers: containers
-            .iter()
-            .map(|details| convert::details::summary(details, now))
-            .collect(),
-        volumes,
-        build_cache: None,
-    })
+    if kinds == Kinds::default() && !build_cache {
+        (kinds, build_cache) = (Kinds::ALL, true);
+    }
+    let usage = request.app.engine.disk_usage(kinds).await?;
+    reply::ok(&convert::usage::disk_usage(
+        usage,
+        build_cache,
+        request.version,
+    )?)
+}
+
+/// `POST /networks/prune`: the networks there are cannot be removed, so none is.
+pub(crate) async fn prune_networks(request: Request) -> Result<Outcome, ApiError> {
+    request
+        .query
+        .filters()?
+        .only(&["label", "label!", "until"])?;
+    reply::ok(&serde_json::json!({"NetworksDeleted": null}))
+}
+
+/// `POST /build/prune`: there is no build cache, so nothing of it is removed.
+pub(crate) async fn prune_build_cache(_request: Request) -> Result<Outcome, ApiError> {
+    reply::ok(&serde_json::json!({"CachesDeleted": null, "SpaceReclaimed": 0}))
 }
 
 /// `POST /auth`: tries credentials.

@@ -1,11 +1,10 @@
 //! Volumes: seen only, so far. They come with containers.
 
+use crate::convert::usage::{ANONYMOUS, volume};
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
-use hull_api::volume::{ListResponse, Volume};
-use hull_engine::volume::VolumeDetails;
-use std::collections::BTreeMap;
+use hull_api::volume::ListResponse;
 
 /// The filters of `GET /volumes`.
 const FILTERS: &[&str] = &["dangling", "driver", "label", "name"];
@@ -28,29 +27,13 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
             && one_of("label", &|value| volume.anonymous && value == ANONYMOUS)
     });
     reply::ok(&ListResponse {
-        volumes: volumes.map(convert).collect(),
+        volumes: volumes.map(volume).collect(),
         warnings: None,
     })
 }
 
-/// The label by which Docker knows an anonymous volume.
-const ANONYMOUS: &str = "com.docker.volume.anonymous";
-
-pub(super) fn convert(volume: VolumeDetails) -> Volume {
-    let label = (ANONYMOUS.to_owned(), String::new());
-    Volume {
-        created_at: volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        driver: "local".to_owned(),
-        labels: volume.anonymous.then(|| BTreeMap::from([label])),
-        mountpoint: volume.mountpoint.display().to_string(),
-        name: volume.name,
-        scope: "local".to_owned(),
-        ..Volume::default()
-    }
-}
-
 /// `GET /volumes/{name}`.
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
-    let volume = request.app.engine.volume_inspect(&request.name).await?;
-    reply::ok(&convert(volume))
+    let found = request.app.engine.volume_inspect(&request.name).await?;
+    reply::ok(&volume(found))
 }

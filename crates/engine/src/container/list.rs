@@ -201,7 +201,7 @@ fn check(filters: &Filters) -> Result<()> {
 }
 
 /// Whether a container has the label, `name` or `name=value`.
-pub(super) fn has_label(record: &Record, label: &str) -> bool {
+fn has_label(record: &Record, label: &str) -> bool {
     let labels = &record.effective.labels;
     match label.split_once('=') {
         Some((name, value)) => labels.get(name).is_some_and(|known| known == value),

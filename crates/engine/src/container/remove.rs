@@ -3,6 +3,7 @@
 use super::State;
 use super::live::Container;
 use super::state::Event;
+use crate::prune::Chosen;
 use crate::{Engine, Error, ErrorKind, Filters, Result, blocking, volume};
 use hull_image::Snapshotter;
 use std::sync::Arc;
@@ -93,56 +94,38 @@ impl Engine {
         }
     }
 
-    /// Removes the containers that do not run. Returns their ids and the bytes they held.
+    /// Removes the containers that do not run. Returns their ids and the bytes that the disk has more
+    /// of.
     ///
     /// # Errors
-    /// `InvalidInput` for an unknown filter.
+    /// `InvalidInput` for a filter that makes no sense, `Conflict` while another prune runs.
     pub async fn prune_containers(
         self: &Arc<Self>,
         filters: Filters,
     ) -> Result<(Vec<String>, u64)> {
-        if let Some(unknown) = filters
-            .keys()
-            .find(|name| !matches!(name.as_str(), "label" | "label!" | "until"))
-        {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("invalid filter '{unknown}'"),
-            ));
-        }
-        if filters.contains_key("until") {
-            return Err(Error::new(
-                ErrorKind::NotImplemented,
-                "the filter `until` is not supported by this version of Hull",
-            ));
-        }
+        let _turn = self.container_prune.begin()?;
+        let chosen = Chosen::new(&filters, &[], ErrorKind::InvalidInput)?;
         let (mut ids, mut bytes) = (Vec::new(), 0);
         for container in self.containers() {
             let record = container.record();
-            let fits = |name: &str, wanted: bool| {
-                filters.get(name).is_none_or(|labels| {
-                    labels
-                        .iter()
-                        .all(|label| super::list::has_label(&record, label) == wanted)
-                })
-            };
             let idle = matches!(
                 record.state,
                 State::Created { .. } | State::Exited { .. } | State::Dead { .. }
             );
-            if !idle || !fits("label", true) || !fits("label!", false) {
+            if !idle || !chosen.takes(Some(record.created), Some(&record.effective.labels)) {
                 continue;
             }
-            let snapshots = self.snapshots.clone();
-            let id = container.id.clone();
-            let size =
-                blocking(move || Ok(snapshots.usage(&id).map(|usage| usage.size).unwrap_or(0)))
-                    .await?;
-            if self.remove(&container.id, false, false).await.is_ok() {
-                ids.push(record.id);
-                bytes += size;
+            let (engine, id) = (Arc::clone(self), container.id.clone());
+            let size = blocking(move || Ok(engine.container_taken(&id).unwrap_or(0))).await?;
+            match self.remove(&container.id, false, false).await {
+                Ok(()) => {
+                    ids.push(record.id);
+                    bytes += size;
+                }
+                Err(error) => tracing::debug!(id = record.id, %error, "not pruned"),
             }
         }
+        self.tell_prune("container", bytes);
         Ok((ids, bytes))
     }
 }

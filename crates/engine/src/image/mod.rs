@@ -1,11 +1,13 @@
 //! Images, and how they come.
 
 mod inspect;
+mod prune;
 mod pull;
 mod remove;
 mod tag;
 
 pub(crate) use inspect::snapshot_of;
+pub use prune::Pruned;
 pub(crate) use pull::{Pulls, registry_error};
 
 use crate::{Config, Error, ErrorKind, Result};

@@ -1,0 +1,90 @@
+//! What everything takes on the disk, and volumes.
+
+use super::{details, image};
+use crate::error::ApiError;
+use crate::version::ApiVersion;
+use hull_api::system::DiskUsage;
+use hull_api::volume::{UsageData, Volume};
+use hull_engine::image::ImageDetails;
+use hull_engine::usage::VolumeUsage;
+use hull_engine::volume::VolumeDetails;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// `GET /system/df`.
+///
+/// # Errors
+/// 500 when the reply cannot be encoded.
+pub(crate) fn disk_usage(
+    usage: hull_engine::usage::DiskUsage,
+    build_cache: bool,
+    version: ApiVersion,
+) -> Result<DiskUsage<Value>, ApiError> {
+    let now = jiff::Timestamp::now();
+    let images = usage.images.map(|images| {
+        let convert = |(details, shared)| image_usage(&details, shared, version);
+        images.into_iter().map(convert).collect()
+    });
+    let containers = usage.containers.map(|containers| {
+        let convert = |container| details::summary(container, now);
+        containers.iter().map(convert).collect()
+    });
+    let volumes = usage.volumes;
+    Ok(DiskUsage {
+        layers_size: number(usage.layers_size),
+        images: images.transpose()?,
+        containers,
+        volumes: volumes.map(|volumes| volumes.into_iter().map(volume_usage).collect()),
+        build_cache: build_cache.then(Vec::new),
+    })
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn image_usage(
+    details: &ImageDetails,
+    shared: u64,
+    version: ApiVersion,
+) -> Result<Value, ApiError> {
+    let encoded = serde_json::to_value(image::listed(details, version));
+    let mut listed =
+        encoded.map_err(|e| ApiError::internal(format!("could not encode the reply: {e}")))?;
+    listed["SharedSize"] = shared.into();
+    // Counted in every version, and unlike in the list of images no names are `null`.
+    listed["Containers"] = details.containers.unwrap_or(0).into();
+    for names in ["RepoTags", "RepoDigests"] {
+        if listed[names].as_array().is_some_and(Vec::is_empty) {
+            listed[names] = Value::Null;
+        }
+    }
+    Ok(listed)
+}
+
+/// The label by which Docker knows an anonymous volume.
+pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
+
+/// `GET /volumes/{name}`.
+pub(crate) fn volume(volume: VolumeDetails) -> Volume {
+    let label = (ANONYMOUS.to_owned(), String::new());
+    Volume {
+        created_at: volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        driver: "local".to_owned(),
+        labels: volume.anonymous.then(|| BTreeMap::from([label])),
+        mountpoint: volume.mountpoint.display().to_string(),
+        name: volume.name,
+        scope: "local".to_owned(),
+        ..Volume::default()
+    }
+}
+
+fn volume_usage(usage: VolumeUsage) -> Volume {
+    Volume {
+        usage_data: Some(UsageData {
+            ref_count: number(usage.containers),
+            size: number(usage.size),
+        }),
+        ..volume(usage.volume)
+    }
+}

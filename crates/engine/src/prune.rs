@@ -1,0 +1,211 @@
+//! What all prunes share: their filters, and that each kind runs once at a time.
+
+use crate::{Error, ErrorKind, Filters, Result};
+use jiff::{Span, Timestamp, civil};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a prune runs.
+#[derive(Debug, Default)]
+pub(crate) struct Running(AtomicBool);
+
+/// Keeps another prune of the same kind from starting.
+#[derive(Debug)]
+pub(crate) struct Turn<'a>(&'a Running);
+
+impl Running {
+    /// # Errors
+    /// `Conflict` while another one runs.
+    pub(crate) fn begin(&self) -> Result<Turn<'_>> {
+        if self.0.swap(true, Ordering::AcqRel) {
+            let text = "a prune operation is already running";
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        Ok(Turn(self))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
+}
+
+/// Which objects a prune removes.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    until: Option<Timestamp>,
+    with: Vec<String>,
+    without: Vec<String>,
+}
+
+impl Chosen {
+    /// Reads `until`, `label` and `label!`; `known` are the filters besides these. What is wrong with
+    /// `until` is of kind `until_kind`: dockerd is of two minds about it.
+    pub(crate) fn new(filters: &Filters, known: &[&str], until_kind: ErrorKind) -> Result<Self> {
+        let strange = |name: &&String| {
+            !matches!(name.as_str(), "until" | "label" | "label!")
+                && !known.contains(&name.as_str())
+        };
+        if let Some(name) = filters.keys().find(strange) {
+            let text = format!("invalid filter '{name}'");
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        let refused = |text: String| Error::new(until_kind, text);
+        let until = match filters.get("until").map_or(&[][..], Vec::as_slice) {
+            [] => None,
+            [text] => Some(moment(text, Timestamp::now()).ok_or_else(|| {
+                refused(format!(
+                    "failed to parse value as time or duration: {text:?}"
+                ))
+            })?),
+            _ => return Err(refused("more than one until filter specified".to_owned())),
+        };
+        let labels = |name: &str| filters.get(name).cloned().unwrap_or_default();
+        Ok(Self {
+            until,
+            with: labels("label"),
+            without: labels("label!"),
+        })
+    }
+
+    /// Whether there is no filter at all.
+    pub(crate) fn everything(&self) -> bool {
+        self.until.is_none() && self.with.is_empty() && self.without.is_empty()
+    }
+
+    /// Whether something made `created` with these labels is chosen. As in dockerd all of `label` must
+    /// match, and all of `label!` must to spare it.
+    pub(crate) fn takes(
+        &self,
+        created: Option<Timestamp>,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> bool {
+        let has = |label: &String| match label.split_once('=') {
+            Some((name, value)) => {
+                labels
+                    .and_then(|labels| labels.get(name))
+                    .map(String::as_str)
+                    == Some(value)
+            }
+            None => labels.is_some_and(|labels| labels.contains_key(label)),
+        };
+        let old = self
+            .until
+            .is_none_or(|until| created.is_some_and(|created| created <= until));
+        let spared = !self.without.is_empty() && self.without.iter().all(has);
+        old && self.with.iter().all(has) && !spared
+    }
+}
+
+/// A moment as Docker's clients write it: a Go duration before now, RFC 3339 with or without a zone
+/// and the smaller parts, or seconds since 1970.
+fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Some(ago) = go_duration(text) {
+        return now.checked_sub(ago).ok();
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    if text.contains('-') {
+        let local = text.parse::<civil::DateTime>().ok()?;
+        let zoned = local.to_zoned(jiff::tz::TimeZone::system()).ok()?;
+        return Some(zoned.timestamp());
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
+    Timestamp::new(seconds.parse().ok()?, digits.parse().ok()?).ok()
+}
+
+/// `1h30m`, `1.5h`, `300ms`: Go's `time.ParseDuration`.
+fn go_duration(text: &str) -> Option<Span> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut nanoseconds = 0.0;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (value, tail) = rest.split_at(number);
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.');
+        let (unit, tail) = tail.split_at(unit.unwrap_or(tail.len()));
+        let factor = match unit {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        nanoseconds += value.parse::<f64>().ok()? * factor;
+        rest = tail;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and then is refused"
+    )]
+    let nanoseconds = nanoseconds as i64;
+    (!text.is_empty()).then(|| Span::new().try_nanoseconds(nanoseconds).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_dockerd_reads_them() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("24h", Some("2026-11-20T12:00:00Z")),
+            ("1h30m", Some("2026-11-21T10:30:00Z")),
+            ("1.5h", Some("2026-11-21T10:30:00Z")),
+            ("90s", Some("2026-11-21T11:58:30Z")),
+            ("2026-01-02T03:04:05Z", Some("2026-01-02T03:04:05Z")),
+            (
+                "2026-01-02T03:04:05.5+01:00",
+                Some("2026-01-02T02:04:05.5Z"),
+            ),
+            ("1700000000", Some("2023-11-14T22:13:20Z")),
+            ("1700000000.25", Some("2023-11-14T22:13:20.25Z")),
+            ("nope", None),
+            ("", None),
+            ("12x", None),
+            ("1h-", None),
+        ] {
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(moment(text, now), expected, "{text}");
+        }
+        for text in ["2026-01-02", "2026-01-02T03:04", "2026-01-02T03:04:05"] {
+            assert!(moment(text, now).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_choose_and_spare() {
+        let chosen = |pairs: &[(&str, &[&str])]| {
+            let own = |values: &[&str]| values.iter().map(|&v| v.to_owned()).collect();
+            let filters = pairs
+                .iter()
+                .map(|(name, values)| ((*name).to_owned(), own(values)));
+            Chosen::new(&filters.collect(), &[], ErrorKind::InvalidInput)
+        };
+        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        let takes = |pairs| chosen(pairs).unwrap().takes(None, Some(&labels));
+        assert!(takes(&[]) && takes(&[("label", &["a"])]) && takes(&[("label", &["a=1"])]));
+        assert!(!takes(&[("label", &["a=2"])]) && !takes(&[("label", &["a", "b"])]));
+        assert!(!takes(&[("label!", &["a"])]) && takes(&[("label!", &["a", "b"])]));
+        assert!(!takes(&[("until", &["1h"])]), "nobody knows how old it is");
+        let text = |pairs| chosen(pairs).unwrap_err().message().to_owned();
+        assert_eq!(text(&[("x", &["1"])]), "invalid filter 'x'");
+        assert_eq!(
+            text(&[("until", &["nope"])]),
+            "failed to parse value as time or duration: \"nope\""
+        );
+        assert_eq!(
+            text(&[("until", &["1h", "2h"])]),
+            "more than one until filter specified"
+        );
+    }
+}
