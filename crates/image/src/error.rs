@@ -13,6 +13,18 @@ pub enum Error {
     /// No layer has this diffID, or nothing is left that its archive could be read from.
     #[error("layer {0} is not in the store; pull the image again")]
     NoSuchLayer(Digest),
+    /// The image is there, but not for this platform.
+    #[error(
+        "image with reference {reference} was found but its platform ({found}) does not match the specified platform ({wanted})"
+    )]
+    WrongPlatform {
+        /// What was asked for.
+        reference: String,
+        /// The platform that is there.
+        found: String,
+        /// The platform that was wanted.
+        wanted: String,
+    },
     /// The text is neither a name nor an id.
     #[error(transparent)]
     InvalidReference(#[from] InvalidReference),

@@ -1,8 +1,9 @@
 //! Images: what a row says about one, how it is found, and the names that point to it.
 
 use hull_spec::image::{Descriptor, ImageConfig};
-use hull_spec::{Digest, InvalidDigest, Reference};
+use hull_spec::{Digest, InvalidDigest, Platform, Reference};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,6 +52,98 @@ impl FromStr for ImageId {
     }
 }
 
+/// What lists show of an image's config; kept with its row, so that a list reads no config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// When the image was made, RFC 3339, as the config has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Go's GOOS.
+    pub os: String,
+    /// Go's GOARCH.
+    pub architecture: String,
+    /// The processor's variant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Labels; `None` and empty are kept apart, as Docker shows them apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl Facts {
+    /// Those of this config.
+    #[must_use]
+    pub fn of(config: &ImageConfig) -> Self {
+        let labels = config.config.as_ref().and_then(|c| c.labels.clone());
+        Self {
+            created: config.created.clone(),
+            os: config.os.clone(),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone().filter(|v| !v.is_empty()),
+            labels,
+        }
+    }
+
+    /// What the image runs on. A config that does not say so, such as that of an old import, is
+    /// taken for the host's.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        let host = Platform::host();
+        let or = |own: &str, host: String| match own {
+            "" => host,
+            own => own.to_owned(),
+        };
+        Platform {
+            os: or(&self.os, host.os),
+            architecture: or(&self.architecture, host.architecture),
+            os_version: None,
+            variant: self.variant.clone(),
+        }
+    }
+}
+
+/// What a list says about one image. Made from memory: no file is read.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Its id.
+    pub id: ImageId,
+    /// From its config.
+    pub facts: Facts,
+    /// Names with a tag that stand for this image, sorted.
+    pub tags: Vec<Reference>,
+    /// Names with a digest that stand for this image, sorted.
+    pub repo_digests: Vec<Reference>,
+    /// Whether a name stands for several platforms of which this is one, but another was chosen:
+    /// it is listed with that one.
+    pub beside: bool,
+    /// The document that its first name points at, or the manifest it was pulled by.
+    pub target: Option<Descriptor>,
+    /// The layers' diffIDs, the base first.
+    pub layers: Vec<Digest>,
+    /// Bytes of each layer, in the order of `layers`.
+    pub layer_sizes: Vec<u64>,
+    /// When a name was last given to it, nanoseconds since 1970; 0 when never.
+    pub tagged_at: i64,
+}
+
+impl Summary {
+    /// The sum of the layers: Docker's `Size`.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layer_sizes.iter().sum()
+    }
+}
+
+/// One entry of an index, or the manifest of an image that has no index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlatformImage {
+    /// The manifest, as the index describes it.
+    pub manifest: Descriptor,
+    /// The image, when its layers are in the store.
+    pub image: Option<ImageId>,
+}
+
 /// Everything the store knows about one image.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -62,7 +155,7 @@ pub struct Image {
     pub config_bytes: Vec<u8>,
     /// The manifest it was pulled by; [`crate::Store::read_document`] gives its bytes.
     pub manifest: Option<Descriptor>,
-    /// Names with a tag, sorted.
+    /// Names with a tag, sorted; also those that stand for several platforms, of which this is one.
     pub tags: Vec<Reference>,
     /// Names with a digest (Docker's `RepoDigests`), sorted.
     pub repo_digests: Vec<Reference>,
@@ -77,8 +170,10 @@ pub struct Image {
 }
 
 /// What [`crate::Store::register`] records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Registration<'a> {
+    /// The index that has the manifest, descriptor and bytes: what the names point at, kept whole.
+    pub index: Option<(&'a Descriptor, &'a [u8])>,
     /// The manifest's descriptor and bytes; `None` for an image that came from no registry.
     pub manifest: Option<(&'a Descriptor, &'a [u8])>,
     /// The config's bytes.

@@ -14,12 +14,15 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod catalog;
 mod decompress;
 mod error;
 mod image;
 pub mod ingest;
 mod layer;
+mod register;
 mod remove;
+mod resolve;
 mod rows;
 pub mod snapshot;
 pub mod store;
@@ -27,7 +30,7 @@ mod trash;
 pub mod unpack;
 mod usage;
 
-pub use image::{Image, ImageId, MAX_DOCUMENT, Registration};
+pub use image::{Facts, Image, ImageId, MAX_DOCUMENT, PlatformImage, Registration, Summary};
 pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};
 pub use layer::LayerArchive;
 pub use remove::{Removed, User};

@@ -1,13 +1,17 @@
 //! Removal of images, by Docker's rules, and of what nothing uses any more.
 
-use crate::blob::digest_of;
+mod removal;
+
+use crate::catalog::Catalog;
 use crate::image::ImageId;
-use crate::rows::{Change, ImageRow};
-use crate::store::{Error, Store, name_key, names_of};
-use hull_spec::{Digest, Reference};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::register::drop_unnamed_indexes;
+use crate::store::{Error, Store};
+use hull_spec::{Digest, Platform, Reference};
+use removal::Removal;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How long an interrupted pull may rest before the next opening of the store removes its parts.
@@ -33,49 +37,83 @@ pub struct User {
     pub running: bool,
 }
 
-/// Which conflicts count; those of running containers always do.
-#[derive(Clone, Copy)]
-struct Soft {
-    names: bool,
-    stopped: bool,
-}
-
 /// Files to discard once the transaction that disowned them is committed.
 #[derive(Default)]
 struct Leftovers {
+    /// Compressed layers; documents are found by [`Store::discard_documents`].
     blobs: Vec<Digest>,
     layers: Vec<Digest>,
 }
 
 impl Store {
-    /// Removes what `text` says: a name, or the image when it is an id or its last name.
-    /// `users` are all containers there are.
+    /// Removes what `text` says: a name, or the image when it is an id or its last name. With a name
+    /// go all the platforms it stands for. `users` are all containers there are.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], the conflicts, and failures of the file system and the database.
     pub fn remove(&self, text: &str, force: bool, users: &[User]) -> Result<Vec<Removed>, Error> {
-        let id = self.resolve(text)?;
-        // Locked until the rows are gone: see `Inner::holds`.
+        self.remove_with(text, users, |removal| removal.run(text, force))
+    }
+
+    /// Removes some of the platforms that a name stands for; the name goes with the last one.
+    ///
+    /// # Errors
+    /// As [`Store::remove`], and [`Error::WrongPlatform`].
+    pub fn remove_platforms(
+        &self,
+        text: &str,
+        platforms: &[Platform],
+        force: bool,
+        users: &[User],
+    ) -> Result<Vec<Removed>, Error> {
+        self.remove_with(text, users, |removal| {
+            removal.run_platforms(text, platforms, force)
+        })
+    }
+
+    fn remove_with(
+        &self,
+        text: &str,
+        users: &[User],
+        run: impl FnOnce(&mut Removal<'_>) -> Result<Vec<ImageId>, Error>,
+    ) -> Result<Vec<Removed>, Error> {
+        // Both locked until the rows are gone: see `Inner`.
+        let documents = self.inner.documents();
         let holds = self.inner.holds();
+        let before = self.inner.rows.catalog();
         let (removed, leftovers) = self.inner.rows.write(|change| {
+            let id = change.catalog().find(text)?.image;
             let mut removal = Removal {
+                names: change.catalog().names_of(&id),
                 change,
-                id: &id,
-                users: users.iter().filter(|user| user.image == id).collect(),
-                names: names_of(&id, &change.names()?),
+                id,
+                users,
                 removed: Vec::new(),
             };
-            let leftovers = if removal.run(text, force)? {
+            let mut leftovers = Leftovers::default();
+            for image in run(&mut removal)? {
                 let held = |layer: &Digest| holds.contains_key(layer);
-                removal.delete(&held)?
-            } else {
-                Leftovers::default()
-            };
+                removal.delete(&image, &held, &mut leftovers)?;
+            }
+            drop_unnamed_indexes(change)?;
             Ok((removal.removed, leftovers))
         })?;
         drop(holds);
         self.discard(leftovers);
+        self.discard_documents(&before);
+        drop(documents);
         Ok(removed)
+    }
+
+    /// Discards the documents that `before` named and no row names now.
+    pub(crate) fn discard_documents(&self, before: &Arc<Catalog>) {
+        let now = self.inner.rows.catalog();
+        let kept = now.documents();
+        let gone = before.documents().into_iter();
+        self.discard(Leftovers {
+            blobs: gone.filter(|d| !kept.contains(d)).cloned().collect(),
+            layers: Vec::new(),
+        });
     }
 
     /// Removes layers that no image, snapshot or pull uses. Returns the bytes their files held.
@@ -146,13 +184,8 @@ impl Store {
             .flatten()
             .map(|digest| digest.hex().to_owned())
             .collect();
-        for (id, row) in rows.images()? {
-            blobs.insert(hex(&id));
-            blobs.extend(
-                row.manifest
-                    .map(|manifest| manifest.digest.hex().to_owned()),
-            );
-        }
+        let catalog = rows.catalog();
+        blobs.extend(catalog.documents().iter().map(|d| d.hex().to_owned()));
         let snapshots: BTreeSet<String> = rows.snapshots()?.into_keys().collect();
         let root = &self.inner.root;
         self.keep_only(&root.join("layers"), |name, _| layer_dirs.contains(name))
@@ -214,192 +247,6 @@ impl Store {
             Ok(())
         })
     }
-}
-
-/// One removal, inside its transaction.
-struct Removal<'a> {
-    change: &'a Change,
-    id: &'a ImageId,
-    /// The containers of this image.
-    users: Vec<&'a User>,
-    names: Vec<Reference>,
-    removed: Vec<Removed>,
-}
-
-impl Removal<'_> {
-    /// Takes names away, and tells whether the image itself has to go too.
-    fn run(&mut self, text: &str, force: bool) -> Result<bool, Error> {
-        if is_id_prefix(self.id, text) {
-            if is_single(&self.names) {
-                self.check(Soft {
-                    names: false,
-                    stopped: !force,
-                })?;
-                self.untag_where(|_| true)?;
-            }
-        } else {
-            let name: Reference = text.parse()?;
-            self.untag_one(&name, text, force)?;
-            if !self.names.is_empty() {
-                return Ok(false);
-            }
-        }
-        self.check(Soft {
-            names: !force,
-            stopped: !force,
-        })?;
-        self.untag_where(|_| true)?;
-        Ok(true)
-    }
-
-    /// Removes one name; with the last tag of a repository its digests go too.
-    fn untag_one(&mut self, name: &Reference, text: &str, force: bool) -> Result<(), Error> {
-        if !force
-            && is_single(&self.names)
-            && let Some(user) = self.users.first()
-        {
-            return Err(Error::NameInUse {
-                reference: text.to_owned(),
-                container: short(&user.container),
-                image: self.id.short().to_owned(),
-            });
-        }
-        let key = name_key(name);
-        self.untag_where(|other| name_key(other) == key)?;
-        let repository = name.name();
-        let tagged = |other: &Reference| other.name() == repository && other.digest().is_none();
-        if name.digest().is_none() && !self.names.iter().any(tagged) {
-            self.untag_where(|other| other.name() == repository)?;
-        }
-        Ok(())
-    }
-
-    fn untag_where(&mut self, which: impl Fn(&Reference) -> bool) -> Result<(), Error> {
-        let (gone, kept) = std::mem::take(&mut self.names).into_iter().partition(which);
-        self.names = kept;
-        for name in gone {
-            self.change.delete_name(&name_key(&name))?;
-            self.removed.push(Removed::Untagged(name));
-        }
-        Ok(())
-    }
-
-    fn check(&self, soft: Soft) -> Result<(), Error> {
-        let image = self.id.short().to_owned();
-        let user = |running| self.users.iter().find(|user| user.running == running);
-        if let Some(user) = user(true) {
-            let reason = format!(
-                "image is being used by running container {}",
-                short(&user.container)
-            );
-            return Err(Error::HardConflict { image, reason });
-        }
-        if soft.names && !self.names.is_empty() {
-            let reason = "image is referenced in multiple repositories".to_owned();
-            return Err(Error::SoftConflict { image, reason });
-        }
-        if let Some(user) = user(false).filter(|_| soft.stopped) {
-            let reason = format!(
-                "image is being used by stopped container {}",
-                short(&user.container)
-            );
-            return Err(Error::SoftConflict { image, reason });
-        }
-        Ok(())
-    }
-
-    /// Deletes the image's row and those of layers that nothing else uses.
-    fn delete(&mut self, held: &dyn Fn(&Digest) -> bool) -> Result<Leftovers, Error> {
-        let row = self.change.image(self.id)?;
-        let Some(row) = row else {
-            return Err(Error::NoSuchImage(self.id.to_string()));
-        };
-        self.change.delete_image(self.id)?;
-        self.removed
-            .push(Removed::Deleted(self.id.digest().clone()));
-        let others = self.change.images()?;
-        let mut leftovers = Leftovers::default();
-        leftovers.blobs.push(self.id.digest().clone());
-        let manifest = row
-            .manifest
-            .as_ref()
-            .map(|manifest| manifest.digest.clone());
-        let still_named = |digest: &Digest| {
-            let manifests = others.values().filter_map(|o| o.manifest.as_ref());
-            manifests.into_iter().any(|m| m.digest == *digest)
-        };
-        leftovers
-            .blobs
-            .extend(manifest.filter(|digest| !still_named(digest)));
-        self.report_chain(&row, &others);
-        let used = self.change.used_layers()?;
-        let mut rows = self.change.layers()?;
-        for layer in row.layers.iter().rev() {
-            if used.contains(layer) || held(layer) {
-                continue;
-            }
-            if let Some(gone) = rows.remove(layer.as_str()) {
-                self.change.delete_layer(layer.as_str())?;
-                leftovers.blobs.extend(gone.owned_blobs(layer));
-                leftovers.layers.push(layer.clone());
-            }
-        }
-        Ok(leftovers)
-    }
-
-    /// Docker lists the chain ids that no other image has, the topmost first.
-    fn report_chain(&mut self, row: &ImageRow, others: &BTreeMap<String, ImageRow>) {
-        let shared = |length: usize| {
-            others
-                .values()
-                .any(|other| other.layers.get(..length) == row.layers.get(..length))
-        };
-        let chain = chain_ids(&row.layers);
-        for (index, id) in chain.into_iter().enumerate().rev() {
-            if shared(index + 1) {
-                break;
-            }
-            self.removed.push(Removed::Deleted(id));
-        }
-    }
-}
-
-/// The chain id of each layer (image-spec, "Layer ChainID"), the base first.
-fn chain_ids(layers: &[Digest]) -> Vec<Digest> {
-    let mut ids: Vec<Digest> = Vec::with_capacity(layers.len());
-    for layer in layers {
-        let id = match ids.last() {
-            None => layer.clone(),
-            Some(parent) => digest_of(format!("{parent} {layer}").as_bytes()),
-        };
-        ids.push(id);
-    }
-    ids
-}
-
-/// Whether an image has one name, or all its names are one tag and the digests of its repository.
-fn is_single(names: &[Reference]) -> bool {
-    if names.len() <= 1 {
-        return true;
-    }
-    let (digests, tags): (Vec<&Reference>, Vec<&Reference>) =
-        names.iter().partition(|name| name.digest().is_some());
-    let repositories: BTreeSet<String> = digests.iter().map(|name| name.name()).collect();
-    let single = match tags.as_slice() {
-        [] => digests[0],
-        [tag] => tag,
-        _ => return false,
-    };
-    repositories.len() == 1 && repositories.contains(&single.name())
-}
-
-/// Whether the text, which was resolved to this image, is a part of its id and not a name.
-fn is_id_prefix(id: &ImageId, text: &str) -> bool {
-    id.as_str().starts_with(text) || id.digest().hex().starts_with(text)
-}
-
-fn short(container: &str) -> String {
-    container.chars().take(12).collect()
 }
 
 #[cfg(test)]

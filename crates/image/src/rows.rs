@@ -1,8 +1,9 @@
 //! The store's tables in the metadata database. Values are JSON: a row can be read by hand, and a
 //! field added later has a default.
 
-use crate::image::ImageId;
-use crate::store::Error;
+use crate::catalog::{Catalog, Name};
+use crate::image::{Facts, ImageId};
+use crate::store::{Error, stored_id};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
 use redb::{
@@ -10,8 +11,9 @@ use redb::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 type Text = TableDefinition<'static, &'static str, &'static [u8]>;
 
@@ -21,6 +23,10 @@ const IMAGES: Text = TableDefinition::new("image.images");
 /// Full reference → id of the image, as text.
 const NAMES: TableDefinition<'static, &'static str, &'static str> =
     TableDefinition::new("image.names");
+/// Full reference → [`TargetRow`], for names that point at a document.
+const TARGETS: Text = TableDefinition::new("image.targets");
+/// Digest of an index → [`IndexRow`].
+const INDEXES: Text = TableDefinition::new("image.indexes");
 /// diffID → [`LayerRow`].
 const LAYERS: Text = TableDefinition::new("image.layers");
 /// Snapshot key → [`SnapshotRow`].
@@ -38,6 +44,32 @@ pub(crate) struct ImageRow {
     pub(crate) layers: Vec<Digest>,
     #[serde(default)]
     pub(crate) tagged_at: i64,
+    /// What lists show of the config; missing in rows of the first version.
+    #[serde(default)]
+    pub(crate) facts: Option<Facts>,
+}
+
+/// What a name points at. Rows of the first version had no such row: the image's manifest it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TargetRow {
+    /// The image that the name stood for when this was written: a program that does not know this
+    /// table may have changed the name since.
+    pub(crate) image: ImageId,
+    pub(crate) target: Descriptor,
+}
+
+/// An index that names point at, and what of it is here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct IndexRow {
+    pub(crate) members: Vec<Member>,
+}
+
+/// One platform of an index that is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Member {
+    /// As the index describes it.
+    pub(crate) manifest: Descriptor,
+    pub(crate) image: ImageId,
 }
 
 /// Owner and permissions that a layer's archive states for the root directory itself.
@@ -109,13 +141,6 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descript
     })
 }
 
-impl ImageRow {
-    /// The documents that belong to the image besides its config.
-    pub(crate) fn documents(&self) -> impl Iterator<Item = &Digest> {
-        self.manifest.iter().map(|manifest| &manifest.digest)
-    }
-}
-
 /// One snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotRow {
@@ -127,6 +152,10 @@ pub(crate) struct SnapshotRow {
 #[derive(Debug)]
 pub(crate) struct Rows {
     db: Arc<Database>,
+    /// What is committed.
+    catalog: RwLock<Arc<Catalog>>,
+    /// Held from the beginning of a transaction until the catalogue is that of its end.
+    writer: Mutex<()>,
 }
 
 /// Names the operation that the database refused.
@@ -191,13 +220,61 @@ impl Rows {
                     });
                 }
             }
-            for table in [IMAGES, LAYERS, SNAPSHOTS] {
+            for table in [IMAGES, LAYERS, SNAPSHOTS, TARGETS, INDEXES] {
                 write.open_table(table).map_err(failed("open"))?;
             }
             write.open_table(NAMES).map_err(failed("open"))?;
         }
         write.commit().map_err(failed("open"))?;
-        Ok(Self { db })
+        let rows = Self {
+            db,
+            catalog: RwLock::default(),
+            writer: Mutex::default(),
+        };
+        let catalog = rows.load()?;
+        *rows.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        Ok(rows)
+    }
+
+    /// Reads the tables whole.
+    fn load(&self) -> Result<Catalog, Error> {
+        let mut catalog = Catalog::default();
+        for (id, row) in self.rows::<ImageRow>("images", IMAGES)? {
+            catalog
+                .images
+                .insert(stored_id("images", &id)?, Arc::new(row));
+        }
+        for (digest, row) in self.rows::<IndexRow>("indexes", INDEXES)? {
+            let digest = stored_id("indexes", &digest)?.digest().clone();
+            catalog.indexes.insert(digest, Arc::new(row));
+        }
+        for (diff_id, row) in self.rows::<LayerRow>("layers", LAYERS)? {
+            catalog.sizes.insert(diff_id, row.size);
+        }
+        let mut targets = self.rows::<TargetRow>("targets", TARGETS)?;
+        for (key, id) in self.stored_names()? {
+            let image = stored_id("names", &id)?;
+            let Ok(reference) = key.parse() else {
+                tracing::warn!(name = key, "a name in the store is no reference");
+                continue;
+            };
+            let target = targets.remove(&key).filter(|row| row.image == image);
+            let target = target.map(|row| Arc::new(row.target));
+            let name = Name {
+                reference,
+                image,
+                target,
+            };
+            catalog.names.insert(key, name);
+        }
+        Ok(catalog)
+    }
+
+    /// What is committed now.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        let catalog = self.catalog.read();
+        // It is replaced as a whole: nothing panics while it is locked.
+        Arc::clone(&catalog.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn row<T: DeserializeOwned>(
@@ -222,30 +299,6 @@ impl Rows {
         all(table, &rows)
     }
 
-    pub(crate) fn image(&self, id: &ImageId) -> Result<Option<ImageRow>, Error> {
-        self.row("images", IMAGES, id.as_str())
-    }
-
-    pub(crate) fn images(&self) -> Result<BTreeMap<String, ImageRow>, Error> {
-        self.rows("images", IMAGES)
-    }
-
-    /// The ids whose hexadecimal digits begin with `prefix`, at most two of them.
-    pub(crate) fn images_with_prefix(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        let start = format!("sha256:{prefix}");
-        let read = self.db.begin_read().map_err(failed("read"))?;
-        let rows = read.open_table(IMAGES).map_err(failed("read"))?;
-        let mut found = Vec::new();
-        for entry in rows.range(start.as_str()..).map_err(failed("read"))? {
-            let (key, _) = entry.map_err(failed("read"))?;
-            if !key.value().starts_with(&start) || found.len() == 2 {
-                break;
-            }
-            found.push(key.value().to_owned());
-        }
-        Ok(found)
-    }
-
     pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>, Error> {
         self.row("layers", LAYERS, diff_id.as_str())
     }
@@ -262,16 +315,8 @@ impl Rows {
         self.rows("snapshots", SNAPSHOTS)
     }
 
-    /// The image that a full reference names.
-    pub(crate) fn name(&self, name: &str) -> Result<Option<String>, Error> {
-        let read = self.db.begin_read().map_err(failed("read"))?;
-        let rows = read.open_table(NAMES).map_err(failed("read"))?;
-        let value = rows.get(name).map_err(failed("read"))?;
-        Ok(value.map(|v| v.value().to_owned()))
-    }
-
-    /// All names with the images they stand for.
-    pub(crate) fn names(&self) -> Result<BTreeMap<String, String>, Error> {
+    /// All names with the images they stand for, as the table has them.
+    fn stored_names(&self) -> Result<BTreeMap<String, String>, Error> {
         let read = self.db.begin_read().map_err(failed("read"))?;
         let rows = read.open_table(NAMES).map_err(failed("read"))?;
         collect_names(&rows)
@@ -299,11 +344,17 @@ impl Rows {
         durability: Durability,
         change: impl FnOnce(&Change) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut write = self.db.begin_write().map_err(failed("write"))?;
         write.set_durability(durability).map_err(failed("write"))?;
-        let change_of = Change { write };
+        let change_of = Change {
+            write,
+            catalog: RefCell::new(self.catalog()),
+        };
         let result = change(&change_of)?;
         change_of.write.commit().map_err(failed("commit"))?;
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) =
+            change_of.catalog.into_inner();
         Ok(result)
     }
 }
@@ -322,9 +373,20 @@ fn collect_names(
 /// One transaction that changes rows.
 pub(crate) struct Change {
     write: WriteTransaction,
+    /// The catalogue with this transaction's changes; a copy once there are any.
+    catalog: RefCell<Arc<Catalog>>,
 }
 
 impl Change {
+    fn edit(&self, edit: impl FnOnce(&mut Catalog)) {
+        edit(Arc::make_mut(&mut self.catalog.borrow_mut()));
+    }
+
+    /// The catalogue as this transaction sees it.
+    pub(crate) fn catalog(&self) -> Ref<'_, Catalog> {
+        Ref::map(self.catalog.borrow(), |catalog| &**catalog)
+    }
+
     fn put<T: Serialize>(
         &self,
         table: &'static str,
@@ -354,29 +416,12 @@ impl Change {
         all(table, &rows)
     }
 
-    pub(crate) fn images(&self) -> Result<BTreeMap<String, ImageRow>, Error> {
-        self.all("images", IMAGES)
-    }
-
     pub(crate) fn layers(&self) -> Result<BTreeMap<String, LayerRow>, Error> {
         self.all("layers", LAYERS)
     }
 
     pub(crate) fn snapshots(&self) -> Result<BTreeMap<String, SnapshotRow>, Error> {
         self.all("snapshots", SNAPSHOTS)
-    }
-
-    pub(crate) fn names(&self) -> Result<BTreeMap<String, String>, Error> {
-        let rows = self.write.open_table(NAMES).map_err(failed("read"))?;
-        collect_names(&rows)
-    }
-
-    pub(crate) fn image(&self, id: &ImageId) -> Result<Option<ImageRow>, Error> {
-        let rows = self.write.open_table(IMAGES).map_err(failed("read"))?;
-        let value = rows.get(id.as_str()).map_err(failed("read"))?;
-        value
-            .map(|v| decode("images", id.as_str(), v.value()))
-            .transpose()
     }
 
     pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool, Error> {
@@ -394,18 +439,30 @@ impl Change {
     }
 
     pub(crate) fn put_image(&self, id: &ImageId, row: &ImageRow) -> Result<(), Error> {
+        self.edit(|c| {
+            c.images.insert(id.clone(), Arc::new(row.clone()));
+        });
         self.put("images", IMAGES, id.as_str(), row)
     }
 
     pub(crate) fn delete_image(&self, id: &ImageId) -> Result<bool, Error> {
+        self.edit(|c| {
+            c.images.remove(id);
+        });
         self.delete(IMAGES, id.as_str())
     }
 
     pub(crate) fn put_layer(&self, diff_id: &Digest, row: &LayerRow) -> Result<(), Error> {
+        self.edit(|c| {
+            c.sizes.insert(diff_id.to_string(), row.size);
+        });
         self.put("layers", LAYERS, diff_id.as_str(), row)
     }
 
     pub(crate) fn delete_layer(&self, diff_id: &str) -> Result<bool, Error> {
+        self.edit(|c| {
+            c.sizes.remove(diff_id);
+        });
         self.delete(LAYERS, diff_id)
     }
 
@@ -417,23 +474,60 @@ impl Change {
         self.delete(SNAPSHOTS, key)
     }
 
-    pub(crate) fn put_name(&self, name: &str, id: &ImageId) -> Result<(), Error> {
+    pub(crate) fn put_name(&self, key: &str, name: &Name) -> Result<(), Error> {
         let mut rows = self.write.open_table(NAMES).map_err(failed("write"))?;
-        rows.insert(name, id.as_str()).map_err(failed("write"))?;
+        rows.insert(key, name.image.as_str())
+            .map_err(failed("write"))?;
+        match &name.target {
+            Some(target) => {
+                let row = TargetRow {
+                    image: name.image.clone(),
+                    target: Descriptor::clone(target),
+                };
+                self.put("targets", TARGETS, key, &row)?;
+            }
+            None => {
+                self.delete(TARGETS, key)?;
+            }
+        }
+        self.edit(|c| {
+            c.names.insert(key.to_owned(), name.clone());
+        });
         Ok(())
     }
 
-    pub(crate) fn delete_name(&self, name: &str) -> Result<bool, Error> {
+    pub(crate) fn delete_name(&self, key: &str) -> Result<bool, Error> {
         let mut rows = self.write.open_table(NAMES).map_err(failed("write"))?;
-        let old = rows.remove(name).map_err(failed("write"))?;
-        Ok(old.is_some())
+        let old = rows.remove(key).map_err(failed("write"))?.is_some();
+        self.delete(TARGETS, key)?;
+        self.edit(|c| {
+            c.names.remove(key);
+        });
+        Ok(old)
+    }
+
+    pub(crate) fn put_index(&self, digest: &Digest, row: &IndexRow) -> Result<(), Error> {
+        self.edit(|c| {
+            c.indexes.insert(digest.clone(), Arc::new(row.clone()));
+        });
+        self.put("indexes", INDEXES, digest.as_str(), row)
+    }
+
+    pub(crate) fn delete_index(&self, digest: &Digest) -> Result<bool, Error> {
+        self.edit(|c| {
+            c.indexes.remove(digest);
+        });
+        self.delete(INDEXES, digest.as_str())
     }
 
     /// The layers that an image or a snapshot uses.
     pub(crate) fn used_layers(&self) -> Result<BTreeSet<Digest>, Error> {
-        let images = self.images()?.into_values().flat_map(|row| row.layers);
         let snapshots = self.snapshots()?.into_values().flat_map(|row| row.layers);
-        Ok(images.chain(snapshots).collect())
+        let mut used: BTreeSet<Digest> = snapshots.collect();
+        for row in self.catalog().images.values() {
+            used.extend(row.layers.iter().cloned());
+        }
+        Ok(used)
     }
 }
 

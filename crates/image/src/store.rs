@@ -5,7 +5,8 @@
 //! ```text
 //! hull.db                 tables image.*: which of the files below count. No row, no file:
 //!                         what no row owns is removed when the store is opened.
-//! blobs/sha256/<hex>      configs, manifests and compressed layers, exactly as the registry sent them
+//! blobs/sha256/<hex>      configs, manifests, indexes and compressed layers, exactly as the registry
+//!                         sent them
 //! layers/<hex>/           a layer's files, unpacked, named by its diffID; never changed again.
 //!                         Whiteouts are overlayfs's: character device 0/0, trusted.overlay.opaque.
 //! ingest/<hex>            a compressed layer that is still arriving; what is there of one that was
@@ -21,17 +22,18 @@
 //! Removal goes the other way round: rows first, then files.
 
 use crate::blob::Blobs;
+use crate::catalog::Catalog;
 pub use crate::error::Error;
-use crate::image::{Image, ImageId, Registration};
+use crate::image::{Image, ImageId, Summary};
 use crate::ingest::Ingest;
-use crate::rows::{ImageRow, Rows};
+use crate::register::parse;
+use crate::rows::Rows;
 use crate::trash::Trash;
 use crate::unpack::Limits;
 use crate::usage::LayerSizes;
-use hull_spec::image::{ImageConfig, Manifest};
 use hull_spec::{Digest, Reference};
 use redb::Database;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -62,6 +64,9 @@ pub(crate) struct Inner {
     /// How many [`Hold`]s each layer has. Locked from looking at a layer's users until its row is
     /// gone, so that whoever holds a layer and sees its row keeps it.
     holds: Mutex<HashMap<Digest, usize>>,
+    /// Held while documents are written whose row comes after them, and while documents that lost
+    /// their row are discarded: the same document may be both. Locked before `holds`.
+    documents: Mutex<()>,
 }
 
 /// Keeps a layer in the store while no row does yet: for the time between its arrival and
@@ -96,6 +101,13 @@ impl Inner {
     pub(crate) fn holds(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
         // Nothing panics while it is locked; the map is whole in any case.
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn documents(&self) -> MutexGuard<'_, ()> {
+        // What it guards is on disk, and swept when the store is opened.
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,9 +150,11 @@ impl Store {
                 options,
                 layer_sizes: LayerSizes::default(),
                 holds: Mutex::default(),
+                documents: Mutex::default(),
             }),
         };
         store.sweep()?;
+        store.complete_rows()?;
         Ok(store)
     }
 
@@ -187,151 +201,24 @@ impl Store {
         self.inner.blobs.read(digest)
     }
 
-    /// Makes an image of layers that are already in the store, and gives it names: the commit point
-    /// of a pull. Registering the same image again only adds names.
-    ///
-    /// # Errors
-    /// [`Error::MissingLayer`], [`Error::WrongManifest`], [`Error::LayerCount`], [`Error::Parse`]
-    /// and failures of the file system and of the database; then nothing is registered.
-    pub fn register(&self, image: &Registration<'_>) -> Result<ImageId, Error> {
-        let config: ImageConfig =
-            serde_json::from_slice(image.config).map_err(|source| Error::Parse {
-                what: "image config",
-                source,
-            })?;
-        let layers = config.rootfs.diff_ids;
-        if let Some((descriptor, bytes)) = image.manifest {
-            let manifest: Manifest =
-                serde_json::from_slice(bytes).map_err(|source| Error::Parse {
-                    what: "image manifest",
-                    source,
-                })?;
-            if manifest.layers.len() != layers.len() {
-                return Err(Error::LayerCount {
-                    manifest: manifest.layers.len(),
-                    config: layers.len(),
-                });
-            }
-            if self.put_document(bytes)? != descriptor.digest
-                || u64::try_from(bytes.len()) != Ok(descriptor.size)
-            {
-                return Err(Error::WrongManifest(descriptor.digest.clone()));
-            }
-        }
-        let id = ImageId::new(self.put_document(image.config)?);
-        self.inner.rows.write(|change| {
-            for layer in &layers {
-                if !change.has_layer(layer)? {
-                    return Err(Error::MissingLayer {
-                        image: id.clone(),
-                        layer: layer.clone(),
-                    });
-                }
-            }
-            let old = change.image(&id)?;
-            let manifest = image.manifest.map(|(descriptor, _)| descriptor.clone());
-            let row = ImageRow {
-                manifest: manifest.or_else(|| old.as_ref().and_then(|o| o.manifest.clone())),
-                layers: layers.clone(),
-                tagged_at: if image.names.is_empty() {
-                    old.map_or(0, |o| o.tagged_at)
-                } else {
-                    now_nanoseconds()
-                },
-            };
-            change.put_image(&id, &row)?;
-            for name in image.names {
-                change.put_name(&name_key(name), &id)?;
-            }
-            Ok(id.clone())
-        })
-    }
-
-    /// Gives an image another name, taking it from the image that had it. Without tag and digest
-    /// the tag is `latest`.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`] and failures of the database.
-    pub fn tag(&self, name: &Reference, id: &ImageId) -> Result<(), Error> {
-        self.inner.rows.write(|change| {
-            let row = change.image(id)?;
-            let mut row = row.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
-            row.tagged_at = now_nanoseconds();
-            change.put_image(id, &row)?;
-            change.put_name(&name_key(name), id)
-        })
-    }
-
-    /// Takes a name away; the image stays. `false` when nothing had that name.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub fn untag(&self, name: &Reference) -> Result<bool, Error> {
-        self.inner
-            .rows
-            .write(|change| change.delete_name(&name_key(name)))
-    }
-
-    /// Finds an image as dockerd does: a full id, then a name, then a unique prefix of an id.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`] (also for a prefix of several ids, as dockerd says it),
-    /// [`Error::InvalidReference`] and failures of the database.
-    pub fn resolve(&self, text: &str) -> Result<ImageId, Error> {
-        let rows = &self.inner.rows;
-        let digest = text
-            .parse::<Digest>()
-            .or_else(|_| Digest::from_hex(text))
-            .ok();
-        if let Some(digest) = digest {
-            let id = ImageId::new(digest);
-            return match rows.image(&id)? {
-                Some(_) => Ok(id),
-                None => Err(Error::NoSuchImage(id.to_string())),
-            };
-        }
-        let name: Reference = text.parse()?;
-        if let Some(id) = rows.name(&name_key(&name))? {
-            return stored_id("names", &id);
-        }
-        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-        if !prefix.is_empty()
-            && prefix.bytes().all(|b| b.is_ascii_hexdigit())
-            && let [only] = rows.images_with_prefix(prefix)?.as_slice()
-        {
-            return stored_id("images", only);
-        }
-        Err(Error::NoSuchImage(name.with_default_tag().familiar()))
-    }
-
     /// Everything about one image.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`] and failures of the file system and of the database.
+    /// [`Error::NoSuchImage`] and failures of the file system.
     pub fn image(&self, id: &ImageId) -> Result<Image, Error> {
-        let row = self.inner.rows.image(id)?;
-        let row = row.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
-        let mut layers = BTreeMap::new();
-        for layer in &row.layers {
-            if let Some(found) = self.inner.rows.layer(layer)? {
-                layers.insert(layer.as_str().to_owned(), found.size);
-            }
-        }
-        self.assemble(id, row, &self.inner.rows.names()?, &layers)
+        self.assemble(&self.inner.rows.catalog(), id)
     }
 
     /// All images, in the order of their ids. One whose config is damaged is skipped with a warning.
+    /// Reads every config: [`Store::summaries`] does not.
     ///
     /// # Errors
-    /// Failures of the database.
+    /// None today: the table is in memory.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
-        let names = self.inner.rows.names()?;
-        let layers = self.inner.rows.layers()?;
-        let sizes = layers.into_iter().map(|(id, row)| (id, row.size)).collect();
+        let catalog = self.inner.rows.catalog();
         let mut images = Vec::new();
-        for (id, row) in self.inner.rows.images()? {
-            let id = stored_id("images", &id)?;
-            match self.assemble(&id, row, &names, &sizes) {
+        for id in catalog.images.keys() {
+            match self.assemble(&catalog, id) {
                 Ok(image) => images.push(image),
                 Err(error) => tracing::warn!(%id, %error, "image cannot be read"),
             }
@@ -339,45 +226,35 @@ impl Store {
         Ok(images)
     }
 
-    fn assemble(
-        &self,
-        id: &ImageId,
-        row: ImageRow,
-        names: &BTreeMap<String, String>,
-        sizes: &BTreeMap<String, u64>,
-    ) -> Result<Image, Error> {
+    /// What lists say of all images, in the order of their ids; from memory.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<Summary> {
+        self.inner.rows.catalog().summaries()
+    }
+
+    fn assemble(&self, catalog: &Catalog, id: &ImageId) -> Result<Image, Error> {
+        let row = catalog.images.get(id);
+        let row = row.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         let config_bytes = self.read_document(id.digest())?;
-        let config = serde_json::from_slice(&config_bytes).map_err(|source| Error::Parse {
-            what: "image config",
-            source,
-        })?;
-        let (repo_digests, tags) = names_of(id, names)
+        let config = parse("image config", &config_bytes)?;
+        let (repo_digests, tags) = catalog
+            .names_of(id)
             .into_iter()
             .partition(|name| name.digest().is_some());
-        let size = |layer: &Digest| sizes.get(layer.as_str()).copied().unwrap_or(0);
-        let layer_sizes: Vec<u64> = row.layers.iter().map(size).collect();
+        let layer_sizes = catalog.layer_sizes(&row.layers);
         Ok(Image {
             id: id.clone(),
             config,
             config_bytes,
-            manifest: row.manifest,
+            manifest: row.manifest.clone(),
             tags,
             repo_digests,
-            layers: row.layers,
+            layers: row.layers.clone(),
             size: layer_sizes.iter().sum(),
             layer_sizes,
             tagged_at: row.tagged_at,
         })
     }
-}
-
-/// The names of an image, sorted.
-pub(crate) fn names_of(id: &ImageId, names: &BTreeMap<String, String>) -> Vec<Reference> {
-    names
-        .iter()
-        .filter(|(_, of)| of.as_str() == id.as_str())
-        .filter_map(|(name, _)| name.parse().ok())
-        .collect()
 }
 
 /// The key of a name's row: a digest outweighs a tag, and neither means `latest`.
@@ -396,6 +273,6 @@ pub(crate) fn stored_id(table: &'static str, text: &str) -> Result<ImageId, Erro
     })
 }
 
-fn now_nanoseconds() -> i64 {
+pub(crate) fn now_nanoseconds() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }

@@ -7,8 +7,9 @@
 //! total − Σ unique       shared parts once, layers of no image, partial downloads, directories
 //! ```
 
+use crate::catalog::Catalog;
 use crate::image::ImageId;
-use crate::rows::{ImageRow, LayerRow};
+use crate::rows::LayerRow;
 use crate::store::{Error, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -96,13 +97,14 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(id: &str, image: &ImageRow, layers: &BTreeMap<String, LayerRow>) -> Self {
+    fn new(id: &ImageId, catalog: &Catalog, layers: &BTreeMap<String, LayerRow>) -> Self {
         let mut parts = Self::default();
-        parts.blobs.insert(hex(id).to_owned());
+        let documents = catalog.documents_of(id);
         parts
             .blobs
-            .extend(image.documents().map(|d| d.hex().to_owned()));
-        for layer in &image.layers {
+            .extend(documents.iter().map(|d| d.hex().to_owned()));
+        let image = catalog.images.get(id);
+        for layer in image.iter().flat_map(|image| &image.layers) {
             parts.layers.insert(layer.hex().to_owned());
             if let Some(row) = layers.get(layer.as_str()) {
                 let blobs = row.owned_blobs(layer);
@@ -113,10 +115,6 @@ impl Parts {
     }
 }
 
-fn hex(digest: &str) -> &str {
-    digest.strip_prefix("sha256:").unwrap_or(digest)
-}
-
 impl Store {
     /// What images take. Directories of layers are walked once and remembered.
     ///
@@ -125,11 +123,11 @@ impl Store {
     pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
         let files = self.files()?;
         let layers = self.inner.rows.layers()?;
-        let images = self.inner.rows.images()?;
+        let catalog = self.inner.rows.catalog();
         let mut parts = BTreeMap::new();
         let mut users: [BTreeMap<String, u32>; 2] = Default::default();
-        for (id, row) in &images {
-            let of = Parts::new(id, row, &layers);
+        for id in catalog.images.keys() {
+            let of = Parts::new(id, &catalog, &layers);
             for (count, names) in users.iter_mut().zip([&of.layers, &of.blobs]) {
                 for name in names {
                     *count.entry(name.clone()).or_default() += 1;
@@ -142,12 +140,11 @@ impl Store {
             images: BTreeMap::new(),
         };
         for (id, mut of) in parts {
-            let Ok(id) = id.parse() else { continue };
             let size = files.of(&of);
             of.layers.retain(|name| users[0].get(name) > Some(&1));
             of.blobs.retain(|name| users[1].get(name) > Some(&1));
             let shared = files.of(&of);
-            usage.images.insert(id, ImageUsage { size, shared });
+            usage.images.insert(id.clone(), ImageUsage { size, shared });
         }
         Ok(usage)
     }

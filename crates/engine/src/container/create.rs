@@ -101,26 +101,19 @@ impl Engine {
     }
 
     fn image_of(&self, config: &Config) -> Result<Image> {
+        let platform: Option<hull_spec::Platform> = config
+            .platform
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|e: hull_spec::InvalidPlatform| {
+                Error::new(ErrorKind::InvalidInput, e.to_string())
+            })?;
         let found = self
             .store
-            .resolve(&config.image)
+            .resolve_for(&config.image, platform.as_ref())
             .and_then(|id| self.store.image(&id));
-        let image = found.map_err(crate::image::store_error)?;
-        if let Some(platform) = &config.platform {
-            let wanted: hull_spec::Platform =
-                platform.parse().map_err(|e: hull_spec::InvalidPlatform| {
-                    Error::new(ErrorKind::InvalidInput, e.to_string())
-                })?;
-            if image.config.architecture != wanted.architecture || image.config.os != wanted.os {
-                let have = format!("{}/{}", image.config.os, image.config.architecture);
-                let text = format!(
-                    "image with reference {} was found but does not provide the specified platform ({wanted}); it is for {have}",
-                    config.image
-                );
-                return Err(Error::new(ErrorKind::NotFound, text));
-            }
-        }
-        Ok(image)
+        found.map_err(crate::image::store_error)
     }
 
     fn runtime_of(&self, config: &Config) -> Result<String> {

@@ -154,7 +154,7 @@ pub(crate) fn registry_config(config: &Config) -> Result<hull_registry::Config> 
 pub(crate) fn store_error(error: hull_image::Error) -> Error {
     use hull_image::Error as Store;
     let kind = match &error {
-        Store::NoSuchImage(_) => ErrorKind::NotFound,
+        Store::NoSuchImage(_) | Store::WrongPlatform { .. } => ErrorKind::NotFound,
         Store::InvalidReference(_) => ErrorKind::InvalidInput,
         Store::HardConflict { .. } | Store::SoftConflict { .. } | Store::NameInUse { .. } => {
             ErrorKind::Conflict

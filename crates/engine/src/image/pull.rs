@@ -127,6 +127,8 @@ pub(crate) fn registry_error(error: &hull_registry::Error) -> Error {
 
 /// An image's documents.
 struct Documents {
+    /// What the reference points at, unless that is the manifest itself.
+    index: Option<(Descriptor, Vec<u8>)>,
     manifest: Manifest,
     descriptor: Descriptor,
     manifest_bytes: Vec<u8>,
@@ -203,6 +205,7 @@ impl Pull {
     async fn documents(&self, resolved: Resolved) -> Result<Documents> {
         let registry = &self.engine.registry;
         let (mut descriptor, mut bytes) = (resolved.descriptor, resolved.bytes.to_vec());
+        let mut whole = None;
         if matches!(
             descriptor.media_type.as_str(),
             media_type::OCI_INDEX | media_type::DOCKER_LIST
@@ -215,12 +218,13 @@ impl Pull {
                 );
                 Error::new(ErrorKind::NotFound, text)
             })?;
-            bytes = registry
+            let manifest = registry
                 .fetch_document(&self.reference, chosen, &self.auth)
                 .await
                 .map_err(|e| registry_error(&e))?
                 .to_vec();
-            descriptor = chosen.clone();
+            let top = std::mem::replace(&mut descriptor, chosen.clone());
+            whole = Some((top, std::mem::replace(&mut bytes, manifest)));
         }
         let manifest: Manifest = parse("image manifest", &bytes)?;
         let config_bytes = registry
@@ -238,6 +242,7 @@ impl Pull {
             return Err(Error::new(ErrorKind::Internal, text));
         }
         Ok(Documents {
+            index: whole,
             manifest,
             descriptor,
             manifest_bytes: bytes,
@@ -385,6 +390,7 @@ impl Pull {
         }
         blocking(move || {
             let registration = Registration {
+                index: documents.index.as_ref().map(|(d, bytes)| (d, &**bytes)),
                 manifest: Some((&documents.descriptor, &documents.manifest_bytes)),
                 config: &documents.config_bytes,
                 names: &names,

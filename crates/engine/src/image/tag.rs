@@ -29,10 +29,10 @@ impl Engine {
             reference = reference.with_tag(tag).map_err(invalid)?;
         }
         let reference = reference.with_default_tag();
-        let image = self.stored_image(name).await?;
-        let (engine, id, tagged) = (Arc::clone(self), image.id.clone(), reference.clone());
-        blocking(move || engine.store.tag(&tagged, &id).map_err(super::store_error)).await?;
-        self.tell_image("tag", image.id.as_str(), &reference.familiar());
+        let (engine, source, tagged) = (Arc::clone(self), name.to_owned(), reference.clone());
+        let tag = move || engine.store.tag_as(&tagged, &source);
+        let id = blocking(move || tag().map_err(super::store_error)).await?;
+        self.tell_image("tag", id.as_str(), &reference.familiar());
         Ok(())
     }
 

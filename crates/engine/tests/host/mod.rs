@@ -214,6 +214,7 @@ impl Host {
         });
         let name: Reference = "test:latest".parse().unwrap();
         let registration = Registration {
+            index: None,
             manifest: None,
             config: &serde_json::to_vec(&config).unwrap(),
             names: &[name],

@@ -94,6 +94,7 @@ pub(crate) fn image(store: &Store, layers: &[Vec<u8>], names: &[&str]) -> ImageI
     let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
     store
         .register(&Registration {
+            index: None,
             manifest: Some((&descriptor(&manifest), &manifest)),
             config: &config,
             names: &names,

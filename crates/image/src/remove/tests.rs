@@ -1,5 +1,7 @@
+use super::removal::chain_ids;
 use super::*;
 use crate::Snapshotter as _;
+use crate::blob::digest_of;
 use crate::ingest::tests::{archive, image, store};
 use crate::snapshot::Overlay;
 
