@@ -16,6 +16,7 @@
 mod blob;
 mod catalog;
 mod decompress;
+pub mod diff;
 mod error;
 mod image;
 pub mod ingest;

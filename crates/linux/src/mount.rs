@@ -3,8 +3,10 @@
 //! fsopen, fsmount, open_tree and move_mount come from `rustix` as they are; mount_setattr(2) is here.
 
 mod options;
+mod overlay;
 
 pub use options::{Options, UnknownPropagation, propagation};
+pub use overlay::overlay_of;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::mount::{

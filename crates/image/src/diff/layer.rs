@@ -1,0 +1,246 @@
+//! Upper directories as layers, and trees as archives.
+
+use super::walk::{Found, Step, Walk};
+use super::writer::{Header, Type, Writer};
+use super::{Error, stubs};
+use hull_linux::xattr;
+use rustix::fd::BorrowedFd;
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
+const REDIRECT_ATTRIBUTE: &[u8] = b"trusted.overlay.redirect";
+const METACOPY_ATTRIBUTE: &[u8] = b"trusted.overlay.metacopy";
+/// What stays behind: overlayfs's own marks, and labels that are the host's business.
+const LEFT_OUT: [&[u8]; 5] = [
+    b"trusted.overlay.",
+    b"user.overlay.",
+    b"security.selinux",
+    b"security.ima",
+    b"security.evm",
+];
+/// How much of a file is read at once.
+const CHUNK: usize = 256 << 10;
+
+/// Writes what an upper directory of overlayfs holds as a layer: whiteouts become `.wh.name`, opaque
+/// directories get a `.wh..wh..opq` (image-spec, "Layer filesystem changeset"). Mount points that
+/// only the runtime made are left out; `lower`, the merged tree below, helps to tell them. Sockets
+/// are left out as dockerd does.
+///
+/// # Errors
+/// See [`Error`]; the archive is incomplete then.
+pub fn layer(
+    upper: BorrowedFd<'_>,
+    lower: Option<BorrowedFd<'_>>,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut archive = Archive::new(out, true);
+    let mut walk = Walk::new(upper)?;
+    while let Some(step) = walk.next()? {
+        let Step::Entry(found) = step else {
+            continue;
+        };
+        if stubs::is_stub(&found) || stubs::holds_only_stubs(&found, lower) {
+            continue;
+        }
+        archive.add(&found)?;
+        if found.is_directory() {
+            let name = found.name;
+            walk.enter(&name)?;
+        }
+    }
+    archive.finish()
+}
+
+/// Writes a whole tree, without its root directory itself: what `docker export` sends.
+///
+/// # Errors
+/// See [`Error`]; the archive is incomplete then.
+pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<(), Error> {
+    let mut archive = Archive::new(out, false);
+    let mut walk = Walk::new(root)?;
+    while let Some(step) = walk.next()? {
+        let Step::Entry(found) = step else {
+            continue;
+        };
+        archive.add(&found)?;
+        if found.is_directory() {
+            let name = found.name;
+            walk.enter(&name)?;
+        }
+    }
+    archive.finish()
+}
+
+/// An archive being filled.
+struct Archive<'w> {
+    writer: Writer<'w>,
+    /// Whether overlayfs's marks mean something here.
+    marks: bool,
+    /// The first name of every file that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl<'w> Archive<'w> {
+    fn new(out: &'w mut dyn Write, marks: bool) -> Self {
+        Self {
+            writer: Writer::new(out),
+            marks,
+            links: HashMap::new(),
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        self.writer.finish().map_err(Error::Write)
+    }
+
+    fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
+        if self.marks && found.is_whiteout() {
+            return self.whiteout(found);
+        }
+        let kind = match found.kind {
+            FileType::RegularFile => Type::File,
+            FileType::Directory => Type::Directory,
+            FileType::Symlink => Type::Symlink,
+            FileType::CharacterDevice => Type::Character,
+            FileType::BlockDevice => Type::Block,
+            FileType::Fifo => Type::Fifo,
+            _ => return Ok(()),
+        };
+        let mut header = header_of(found, kind);
+        if kind != Type::Directory && found.stat.st_nlink > 1 {
+            let key = (found.stat.st_dev, found.stat.st_ino);
+            if let Some(first) = self.links.get(&key) {
+                header.kind = Type::Link;
+                header.size = 0;
+                header.link.clone_from(first);
+                header.xattrs = self.attributes(found)?.0;
+                return self.begin(&header);
+            }
+            self.links.insert(key, found.path.to_vec());
+        }
+        if kind == Type::Symlink {
+            let target = rustix::fs::readlinkat(found.parent, found.name.as_slice(), Vec::new());
+            match target {
+                Ok(target) => header.link = target.into_bytes(),
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
+                Err(errno) => return Err(found.failed("read link")(errno)),
+            }
+        }
+        let (xattrs, opaque) = self.attributes(found)?;
+        header.xattrs = xattrs;
+        if kind == Type::File {
+            return self.file(found, &header);
+        }
+        self.begin(&header)?;
+        if opaque && kind == Type::Directory {
+            let mut mark = Header::new(Type::File, join(&header.path, OPAQUE), 0, 0);
+            mark.mode = header.mode & 0o777;
+            (mark.uid, mark.gid) = (header.uid, header.gid);
+            self.begin(&mark)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, header: &Header) -> Result<(), Error> {
+        self.writer.begin(header).map_err(Error::Write)
+    }
+
+    fn whiteout(&mut self, found: &Found<'_>) -> Result<(), Error> {
+        let directory = &found.path[..found.path.len() - found.name.len()];
+        let mut header = header_of(found, Type::File);
+        header.path = [directory, WHITEOUT, &found.name].concat();
+        header.mode = 0o600;
+        header.size = 0;
+        self.begin(&header)
+    }
+
+    fn file(&mut self, found: &Found<'_>, header: &Header) -> Result<(), Error> {
+        let Some(file) = found.open()? else {
+            return Ok(());
+        };
+        self.begin(header)?;
+        while self.writer.owed() > 0 {
+            match rustix::io::read(&file, &mut self.buffer[..]) {
+                Ok(0) => break,
+                Ok(count) => self
+                    .writer
+                    .data(&self.buffer[..count])
+                    .map_err(Error::Write)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(found.failed("read")(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The extended attributes that belong into the archive, and whether it is an opaque directory.
+    fn attributes(&self, found: &Found<'_>) -> Result<(BTreeMap<Vec<u8>, Vec<u8>>, bool), Error> {
+        let mut kept = BTreeMap::new();
+        let mut opaque = false;
+        let names = match xattr::list_at(found.parent, &found.name) {
+            Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok((kept, opaque)),
+            names => names.map_err(found.failed("list extended attributes of"))?,
+        };
+        for name in names {
+            if self.marks {
+                refuse_marks(found, &name)?;
+            }
+            let left_out = LEFT_OUT.iter().any(|prefix| name.starts_with(prefix));
+            let is_opaque = self.marks && name == OPAQUE_ATTRIBUTE;
+            if left_out && !is_opaque {
+                continue;
+            }
+            let value = match xattr::get_at(found.parent, &found.name, &name) {
+                Err(Errno::NOENT) => None,
+                value => value.map_err(found.failed("read extended attribute of"))?,
+            };
+            if is_opaque {
+                opaque = value.as_deref() == Some(b"y");
+            } else if let Some(value) = value {
+                kept.insert(name, value);
+            }
+        }
+        Ok((kept, opaque))
+    }
+}
+
+/// Refuses what cannot be told without the layers below.
+fn refuse_marks(found: &Found<'_>, attribute: &[u8]) -> Result<(), Error> {
+    let what = match attribute {
+        REDIRECT_ATTRIBUTE => "overlayfs renamed this directory by reference",
+        METACOPY_ATTRIBUTE => "overlayfs copied only the attributes of this file",
+        _ => return Ok(()),
+    };
+    Err(Error::Overlay {
+        path: super::shown(found.path),
+        what,
+    })
+}
+
+fn header_of(found: &Found<'_>, kind: Type) -> Header {
+    let stat = &found.stat;
+    let mut header = Header::new(kind, found.path, stat.st_mode & 0o7777, 0);
+    (header.uid, header.gid) = (stat.st_uid, stat.st_gid);
+    header.mtime = stat.st_mtime;
+    match kind {
+        Type::Directory => header.path.push(b'/'),
+        Type::File => header.size = u64::try_from(stat.st_size).unwrap_or(0),
+        Type::Character | Type::Block => {
+            let device = stat.st_rdev;
+            header.device = (rustix::fs::major(device), rustix::fs::minor(device));
+        }
+        _ => {}
+    }
+    header
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    [directory, name].concat()
+}
