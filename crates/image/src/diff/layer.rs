@@ -1,13 +1,13 @@
 //! Upper directories as layers, and trees as archives.
 
 use super::walk::{Found, Step, Walk};
-use super::writer::{Header, Type, Writer};
+use super::writer::{Header, Records, Type, Writer};
 use super::{Error, stubs};
 use hull_linux::xattr;
 use rustix::fd::BorrowedFd;
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -181,8 +181,8 @@ impl<'w> Archive<'w> {
     }
 
     /// The extended attributes that belong into the archive, and whether it is an opaque directory.
-    fn attributes(&self, found: &Found<'_>) -> Result<(BTreeMap<Vec<u8>, Vec<u8>>, bool), Error> {
-        let mut kept = BTreeMap::new();
+    fn attributes(&self, found: &Found<'_>) -> Result<(Records, bool), Error> {
+        let mut kept = Records::new();
         let mut opaque = false;
         let names = match xattr::list_at(found.parent, &found.name) {
             Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok((kept, opaque)),

@@ -12,6 +12,9 @@ const PREFIX: usize = 155;
 const SMALL: u64 = 0o777_7777;
 const LARGE: u64 = 0o777_7777_7777;
 
+/// Keywords or names, and values.
+pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// What an entry is, as its header spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -41,7 +44,7 @@ pub(crate) struct Header {
     pub(crate) mtime: i64,
     /// Major and minor.
     pub(crate) device: (u32, u32),
-    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) xattrs: Records,
 }
 
 impl Header {
@@ -62,7 +65,7 @@ impl Header {
     }
 
     /// What does not fit into a ustar header, and whether the path does when it is split.
-    fn records(&self) -> (BTreeMap<Vec<u8>, Vec<u8>>, Option<usize>) {
+    fn records(&self) -> (Records, Option<usize>) {
         let mut records = BTreeMap::new();
         let mut split = None;
         if !self.path.is_ascii() || self.path.len() > NAME {
