@@ -99,6 +99,7 @@ fn names(archive: &[u8]) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn what_a_container_did_becomes_a_layer_and_a_list() {
     let place = Place::new();
     let lower = place.path("lower");
@@ -207,16 +208,16 @@ fn headers_are_those_of_go() {
     };
     assert_eq!(
         field(0, 100..148),
-        "0000755\00000000\00000000\000000000000\015300363133\0"
+        "0000755\x000000000\x000000000\x0000000000000\x0015300363133\x00"
     );
-    assert_eq!(field(0, 257..265), "ustar\000");
-    assert_eq!(field(0, 329..345), "0000000\00000000\0");
+    assert_eq!(field(0, 257..265), "ustar\x0000");
+    assert_eq!(field(0, 329..345), "0000000\x000000000\x00");
     assert_eq!(
         field(1, 0..100),
         format!("dir/PaxHeaders.0/{}", "n".repeat(83))
     );
     assert_eq!(field(1, 156..157), "x");
-    assert_eq!(field(1, 329..345), "\0".repeat(16));
+    assert_eq!(field(1, 329..345), "\x00".repeat(16));
     assert!(field(2, 0..18).starts_with("214 path=dir/nnnnn"));
     assert_eq!(field(3, 0..100), format!("dir/{}", "n".repeat(96)));
     assert_eq!(names(&archive), ["dir/", &format!("dir/{long}"), "ünï"]);
@@ -338,27 +339,28 @@ fn deeds(count: usize) -> impl Strategy<Value = Vec<Deed>> {
 }
 
 /// Does it if it can be done; what cannot is as good a case as any.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn act(root: &Path, deed: &Deed) {
     let path = |index: usize| {
         let path = root.join(long(index));
-        let _ = path.parent().map(std::fs::create_dir_all);
+        let _ = path.parent().map(fs_err::create_dir_all);
         path
     };
     let mode = |mode: u16| Mode::from_raw_mode(mode.into());
     match deed {
         Deed::File(at, size, bits) => {
             let path = path(*at);
-            if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            if fs_err::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
                 return;
             }
-            if std::fs::write(&path, vec![7; *size]).is_ok() {
-                let _ = std::fs::set_permissions(&path, PermissionsExt::from_mode((*bits).into()));
+            if fs_err::write(&path, vec![7; *size]).is_ok() {
+                let _ = fs_err::set_permissions(&path, PermissionsExt::from_mode((*bits).into()));
             }
         }
         Deed::Directory(at, bits) => {
             let path = path(*at);
-            if std::fs::create_dir(&path).is_ok() {
-                let _ = std::fs::set_permissions(&path, PermissionsExt::from_mode((*bits).into()));
+            if fs_err::create_dir(&path).is_ok() {
+                let _ = fs_err::set_permissions(&path, PermissionsExt::from_mode((*bits).into()));
             }
         }
         Deed::Symlink(at) => {
@@ -378,16 +380,16 @@ fn act(root: &Path, deed: &Deed) {
             );
         }
         Deed::Link(from, to) => {
-            let _ = std::fs::hard_link(path(*from), path(*to));
+            let _ = fs_err::hard_link(path(*from), path(*to));
         }
         Deed::Remove(at) => {
             let path = path(*at);
-            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+            let _ = fs_err::remove_file(&path).or_else(|_| fs_err::remove_dir_all(&path));
         }
         Deed::Mode(at, bits) => {
             let path = path(*at);
-            if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_symlink()) {
-                let _ = std::fs::set_permissions(&path, PermissionsExt::from_mode((*bits).into()));
+            if fs_err::symlink_metadata(&path).is_ok_and(|found| !found.is_symlink()) {
+                let _ = fs_err::set_permissions(&path, PermissionsExt::from_mode((*bits).into()));
             }
         }
         Deed::Owner(at, owner) => {
