@@ -31,7 +31,13 @@ pub(super) fn set_attributes_at(
     for (name, value) in attributes(entry) {
         tolerate(xattr::set_at(parent, at, name, value), entry, name)?;
     }
-    rustix::fs::utimensat(parent, at, &times(entry), flags).map_err(failed)
+    set_times_at(parent, at, entry).map_err(failed)
+}
+
+/// Sets an entry's times, whatever it is.
+pub(super) fn set_times_at(parent: BorrowedFd<'_>, at: &[u8], entry: &Entry) -> Result<(), Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::utimensat(parent, at, &times(entry), flags)
 }
 
 /// Sets what an open file or directory has besides its content. `owner` is the owner it has

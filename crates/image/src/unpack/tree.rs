@@ -4,7 +4,7 @@
 //! A directory gets its attributes last, when nothing will be put into it any more.
 
 use super::archive::{Archive, Entry, Kind};
-use super::attributes::{set_attributes, set_attributes_at};
+use super::attributes::{set_attributes, set_attributes_at, set_times_at};
 use super::sparse::Segment;
 use super::trail::{Trail, split};
 use super::{Error, Summary};
@@ -364,7 +364,8 @@ impl<'a> Tree<'a> {
         let parent = Self::parent(&mut self.here, &self.root, place)?;
         let kind = FileType::CharacterDevice;
         match rustix::fs::mknodat(parent, hidden, kind, Mode::empty(), 0) {
-            Ok(()) => Ok(()),
+            // Whoever makes an archive of it again shall get the same one.
+            Ok(()) => set_times_at(parent, hidden, place.entry).map_err(place.failed("hide")),
             // Whiteouts are about lower layers: what this layer brings stays, but nothing below it
             // shows through.
             Err(Errno::EXIST) => match set_opaque(parent, hidden) {
