@@ -1,7 +1,7 @@
 //! Grants: what an `Authorization` header holds, how it is obtained, and how long it is kept.
 
 use crate::reason::transport;
-use crate::session::{Call, same_origin};
+use crate::session::{Call, Purpose, same_origin};
 use crate::{Challenge, Client, Credentials, Error, Secret, parse_challenges};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -28,9 +28,12 @@ struct Grant {
     expires: Option<Instant>,
 }
 
-/// The grants obtained so far.
+/// The grants obtained so far, and who is just obtaining which.
 #[derive(Default)]
-pub(crate) struct Grants(Mutex<HashMap<Key, Grant>>);
+pub(crate) struct Grants {
+    known: Mutex<HashMap<Key, Grant>>,
+    queues: Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>,
+}
 
 impl fmt::Debug for Grants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,14 +43,26 @@ impl fmt::Debug for Grants {
 
 impl Grants {
     fn get(&self, key: &Key) -> Option<HeaderValue> {
-        let mut grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grants = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         grants.retain(|_, grant| grant.expires.is_none_or(|expires| expires > now));
         grants.get(key).map(|grant| grant.header.clone())
     }
 
+    /// The queue of those who want this grant.
+    fn queue(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        if let Some(queue) = queues.get(key).and_then(Weak::upgrade) {
+            return queue;
+        }
+        let queue = Arc::default();
+        queues.insert(key.clone(), Arc::downgrade(&queue));
+        queue
+    }
+
     fn put(&self, key: Key, header: HeaderValue, lifetime: Option<Duration>) {
-        let mut grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grants = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let expires = lifetime.map(|lifetime| Instant::now() + lifetime);
         grants.insert(key, Grant { header, expires });
     }
@@ -85,17 +100,25 @@ impl Client {
         &self,
         call: &Call,
         refusal: Response,
+        used: Option<HeaderValue>,
     ) -> Result<HeaderValue, Error> {
+        // Those who ask for the same at the same time are served by one token.
+        let queue = self.grants().queue(&key(call));
+        let _turn = queue.lock().await;
+        let cached = self.cached_grant(call);
+        if let Some(grant) = cached.filter(|grant| used.as_ref() != Some(grant)) {
+            return Ok(grant);
+        }
         let challenges = challenges(refusal.headers());
         let find = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if matches!(call.credentials, Credentials::RegistryToken(_)) {
-            return Err(Error::from_response(&call.reference, refusal).await);
+            return Err(Error::from_response(&call.reference, &call.purpose, refusal).await);
         }
         if let Some(challenge) = find("bearer") {
             return self.bearer_grant(call, challenge).await;
         }
         if find("basic").is_none() {
-            return Err(Error::from_response(&call.reference, refusal).await);
+            return Err(Error::from_response(&call.reference, &call.purpose, refusal).await);
         }
         let Credentials::Password { username, password } = &call.credentials else {
             return Err(Error::Unauthorized(format!(
@@ -119,7 +142,7 @@ impl Client {
                     call.verb, call.url
                 ))
             })?;
-        self.refuse_downgrade(&call.url, &realm)?;
+        self.refuse_downgrade(&call.home, &realm)?;
         let reply = self.token(call, challenge, &realm).await?;
         let token = match reply.token.as_str() {
             "" => &reply.access_token,
@@ -142,10 +165,9 @@ impl Client {
         challenge: &Challenge,
         realm: &Url,
     ) -> Result<TokenReply, Error> {
-        let own_scope = scope(call);
-        let scope = challenge.get("scope").unwrap_or(&own_scope);
+        let scopes = scopes(call, challenge);
         let service = challenge.get("service").unwrap_or_default();
-        let http = self.http(realm)?;
+        let http = self.http(realm, false)?;
         let (verb, request): (_, RequestBuilder) = match &call.credentials {
             Credentials::IdentityToken(token) => (
                 "Post",
@@ -153,7 +175,7 @@ impl Client {
                     ("grant_type", "refresh_token"),
                     ("service", service),
                     ("client_id", CLIENT_ID),
-                    ("scope", scope),
+                    ("scope", &scopes.join(" ")),
                     ("refresh_token", token.expose()),
                 ]),
             ),
@@ -164,7 +186,9 @@ impl Client {
                     if let Credentials::Password { username, .. } = credentials {
                         query.append_pair("account", username);
                     }
-                    query.append_pair("scope", scope);
+                    for scope in &scopes {
+                        query.append_pair("scope", scope);
+                    }
                     if !service.is_empty() {
                         query.append_pair("service", service);
                     }
@@ -194,7 +218,7 @@ async fn read_token(
     debug_assert!(same_origin(response.url(), realm));
     if !response.status().is_success() {
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-        let error = Error::from_response(&call.reference, response).await;
+        let error = Error::from_response(&call.reference, &call.purpose, response).await;
         return Err(match error {
             Error::Unauthorized(detail) if unauthorized => {
                 Error::Unauthorized(format!("{} \"{}\": {detail}", call.verb, call.url))
@@ -232,14 +256,41 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
         .collect()
 }
 
-fn scope(call: &Call) -> String {
-    format!("repository:{}:pull", call.reference.path())
+/// What a call needs, the repository itself first.
+fn own_scopes(call: &Call) -> Vec<String> {
+    let path = call.reference.path();
+    match &call.purpose {
+        Purpose::Pull => vec![format!("repository:{path}:pull")],
+        Purpose::Push { mount } => [format!("repository:{path}:pull,push")]
+            .into_iter()
+            .chain(mount.iter().map(|from| format!("repository:{from}:pull")))
+            .collect(),
+    }
+}
+
+/// What the token server is asked for: what the registry names, which may know the repository by
+/// another name, and for a push all that it will need, so that one token serves it.
+fn scopes(call: &Call, challenge: &Challenge) -> Vec<String> {
+    let own = own_scopes(call);
+    let Some(named) = challenge.get("scope") else {
+        return own;
+    };
+    if call.purpose == Purpose::Pull {
+        return vec![named.to_owned()];
+    }
+    let mut scopes: Vec<String> = named.split(' ').map(str::to_owned).collect();
+    let covered = |scope: &String| {
+        let reads = format!("repository:{}:pull", call.reference.path());
+        *scope == reads || own.contains(scope)
+    };
+    scopes.retain(|scope| !scope.is_empty() && !covered(scope));
+    own.into_iter().chain(scopes).collect()
 }
 
 fn key(call: &Call) -> Key {
     Key {
-        origin: call.url.origin().ascii_serialization(),
-        scope: scope(call),
+        origin: call.home.origin().ascii_serialization(),
+        scope: own_scopes(call).join(" "),
         user: call.credentials.fingerprint(),
     }
 }

@@ -1,14 +1,16 @@
 //! The client: from a reference to an answer, over the places where it may be found.
 
 use crate::auth::Grants;
+use crate::body::Payload;
 use crate::document::{ACCEPT, MAX_DOCUMENT, is_manifest, media_type};
 use crate::endpoint::{Endpoint, Place, places};
 use crate::reason::transport;
-use crate::session::{Call, HttpClients};
+use crate::session::{Call, HttpClients, Purpose};
 use crate::{Blob, Config, Credentials, Error};
 use bytes::Bytes;
 use hull_spec::Reference;
 use hull_spec::image::Descriptor;
+use reqwest::Method;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -172,10 +174,14 @@ impl Client {
                 true => Credentials::Anonymous,
                 false => credentials.clone(),
             },
+            home: endpoint.base.clone(),
             url: endpoint.url(path),
+            method: Method::GET,
             accept: None,
             from: 0,
             verb: "Get",
+            purpose: Purpose::Pull,
+            payload: Payload::None,
         }
     }
 
@@ -208,9 +214,24 @@ impl Client {
         Err(last)
     }
 
+    /// The server that pushes go to: no mirror.
+    pub(crate) async fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, Error> {
+        let mut last = Error::Malformed(format!("no endpoints found for {}", reference.domain()));
+        for place in places(self.config(), reference) {
+            if place.mirror {
+                continue;
+            }
+            match self.reach(&place).await {
+                Ok(endpoint) => return Ok(endpoint),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
     /// Finds the way in which a place answers. Any HTTP answer will do: what it says about access is
     /// for the request itself to find out.
-    async fn reach(&self, place: &Place) -> Result<Endpoint, Error> {
+    pub(crate) async fn reach(&self, place: &Place) -> Result<Endpoint, Error> {
         let mut last = Error::Malformed("the registry's name makes no URL".to_owned());
         for base in &place.bases {
             let endpoint = Endpoint {
@@ -234,7 +255,7 @@ impl Client {
     }
 
     async fn ping(&self, url: &Url) -> Result<(), Error> {
-        match self.http(url)?.get(url.clone()).send().await {
+        match self.http(url, false)?.get(url.clone()).send().await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let mut error = transport("Get", url, &error);
@@ -267,8 +288,8 @@ impl Client {
         &self.0.grants
     }
 
-    pub(crate) fn http(&self, url: &Url) -> Result<&reqwest::Client, Error> {
-        self.0.http.get(self.config(), url)
+    pub(crate) fn http(&self, url: &Url, uploads: bool) -> Result<reqwest::Client, Error> {
+        self.0.http.get(self.config(), url, uploads)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a connection may be silent. There is no limit on a transfer that moves.
     pub stall_timeout: Duration,
+    /// How long a registry may take to accept a blob whose last byte it has: some copy it then.
+    pub commit_timeout: Duration,
     /// What happens after transient failures.
     pub retry: Retry,
 }
@@ -36,6 +38,7 @@ impl Default for Config {
             user_agent: concat!("hull/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
+            commit_timeout: Duration::from_secs(15 * 60),
             retry: Retry::default(),
         }
     }

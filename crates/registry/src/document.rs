@@ -29,6 +29,8 @@ pub(crate) struct Document {
     pub(crate) bytes: Bytes,
     pub(crate) digest: Digest,
     pub(crate) content_type: Option<String>,
+    /// The `Link` header: where a list goes on.
+    pub(crate) link: Option<String>,
 }
 
 impl Client {
@@ -43,6 +45,7 @@ impl Client {
             let response = self.attempt(call).await?;
             let content_type = text(response.headers(), header::CONTENT_TYPE.as_str());
             let claimed = text(response.headers(), "docker-content-digest");
+            let link = crate::list::link(response.headers());
             let bytes = read(call, response, limit).await?;
             let digest = Digest::from_sha256(&Sha256::digest(&bytes).into());
             let wrong = expected.filter(|expected| **expected != digest);
@@ -59,6 +62,7 @@ impl Client {
                 bytes,
                 digest,
                 content_type,
+                link,
             })
         })
         .await
@@ -90,7 +94,7 @@ async fn read(call: &Call, mut response: Response, limit: u64) -> Result<Bytes, 
     Ok(bytes.freeze())
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 

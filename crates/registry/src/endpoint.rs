@@ -62,7 +62,7 @@ pub(crate) fn places(config: &Config, reference: &Reference) -> Vec<Place> {
 }
 
 /// How TLS and proxies are used for a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Trust {
     /// Certificates are verified.
     Verified,

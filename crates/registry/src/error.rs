@@ -1,6 +1,7 @@
 //! What can go wrong, in Docker's words.
 
 use crate::retry::retry_after;
+use crate::session::Purpose;
 use hull_spec::Reference;
 use reqwest::{Response, StatusCode, header};
 use serde::Deserialize;
@@ -54,6 +55,9 @@ pub enum Error {
         /// The registry's words.
         detail: String,
     },
+    /// The registry refuses a push.
+    #[error("{0}")]
+    PushDenied(String),
     /// The registry or its token server does not accept the credentials, or wants some.
     #[error("{0}")]
     Unauthorized(String),
@@ -70,6 +74,8 @@ pub enum Error {
     Registry {
         /// The HTTP status.
         status: u16,
+        /// The code that the registry gives, such as `BLOB_UPLOAD_UNKNOWN`; empty without one.
+        code: String,
         /// The registry's words.
         detail: String,
         /// How long the registry asks to wait.
@@ -101,6 +107,21 @@ pub enum Error {
         /// The last failure.
         reason: String,
     },
+    /// An upload broke off more often than is tried again.
+    #[error("upload of {digest} broke off at byte {position} of {size}: {reason}")]
+    UploadInterrupted {
+        /// The blob.
+        digest: String,
+        /// How many of its bytes the registry has.
+        position: u64,
+        /// How many it has.
+        size: u64,
+        /// The last failure.
+        reason: String,
+    },
+    /// What was to be uploaded could not be read.
+    #[error("reading what is to be uploaded: {0}")]
+    Source(String),
     /// The bytes are not the ones that were asked for.
     #[error("manifest verification failed for digest {0}")]
     DigestMismatch(String),
@@ -149,12 +170,16 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::ManifestUnknown { .. } | Self::RepositoryUnknown { .. } => Kind::NotFound,
-            Self::Denied { .. } => Kind::Denied,
+            Self::Denied { .. } | Self::PushDenied(_) => Kind::Denied,
             Self::Unauthorized(_) => Kind::Unauthorized,
             Self::TooManyRequests { .. } => Kind::TooManyRequests,
             Self::Registry { status: 404, .. } => Kind::NotFound,
             Self::Registry { status, .. } if *status >= 500 => Kind::Unavailable,
-            Self::Transport { .. } | Self::Interrupted { .. } | Self::Setup(_) => Kind::Unavailable,
+            Self::Transport { .. }
+            | Self::Interrupted { .. }
+            | Self::UploadInterrupted { .. }
+            | Self::Source(_)
+            | Self::Setup(_) => Kind::Unavailable,
             Self::PlainHttp { .. } => Kind::InvalidRequest,
             Self::Registry { .. }
             | Self::DigestMismatch(_)
@@ -184,6 +209,11 @@ impl Error {
         }
     }
 
+    /// Whether the registry answered with this status.
+    pub(crate) fn is_status(&self, wanted: u16) -> bool {
+        matches!(self, Self::Registry { status, .. } if *status == wanted)
+    }
+
     pub(crate) fn is_connect(&self) -> bool {
         matches!(self, Self::Transport { connect: true, .. })
     }
@@ -198,7 +228,11 @@ impl Error {
     }
 
     /// Reads an answer that is not a success.
-    pub(crate) async fn from_response(reference: &Reference, response: Response) -> Self {
+    pub(crate) async fn from_response(
+        reference: &Reference,
+        purpose: &Purpose,
+        response: Response,
+    ) -> Self {
         let status = response.status();
         let retry_after = response
             .headers()
@@ -216,6 +250,7 @@ impl Error {
                 name: name(),
                 detail,
             },
+            ("DENIED", _) if *purpose != Purpose::Pull => Self::PushDenied(detail),
             ("DENIED", _) => Self::Denied {
                 name: name(),
                 detail,
@@ -227,6 +262,7 @@ impl Error {
             ("UNAUTHORIZED", _) | (_, StatusCode::UNAUTHORIZED) => Self::Unauthorized(detail),
             _ => Self::Registry {
                 status: status.as_u16(),
+                code,
                 detail,
                 retry_after,
             },

@@ -1,10 +1,11 @@
 //! Client of the OCI distribution specification, as dockerd speaks it: manifests, indexes and blobs
-//! from registries and their mirrors.
+//! from registries and their mirrors, and to registries.
 //!
 //! A request travels like this:
 //!
 //! ```text
-//!  Client::resolve / fetch_document / fetch_blob          client.rs, blob.rs
+//!  Client::resolve / fetch_document / fetch_blob / tags   client.rs, blob.rs, list.rs
+//!  Pusher::has_blob / mount / upload / put_manifest       push.rs, upload.rs, body.rs
 //!     │  for each endpoint: mirrors, then the registry    endpoint.rs
 //!     ▼
 //!  Client::send: retries with back-off, 401 → a grant     session.rs, retry.rs, auth.rs, challenge.rs
@@ -19,6 +20,7 @@
 
 mod auth;
 mod blob;
+mod body;
 mod challenge;
 mod client;
 mod config;
@@ -26,18 +28,23 @@ mod credentials;
 mod document;
 mod endpoint;
 mod error;
+mod list;
+mod push;
 mod reason;
-mod referrers;
 mod retry;
 mod session;
+mod upload;
 
 pub use blob::Blob;
+pub use body::{Sent, Source};
 pub use challenge::{Challenge, parse_challenges};
 pub use client::{Client, Resolved};
 pub use config::{Config, Insecure, InvalidConfig, parse_mirror};
 pub use credentials::{Credentials, Secret};
 pub use document::MAX_DOCUMENT;
 pub use error::{Error, Kind};
+pub use list::{Referrer, next_link};
+pub use push::{Mount, Pusher, Upload};
 pub use retry::Retry;
 
 /// Makes ring the process's provider of cryptography for TLS. [`Client::new`] does it too; calling

@@ -1,27 +1,83 @@
 //! One request: sent, redirected, authorised, tried again.
 
+use crate::body::Payload;
 use crate::endpoint::{Trust, trust};
 use crate::reason::transport;
 use crate::retry::Backoff;
 use crate::{Client, Config, Credentials, Error};
 use hull_spec::Reference;
 use reqwest::header::{self, HeaderValue};
-use reqwest::{Response, StatusCode};
-use std::sync::OnceLock;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use url::Url;
 
-/// A GET on a repository.
+/// What a call is for: it decides the scope of the grant and the words of a refusal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    #[default]
+    Pull,
+    /// Push, and perhaps pull from the repository that a blob is to be mounted from.
+    Push { mount: Option<String> },
+}
+
+/// One request about a repository.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) reference: Reference,
     pub(crate) credentials: Credentials,
+    /// The server that the grant is for: it is sent to no other origin.
+    pub(crate) home: Url,
     pub(crate) url: Url,
+    pub(crate) method: Method,
     /// The `Accept` header.
     pub(crate) accept: Option<&'static str>,
     /// The first byte wanted.
     pub(crate) from: u64,
     /// The method that errors name. Docker asks for manifests with HEAD first.
     pub(crate) verb: &'static str,
+    pub(crate) purpose: Purpose,
+    pub(crate) payload: Payload,
+}
+
+impl Call {
+    /// The call that sends `payload` to a place that the registry named.
+    pub(crate) fn sending(
+        &self,
+        method: Method,
+        verb: &'static str,
+        url: Url,
+        payload: Payload,
+    ) -> Self {
+        Self {
+            method,
+            verb,
+            url,
+            payload,
+            ..self.clone()
+        }
+    }
+
+    fn request(&self, http: &reqwest::Client, url: &Url) -> RequestBuilder {
+        let mut request = http.request(self.method.clone(), url.clone());
+        if let Some(accept) = self.accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        if self.from > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", self.from));
+        }
+        self.payload.attach(request)
+    }
+
+    /// Whether an answer of this status may lead elsewhere: what carries data is sent on only where
+    /// method and data stay the same.
+    fn may_follow(&self, status: StatusCode) -> bool {
+        match status.as_u16() {
+            307 | 308 => true,
+            301..=303 => matches!(self.method, Method::GET | Method::HEAD),
+            _ => false,
+        }
+    }
 }
 
 /// Go's limit.
@@ -29,29 +85,30 @@ const MAX_REDIRECTS: usize = 10;
 
 /// The HTTP clients, made when first needed: loading the system's certificates takes a while.
 #[derive(Debug, Default)]
-pub(crate) struct HttpClients {
-    verified: OnceLock<reqwest::Client>,
-    unverified: OnceLock<reqwest::Client>,
-    local: OnceLock<reqwest::Client>,
-}
+pub(crate) struct HttpClients(Mutex<HashMap<(Trust, bool), reqwest::Client>>);
 
 impl HttpClients {
-    pub(crate) fn get(&self, config: &Config, url: &Url) -> Result<&reqwest::Client, Error> {
+    /// The client for a URL. One for `uploads` waits for an answer as long as its data moves, which
+    /// [`Client::send`] watches.
+    pub(crate) fn get(
+        &self,
+        config: &Config,
+        url: &Url,
+        uploads: bool,
+    ) -> Result<reqwest::Client, Error> {
         let trust = trust(config, url);
-        let slot = match trust {
-            Trust::Verified => &self.verified,
-            Trust::Unverified => &self.unverified,
-            Trust::Local => &self.local,
-        };
-        if let Some(client) = slot.get() {
-            return Ok(client);
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&(trust, uploads)) {
+            return Ok(client.clone());
         }
         crate::install_crypto_provider();
         let mut builder = reqwest::Client::builder()
             .user_agent(&config.user_agent)
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.connect_timeout)
-            .read_timeout(config.stall_timeout);
+            .connect_timeout(config.connect_timeout);
+        if !uploads {
+            builder = builder.read_timeout(config.stall_timeout);
+        }
         if trust != Trust::Verified {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
@@ -61,47 +118,49 @@ impl HttpClients {
         let client = builder
             .build()
             .map_err(|error| Error::Setup(error.to_string()))?;
-        Ok(slot.get_or_init(|| client))
+        clients.insert((trust, uploads), client.clone());
+        Ok(client)
     }
 }
 
 impl Client {
     /// Sends a request, authorising it when the registry asks, without trying again.
     pub(crate) async fn attempt(&self, call: &Call) -> Result<Response, Error> {
-        let mut response = self.follow(call, self.cached_grant(call)).await?;
-        // Only the registry itself may ask for credentials, not where it redirected to.
-        if response.status() == StatusCode::UNAUTHORIZED && same_origin(response.url(), &call.url) {
-            let grant = self.authorize(call, response).await?;
-            response = self.follow(call, Some(grant)).await?;
-        }
+        let response = self.answer(call).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(Error::from_response(&call.reference, response).await)
+        Err(Error::from_response(&call.reference, &call.purpose, response).await)
+    }
+
+    /// As [`Client::attempt`], with any answer, other than a 401 that credentials help against.
+    pub(crate) async fn answer(&self, call: &Call) -> Result<Response, Error> {
+        let grant = self.cached_grant(call);
+        let response = self.follow(call, grant.clone()).await?;
+        // Only the registry itself may ask for credentials, not where it redirected to.
+        if response.status() == StatusCode::UNAUTHORIZED && same_origin(response.url(), &call.home)
+        {
+            let grant = self.authorize(call, response, grant).await?;
+            return self.follow(call, Some(grant)).await;
+        }
+        Ok(response)
     }
 
     /// Follows redirects. The authorisation goes to the registry's own origin and nowhere else.
     async fn follow(&self, call: &Call, grant: Option<HeaderValue>) -> Result<Response, Error> {
         let mut url = call.url.clone();
-        let mut grant = grant;
+        let mut grant = grant.filter(|_| same_origin(&url, &call.home));
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.http(&url)?.get(url.clone());
-            if let Some(accept) = call.accept {
-                request = request.header(header::ACCEPT, accept);
-            }
-            if call.from > 0 {
-                request = request.header(header::RANGE, format!("bytes={}-", call.from));
-            }
+            let http = self.http(&url, call.payload.part().is_some())?;
+            let mut request = call.request(&http, &url);
             if let Some(grant) = &grant {
                 request = request.header(header::AUTHORIZATION, grant.clone());
             }
-            let response = request
-                .send()
-                .await
-                .map_err(|error| transport(call.verb, &url, &error))?;
-            let Some(target) = redirect_target(&response, &url)? else {
+            let response = self.send(call, &url, request).await?;
+            if !call.may_follow(response.status()) {
                 return Ok(response);
-            };
+            }
+            let target = redirect_target(&response, &url)?;
             self.refuse_downgrade(&url, &target)?;
             if !same_origin(&url, &target) {
                 grant = None;
@@ -112,6 +171,46 @@ impl Client {
             "{} \"{}\": stopped after {MAX_REDIRECTS} redirects",
             call.verb, call.url
         )))
+    }
+
+    /// Sends what there is to send, as long as it moves.
+    async fn send(
+        &self,
+        call: &Call,
+        url: &Url,
+        request: RequestBuilder,
+    ) -> Result<Response, Error> {
+        let sending = request.send();
+        let Some(part) = call.payload.part() else {
+            return sending
+                .await
+                .map_err(|error| transport(call.verb, url, &error));
+        };
+        tokio::pin!(sending);
+        loop {
+            let (before, ended) = (part.sent.bytes(), part.state.ended());
+            let patience = match ended {
+                true => self.config().commit_timeout,
+                false => self.config().stall_timeout,
+            };
+            tokio::select! {
+                sent = &mut sending => return sent.map_err(|error| match part.state.failure() {
+                    Some(reason) => Error::Source(reason),
+                    None => transport(call.verb, url, &error),
+                }),
+                () = tokio::time::sleep(patience) => {
+                    if part.sent.bytes() == before && part.state.ended() == ended {
+                        return Err(Error::Transport {
+                            verb: call.verb,
+                            url: url.to_string(),
+                            reason: "net/http: timeout awaiting response headers".to_owned(),
+                            transient: true,
+                            connect: false,
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// Refuses to leave TLS, except for hosts that may do without.
@@ -150,16 +249,12 @@ impl Client {
     }
 }
 
-fn redirect_target(response: &Response, url: &Url) -> Result<Option<Url>, Error> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Ok(None);
-    }
+fn redirect_target(response: &Response, url: &Url) -> Result<Url, Error> {
     response
         .headers()
         .get(header::LOCATION)
         .and_then(|location| url.join(location.to_str().ok()?).ok())
         .filter(|target| matches!(target.scheme(), "http" | "https"))
-        .map(Some)
         .ok_or_else(|| {
             Error::Malformed(format!("Get \"{url}\": redirect without a usable Location"))
         })

@@ -61,10 +61,14 @@ async fn manifests(
         }
     }
     let referrers = registry
-        .referrers(reference, digest, ARTIFACT, auth)
+        .referrers(reference, digest, Some(ARTIFACT), auth)
         .await
         .map_err(|error| registry_error(&error))?;
-    for descriptor in referrers.iter().take(MAX_SIGNATURES) {
+    for descriptor in referrers
+        .iter()
+        .map(|found| &found.descriptor)
+        .take(MAX_SIGNATURES)
+    {
         let fetched = registry.fetch_document(reference, descriptor, auth).await;
         documents.push(fetched.map_err(|error| registry_error(&error))?);
     }

@@ -1,4 +1,5 @@
 //! A registry that misbehaves on demand, in the test's own process.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -13,7 +14,6 @@ use hyper::{HeaderMap, Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha2::Digest as _;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -31,6 +31,7 @@ pub struct Seen {
     pub query: String,
     pub headers: HeaderMap,
     pub body: String,
+    pub bytes: Bytes,
 }
 
 impl Seen {
@@ -40,6 +41,8 @@ impl Seen {
 }
 
 type Handler = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
+/// After how many bytes of a request's body the connection breaks.
+type Cut = dyn Fn(&Method, &str) -> Option<usize> + Send + Sync;
 
 /// A server on loopback; `handler` gets each request below `/v2/` or elsewhere, and how many with the
 /// same path came before it. `/v2/` itself is answered with 200.
@@ -50,6 +53,16 @@ pub struct Server {
 
 impl Server {
     pub async fn start(handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::breaking(|_, _| None, handler).await
+    }
+
+    /// As [`Server::start`], with connections that `cut` breaks within a request; the handler gets what
+    /// arrived, and its reply goes nowhere.
+    pub async fn breaking(
+        cut: impl Fn(&Method, &str) -> Option<usize> + Send + Sync + 'static,
+        handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let cut: Arc<Cut> = Arc::new(cut);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -57,9 +70,9 @@ impl Server {
         let log = seen.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (handler, log) = (handler.clone(), log.clone());
+                let (handler, log, cut) = (handler.clone(), log.clone(), cut.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(|request| answer(request, &*handler, &log));
+                    let service = service_fn(|request| answer(request, &*handler, &*cut, &log));
                     // Broken connections are what is being tested.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -91,20 +104,28 @@ impl Server {
 async fn answer(
     request: hyper::Request<Incoming>,
     handler: &Handler,
+    cut: &Cut,
     log: &Mutex<Vec<Seen>>,
-) -> Result<Reply, Infallible> {
-    let (parts, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map(|b| b.to_bytes())
-        .unwrap_or_default();
+) -> Result<Reply, io::Error> {
+    let (parts, mut body) = request.into_parts();
+    let limit = cut(&parts.method, parts.uri.path());
+    let mut bytes = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+        if limit.is_some_and(|limit| bytes.len() >= limit) {
+            break;
+        }
+    }
+    if let Some(limit) = limit {
+        bytes.truncate(limit);
+    }
     let seen = Seen {
         method: parts.method,
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+        bytes: bytes.into(),
     };
     if seen.path == "/v2/" {
         return Ok(text(200, "{}"));
@@ -115,7 +136,11 @@ async fn answer(
         log.push(seen.clone());
         before
     };
-    Ok(handler(&seen, before))
+    let reply = handler(&seen, before);
+    match limit {
+        Some(_) => Err(io::Error::other("broken on purpose")),
+        None => Ok(reply),
+    }
 }
 
 pub fn text(status: u16, body: impl Into<Bytes>) -> Reply {
