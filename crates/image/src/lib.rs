@@ -17,6 +17,7 @@ mod blob;
 mod catalog;
 mod decompress;
 pub mod diff;
+pub mod erofs;
 mod error;
 mod image;
 pub mod ingest;

@@ -17,7 +17,7 @@ const MAX_EXTENSION: u64 = 1 << 20;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     HardLink,
     Symlink,
@@ -29,45 +29,48 @@ pub(super) enum Kind {
 
 /// One entry, its extensions applied.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) kind: Kind,
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
     /// As the archive spells it.
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
     /// Permissions with set-id and sticky bits.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds and nanoseconds since 1970.
-    pub(super) mtime: (i64, u32),
+    pub(crate) mtime: (i64, u32),
     /// Major and minor.
-    pub(super) device: (u32, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) device: (u32, u32),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// The length of the file.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Which parts of a sparse file the archive holds.
-    pub(super) sparse: Option<Vec<Segment>>,
+    pub(crate) sparse: Option<Vec<Segment>>,
 }
 
 /// An archive being read.
-pub(super) struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     reader: &'a mut dyn BufRead,
+    /// Bytes read so far.
+    offset: u64,
     /// Bytes of the current entry's data that nobody took yet.
     remaining: u64,
     padding: u64,
 }
 
 impl<'a> Archive<'a> {
-    pub(super) fn new(reader: &'a mut dyn BufRead) -> Self {
+    pub(crate) fn new(reader: &'a mut dyn BufRead) -> Self {
         Self {
             reader,
+            offset: 0,
             remaining: 0,
             padding: 0,
         }
     }
 
     /// The next entry; what is left of the data of the one before is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, Error> {
         let mut pax = Pax::default();
         let mut long_path = None;
         let mut long_link = None;
@@ -99,7 +102,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Some of the current entry's data; empty at its end.
-    pub(super) fn data(&mut self) -> Result<&[u8], Error> {
+    pub(crate) fn data(&mut self) -> Result<&[u8], Error> {
         if self.remaining == 0 {
             return Ok(&[]);
         }
@@ -114,9 +117,29 @@ impl<'a> Archive<'a> {
     }
 
     /// Marks data as taken; at most as much as [`Archive::data`] gave.
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.reader.consume(count);
+        self.offset += count as u64;
         self.remaining -= count as u64;
+    }
+
+    /// Where in the archive the next byte is: after an entry, that of its data.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Skips some of the current entry's data.
+    pub(crate) fn pass(&mut self, mut length: u64) -> Result<(), Error> {
+        while length > 0 {
+            let available = self.data()?.len();
+            if available == 0 {
+                return Err(Error::Truncated);
+            }
+            let count = available.min(usize::try_from(length).unwrap_or(usize::MAX));
+            self.consume(count);
+            length -= count as u64;
+        }
+        Ok(())
     }
 
     fn skip(&mut self) -> Result<(), Error> {
@@ -138,7 +161,10 @@ impl<'a> Archive<'a> {
             match self.reader.read(&mut block[filled..]) {
                 Ok(0) if filled == 0 => return Ok(None),
                 Ok(0) => return Err(Error::Truncated),
-                Ok(count) => filled += count,
+                Ok(count) => {
+                    filled += count;
+                    self.offset += count as u64;
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Read(error)),
             }

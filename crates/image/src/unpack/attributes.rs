@@ -59,7 +59,20 @@ pub(super) fn set_attributes(
     rustix::fs::futimens(file, &times(entry)).map_err(failed)
 }
 
-fn attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// Whether files of a kind can have an attribute, going by its name space (xattr(7)): what they cannot
+/// have is left out, as Docker does.
+pub(crate) fn has_attribute(kind: Kind, name: &[u8]) -> bool {
+    let plain = matches!(kind, Kind::File | Kind::Directory);
+    match name {
+        b"system.posix_acl_access" => kind != Kind::Symlink,
+        b"system.posix_acl_default" => kind == Kind::Directory,
+        _ if name.starts_with(b"user.") => plain,
+        _ => name.starts_with(b"trusted.") || name.starts_with(b"security."),
+    }
+}
+
+/// The attributes of an entry that are for its file.
+pub(crate) fn attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
     let reserved = |name: &[u8]| RESERVED.iter().any(|prefix| name.starts_with(prefix));
     let all = entry.xattrs.iter();
     all.filter(move |(name, _)| !reserved(name))

@@ -3,14 +3,18 @@
 mod archive;
 mod attributes;
 mod pax;
+mod place;
 mod sparse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trail;
 mod tree;
 
 use crate::rows::RootAttributes;
-use archive::Archive;
+pub(crate) use archive::{Archive, Entry, Kind};
+pub(crate) use attributes::{attributes, has_attribute};
+pub(crate) use place::{Meaning, place, split};
+pub(crate) use sparse::Segment;
 use std::io::{self, BufRead};
 use std::path::Path;
 use tree::Tree;
@@ -87,6 +91,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// More than fits, or than a layer may make of a machine's memory.
+    #[error("the layer is too large: {0}")]
+    Bound(&'static str),
     /// A file operation failed.
     #[error("{operation} {entry}")]
     Io {
@@ -101,7 +108,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn io(operation: &'static str, entry: &[u8], source: io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, entry: &[u8], source: io::Error) -> Self {
         Self::Io {
             operation,
             entry: shown(entry),
@@ -124,7 +131,7 @@ impl Error {
 }
 
 /// A name from an archive, safe to print.
-fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(name))
 }
 
@@ -135,6 +142,11 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
+
+/// overlayfs's mark of a directory that hides all of its name in lower layers.
+pub(crate) const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
+/// What a directory gets that the archive implies but does not list, as in Docker.
+pub(crate) const IMPLIED_MODE: u16 = 0o755;
 
 /// What an archive held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,9 @@ const MAX_SEGMENTS: usize = 1 << 18;
 
 /// A part of a sparse file that the archive holds; between the parts are zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) offset: u64,
-    pub(super) length: u64,
+pub(crate) struct Segment {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 pub(super) fn push(segments: &mut Vec<Segment>, offset: u64, length: u64) -> Result<(), Error> {

@@ -90,7 +90,9 @@ impl Place {
     }
 
     fn unpack(&self, archive: &[u8]) -> Result<Summary, Error> {
+        let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         let result = unpack(&mut &archive[..], &self.root());
+        crate::erofs::tests::check_same(archive, &result, &self.root(), started);
         let beside = fs_err::read_dir(self.dir.path()).unwrap().count();
         assert_eq!(beside, 2, "something was written outside");
         let victim = self.dir.path().join("victim");
@@ -227,6 +229,13 @@ fn hostile_archives_are_refused_by_name() {
     ] {
         let error = Place::new().unpack(&archive.end()).unwrap_err();
         assert!(error.to_string().contains(message), "{what}: {error}");
+    }
+    for path in [["a"; 3000].join("/"), "n".repeat(256)] {
+        let archive = Raw::default()
+            .pax(&[("path", path.as_bytes())])
+            .file("x", b"");
+        let error = Place::new().unpack(&archive.end()).unwrap_err();
+        assert!(matches!(error, Error::Entry { .. }), "{error}");
     }
     let cut = Raw::default().file("a", &[1; 1000]).0;
     let error = Place::new().unpack(&cut[..900]).unwrap_err();
@@ -510,17 +519,18 @@ fn trees_are_as_gnu_tar_extracts_them() {
 
 /// What can be said about one file.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    mode: u32,
-    owner: (u32, u32),
-    mtime: (i64, i64),
-    device: u64,
-    links: u64,
-    content: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) mtime: (i64, i64),
+    pub(crate) device: u64,
+    pub(crate) links: u64,
+    pub(crate) content: Vec<u8>,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// All files of a tree by path.
-fn listing(root: &Path) -> BTreeMap<PathBuf, Seen> {
+pub(crate) fn listing(root: &Path) -> BTreeMap<PathBuf, Seen> {
     let mut found = BTreeMap::new();
     let mut pending = vec![root.to_owned()];
     while let Some(path) = pending.pop() {
@@ -546,10 +556,24 @@ fn listing(root: &Path) -> BTreeMap<PathBuf, Seen> {
             device: metadata.rdev(),
             links: if kind.is_dir() { 0 } else { metadata.nlink() },
             content,
+            xattrs: xattrs(&path),
         };
         found.insert(path.strip_prefix(root).unwrap().to_owned(), seen);
     }
     found
+}
+
+/// All attributes of what a path names, links not followed.
+fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let (parent, name) = match path.file_name() {
+        Some(name) => (path.parent().unwrap(), name.as_bytes()),
+        None => (path, b".".as_slice()),
+    };
+    let parent = fs_err::File::open(parent).unwrap();
+    let names = hull_linux::xattr::list_at(&parent, name).unwrap_or_default();
+    let get = |attribute: &Vec<u8>| hull_linux::xattr::get_at(&parent, name, attribute).unwrap();
+    let present = |attribute: Vec<u8>| get(&attribute).map(|value| (attribute, value));
+    names.into_iter().filter_map(present).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -639,6 +663,7 @@ fn write(
         device: 0,
         links,
         content,
+        xattrs: BTreeMap::new(),
     };
     seen.insert(path.to_owned(), entry);
 }

@@ -5,9 +5,11 @@
 
 use super::archive::{Archive, Entry, Kind};
 use super::attributes::{set_attributes, set_attributes_at, set_times_at};
+use super::attributes::{set_attributes, set_attributes_at};
+use super::place::{self, Meaning, split};
 use super::sparse::Segment;
-use super::trail::{Trail, split};
-use super::{Error, Summary};
+use super::trail::Trail;
+use super::{Error, IMPLIED_MODE, OPAQUE_ATTRIBUTE, Summary};
 use crate::rows::RootAttributes;
 use hull_linux::xattr;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -16,14 +18,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-const WHITEOUT: &[u8] = b".wh.";
-/// Prefix of aufs's own files, which mean nothing but for the next one.
-const AUFS: &[u8] = b".wh..wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
-const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
-/// What a directory gets that the archive implies but does not list, as in Docker.
-const IMPLIED_MODE: u32 = 0o755;
 
 /// A directory being filled.
 pub(super) struct Tree<'a> {
@@ -67,7 +61,7 @@ impl<'a> Tree<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())
             .and_then(|root| {
-                rustix::fs::fchmod(&root, Mode::from_raw_mode(IMPLIED_MODE)).map(|()| root)
+                rustix::fs::fchmod(&root, Mode::from_raw_mode(IMPLIED_MODE.into())).map(|()| root)
             })
             .map_err(|errno| Error::io("open directory", b"/", errno.into()))?;
         let owner = (
@@ -88,24 +82,21 @@ impl<'a> Tree<'a> {
 
     /// Puts one entry into the tree; its data is read from `archive`.
     pub(super) fn add(&mut self, entry: Entry, archive: &mut Archive<'_>) -> Result<(), Error> {
-        let outside = || Error::Outside(super::shown(&entry.path));
-        let mut parents = split(&entry.path).ok_or_else(outside)?;
-        let Some(name) = parents.pop() else {
-            return self.add_root(entry);
-        };
-        if name.starts_with(AUFS) && name != OPAQUE || parents.iter().any(|p| p.starts_with(AUFS)) {
-            return Ok(());
-        }
+        let found = place::place(&entry)?;
         let place = Place {
             entry: &entry,
-            parents,
-            name,
+            parents: found.parents,
+            name: match found.meaning {
+                Meaning::Entry(name) | Meaning::Whiteout(name) => name,
+                _ => b"",
+            },
         };
-        if name == OPAQUE {
-            return self.opaque(&place);
-        }
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            return self.whiteout(&place, hidden);
+        match found.meaning {
+            Meaning::Nothing => return Ok(()),
+            Meaning::Root => return self.add_root(entry),
+            Meaning::Opaque => return self.opaque(&place),
+            Meaning::Whiteout(_) => return self.whiteout(&place),
+            Meaning::Entry(_) => {}
         }
         match entry.kind {
             Kind::File => self.file(&place, archive),
@@ -354,13 +345,8 @@ impl<'a> Tree<'a> {
     }
 
     /// Hides what lower layers have under a name: for overlayfs a character device 0/0.
-    fn whiteout(&mut self, place: &Place<'_>, hidden: &[u8]) -> Result<(), Error> {
-        if matches!(hidden, b"" | b"." | b"..") {
-            return Err(Error::Entry {
-                entry: super::shown(&place.entry.path),
-                reason: "a whiteout of nothing",
-            });
-        }
+    fn whiteout(&mut self, place: &Place<'_>) -> Result<(), Error> {
+        let hidden = place.name;
         let parent = Self::parent(&mut self.here, &self.root, place)?;
         let kind = FileType::CharacterDevice;
         match rustix::fs::mknodat(parent, hidden, kind, Mode::empty(), 0) {
@@ -388,12 +374,12 @@ impl<'a> Tree<'a> {
 fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     make_directory(parent, name)?;
     // Whatever the process's umask is.
-    let mode = Mode::from_raw_mode(IMPLIED_MODE);
+    let mode = Mode::from_raw_mode(IMPLIED_MODE.into());
     rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
 }
 
 fn make_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(IMPLIED_MODE))
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(IMPLIED_MODE.into()))
 }
 
 fn set_opaque(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {

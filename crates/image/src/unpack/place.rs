@@ -1,0 +1,133 @@
+//! Where an entry goes, and what its name makes of it.
+
+use super::archive::Entry;
+use super::{Error, shown};
+
+const WHITEOUT: &[u8] = b".wh.";
+/// Prefix of aufs's own files, which mean nothing but for the next one.
+const AUFS: &[u8] = b".wh..wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// `PATH_MAX`: longer ones would make many directories from few bytes, too.
+const MAX_PATH: usize = 4096;
+/// `NAME_MAX`.
+const MAX_NAME: usize = 255;
+
+/// A place in the tree.
+#[derive(Debug)]
+pub(crate) struct Place<'e> {
+    /// The directories on the way.
+    pub(crate) parents: Vec<&'e [u8]>,
+    pub(crate) meaning: Meaning<'e>,
+}
+
+/// What an entry is about, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning<'e> {
+    /// Nothing: a file of aufs's own.
+    Nothing,
+    /// The root directory's attributes.
+    Root,
+    /// Its directory hides all that lower layers have in it.
+    Opaque,
+    /// This name of lower layers is hidden.
+    Whiteout(&'e [u8]),
+    /// What has this name in its directory.
+    Entry(&'e [u8]),
+}
+
+impl Place<'_> {
+    /// What Linux refuses, whatever the file system is.
+    fn too_long(&self, entry: &Entry) -> Option<&'static str> {
+        let mut names = self.parents.iter().copied().chain(match self.meaning {
+            Meaning::Nothing => return None,
+            Meaning::Whiteout(name) | Meaning::Entry(name) => Some(name),
+            Meaning::Root | Meaning::Opaque => None,
+        });
+        if entry.path.len() > MAX_PATH {
+            Some("a path of more than 4096 bytes")
+        } else if names.any(|name| name.len() > MAX_NAME) {
+            Some("a name of more than 255 bytes")
+        } else {
+            None
+        }
+    }
+}
+
+/// The place of an entry.
+///
+/// # Errors
+/// When it is outside of the layer, has a name that is too long, or is the whiteout of a name that
+/// nothing can have.
+pub(crate) fn place(entry: &Entry) -> Result<Place<'_>, Error> {
+    let outside = || Error::Outside(shown(&entry.path));
+    let mut parents = split(&entry.path).ok_or_else(outside)?;
+    let meaning = match parents.pop() {
+        None => Meaning::Root,
+        _ if parents.iter().any(|part| part.starts_with(AUFS)) => Meaning::Nothing,
+        Some(OPAQUE) => Meaning::Opaque,
+        Some(name) if name.starts_with(AUFS) => Meaning::Nothing,
+        Some(name) => match name.strip_prefix(WHITEOUT) {
+            Some(b"" | b"." | b"..") => {
+                return Err(Error::Entry {
+                    entry: shown(&entry.path),
+                    reason: "a whiteout of nothing",
+                });
+            }
+            Some(hidden) => Meaning::Whiteout(hidden),
+            None => Meaning::Entry(name),
+        },
+    };
+    let place = Place { parents, meaning };
+    match place.too_long(entry) {
+        Some(reason) => Err(Error::Entry {
+            entry: shown(&entry.path),
+            reason,
+        }),
+        None => Ok(place),
+    }
+}
+
+/// Splits a path into its parts. `..` is taken literally, as long as it does not leave the root;
+/// an absolute path means one below the root.
+pub(crate) fn split(path: &[u8]) -> Option<Vec<&[u8]>> {
+    let absolute = path.first() == Some(&b'/');
+    let mut parts = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                if parts.pop().is_none() && !absolute {
+                    return None;
+                }
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_root() {
+        let joined = |path: &str| split(path.as_bytes()).map(|parts| parts.join(&b'/'));
+        for (path, expected) in [
+            ("./a//b/.", Some("a/b")),
+            ("/a", Some("a")),
+            ("a/../b", Some("b")),
+            ("/../a", Some("a")),
+            ("./", Some("")),
+            ("", Some("")),
+            ("../a", None),
+            ("a/../../b", None),
+        ] {
+            assert_eq!(
+                joined(path),
+                expected.map(|e| e.as_bytes().to_vec()),
+                "{path}"
+            );
+        }
+    }
+}
