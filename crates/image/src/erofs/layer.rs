@@ -279,6 +279,7 @@ impl<'o> Layer<'o> {
                 let inode = Inode {
                     mode: format::CHARACTER,
                     content: Content::Device(0),
+                    time: Some(entry.mtime),
                     ..Inode::implied(0)
                 };
                 self.tree.add(parent, hidden, inode)?;

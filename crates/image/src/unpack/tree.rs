@@ -5,7 +5,6 @@
 
 use super::archive::{Archive, Entry, Kind};
 use super::attributes::{set_attributes, set_attributes_at, set_times_at};
-use super::attributes::{set_attributes, set_attributes_at};
 use super::place::{self, Meaning, split};
 use super::sparse::Segment;
 use super::trail::Trail;
