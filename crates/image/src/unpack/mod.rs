@@ -2,6 +2,7 @@
 
 mod archive;
 mod attributes;
+mod compare;
 mod pax;
 mod place;
 mod sparse;
@@ -15,6 +16,7 @@ pub(crate) use archive::{Archive, Entry, Kind};
 pub(crate) use attributes::{attributes, has_attribute};
 pub(crate) use place::{Meaning, place, split};
 pub(crate) use sparse::Segment;
+pub(crate) use compare::compare;
 use std::io::{self, BufRead};
 use std::path::Path;
 use tree::Tree;
