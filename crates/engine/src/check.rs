@@ -153,6 +153,7 @@ impl Engine {
     }
 
     fn tell_removed(&self, removed: &[Removed]) {
+        self.trust.forget(removed);
         for removed in removed {
             match removed {
                 Removed::Untagged(name) => {
@@ -169,7 +170,10 @@ impl Engine {
     /// What is wrong with containers' files and mounts.
     fn container_findings(&self, options: CheckOptions) -> Result<Vec<Found>> {
         let mut findings = Vec::new();
-        let snapshots = self.snapshots.keys().map_err(crate::image::snapshot_error)?;
+        let snapshots = self
+            .snapshots
+            .keys()
+            .map_err(crate::image::snapshot_error)?;
         for container in self.containers() {
             // Made before its container is, and removed after it.
             if !snapshots.contains(&container.id) && self.is_container(&container.id) {
@@ -318,7 +322,12 @@ fn mount_points() -> Vec<PathBuf> {
 /// Blanks, tabs, line feeds and backslashes are written as octal numbers.
 fn unescape(text: &str) -> String {
     let mut plain = text.to_owned();
-    for (written, meant) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+    for (written, meant) in [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ] {
         plain = plain.replace(written, meant);
     }
     plain
@@ -331,16 +340,31 @@ mod tests {
     #[test]
     fn strays_are_told_from_what_belongs_there() {
         let known = HashSet::from(["abc".to_owned()]);
-        let stray =
-            |path: &str| is_stray(Path::new(path), Path::new("/run/h"), Path::new("/var/h"), &known);
+        let stray = |path: &str| {
+            is_stray(
+                Path::new(path),
+                Path::new("/run/h"),
+                Path::new("/var/h"),
+                &known,
+            )
+        };
         for path in [
-            "/run/h", "/run/h/netns", "/run/h/netns/abc", "/run/h/layers/0f", "/var/h", "/var/h/layers",
-            "/var/h/volumes/x/_data", "/elsewhere", "/run/hull/x",
+            "/run/h",
+            "/run/h/netns",
+            "/run/h/netns/abc",
+            "/run/h/layers/0f",
+            "/var/h",
+            "/var/h/layers",
+            "/var/h/volumes/x/_data",
+            "/elsewhere",
+            "/run/hull/x",
         ] {
             assert!(!stray(path), "{path}");
         }
         for path in [
-            "/run/h/netns/gone", "/run/h/containers/abc/rootfs", "/var/h/snapshots/x/merged",
+            "/run/h/netns/gone",
+            "/run/h/containers/abc/rootfs",
+            "/var/h/snapshots/x/merged",
             "/var/h/ingest/y",
         ] {
             assert!(stray(path), "{path}");

@@ -1,8 +1,8 @@
 //! The content of files.
 
 use super::{Check, Finding, Problem, Step, Stop};
-use crate::rows::{Format, LayerRow};
 use crate::erofs;
+use crate::rows::{Format, LayerRow};
 use crate::store::{Error, Store};
 use crate::unpack;
 use hull_spec::Digest;
@@ -282,7 +282,11 @@ impl Store {
     /// Makes the index of a layer's archive again, into a file beside the downloads.
     pub(super) fn fresh_index(&self, diff_id: &Digest) -> io::Result<Scratch<'_>> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.inner.root.join("ingest").join(format!("check-{number}"));
+        let path = self
+            .inner
+            .root
+            .join("ingest")
+            .join(format!("check-{number}"));
         let scratch = Scratch { store: self, path };
         let mut index = fs_err::File::create(scratch.path())?.into_file();
         let tar = fs_err::File::open(self.layer_path(diff_id).join("tar"))?;
@@ -297,7 +301,8 @@ impl Store {
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
-    let open = |path| Ok::<_, io::Error>(BufReader::with_capacity(CHUNK, fs_err::File::open(path)?));
+    let open =
+        |path| Ok::<_, io::Error>(BufReader::with_capacity(CHUNK, fs_err::File::open(path)?));
     let (mut one, mut other) = (open(one)?, open(other)?);
     loop {
         let (left, right) = (one.fill_buf()?, other.fill_buf()?);
