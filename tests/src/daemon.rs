@@ -222,12 +222,13 @@ impl<'h> Daemon<'h> {
         let mut left: Vec<String> = mounts
             .lines()
             .filter(|line| line.contains(&below))
-            // Where the daemon keeps its network namespaces is a mount of its own.
+            // Where the daemon keeps its network namespaces is a mount of its own, and so is where it
+            // keeps layers, for the next container.
             .filter(|line| {
                 !line
                     .split(' ')
                     .nth(4)
-                    .is_some_and(|at| at.ends_with("/run/netns"))
+                    .is_some_and(|at| at.ends_with("/run/netns") || at.contains("/run/layers"))
             })
             .map(str::to_owned)
             .collect();
@@ -243,6 +244,21 @@ impl<'h> Daemon<'h> {
                 .filter(|name| name.starts_with("veth")),
         );
         left
+    }
+
+    /// Where layers are mounted.
+    ///
+    /// # Panics
+    /// Without procfs.
+    #[must_use]
+    pub fn layer_mounts(&self) -> Vec<String> {
+        let below = self.path("run/layers").to_string_lossy().into_owned();
+        let mounts = fs_err::read_to_string("/proc/self/mountinfo").expect("the mount table");
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        points
+            .filter(|point| point.starts_with(&below))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The processes of shims of this daemon, as (pid, command line).
@@ -303,7 +319,10 @@ impl Drop for Daemon<'_> {
                     .ok_or_else(|| self.leftovers())
             });
             self.stop();
+            assert_eq!(self.layer_mounts(), [""; 0], "no layer stays mounted");
         }
+        let _ =
+            rustix::mount::unmount(self.path("run/layers"), rustix::mount::UnmountFlags::DETACH);
         let _ = rustix::mount::unmount(self.path("run/netns"), rustix::mount::UnmountFlags::DETACH);
     }
 }

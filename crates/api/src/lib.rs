@@ -8,7 +8,6 @@
 //! ignored, the case of names does not matter.
 #![forbid(unsafe_code)]
 
-pub mod check;
 pub mod client;
 pub mod container;
 pub mod error;

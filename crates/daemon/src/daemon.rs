@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
@@ -113,15 +113,29 @@ fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
 
 async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
     // From here on a signal means an orderly end.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let debug = settings.log_level >= LevelFilter::DEBUG;
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     let config = engine_config(&settings);
     let engine = tokio::task::spawn_blocking(move || Engine::open(config)).await??;
+    let outcome = serve_requests(
+        Arc::clone(&engine),
+        &settings,
+        [terminate, interrupt, hangup],
+    )
+    .await;
+    let closed = tokio::task::spawn_blocking(move || engine.close()).await;
+    outcome.and(closed.map_err(Into::into))
+}
+
+async fn serve_requests(
+    engine: Arc<Engine>,
+    settings: &Settings,
+    [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
+) -> Result<(), Box<dyn Error>> {
     let app = Arc::new(App {
         engine,
-        debug,
+        debug: settings.log_level >= LevelFilter::DEBUG,
         cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
         routes: ROUTES,
         work: TaskTracker::new(),
@@ -179,6 +193,8 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         default_runtime: settings.default_runtime.clone(),
         insecure_registries: settings.insecure_registries.clone(),
         registry_mirrors: settings.registry_mirrors.clone(),
+        store_format: settings.store_format,
+        drop_compressed_layers: !settings.keep_compressed_layers,
         policy: settings.policy.clone(),
     }
 }

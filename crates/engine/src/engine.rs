@@ -8,7 +8,7 @@ use crate::rows::Rows;
 use crate::wiring::Wiring;
 use crate::{Error, ErrorKind, Result};
 use futures_util::stream::BoxStream;
-use hull_image::{Overlay, Store};
+use hull_image::{FormatChoice as StoreFormat, Overlay, Store};
 use hull_linux::cgroup::Layout;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, HashMap};
@@ -42,6 +42,10 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// URLs that are asked before Docker Hub.
     pub registry_mirrors: Vec<String>,
+    /// How new layers lie on disk.
+    pub store_format: StoreFormat,
+    /// Whether the compressed forms of layers go once they are unpacked.
+    pub drop_compressed_layers: bool,
     /// The trust policy's file; `None`: the usual places, and no policy when there is none.
     pub policy: Option<PathBuf>,
 }
@@ -67,7 +71,6 @@ pub struct Engine {
     pub(crate) trust: crate::trust::Trust,
     pub(crate) image_prune: crate::prune::Running,
     pub(crate) container_prune: crate::prune::Running,
-    pub(crate) check: Arc<crate::prune::Running>,
     pub(crate) journal: Journal,
     pub(crate) wiring: Wiring,
     pub(crate) cgroups: Layout,
@@ -98,8 +101,7 @@ impl Engine {
         let lock = lock(&config.data_root)?;
         let database = Arc::new(database(&config.data_root.join("hull.db"))?);
         let rows = Rows::open(Arc::clone(&database))?;
-        let store = Store::open(&config.data_root, Arc::clone(&database))
-            .map_err(crate::image::store_error)?;
+        let store = open_store(&config, Arc::clone(&database))?;
         let trust = crate::trust::Trust::open(config.policy.clone(), database, &store)?;
         let id = rows.engine_id()?;
         let cgroups = Layout::detect().map_err(|e| {
@@ -113,7 +115,6 @@ impl Engine {
             trust,
             image_prune: crate::prune::Running::default(),
             container_prune: crate::prune::Running::default(),
-            check: Arc::default(),
             journal: Journal::default(),
             execs: Execs::default(),
             index: RwLock::default(),
@@ -126,6 +127,13 @@ impl Engine {
         });
         engine.recover()?;
         Ok(engine)
+    }
+
+    /// Lets go of what makes the next start faster and is in the way otherwise: for an orderly end.
+    pub fn close(&self) {
+        if let Err(error) = self.store.close() {
+            tracing::warn!(%error, "layers stay mounted; the next daemon takes them over");
+        }
     }
 
     /// What happens from now on, and before if asked for.
@@ -295,6 +303,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
             Error::new(ErrorKind::Internal, "the engine failed at this request").caused_by(panic),
         ),
     }
+}
+
+/// Opens the image store.
+fn open_store(config: &Config, database: Arc<redb::Database>) -> Result<Store> {
+    let options = hull_image::Options {
+        format: config.store_format,
+        mounts: Some(config.exec_root.join("layers")),
+        drop_compressed: config.drop_compressed_layers,
+        ..hull_image::Options::default()
+    };
+    Store::open_with(&config.data_root, database, options).map_err(crate::image::store_error)
 }
 
 /// Makes a directory that other users may not enter, or takes the right from them: uppers and volumes

@@ -13,7 +13,6 @@
 //! the index is locked for moments.
 #![forbid(unsafe_code)]
 
-pub mod check;
 pub mod container;
 mod engine;
 mod error;
@@ -35,6 +34,7 @@ mod wiring;
 pub(crate) use engine::blocking;
 pub use engine::{Config, Engine, RuntimeProgram};
 pub use error::{Error, ErrorKind};
+pub use hull_image::{FormatChoice as StoreFormat, InvalidFormat as InvalidStoreFormat};
 pub use hull_spec::{InvalidReference, Platform, Reference};
 
 /// Filters of lists and events: for each name the values of which one has to match. The engine

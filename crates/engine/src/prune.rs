@@ -1,46 +1,31 @@
-//! What all prunes share: their filters, and that each kind runs once at a time, as checks do.
+//! What all prunes share: their filters, and that each kind runs once at a time.
 
 use crate::{Error, ErrorKind, Filters, Result};
 use jiff::{Span, Timestamp, civil};
 use std::collections::BTreeMap;
-use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether something runs that must not run twice at a time.
+/// Whether a prune runs.
 #[derive(Debug, Default)]
 pub(crate) struct Running(AtomicBool);
 
-/// Keeps another one from starting.
+/// Keeps another prune of the same kind from starting.
 #[derive(Debug)]
-pub(crate) struct Turn<R: Deref<Target = Running>>(R);
+pub(crate) struct Turn<'a>(&'a Running);
 
 impl Running {
-    /// The turn of a prune.
-    ///
-    /// # Errors
-    /// `Conflict` while another one of the same kind runs.
-    pub(crate) fn begin(&self) -> Result<Turn<&Self>> {
-        claim(self, "a prune operation is already running")
-    }
-
-    /// A turn that may go to another thread; `text` is the refusal.
-    ///
     /// # Errors
     /// `Conflict` while another one runs.
-    pub(crate) fn claim(this: &Arc<Self>, text: &str) -> Result<Turn<Arc<Self>>> {
-        claim(Arc::clone(this), text)
+    pub(crate) fn begin(&self) -> Result<Turn<'_>> {
+        if self.0.swap(true, Ordering::AcqRel) {
+            let text = "a prune operation is already running";
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        Ok(Turn(self))
     }
 }
 
-fn claim<R: Deref<Target = Running>>(running: R, text: &str) -> Result<Turn<R>> {
-    if running.0.swap(true, Ordering::AcqRel) {
-        return Err(Error::new(ErrorKind::Conflict, text));
-    }
-    Ok(Turn(running))
-}
-
-impl<R: Deref<Target = Running>> Drop for Turn<R> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.0.store(false, Ordering::Release);
     }

@@ -1,13 +1,14 @@
 //! Layers that are in the store, as archives: for whoever saves, pushes or verifies them.
 
 use crate::decompress::Decoder;
+use crate::format::Format;
 use crate::rows::LayerRow;
 use crate::store::{Error, Hold, Store};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
 use std::fmt;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One read of the file.
 const BUFFER: usize = 256 * 1024;
@@ -78,6 +79,12 @@ impl Store {
             length,
             _hold: hold,
         };
+        if row.format == Format::Erofs {
+            let tar = self.layer_path(diff_id).join("tar");
+            let file = fs_err::File::open(tar).map_err(failed)?;
+            let length = file.metadata().map_err(failed)?.len();
+            return Ok(archive(Source::File(file), Some(length)));
+        }
         let as_it_is = row.keeps_tar || row.blobs.iter().any(|blob| blob.digest == *diff_id);
         if as_it_is {
             let file = fs_err::File::open(self.blob_path(diff_id)).map_err(failed)?;
@@ -128,6 +135,23 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// Where the files of layers are, for whoever shows it: of a layer that is a file system itself this
+    /// is where it is mounted while it is used. Layers that are not in the store have no place.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn layer_directories(&self, layers: &[Digest]) -> Result<Vec<PathBuf>, Error> {
+        let rows = self.inner.rows.layers_of(layers)?;
+        let place = |(layer, row): (&Digest, Option<LayerRow>)| {
+            let mounts = self.mounts_dir();
+            match (row?.format, mounts) {
+                (Format::Erofs, Some(mounts)) => Some(mounts.join(layer.hex())),
+                _ => Some(self.layer_path(layer)),
+            }
+        };
+        Ok(std::iter::zip(layers, rows).filter_map(place).collect())
     }
 
     fn layer_row(&self, diff_id: &Digest) -> Result<LayerRow, Error> {

@@ -15,11 +15,11 @@
 
 mod blob;
 mod catalog;
-mod check;
 mod decompress;
 pub mod diff;
 pub mod erofs;
 mod error;
+mod format;
 mod image;
 pub mod ingest;
 mod layer;
@@ -33,7 +33,7 @@ mod trash;
 pub mod unpack;
 mod usage;
 
-pub use check::{CheckOptions, Checked, Finding, Problem, Repair, Report};
+pub use format::{Format, FormatChoice, InvalidFormat};
 pub use image::{Facts, Image, ImageId, MAX_DOCUMENT, PlatformImage, Registration, Summary};
 pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};
 pub use layer::LayerArchive;

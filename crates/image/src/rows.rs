@@ -2,6 +2,7 @@
 //! field added later has a default.
 
 use crate::catalog::{Catalog, Name};
+use crate::format::Format;
 use crate::image::{Facts, ImageId};
 use crate::store::{Error, stored_id};
 use hull_spec::Digest;
@@ -78,17 +79,6 @@ pub(crate) struct RootAttributes {
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-}
-
-/// How a layer lies on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// Its files, unpacked into a directory.
-    #[default]
-    Directory,
-    /// Its tar archive as it is, and an EROFS index that points into it.
-    Erofs,
 }
 
 /// One layer.
@@ -301,6 +291,19 @@ impl Rows {
 
     pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>, Error> {
         self.row("layers", LAYERS, diff_id.as_str())
+    }
+
+    /// Several layers at once, in their order.
+    pub(crate) fn layers_of(&self, diff_ids: &[Digest]) -> Result<Vec<Option<LayerRow>>, Error> {
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(LAYERS).map_err(failed("read"))?;
+        let row = |diff_id: &Digest| {
+            let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
+            value
+                .map(|v| decode("layers", diff_id.as_str(), v.value()))
+                .transpose()
+        };
+        diff_ids.iter().map(row).collect()
     }
 
     pub(crate) fn layers(&self) -> Result<BTreeMap<String, LayerRow>, Error> {

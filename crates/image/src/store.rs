@@ -7,27 +7,34 @@
 //!                         what no row owns is removed when the store is opened.
 //! blobs/sha256/<hex>      configs, manifests, indexes and compressed layers, exactly as the registry
 //!                         sent them
-//! layers/<hex>/           a layer's files, unpacked, named by its diffID; never changed again.
-//!                         Whiteouts are overlayfs's: character device 0/0, trusted.overlay.opaque.
+//! layers/<hex>/           a layer, named by its diffID; never changed again. Either (format `erofs`)
+//!     tar                 its uncompressed archive, exactly as it was hashed, and
+//!     erofs               an index that the kernel mounts: names, attributes, places in the archive
+//!                         or (format `directory`) its files, unpacked. In both, whiteouts are
+//!                         overlayfs's: character device 0/0, trusted.overlay.opaque.
 //! ingest/<hex>            a compressed layer that is still arriving; what is there of one that was
 //!                         interrupted is continued within a day
-//! ingest/<hex>.tree-<n>/  its files so far; useless after a crash
+//! ingest/layer-<n>/       what was made of it so far; useless after a crash
 //! snapshots/<key>/upper   what a container wrote
 //! snapshots/<key>/work    overlayfs's scratch space
 //! trash/<n>               on its way out
 //! ```
 //!
 //! A layer becomes part of the store in this order: files complete and verified → renamed into
-//! place → one `syncfs` → row committed. An image: its layers' rows → its documents → its row.
+//! place → row committed. Directories are brought to the disk before the row by one `syncfs`; archives
+//! after it, see `ingest::settle`. An image: its layers' rows → its documents → its row.
 //! Removal goes the other way round: rows first, then files.
 
 use crate::blob::Blobs;
 use crate::catalog::Catalog;
 pub use crate::error::Error;
+use crate::format::{Format, FormatChoice};
 use crate::image::{Image, ImageId, Summary};
 use crate::ingest::Ingest;
+use crate::ingest::settle::Settler;
 use crate::register::parse;
 use crate::rows::Rows;
+use crate::snapshot::Mounts;
 use crate::trash::Trash;
 use crate::unpack::Limits;
 use crate::usage::LayerSizes;
@@ -37,13 +44,21 @@ use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// How a store behaves.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What a layer may unpack to.
     pub limits: Limits,
+    /// The format of new layers.
+    pub format: FormatChoice,
+    /// Where layers are mounted: a directory that is emptied by a restart of the host. Without one
+    /// all layers are directories.
+    pub mounts: Option<PathBuf>,
+    /// Whether a layer's compressed form goes once the layer is complete. Directories cannot do
+    /// without it.
+    pub drop_compressed: bool,
 }
 
 /// The image store. Clones are handles of the same one.
@@ -61,6 +76,10 @@ pub(crate) struct Inner {
     pub(crate) ingest: Ingest,
     pub(crate) options: Options,
     pub(crate) layer_sizes: LayerSizes,
+    pub(crate) mounts: Mounts,
+    /// What new layers get, once the kernel was asked.
+    pub(crate) format: OnceLock<Format>,
+    pub(crate) settler: Settler,
     /// How many [`Hold`]s each layer has. Locked from looking at a layer's users until its row is
     /// gone, so that whoever holds a layer and sees its row keeps it.
     holds: Mutex<HashMap<Digest, usize>>,
@@ -147,20 +166,39 @@ impl Store {
                 rows,
                 blobs,
                 trash,
+                mounts: Mounts::new(options.mounts.clone()),
                 options,
                 layer_sizes: LayerSizes::default(),
+                format: OnceLock::new(),
+                settler: Settler::default(),
                 holds: Mutex::default(),
                 documents: Mutex::default(),
             }),
         };
         store.sweep()?;
         store.complete_rows()?;
+        store.resume_settling()?;
         Ok(store)
     }
 
-    /// The directory with a layer's files. Read-only for everyone but the store.
+    /// Lets go of what is only there to make the next start of a container fast: for an orderly end.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.mounts.close(&self.inner.rows)
+    }
+
+    /// The directory that layers are mounted in, for those who copy our mount namespace and must not
+    /// keep layers from being unmounted.
     #[must_use]
-    pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+    pub fn mounts_dir(&self) -> Option<&Path> {
+        self.inner.mounts.dir()
+    }
+
+    /// The directory with a layer's files, or with its archive and index. Read-only for everyone but
+    /// the store.
+    pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.inner.root.join("layers").join(diff_id.hex())
     }
 

@@ -2,9 +2,11 @@
 //!
 //! fsopen, fsmount, open_tree and move_mount come from `rustix` as they are; mount_setattr(2) is here.
 
+mod erofs;
 mod options;
 mod overlay;
 
+pub use erofs::erofs;
 pub use options::{Options, UnknownPropagation, propagation};
 pub use overlay::overlay_of;
 
@@ -100,6 +102,36 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
         "",
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
     )?)
+}
+
+/// Attaches a detached mount on the directory at a path. move_mount(2), kernel 5.2.
+///
+/// # Errors
+/// As [`attach`], and those of path lookup.
+pub fn attach_at(mount: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    Ok(rustix::mount::move_mount(
+        mount,
+        "",
+        rustix::fs::CWD,
+        target,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?)
+}
+
+/// Whether something is mounted at a path, itself and not above it. statx(2), kernel 5.8.
+///
+/// # Errors
+/// Those of path lookup.
+pub fn is_mounted(path: &Path) -> io::Result<bool> {
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW | rustix::fs::AtFlags::NO_AUTOMOUNT;
+    let found = rustix::fs::statx(
+        rustix::fs::CWD,
+        path,
+        flags,
+        rustix::fs::StatxFlags::empty(),
+    )?;
+    let root = rustix::fs::StatxAttributes::MOUNT_ROOT;
+    Ok(found.stx_attributes.contains(root))
 }
 
 /// A new file system of a type, not attached anywhere. fsopen(2), kernel 5.2.

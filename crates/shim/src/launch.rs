@@ -19,6 +19,10 @@ pub struct Launch {
     pub runtime_root: PathBuf,
     /// What to mount at `rootfs`.
     pub rootfs: RootFs,
+    /// A directory of mounts that are not this container's alone, and that this shim must not keep from
+    /// being unmounted: gone from its mount namespace once the root is mounted.
+    #[serde(default)]
+    pub foreign_mounts: Option<PathBuf>,
     /// Where output is written; `None` for nowhere.
     pub log: Option<LogConfig>,
     /// Whether the first process has a terminal.

@@ -82,6 +82,7 @@ fn container(command: &str) -> Option<Container> {
             .replace('.', "")
     );
     let launch = Launch {
+        foreign_mounts: None,
         id: id.clone(),
         bundle: at("bundle"),
         runtime,

@@ -1,6 +1,5 @@
 //! Commands about the daemon, and about objects of any kind.
 
-mod check;
 mod df;
 mod events;
 mod info;
@@ -14,7 +13,6 @@ use crate::command::Command;
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[
-    &check::COMMAND,
     &df::COMMAND,
     &events::COMMAND,
     &info::COMMAND,

@@ -25,6 +25,8 @@ pub(super) struct File {
     pub(super) runtimes: Option<BTreeMap<String, Runtime>>,
     pub(super) group: Option<String>,
     pub(super) policy: Option<PathBuf>,
+    pub(super) store_format: Option<String>,
+    pub(super) keep_compressed_layers: Option<bool>,
     #[serde(skip)]
     keys: BTreeMap<String, Value>,
 }
@@ -52,6 +54,8 @@ const KNOWN: &[&str] = &[
     "runtimes",
     "group",
     "policy",
+    "store-format",
+    "keep-compressed-layers",
 ];
 
 /// Keys that dockerd has and Hull has not. Told apart from misspelt ones: who brings a file along
@@ -194,7 +198,7 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
     let list = |values: &[String]| (!values.is_empty()).then(|| format!("[{}]", values.join(" ")));
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     // Not `runtimes`: those of both are put together, as in dockerd.
-    let given: [(&str, Option<String>); 12] = [
+    let given: [(&str, Option<String>); 14] = [
         ("data-root", path(&flags.data_root)),
         ("debug", flags.debug.then(|| "true".to_owned())),
         ("default-runtime", flags.default_runtime.clone()),
@@ -207,6 +211,11 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
         ("pidfile", path(&flags.pidfile)),
         ("policy", path(&flags.policy)),
         ("registry-mirrors", list(&flags.registry_mirrors)),
+        ("store-format", flags.store_format.clone()),
+        (
+            "keep-compressed-layers",
+            flags.keep_compressed_layers.map(|keep| keep.to_string()),
+        ),
     ];
     let both: Vec<String> = given
         .iter()

@@ -31,6 +31,14 @@ pub(crate) struct Flags {
     /// Trust policy for images [default: /etc/hull/policy.json, then /etc/containers/policy.json]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// How new layers lie on disk: erofs (their archive and an index that is mounted), directory (unpacked)
+    /// or auto, the first where the kernel can [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) store_format: Option<String>,
+    /// Keep layers as the registry sent them too, so that pushes need not compress them again
+    /// [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) keep_compressed_layers: Option<bool>,
     /// Logging level: debug, info, warn, error or fatal [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -6,6 +6,7 @@ mod flags;
 pub(crate) use flags::Flags;
 
 use crate::listen::{Address, InvalidAddress};
+use hull_engine::{InvalidStoreFormat, StoreFormat};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tracing::level_filters::LevelFilter;
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) insecure_registries: Vec<String>,
     /// URLs that are asked before Docker Hub.
     pub(crate) registry_mirrors: Vec<String>,
+    pub(crate) store_format: StoreFormat,
+    pub(crate) keep_compressed_layers: bool,
     /// The trust policy's file, if it is in no usual place.
     pub(crate) policy: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
@@ -63,6 +66,9 @@ pub(crate) enum ConfigError {
     /// `--registry-mirror`.
     #[error("invalid mirror: {0}")]
     Mirror(String),
+    /// `--store-format`.
+    #[error(transparent)]
+    StoreFormat(#[from] InvalidStoreFormat),
     /// `--add-runtime`.
     #[error("invalid runtime specification: {0}: use name=path")]
     Runtime(String),
@@ -118,6 +124,8 @@ impl Settings {
         let hosts = given(flags.hosts, file.hosts).unwrap_or_else(default_host);
         let mirrors = given(flags.registry_mirrors, file.registry_mirrors).unwrap_or_default();
         let insecure = given(flags.insecure_registries, file.insecure_registries);
+        let store_format = flags.store_format.or(file.store_format);
+        let keep_compressed = flags.keep_compressed_layers.or(file.keep_compressed_layers);
         let default_runtime = flags.default_runtime.or(file.default_runtime);
         let settings = Self {
             hosts: hosts
@@ -136,6 +144,8 @@ impl Settings {
                 .iter()
                 .map(|url| mirror(url))
                 .collect::<Result<_, _>>()?,
+            store_format: store_format.as_deref().unwrap_or("auto").parse()?,
+            keep_compressed_layers: keep_compressed.unwrap_or(true),
             policy,
             log_level: log_level(level.as_deref(), debug)?,
             log_json: log_format(flags.log_format.or(file.log_format).as_deref())?,
@@ -300,11 +310,15 @@ mod tests {
                 "crun=/usr/bin/crun",
                 "-G",
                 "wheel",
+                "--store-format=directory",
+                "--keep-compressed-layers=false",
             ],
             None,
         )
         .unwrap();
         assert_eq!(settings.hosts.len(), 2);
+        assert_ne!(settings.store_format, StoreFormat::Auto);
+        assert!(!settings.keep_compressed_layers);
         assert_eq!(settings.registry_mirrors, ["http://m:5000/"]);
         assert_eq!(settings.runtimes["crun"].path, Path::new("/usr/bin/crun"));
         assert_eq!(
@@ -360,6 +374,10 @@ mod tests {
             "specified default runtime 'x' does not exist"
         );
         assert!(refused(&["--add-runtime", "x"], None).contains("name=path"));
+        assert_eq!(
+            refused(&["--store-format", "zip"], None),
+            "invalid store format: zip: use auto, erofs or directory"
+        );
         assert!(refused(&["--data-root", "d"], None).contains("absolute"));
         assert!(refused(&["--nope"], None).contains("--nope"));
         assert!(refused(&["extra"], None).contains("extra"));

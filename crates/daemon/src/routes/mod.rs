@@ -1,7 +1,6 @@
 //! The handlers, a file per noun, and the table that leads to them.
 
 mod attach;
-mod check;
 mod container;
 mod event;
 mod exec;
@@ -9,7 +8,6 @@ mod image;
 mod logs;
 mod network;
 mod pull;
-mod search;
 mod system;
 mod unsupported;
 mod volume;
@@ -39,7 +37,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/system/df" => system::disk_usage,
     POST "/auth" => system::auth,
     GET "/events" => event::events,
-    POST "/hull/system/check" => check::check,
     POST "/networks/prune" => system::prune_networks,
     POST "/build/prune" => system::prune_build_cache,
 
@@ -67,7 +64,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/exec/{}/json" => exec::inspect,
 
     GET "/images/json" => image::list,
-    GET "/images/search" => search::search,
     POST "/images/create" => pull::create,
     POST "/images/prune" => image::prune,
     GET "/images/{}/json" => image::inspect,
@@ -97,6 +93,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/build/cancel" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
+    GET "/images/search" => unsupported::feature,
     GET "/images/get" => unsupported::feature,
     GET "/images/{}/get" => unsupported::feature,
     POST "/images/load" => unsupported::feature,

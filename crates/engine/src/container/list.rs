@@ -104,7 +104,7 @@ impl Engine {
         record.details(Surroundings {
             exec_ids: self.execs.of(&record.id),
             paths: self.paths(&record),
-            snapshot: crate::image::snapshot_of(self.snapshots.root_fs(&record.id).ok().as_ref()),
+            snapshot: crate::image::snapshot_of(self.snapshots.describe(&record.id).ok().as_ref()),
             networks,
             sandbox: record
                 .endpoint

@@ -200,6 +200,7 @@ impl Engine {
             runtime_args: program.args.clone(),
             runtime_root: self.runtime_root(),
             rootfs,
+            foreign_mounts: self.store.mounts_dir().map(Into::into),
             log: super::log::config(&record.config.log, &files.log)?,
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,

@@ -2,15 +2,19 @@
 //!
 //! The root file system is mounted in the shim only, so `/etc/passwd` is looked for where it lies:
 //! in the writable directory, then in each layer from the top. Each is opened beneath its own
-//! directory and through no symbolic link: an image cannot make us read the host's files.
+//! directory and through no symbolic link. Where a link is in the way the layers are put together, in
+//! a mount that nobody else sees, and the link is followed within that: an image cannot make us read
+//! the host's files.
 
 use crate::{Error, ErrorKind, Result};
+use hull_linux::path::Root;
 use hull_spec::rootfs::RootFs;
 use hull_spec::runtime::User;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, OFlags, fgetxattr, fstat};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The most bytes of `/etc/passwd` or `/etc/group` that are read. They come from strangers.
 const MAX: u64 = 4 << 20;
@@ -112,58 +116,83 @@ fn group_lines(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
 }
 
 fn read(root: &RootFs, path: &str) -> String {
-    match root {
-        RootFs::Directory { path: directory } => read_beneath(directory, path).flatten(),
-        RootFs::Overlay { lower, upper, .. } => upper
-            .iter()
-            .chain(lower)
-            .find_map(|directory| read_beneath(directory, path))
-            .flatten(),
-    }
-    .unwrap_or_default()
+    let found = match root {
+        RootFs::Directory { path: directory } => {
+            Root::open(directory).ok().map(|root| (root, path))
+        }
+        RootFs::Overlay { lower, upper, .. } => {
+            let layers = || upper.iter().chain(lower).map(PathBuf::as_path);
+            match layers()
+                .map(|layer| ask(layer, path))
+                .find(|said| !matches!(said, Said::Nothing))
+            {
+                Some(Said::Content(text)) => return text,
+                Some(Said::Link) => hull_linux::mount::overlay_of(layers())
+                    .ok()
+                    .map(|merged| (Root::from_directory(merged), path)),
+                Some(Said::Absent | Said::Nothing) | None => None,
+            }
+        }
+    };
+    found
+        .and_then(|(root, path)| content(|flags| root.open_at(Path::new(path), flags)))
+        .unwrap_or_default()
 }
 
-/// `None`: this layer says nothing. `Some(None)`: it says that there is no such file.
-fn read_beneath(directory: &Path, path: &str) -> Option<Option<String>> {
-    let root = File::open_directory(directory)?;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    // O_PATH first: opening a device or a FIFO has effects, and a whiteout is a device.
-    let found = openat2(
-        &root,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
-    )
-    .ok()?;
-    if FileType::from_raw_mode(fstat(&found).ok()?.st_mode) != FileType::RegularFile {
-        return Some(None);
+/// What a layer says of a file.
+enum Said {
+    Nothing,
+    /// That there is no such file: it is something else here, removed, or in a directory that hides
+    /// those below.
+    Absent,
+    /// A symbolic link is in the way, which only the layers together can resolve.
+    Link,
+    Content(String),
+}
+
+fn ask(layer: &Path, path: &str) -> Said {
+    let Ok(root) = Root::open(layer) else {
+        return Said::Nothing;
+    };
+    let open = |path: &Path, flags| root.open_without_links(path, flags);
+    let kind = |error: std::io::Error| {
+        error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+    };
+    match open(Path::new(path), OFlags::PATH).map_err(kind) {
+        Ok(_) => content(|flags| open(Path::new(path), flags)).map_or(Said::Absent, Said::Content),
+        Err(Some(rustix::io::Errno::LOOP)) => Said::Link,
+        Err(Some(rustix::io::Errno::NOTDIR)) => Said::Absent,
+        Err(_) => {
+            let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
+            match open(parent, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Ok(parent) if is_opaque(&parent) => Said::Absent,
+                _ => Said::Nothing,
+            }
+        }
     }
-    let file = openat2(
-        &root,
-        path,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
-    )
-    .ok()?;
+}
+
+/// Whether a directory of a layer hides those of the same name below it (overlayfs documentation,
+/// "whiteouts and opaque directories").
+fn is_opaque(directory: &OwnedFd) -> bool {
+    let mut value = [0_u8; 1];
+    let length = fgetxattr(directory, "trusted.overlay.opaque", &mut value[..]);
+    length == Ok(1) && value == *b"y"
+}
+
+/// The text of a regular file.
+fn content(open: impl Fn(OFlags) -> std::io::Result<OwnedFd>) -> Option<String> {
+    // O_PATH first: opening a device or a FIFO has effects, and a whiteout is a device.
+    let found = open(OFlags::PATH).ok()?;
+    if FileType::from_raw_mode(fstat(&found).ok()?.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let file = open(OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
     let mut bytes = Vec::new();
     File::from(file).take(MAX).read_to_end(&mut bytes).ok()?;
-    Some(Some(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// Opening a directory as a descriptor to look things up beneath it.
-trait OpenDirectory: Sized {
-    fn open_directory(path: &Path) -> Option<Self>;
-}
-
-impl OpenDirectory for File {
-    fn open_directory(path: &Path) -> Option<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty())
-            .ok()
-            .map(Self::from)
-    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -212,10 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_asked_from_the_top_and_links_not_followed() {
+    fn layers_are_asked_from_the_top_and_links_followed_inside() {
+        use std::os::unix::fs::symlink;
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        for name in ["upper", "top/etc", "base/etc"] {
+        for name in ["upper", "top/etc", "base/etc", "base/usr/lib"] {
             fs_err::create_dir_all(at(name)).unwrap();
         }
         fs_err::write(at("base/etc/passwd"), PASSWD).unwrap();
@@ -225,8 +255,53 @@ mod tests {
             work: None,
         };
         assert_eq!(resolve(&root, "user", &[]).unwrap().user.uid, 1000);
-        std::os::unix::fs::symlink("/etc/passwd", at("top/etc/passwd")).unwrap();
-        // The link could be resolved only within the merged tree: it is passed over.
+
+        // A link whose target is in another layer, and which must not end at the host's file.
+        let other = PASSWD.replace("1000", "2000");
+        fs_err::write(at("base/usr/lib/passwd"), other).unwrap();
+        symlink("/usr/lib/passwd", at("top/etc/passwd")).unwrap();
+        let found = resolve(&root, "user", &[]);
+        if hull_linux::mount::overlay_of([at("top"), at("base")].iter().map(PathBuf::as_path))
+            .is_ok()
+        {
+            assert_eq!(found.unwrap().user.uid, 2000);
+        } else {
+            println!("skipped: not allowed to mount an overlay of many directories");
+        }
+        fs_err::remove_file(at("top/etc/passwd")).unwrap();
+        symlink(
+            "../../../../../../../../../etc/passwd",
+            at("top/etc/passwd"),
+        )
+        .unwrap();
         assert!(resolve(&root, "nobody", &[]).is_err());
+
+        // What hides the layers below hides them here too.
+        fs_err::remove_dir_all(at("top/etc")).unwrap();
+        fs_err::write(at("top/etc"), "").unwrap();
+        assert!(resolve(&root, "user", &[]).is_err());
+        fs_err::remove_file(at("top/etc")).unwrap();
+        fs_err::create_dir(at("top/etc")).unwrap();
+        let opaque = rustix::fs::setxattr(
+            at("top/etc"),
+            "trusted.overlay.opaque",
+            b"y",
+            rustix::fs::XattrFlags::empty(),
+        );
+        if opaque.is_ok() {
+            assert!(resolve(&root, "user", &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_directory_is_a_root_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(directory.path().join("etc")).unwrap();
+        fs_err::write(directory.path().join("etc/real"), PASSWD).unwrap();
+        std::os::unix::fs::symlink("/etc/real", directory.path().join("etc/passwd")).unwrap();
+        let root = RootFs::Directory {
+            path: directory.path().to_owned(),
+        };
+        assert_eq!(resolve(&root, "user", &[]).unwrap().user.uid, 1000);
     }
 }

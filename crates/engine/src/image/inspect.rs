@@ -147,11 +147,12 @@ impl Engine {
     }
 
     fn image_details(&self, image: Image) -> ImageDetails {
-        let layers: Vec<String> = image
-            .layers
+        let directories = self.store.layer_directories(&image.layers);
+        let layers: Vec<String> = directories
+            .unwrap_or_default()
             .iter()
             .rev()
-            .map(|layer| self.store.layer_path(layer).to_string_lossy().into_owned())
+            .map(|path| path.to_string_lossy().into_owned())
             .collect();
         let mut data = BTreeMap::new();
         if let Some((top, below)) = layers.split_first() {

@@ -100,7 +100,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-pub(super) fn auth(credentials: Credentials) -> Auth {
+fn auth(credentials: Credentials) -> Auth {
     match credentials {
         Credentials::Anonymous => Auth::Anonymous,
         Credentials::Basic { username, password } => Auth::Password {

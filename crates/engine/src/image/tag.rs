@@ -1,5 +1,6 @@
-//! `tag`.
+//! `tag`, `login`.
 
+use super::Credentials;
 use crate::{Engine, Error, ErrorKind, Reference, Result, blocking};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,12 +37,28 @@ impl Engine {
     }
 
     /// Tells of something that happened to an image.
-    pub(crate) fn tell_image(&self, action: &str, id: &str, name: &str) {
+    pub(super) fn tell_image(&self, action: &str, id: &str, name: &str) {
         self.journal.tell(
             "image",
             action,
             id,
             BTreeMap::from([("name".to_owned(), name.to_owned())]),
         );
+    }
+
+    /// Tries credentials at a registry. Returns its token for later, if it gives one.
+    ///
+    /// # Errors
+    /// `NotImplemented`: signing in is done by `config.json` in this version.
+    pub async fn authenticate(
+        &self,
+        registry: &str,
+        credentials: Credentials,
+    ) -> Result<Option<String>> {
+        let _ = credentials;
+        let text = format!(
+            "signing in at {registry} is not supported by this version of Hull: put the credentials into config.json, as `docker login` does"
+        );
+        Err(Error::new(ErrorKind::NotImplemented, text))
     }
 }

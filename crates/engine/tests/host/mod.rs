@@ -237,6 +237,8 @@ impl Drop for Host {
         let Some((runtime, engine)) = self.running.take() else {
             return;
         };
+        let _ =
+            rustix::mount::unmount(self.path("run/layers"), rustix::mount::UnmountFlags::DETACH);
         let _ = rustix::mount::unmount(self.path("run/netns"), rustix::mount::UnmountFlags::DETACH);
         if std::thread::panicking() {
             runtime.block_on(async {

@@ -41,8 +41,12 @@ impl Store {
             store: self,
             layer: Subject(expected.cloned()),
         };
+        let format = self.format();
+        let format =
+            format.map_err(|source| Error::io(import.layer.clone(), "choose format", source))?;
         let mut stage = Stage {
             dir: self.inner.ingest.stage(),
+            format,
             keeps_tar: true,
             hashes: true,
         };

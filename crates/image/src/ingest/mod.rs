@@ -4,7 +4,9 @@
 //! caller ──write──► ingest/<hex> ◄──follows── thread "inflate": SHA-256, gunzip │ unzstd
 //!                                                 │ chunks            ▲
 //!                                                 ▼                   │ the same chunks again
-//!                                             thread "unpack": SHA-256 (diffID), tar → files
+//!                                             thread "unpack": SHA-256 (diffID), and
+//!                                               erofs: the archive to a file, its index
+//!                                               directory: tar → files
 //! ```
 //!
 //! The threads read from the file's start, so what an interrupted download left is hashed and
@@ -18,6 +20,7 @@ mod error;
 mod follow;
 mod import;
 mod places;
+pub(crate) mod settle;
 mod sink;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -150,14 +153,9 @@ impl Ingest {
     }
 
     /// A directory for a layer that is being made; nobody else has its name.
-    fn stage(&self) -> PathBuf {
+    pub(crate) fn stage(&self) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.dir.join(format!("layer-{number}"))
-    }
-
-    /// Keeps layers from being moved into place.
-    pub(crate) fn between_commits(&self) -> MutexGuard<'_, ()> {
-        lock(&self.commits)
     }
 
     fn end(&self, blob: &Digest, diff_id: &Digest, entry: &Busy) {
@@ -171,11 +169,6 @@ impl Ingest {
 }
 
 impl Store {
-    /// Whether somebody fetches this blob or layer.
-    pub(crate) fn is_arriving(&self, digest: &Digest) -> bool {
-        lock(&self.inner.ingest.busy).contains_key(digest)
-    }
-
     /// Asks for a layer: `blob` is its descriptor in the manifest, `diff_id` its entry in the config.
     ///
     /// # Errors

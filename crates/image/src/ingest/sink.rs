@@ -2,16 +2,18 @@
 
 use super::chunks::Chunks;
 use super::error::{Error, Subject};
+use crate::erofs;
+use crate::format::Format;
 use crate::unpack::{self, Summary};
 use hull_spec::Digest;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A layer that is being made. What it is made of is discarded with it by whoever made it.
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
     pub(super) dir: PathBuf,
-    /// Whether the archive itself is kept.
+    pub(super) format: Format,
+    /// Whether the archive is written beside what is made of it.
     pub(super) keeps_tar: bool,
     /// Whether the diffID is computed here.
     pub(super) hashes: bool,
@@ -27,12 +29,12 @@ pub(super) struct Staged {
 }
 
 impl Stage {
-    /// The archive, if it is kept.
+    /// The archive, if it is written.
     pub(super) fn tar(&self) -> PathBuf {
         self.dir.join("tar")
     }
 
-    /// The files.
+    /// The files, if they are unpacked.
     pub(super) fn files(&self) -> PathBuf {
         self.dir.join("files")
     }
@@ -68,16 +70,22 @@ impl Stage {
     }
 
     fn unpack(&self, chunks: &mut Chunks) -> Result<Summary, unpack::Error> {
-        let files = self.files();
-        make(&files).map_err(|source| unpack::Error::Io {
+        let failed = |source| unpack::Error::Io {
             operation: "create",
             entry: "/".to_owned(),
             source,
-        })?;
-        unpack::unpack(chunks, &files)
+        };
+        match self.format {
+            Format::Directory => {
+                let files = self.files();
+                fs_err::create_dir(&files).map_err(failed)?;
+                unpack::unpack(chunks, &files)
+            }
+            Format::Erofs => {
+                let index = self.dir.join("erofs");
+                let mut index = fs_err::File::create(index).map_err(failed)?.into_file();
+                erofs::index(chunks, &mut index)
+            }
+        }
     }
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    fs_err::create_dir(path)
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::blob::digest_of;
+use crate::format::Format;
 use crate::store::{Options, Store};
 use crate::unpack::Limits;
 use crate::{ImageId, Registration};
@@ -14,6 +15,27 @@ pub(crate) fn store_with(root: &Path, options: Options) -> Store {
 
 pub(crate) fn store(root: &Path) -> Store {
     store_with(root, Options::default())
+}
+
+/// A store that can mount layers, below `root`.
+pub(crate) fn mounting(root: &Path) -> Options {
+    Options {
+        mounts: Some(root.join("mounts")),
+        ..Options::default()
+    }
+}
+
+/// Whether this kernel mounts layers from files, for us, in the directory of temporary files.
+pub(crate) fn can_mount_erofs() -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let can = store_with(dir.path(), mounting(dir.path()))
+        .format()
+        .unwrap()
+        == Format::Erofs;
+    if !can {
+        println!("skipped: this kernel cannot mount layers from files here");
+    }
+    can
 }
 
 /// A tar archive of files.
@@ -257,7 +279,13 @@ fn a_bomb_is_refused_early() {
         ratio: 10,
         absolute: 1 << 30,
     };
-    let store = store_with(dir.path(), Options { limits });
+    let store = store_with(
+        dir.path(),
+        Options {
+            limits,
+            ..Options::default()
+        },
+    );
     let zeros = vec![0; 8 << 20];
     let tar = archive(&[("zeros", &zeros)]);
     for blob in [gzip(&tar), zstd::encode_all(tar.as_slice(), 3).unwrap()] {
@@ -375,7 +403,13 @@ fn a_local_bomb_is_refused() {
         ratio: 10,
         absolute: 1 << 30,
     };
-    let store = store_with(dir.path(), Options { limits });
+    let store = store_with(
+        dir.path(),
+        Options {
+            limits,
+            ..Options::default()
+        },
+    );
     let bomb = gzip(&archive(&[("zeros", &vec![0; 8 << 20])]));
     let error = store.import_layer(&mut bomb.as_slice(), None);
     assert!(matches!(error, Err(Error::TooLarge { .. })), "{error:?}");

@@ -4,6 +4,7 @@ use super::commit::Arrived;
 use super::follow::Feed;
 use super::sink::{Stage, Staged};
 use super::{Busy, Error, Progress, worker};
+use crate::format::Format;
 use crate::store::{Hold, Store};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
@@ -87,10 +88,16 @@ impl LayerWriter {
             let failed = |source| Error::io(&self.blob.digest, "read partial download", source);
             let source = fs_err::File::open(&self.path).map_err(failed)?;
             let feed = Arc::new(Feed::new(self.received));
+            let format = self.store.format();
+            let format =
+                format.map_err(|source| Error::io(&self.blob.digest, "choose format", source))?;
+            // What is not compressed, by its digests, is an archive already.
+            let plain = self.blob.digest == self.diff_id;
             let stage = Stage {
                 dir: self.store.inner.ingest.stage(),
-                keeps_tar: false,
-                hashes: true,
+                format,
+                keeps_tar: format == Format::Erofs && !plain,
+                hashes: !plain,
             };
             let job = worker::Job {
                 store: self.store.clone(),

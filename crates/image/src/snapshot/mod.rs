@@ -2,13 +2,16 @@
 //!
 //! A snapshot's life: [`Snapshotter::prepare`] makes it for a key (the container's id) above layers
 //! that are in the store, and from then on it keeps those layers from being removed.
-//! [`Snapshotter::root_fs`] tells at any time, also after a restart, what has to be mounted; nothing
-//! here mounts. [`Snapshotter::usage`] counts what was written. [`Snapshotter::remove`] ends it.
+//! [`Snapshotter::describe`] tells at any time, also after a restart, what its root is made of;
+//! [`Snapshotter::root_fs`] tells the same and sees to it that it can be mounted: that the layers which
+//! are file systems themselves are mounted. [`Snapshotter::usage`] counts what was written. [`Snapshotter::remove`] ends it.
 
+mod mounts;
 mod overlay;
 #[cfg(test)]
 mod suite;
 
+pub(crate) use mounts::Mounts;
 pub use overlay::Overlay;
 pub(crate) use overlay::measure;
 
@@ -45,6 +48,15 @@ pub enum Error {
         /// The missing layer's diffID.
         layer: Digest,
     },
+    /// A layer cannot be mounted.
+    #[error("mount layer {layer}")]
+    Mount {
+        /// Its diffID.
+        layer: Digest,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// A file operation failed.
     #[error("{operation} of snapshot {key}")]
     Io {
@@ -74,13 +86,21 @@ pub trait Snapshotter: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Layer`], [`Error::Key`] and failures of the file system.
-    fn prepare(&self, key: &str, layers: &[Digest]) -> Result<RootFs, Error>;
+    fn prepare(&self, key: &str, layers: &[Digest]) -> Result<(), Error>;
 
-    /// What to mount for a snapshot made earlier.
+    /// What to mount for a snapshot made earlier. Its directories are there and can be read from now
+    /// on until the snapshot is removed, or the daemon ends.
     ///
     /// # Errors
-    /// [`Error::Missing`] and failures of the file system.
+    /// [`Error::Missing`], [`Error::Layer`], [`Error::Mount`] and failures of the file system.
     fn root_fs(&self, key: &str) -> Result<RootFs, Error>;
+
+    /// As [`Snapshotter::root_fs`], for whoever only wants to show it: directories of layers may be
+    /// missing or empty.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::Layer`].
+    fn describe(&self, key: &str) -> Result<RootFs, Error>;
 
     /// What was written to it. Walks the written files.
     ///

@@ -1,7 +1,9 @@
-//! Snapshots as overlayfs mounts over directories: one directory per layer, shared by all, and an
-//! upper and a work directory per snapshot.
+//! Snapshots as overlayfs mounts: below, one directory per layer, shared by all, which holds the layer's
+//! files or is where the layer is mounted; above, an upper and a work directory per snapshot.
 
+use super::mounts::View;
 use super::{Error, Snapshotter, Usage, check_key};
+use crate::format::Format;
 use crate::rows::{LayerRow, SnapshotRow};
 use crate::store::Store;
 use hull_spec::Digest;
@@ -39,25 +41,64 @@ impl Overlay {
             .ok_or_else(|| Error::Missing(key.to_owned()))
     }
 
-    fn mount_of(&self, key: &str, layers: &[Digest]) -> RootFs {
-        let upper = self.dir(key).join("upper");
-        if layers.is_empty() {
-            return RootFs::Directory { path: upper };
-        }
+    /// The directories of the layers, the topmost first. overlayfs refuses one directory twice: a layer
+    /// that occurs again further up hides its lower occurrence completely, so only the topmost one
+    /// matters. Those that are not mounted are mounted if `mount` says so.
+    fn lower(
+        &self,
+        key: &str,
+        layers: &[Digest],
+        view: &mut View<'_>,
+        mount: bool,
+    ) -> Result<Vec<PathBuf>, Error> {
         let mut seen = HashSet::new();
-        // overlayfs refuses one directory twice. A layer that occurs again further up hides its
-        // lower occurrence completely, so only the topmost one matters.
-        let lower = layers
+        let unique: Vec<Digest> = layers
             .iter()
             .rev()
             .filter(|layer| seen.insert(*layer))
-            .map(|layer| self.store.layer_path(layer))
+            .cloned()
             .collect();
-        RootFs::Overlay {
+        let rows = self.store.inner.rows.layers_of(&unique);
+        let rows = rows.map_err(|source| record(key, source))?;
+        let mounts = self.store.mounts_dir();
+        let mut lower = Vec::with_capacity(unique.len());
+        for (layer, row) in unique.iter().zip(rows) {
+            let row = row.ok_or_else(|| Error::Layer {
+                key: key.to_owned(),
+                layer: layer.clone(),
+            })?;
+            let files = self.store.layer_path(layer);
+            if row.format == Format::Directory {
+                lower.push(files);
+                continue;
+            }
+            if mount && !view.has(layer) {
+                view.mount(layer, &files).map_err(|source| Error::Mount {
+                    layer: layer.clone(),
+                    source,
+                })?;
+            }
+            lower.push(mounts.unwrap_or(&files).join(layer.hex()));
+        }
+        Ok(lower)
+    }
+
+    fn root(&self, key: &str, mount: bool) -> Result<RootFs, Error> {
+        let layers = self.row(key)?.layers;
+        let upper = self.dir(key).join("upper");
+        if layers.is_empty() {
+            return Ok(RootFs::Directory { path: upper });
+        }
+        let inner = &self.store.inner;
+        let lower = inner
+            .mounts
+            .with(&inner.rows, |view| self.lower(key, &layers, view, mount))
+            .map_err(|source| record(key, source))??;
+        Ok(RootFs::Overlay {
             lower,
             upper: Some(upper),
             work: Some(self.dir(key).join("work")),
-        }
+        })
     }
 
     fn make(&self, key: &str, rows: &[LayerRow]) -> Result<(), Error> {
@@ -100,41 +141,49 @@ fn record(key: &str, source: crate::store::Error) -> Error {
 }
 
 impl Snapshotter for Overlay {
-    fn prepare(&self, key: &str, layers: &[Digest]) -> Result<RootFs, Error> {
+    fn prepare(&self, key: &str, layers: &[Digest]) -> Result<(), Error> {
         check_key(key)?;
-        let rows = &self.store.inner.rows;
-        if rows
-            .snapshot(key)
-            .map_err(|source| record(key, source))?
-            .is_some()
-        {
+        let inner = &self.store.inner;
+        let known = inner.rows.snapshot(key);
+        if known.map_err(|source| record(key, source))?.is_some() {
             return Err(Error::Exists(key.to_owned()));
         }
         // Held until the row keeps them, so that no removal comes between.
-        let mut holds = Vec::with_capacity(layers.len());
-        let mut layer_rows = Vec::with_capacity(layers.len());
-        for layer in layers {
-            let hold = self.store.hold(layer);
-            let row = rows.layer(layer).map_err(|source| record(key, source))?;
-            layer_rows.push(row.ok_or_else(|| Error::Layer {
-                key: key.to_owned(),
-                layer: layer.clone(),
-            })?);
-            holds.push(hold);
-        }
-        self.make(key, &layer_rows)?;
+        let _holds: Vec<_> = layers.iter().map(|layer| self.store.hold(layer)).collect();
+        let rows = inner.rows.layers_of(layers);
+        let rows = rows.map_err(|source| record(key, source))?;
+        let rows: Vec<LayerRow> = std::iter::zip(layers, rows)
+            .map(|(layer, row)| {
+                row.ok_or_else(|| Error::Layer {
+                    key: key.to_owned(),
+                    layer: layer.clone(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        self.make(key, &rows)?;
         let row = SnapshotRow {
             layers: layers.to_vec(),
         };
-        // A snapshot means nothing without its container, whose row the caller commits durably.
-        rows.write_behind(|change| change.put_snapshot(key, &row))
-            .map_err(|source| record(key, source))?;
-        Ok(self.mount_of(key, layers))
+        inner
+            .mounts
+            .with(&inner.rows, |view| {
+                // A snapshot means nothing without its container, whose row the caller commits durably.
+                inner
+                    .rows
+                    .write_behind(|change| change.put_snapshot(key, &row))?;
+                view.add(layers);
+                Ok(())
+            })
+            .flatten()
+            .map_err(|source| record(key, source))
     }
 
     fn root_fs(&self, key: &str) -> Result<RootFs, Error> {
-        let row = self.row(key)?;
-        Ok(self.mount_of(key, &row.layers))
+        self.root(key, true)
+    }
+
+    fn describe(&self, key: &str) -> Result<RootFs, Error> {
+        self.root(key, false)
     }
 
     fn usage(&self, key: &str) -> Result<Usage, Error> {
@@ -149,13 +198,22 @@ impl Snapshotter for Overlay {
 
     fn remove(&self, key: &str) -> Result<(), Error> {
         check_key(key)?;
-        self.store
-            .inner
-            .rows
-            .write_behind(|change| change.delete_snapshot(key))
+        let inner = &self.store.inner;
+        inner
+            .mounts
+            .with(&inner.rows, |view| {
+                let row = inner.rows.snapshot(key)?;
+                inner
+                    .rows
+                    .write_behind(|change| change.delete_snapshot(key))?;
+                if let Some(row) = row {
+                    view.remove(&row.layers);
+                }
+                Ok(())
+            })
+            .flatten()
             .map_err(|source| record(key, source))?;
-        self.store
-            .inner
+        inner
             .trash
             .discard(&self.dir(key))
             .map_err(|source| Error::Io {
@@ -203,29 +261,60 @@ pub(crate) fn measure(dir: &Path) -> io::Result<Usage> {
 mod tests {
     use super::*;
     use crate::blob::digest_of;
-    use crate::ingest::tests::{add, archive, store};
+    use crate::format::FormatChoice;
+    use crate::ingest::tests::{add, archive, mounting, store_with};
     use crate::snapshot::suite::{Subject, check};
+    use crate::store::Options;
 
-    #[test]
-    fn the_suite_passes() {
+    /// The suite on layers of these formats, the lower one first.
+    fn suite(formats: [Format; 2]) {
         check(|dir| {
-            let store = store(dir);
-            let lower = archive(&[("a", b"1"), ("d/b", b"2")]);
-            let mut upper = tar::Builder::new(archive(&[("a", b"3"), ("d/.wh.b", b"")]));
-            let end = upper.get_ref().len() - 1024;
-            upper.get_mut().truncate(end);
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Directory);
-            header.set_mode(0o711);
-            header.set_size(0);
-            upper.append_data(&mut header, "./", [].as_slice()).unwrap();
-            let upper = upper.into_inner().unwrap();
-            add(&store, &lower);
-            add(&store, &upper);
+            let layers = layers();
+            for (format, layer) in formats.iter().zip(&layers) {
+                let format = FormatChoice::Only(*format);
+                let options = Options {
+                    format,
+                    ..mounting(dir)
+                };
+                add(&store_with(dir, options), layer);
+            }
             Subject {
-                snapshotter: Overlay::new(store),
-                layers: [digest_of(&lower), digest_of(&upper)],
+                snapshotter: Overlay::new(store_with(dir, mounting(dir))),
+                layers: layers.map(|layer| digest_of(&layer)),
             }
         });
+    }
+
+    fn layers() -> [Vec<u8>; 2] {
+        let lower = archive(&[("a", b"1"), ("d/b", b"2")]);
+        let mut upper = tar::Builder::new(archive(&[("a", b"3"), ("d/.wh.b", b"")]));
+        let end = upper.get_ref().len() - 1024;
+        upper.get_mut().truncate(end);
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o711);
+        header.set_size(0);
+        upper.append_data(&mut header, "./", [].as_slice()).unwrap();
+        [lower, upper.into_inner().unwrap()]
+    }
+
+    #[test]
+    fn the_suite_passes_on_directories() {
+        suite([Format::Directory; 2]);
+    }
+
+    #[test]
+    fn the_suite_passes_on_erofs() {
+        if crate::ingest::tests::can_mount_erofs() {
+            suite([Format::Erofs; 2]);
+        }
+    }
+
+    #[test]
+    fn the_suite_passes_on_both_mixed() {
+        if crate::ingest::tests::can_mount_erofs() {
+            suite([Format::Erofs, Format::Directory]);
+            suite([Format::Directory, Format::Erofs]);
+        }
     }
 }

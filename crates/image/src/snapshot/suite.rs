@@ -20,12 +20,19 @@ pub(crate) fn check<S: Snapshotter>(make: impl Fn(&Path) -> Subject<S>) {
         let dir = tempfile::tempdir().unwrap();
         let subject = make(dir.path());
         check(&subject.snapshotter, &subject.layers, dir.path());
+        let mounts = dir.path().join("mounts");
+        let _ = unmount(&mounts, UnmountFlags::DETACH);
     }
 }
 
+fn prepared(s: &dyn Snapshotter, key: &str, layers: &[Digest]) -> RootFs {
+    s.prepare(key, layers).unwrap();
+    s.root_fs(key).unwrap()
+}
+
 fn life(s: &dyn Snapshotter, layers: &[Digest; 2], _: &Path) {
-    let root = s.prepare("one", layers).unwrap();
-    assert_eq!(s.root_fs("one").unwrap(), root);
+    s.prepare("one", layers).unwrap();
+    assert_eq!(s.root_fs("one").unwrap(), s.describe("one").unwrap());
     assert_eq!(s.usage("one").unwrap(), Usage::default());
     s.prepare("two", &[]).unwrap();
     assert_eq!(s.keys().unwrap(), ["one", "two"]);
@@ -38,7 +45,7 @@ fn life(s: &dyn Snapshotter, layers: &[Digest; 2], _: &Path) {
 
 fn layering(s: &dyn Snapshotter, layers: &[Digest; 2], dir: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    let root = s.prepare("c", layers).unwrap();
+    let root = prepared(s, "c", layers);
     let Some(mounted) = Mounted::new(&root, dir) else {
         return;
     };
@@ -56,7 +63,7 @@ fn layering(s: &dyn Snapshotter, layers: &[Digest; 2], dir: &Path) {
         }
     );
     drop(mounted);
-    let other = s.prepare("other", layers).unwrap();
+    let other = prepared(s, "other", layers);
     let mounted = Mounted::new(&other, dir).unwrap();
     assert!(!mounted.0.join("new").exists());
 }
@@ -64,7 +71,7 @@ fn layering(s: &dyn Snapshotter, layers: &[Digest; 2], dir: &Path) {
 /// A layer may occur several times, and there may be more than fit into a mount's options.
 fn many(s: &dyn Snapshotter, layers: &[Digest; 2], dir: &Path) {
     let repeated: Vec<Digest> = (0..200).map(|i| layers[i % 2].clone()).collect();
-    let root = s.prepare("many", &repeated).unwrap();
+    let root = prepared(s, "many", &repeated);
     if let Some(mounted) = Mounted::new(&root, dir) {
         assert_eq!(fs_err::read(mounted.0.join("a")).unwrap(), b"3");
     }

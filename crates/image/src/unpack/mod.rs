@@ -2,7 +2,6 @@
 
 mod archive;
 mod attributes;
-mod compare;
 mod pax;
 mod place;
 mod sparse;
@@ -14,7 +13,6 @@ mod tree;
 use crate::rows::RootAttributes;
 pub(crate) use archive::{Archive, Entry, Kind};
 pub(crate) use attributes::{attributes, has_attribute};
-pub(crate) use compare::compare;
 pub(crate) use place::{Meaning, place, split};
 pub(crate) use sparse::Segment;
 use std::io::{self, BufRead};

@@ -97,6 +97,9 @@ fn set_up(launch: &Launch) -> Result<(Shim, i32), Error> {
     daemonize::own_mount_namespace().map_err(step("make a mount namespace"))?;
     let root = launch.bundle.join(files::ROOT);
     rootfs::mount(&launch.rootfs, &root).map_err(step("mount the root file system"))?;
+    if let Some(mounts) = &launch.foreign_mounts {
+        rootfs::unmount(mounts).map_err(step("let go of the layers' mounts"))?;
+    }
     let listener = listen(launch).map_err(step("listen on the shim's socket"))?;
     create(launch, listener).inspect_err(|_| undo(launch, &root))
 }
