@@ -6,14 +6,11 @@ use super::tree::{Content, Inode, Name, ROOT, Table, Tree};
 use super::write;
 use crate::rows::RootAttributes;
 use crate::unpack::{
-    self, Archive, Entry, Error, IMPLIED_MODE, Kind, Meaning, OPAQUE_ATTRIBUTE, Summary, shown,
+    self, ABOVE, Archive, Entry, Error, IMPLIED_MODE, Kind, Meaning, OPAQUE_ATTRIBUTE, Summary,
+    shown,
 };
 use rustix::io::Errno;
-use std::collections::BTreeMap;
 use std::fs::File;
-
-/// `XATTR_NAME_MAX`.
-const MAX_ATTRIBUTE_NAME: usize = 255;
 
 /// A layer being read.
 pub(super) struct Layer<'o> {
@@ -91,15 +88,37 @@ impl<'o> Layer<'o> {
                     self.tree.inode_mut(directory).opaque = true;
                     directory
                 }
-                Some(_) => {
-                    return Err(Error::Entry {
+                Some(found) => {
+                    let is_link = self.tree.inode(found).is(format::SYMLINK);
+                    let straight = if is_link {
+                        self.follow(path)
+                    } else {
+                        Err(ABOVE)
+                    };
+                    let straight = straight.map_err(|reason| Error::Entry {
                         entry: shown(&entry.path),
-                        reason: "a part of its path is a symbolic link or a file in this layer",
-                    });
+                        reason,
+                    })?;
+                    let parts: Vec<&[u8]> = straight.iter().map(Vec::as_slice).collect();
+                    return self.enter(entry, &parts);
                 }
             };
         }
         Ok(here)
+    }
+
+    /// Where a path leads through the layer's symbolic links.
+    fn follow(&self, path: &[&[u8]]) -> Result<Vec<Vec<u8>>, &'static str> {
+        unpack::follow(path, &mut |place, name| {
+            let found = place
+                .iter()
+                .try_fold(ROOT, |here, part| self.tree.find(here, part))
+                .and_then(|here| self.tree.find(here, name))?;
+            let inode = self.tree.inode(found);
+            inode
+                .is(format::SYMLINK)
+                .then(|| self.tree.target(inode).to_vec())
+        })
     }
 
     fn imply(&mut self, parent: Name, name: &[u8]) -> Result<Name, Error> {
@@ -248,12 +267,13 @@ impl<'o> Layer<'o> {
         const OUTSIDE: &str = "its target is outside of the layer";
         let mut parents = unpack::split(path).ok_or(OUTSIDE)?;
         let name = parents.pop().ok_or(OUTSIDE)?;
+        let straight = self.follow(&parents).map_err(|_| OUTSIDE)?;
         let mut here = ROOT;
-        for part in parents {
+        for part in &straight {
             here = match self.tree.find(here, part) {
                 None => return Err("its target is not in this layer"),
                 Some(found) if self.tree.inode(found).is(format::DIRECTORY) => found,
-                Some(_) => return Err("its target is below a symbolic link or file"),
+                Some(_) => return Err("its target is below a file"),
             };
         }
         match self.tree.find(here, name) {
@@ -295,23 +315,12 @@ fn encode_attributes(entry: &Entry) -> Result<Vec<u8>, Error> {
         let source = errno.into();
         Err(Error::io("set extended attribute of", &entry.path, source))
     };
-    // Of several with one name the last one counts.
-    let all: BTreeMap<&[u8], &[u8]> = unpack::attributes(entry).collect();
     let mut out = Vec::new();
-    for (name, value) in all {
-        if !unpack::has_attribute(entry.kind, name) {
-            continue;
-        }
-        if name.len() > MAX_ATTRIBUTE_NAME {
-            return failed(Errno::RANGE);
-        }
-        if value.len() > usize::from(u16::MAX) {
-            return failed(Errno::TOOBIG);
-        }
+    for (name, value) in unpack::attributes(entry)? {
         if out.is_empty() {
             out.resize(format::ATTRIBUTES_HEAD, 0);
         }
-        format::attribute(name, value, &mut out);
+        format::attribute(name, &value, &mut out);
         // The last bytes are kept for the mark of an opaque directory.
         if out.len() > format::MAX_ATTRIBUTES - 64 {
             return failed(Errno::NOSPC);

@@ -1,7 +1,9 @@
 //! Unpacking a layer's archive into a directory.
 
+mod acl;
 mod archive;
 mod attributes;
+mod copy;
 mod pax;
 mod place;
 mod sparse;
@@ -12,8 +14,8 @@ mod tree;
 
 use crate::rows::RootAttributes;
 pub(crate) use archive::{Archive, Entry, Kind};
-pub(crate) use attributes::{attributes, has_attribute};
-pub(crate) use place::{Meaning, place, split};
+pub(crate) use attributes::attributes;
+pub(crate) use place::{ABOVE, Meaning, follow, place, split};
 pub(crate) use sparse::Segment;
 use std::io::{self, BufRead};
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use super::archive::Entry;
 use super::{Error, shown};
+use std::collections::VecDeque;
 
 const WHITEOUT: &[u8] = b".wh.";
 /// Prefix of aufs's own files, which mean nothing but for the next one.
@@ -11,6 +12,11 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const MAX_PATH: usize = 4096;
 /// `NAME_MAX`.
 const MAX_NAME: usize = 255;
+
+/// As many symbolic links as Linux follows on one way.
+const MAX_LINKS: usize = 40;
+/// Why an entry has no place.
+pub(crate) const ABOVE: &str = "a part of its path is a file in this layer";
 
 /// A place in the tree.
 #[derive(Debug)]
@@ -85,6 +91,52 @@ pub(crate) fn place(entry: &Entry) -> Result<Place<'_>, Error> {
         }),
         None => Ok(place),
     }
+}
+
+/// Gives the target of what has a name in a directory; `None` when that is no link, or nothing.
+pub(crate) type LinkOf<'a> = &'a mut dyn FnMut(&[Vec<u8>], &[u8]) -> Option<Vec<u8>>;
+
+/// Where a path leads when the symbolic links on its way are followed, with the layer as the root of
+/// all.
+///
+/// Docker follows them too, and makes what a link points at where it does not exist; a link that
+/// leads out of the layer is an error there as well.
+///
+/// # Errors
+/// Why there is no such place.
+pub(crate) fn follow(path: &[&[u8]], link: LinkOf<'_>) -> Result<Vec<Vec<u8>>, &'static str> {
+    let mut pending: VecDeque<Vec<u8>> = path.iter().map(|part| part.to_vec()).collect();
+    let mut place: Vec<Vec<u8>> = Vec::new();
+    let mut links = 0;
+    while let Some(part) = pending.pop_front() {
+        match part.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                let above = place.pop();
+                above.ok_or("a part of its path is a symbolic link out of the layer")?;
+                continue;
+            }
+            _ => {}
+        }
+        let Some(target) = link(&place, &part) else {
+            place.push(part);
+            if place.iter().map(|part| part.len() + 1).sum::<usize>() > MAX_PATH {
+                return Err("its path leads deeper than 4096 bytes");
+            }
+            continue;
+        };
+        links += 1;
+        if links > MAX_LINKS {
+            return Err("too many symbolic links on its path");
+        }
+        if target.starts_with(b"/") {
+            place.clear();
+        }
+        for part in target.split(|byte| *byte == b'/').rev() {
+            pending.push_front(part.to_vec());
+        }
+    }
+    Ok(place)
 }
 
 /// Splits a path into its parts. `..` is taken literally, as long as it does not leave the root;

@@ -131,14 +131,20 @@ fn hostile_archives_are_refused_by_name() {
             Raw::default()
                 .link(b'2', "up", "..")
                 .file("up/victim", b"x"),
-            "\"up/victim\": a part of its path is a symbolic link or a file in this layer",
+            "\"up/victim\": a part of its path is a symbolic link out of the layer",
         ),
         (
-            "through an absolute symbolic link",
+            "through a symbolic link to itself",
             Raw::default()
-                .link(b'2', "etc", "/etc")
-                .file("etc/hull-was-here", b"x"),
-            "\"etc/hull-was-here\": a part of its path is a symbolic link or a file in this layer",
+                .link(b'2', "a", "b")
+                .link(b'2', "b", "a")
+                .file("a/x", b"x"),
+            "\"a/x\": too many symbolic links on its path",
+        ),
+        (
+            "below a file",
+            Raw::default().file("f", b"x").file("f/x", b"x"),
+            "\"f/x\": a part of its path is a file in this layer",
         ),
         (
             "hard link out",
@@ -150,7 +156,7 @@ fn hostile_archives_are_refused_by_name() {
             Raw::default()
                 .link(b'2', "up", "..")
                 .link(b'1', "link", "up/victim"),
-            "hard link \"link\" to \"up/victim\": its target is below a symbolic link or file",
+            "hard link \"link\" to \"up/victim\": its target is outside of the layer",
         ),
         (
             "hard link to nothing",
@@ -264,6 +270,124 @@ fn strange_but_harmless_paths_stay_inside() {
     }
     let link = fs_err::read_link(place.path("passwd")).unwrap();
     assert_eq!(link, Path::new("../../../../etc/passwd"));
+}
+
+#[test]
+fn links_are_followed_inside_the_layer() {
+    let place = Place::new();
+    let archive = Raw::default()
+        .dir("d", 0o700)
+        .link(b'2', "rel", "d")
+        .link(b'2', "abs", "/d/./deep/../")
+        .link(b'2', "chain", "rel/sub")
+        .link(b'2', "away", "/etc")
+        .file("rel/1", b"1")
+        .file("abs/2", b"2")
+        .file("chain/3", b"3")
+        .file("away/hull-was-here", b"4")
+        .dir("rel/listed", 0o711)
+        .file("abs/.wh.gone", b"")
+        .file("rel/listed/.wh..wh..opq", b"")
+        .link(b'1', "rel/same", "abs/1")
+        // The last entry about a directory counts, by whichever name.
+        .dir("d/sub", 0o750)
+        .dir("chain/", 0o711)
+        .dir("abs/sub", 0o755);
+    place.unpack(&archive.end()).unwrap();
+    let read = |name: &str| fs_err::read(place.path(name)).unwrap();
+    assert_eq!((read("d/1"), read("d/2")), (b"1".to_vec(), b"2".to_vec()));
+    assert_eq!(read("etc/hull-was-here"), b"4");
+    assert_eq!(fs_err::metadata(place.path("d/1")).unwrap().nlink(), 2);
+    let stat = |name: &str| fs_err::symlink_metadata(place.path(name)).unwrap();
+    assert!(stat("d/gone").file_type().is_char_device());
+    assert_eq!(stat("d/listed").mode() & 0o7777, 0o711);
+    assert_eq!(stat("d/sub").mode() & 0o7777, 0o755);
+    assert!(stat("chain").is_dir(), "replaced by its own entry");
+}
+
+/// An ACL's value of entries of tag, permissions and id.
+fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        value.extend_from_slice(&tag.to_le_bytes());
+        value.extend_from_slice(&permissions.to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    value
+}
+
+const NO_ID: u32 = u32::MAX;
+const PLAIN: [(u16, u16, u32); 3] = [(1, 6, NO_ID), (4, 4, NO_ID), (0x20, 4, NO_ID)];
+const ACCESS: &str = "system.posix_acl_access";
+const DEFAULT: &str = "system.posix_acl_default";
+
+fn with_attribute(attribute: &str, value: &[u8]) -> Raw {
+    Raw::default().pax(&[(&format!("SCHILY.xattr.{attribute}"), value)])
+}
+
+#[test]
+fn wrong_attributes_are_refused() {
+    let unmasked = acl(&[PLAIN[0], (2, 7, 1000), PLAIN[1], PLAIN[2]]);
+    let pax = with_attribute;
+    for (what, archive) in [
+        ("no name", pax("user.", b"1").file("x", b"")),
+        (
+            "an ACL without a mask",
+            pax(ACCESS, &unmasked).file("x", b""),
+        ),
+        ("half an ACL", pax(ACCESS, &acl(&PLAIN)[..9]).file("x", b"")),
+        (
+            "a default ACL of a file",
+            pax(DEFAULT, &acl(&PLAIN)).file("x", b""),
+        ),
+        (
+            "capabilities",
+            pax("security.capability", b"junk").file("x", b""),
+        ),
+        (
+            "a long value",
+            pax("user.a", &vec![b'x'; 70_000]).file("x", b""),
+        ),
+        (
+            "a long name",
+            pax(&format!("user.{}", "x".repeat(255)), b"1").file("x", b""),
+        ),
+    ] {
+        let error = Place::new().unpack(&archive.end()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("set extended attribute"), "{what}: {text}");
+    }
+}
+
+#[test]
+fn odd_attributes_are_left_out() {
+    let named = acl(&[PLAIN[0], (2, 7, 1000), PLAIN[1], (0x10, 7, NO_ID), PLAIN[2]]);
+    let pax = with_attribute;
+    for (attribute, value, kept) in [
+        (ACCESS, named.as_slice(), true),
+        (ACCESS, &acl(&PLAIN), false),
+        (ACCESS, b"junk", false),
+        (ACCESS, &acl(&[]), false),
+        ("system.nfs4_acl", b"1", false),
+        ("user.empty", b"", true),
+        ("user.long", &[7; 3000], true),
+    ] {
+        let place = Place::new();
+        let archive = pax(attribute, value).file("x", b"");
+        place.unpack(&archive.end()).unwrap();
+        let found = xattrs(&place.path("x"));
+        assert_eq!(
+            found.contains_key(attribute.as_bytes()),
+            kept,
+            "{attribute}"
+        );
+    }
+    let place = Place::new();
+    let link = pax("user.a", b"1").link(b'2', "x", "y");
+    let default = link.pax(&[("SCHILY.xattr.system.posix_acl_default", &named)]);
+    place.unpack(&default.dir("d", 0o755).end()).unwrap();
+    assert!(xattrs(&place.path("x")).is_empty());
+    assert_eq!(xattrs(&place.path("d")).len(), 1);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use super::archive::{Archive, Entry, Kind};
 use super::attributes::{set_attributes, set_attributes_at, set_times_at};
-use super::place::{self, Meaning, split};
-use super::sparse::Segment;
+use super::copy::{copy, copy_sparse};
+use super::place::{self, ABOVE, Meaning, split};
 use super::trail::Trail;
 use super::{Error, IMPLIED_MODE, OPAQUE_ATTRIBUTE, Summary};
 use crate::rows::RootAttributes;
@@ -33,14 +33,14 @@ pub(super) struct Tree<'a> {
 }
 
 /// Where an entry goes: its parts, the last of which is its name.
-struct Place<'e> {
-    entry: &'e Entry,
+pub(super) struct Place<'e> {
+    pub(super) entry: &'e Entry,
     parents: Vec<&'e [u8]>,
     name: &'e [u8],
 }
 
 impl Place<'_> {
-    fn failed(&self, operation: &'static str) -> impl Fn(Errno) -> Error + use<'_> {
+    pub(super) fn failed(&self, operation: &'static str) -> impl Fn(Errno) -> Error + use<'_> {
         move |errno| Error::io(operation, &self.entry.path, errno.into())
     }
 
@@ -82,9 +82,13 @@ impl<'a> Tree<'a> {
     /// Puts one entry into the tree; its data is read from `archive`.
     pub(super) fn add(&mut self, entry: Entry, archive: &mut Archive<'_>) -> Result<(), Error> {
         let found = place::place(&entry)?;
+        let straight = self.straight(&entry, &found)?;
         let place = Place {
             entry: &entry,
-            parents: found.parents,
+            parents: match &straight {
+                Some(parents) => parents.iter().map(Vec::as_slice).collect(),
+                None => found.parents,
+            },
             name: match found.meaning {
                 Meaning::Entry(name) | Meaning::Whiteout(name) => name,
                 _ => b"",
@@ -108,6 +112,44 @@ impl<'a> Tree<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// The directories on the way to an entry where some of them are symbolic links of this layer.
+    fn straight(
+        &mut self,
+        entry: &Entry,
+        found: &place::Place<'_>,
+    ) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        if matches!(found.meaning, Meaning::Nothing | Meaning::Root) {
+            return Ok(None);
+        }
+        let blocked = self
+            .here
+            .enter(&self.root, &found.parents, &mut |_, _, errno| {
+                Err(Error::io("open directory above", &entry.path, errno.into()))
+            });
+        match blocked {
+            Err(Error::Io { source, .. }) if is_blocked(&source) => {}
+            _ => return Ok(None),
+        }
+        self.follow(&found.parents)
+            .map(Some)
+            .map_err(|reason| Error::Entry {
+                entry: super::shown(&entry.path),
+                reason,
+            })
+    }
+
+    fn follow(&mut self, path: &[&[u8]]) -> Result<Vec<Vec<u8>>, &'static str> {
+        place::follow(path, &mut |place, name| {
+            let place: Vec<&[u8]> = place.iter().map(Vec::as_slice).collect();
+            let missing = &mut |_: BorrowedFd<'_>, _: &[u8], errno: Errno| {
+                Err(Error::path("open directory", &place, errno))
+            };
+            let directory = self.there.enter(&self.root, &place, missing).ok()?;
+            let target = rustix::fs::readlinkat(directory, name, Vec::new()).ok()?;
+            Some(target.into_bytes())
+        })
     }
 
     /// Gives the directories their attributes.
@@ -170,7 +212,7 @@ impl<'a> Tree<'a> {
                 Errno::NOTDIR | Errno::LOOP => {
                     return Err(Error::Entry {
                         entry: super::shown(entry),
-                        reason: "a part of its path is a symbolic link or a file in this layer",
+                        reason: ABOVE,
                     });
                 }
                 errno => return Err(Error::io("open directory above", entry, errno.into())),
@@ -317,6 +359,16 @@ impl<'a> Tree<'a> {
         let outside = || bad("its target is outside of the layer");
         let mut parents = split(&entry.link).ok_or_else(outside)?;
         let name = parents.pop().ok_or_else(outside)?;
+        let blocked = self.there.enter(&self.root, &parents, &mut |_, _, errno| {
+            Err(Error::io("open target of link", &entry.path, errno.into()))
+        });
+        let straight = match blocked {
+            Err(Error::Io { source, .. }) if is_blocked(&source) => {
+                self.follow(&parents).map_err(|_| outside())?
+            }
+            _ => parents.iter().map(|part| part.to_vec()).collect(),
+        };
+        let parents: Vec<&[u8]> = straight.iter().map(Vec::as_slice).collect();
         if parents == place.parents && name == place.name {
             return Ok(());
         }
@@ -324,9 +376,7 @@ impl<'a> Tree<'a> {
             let there = self.there.enter(&self.root, &parents, &mut |_, _, errno| {
                 Err(match errno {
                     Errno::NOENT => bad("its target is not in this layer"),
-                    Errno::NOTDIR | Errno::LOOP => {
-                        bad("its target is below a symbolic link or file")
-                    }
+                    Errno::NOTDIR | Errno::LOOP => bad("its target is below a file"),
                     errno => Error::io("open target of link", &entry.path, errno.into()),
                 })
             })?;
@@ -369,6 +419,14 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// Whether a directory cannot be opened because it is something else.
+fn is_blocked(error: &io::Error) -> bool {
+    let blocked = [Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
+    error
+        .raw_os_error()
+        .is_some_and(|errno| blocked.contains(&errno))
+}
+
 /// Makes a directory that the archive may not list, so that nothing else sets its permissions.
 fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     make_directory(parent, name)?;
@@ -399,51 +457,4 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt as _;
     let parent = format!("/proc/self/fd/{}", parent.as_raw_fd());
     fs_err::remove_dir_all(Path::new(&parent).join(std::ffi::OsStr::from_bytes(name)))
-}
-
-fn copy(
-    archive: &mut Archive<'_>,
-    place: &Place<'_>,
-    write: &mut dyn FnMut(&[u8]) -> Result<usize, Errno>,
-) -> Result<(), Error> {
-    loop {
-        let data = archive.data()?;
-        if data.is_empty() {
-            return Ok(());
-        }
-        let count = match write(data) {
-            Err(Errno::INTR) => continue,
-            result => result.map_err(place.failed("write"))?,
-        };
-        archive.consume(count);
-    }
-}
-
-fn copy_sparse(
-    archive: &mut Archive<'_>,
-    place: &Place<'_>,
-    file: &OwnedFd,
-    segments: &[Segment],
-) -> Result<(), Error> {
-    let size = place.entry.size;
-    rustix::fs::ftruncate(file, size).map_err(place.failed("size"))?;
-    let mut segments = segments.iter().filter(|segment| segment.length > 0);
-    let mut current = segments.next().copied();
-    copy(archive, place, &mut |bytes| {
-        // The map was checked to be as long as the data.
-        let segment = current.ok_or(Errno::INVAL)?;
-        let wanted = usize::try_from(segment.length).unwrap_or(usize::MAX);
-        let part = &bytes[..bytes.len().min(wanted)];
-        let count = rustix::io::pwrite(file, part, segment.offset)?;
-        let written = count as u64;
-        current = if written == segment.length {
-            segments.next().copied()
-        } else {
-            Some(Segment {
-                offset: segment.offset + written,
-                length: segment.length - written,
-            })
-        };
-        Ok(count)
-    })
 }
