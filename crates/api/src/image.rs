@@ -141,6 +141,18 @@ pub struct PruneResponse {
     pub space_reclaimed: u64,
 }
 
+/// One element of `GET /images/search`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SearchResult {
+    pub star_count: i64,
+    pub is_official: bool,
+    pub name: String,
+    /// Always false: Docker Hub no longer tells.
+    pub is_automated: bool,
+    pub description: String,
+}
+
 /// The credentials in the `X-Registry-Auth` header, base64url-encoded JSON.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

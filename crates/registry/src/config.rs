@@ -17,6 +17,8 @@ pub struct Config {
     pub mirrors: Vec<Url>,
     /// Docker Hub's registry, which references call `docker.io`.
     pub hub: Url,
+    /// Docker Hub's index, which is searched.
+    pub index: Url,
     /// Sent as `User-Agent`.
     pub user_agent: String,
     /// How long a connection may take to be made.
@@ -35,6 +37,7 @@ impl Default for Config {
             insecure: Vec::new(),
             mirrors: Vec::new(),
             hub: hub(),
+            index: Url::parse("https://index.docker.io/").expect("a constant URL"),
             user_agent: concat!("hull/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),

@@ -303,7 +303,7 @@ struct Entry {
 }
 
 /// The code and Docker's text for an error answer.
-fn explain(status: StatusCode, body: &[u8]) -> (String, String) {
+pub(crate) fn explain(status: StatusCode, body: &[u8]) -> (String, String) {
     if status.is_server_error() {
         return (
             String::new(),

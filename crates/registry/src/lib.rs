@@ -29,9 +29,11 @@ mod document;
 mod endpoint;
 mod error;
 mod list;
+mod login;
 mod push;
 mod reason;
 mod retry;
+mod search;
 mod session;
 mod upload;
 
@@ -44,8 +46,10 @@ pub use credentials::{Credentials, Secret};
 pub use document::MAX_DOCUMENT;
 pub use error::{Error, Kind};
 pub use list::{Referrer, next_link};
+pub use login::LoginError;
 pub use push::{Mount, Pusher, Upload};
 pub use retry::Retry;
+pub use search::{Found, SearchError};
 
 /// Makes ring the process's provider of cryptography for TLS. [`Client::new`] does it too; calling
 /// it again, from anywhere, is harmless.

@@ -1,7 +1,7 @@
 //! Requests about images.
 
 use super::{Client, Error, JsonLines, Payload, Target};
-use crate::image::{AuthConfig, DeleteItem, PruneResponse, Summary};
+use crate::image::{AuthConfig, DeleteItem, PruneResponse, SearchResult, Summary};
 use crate::json;
 use crate::progress::Message;
 use base64::Engine as _;
@@ -69,6 +69,28 @@ impl Client {
         let payload = Payload::default().with_header("x-registry-auth", auth.0);
         let response = self.send(Method::POST, &target, payload).await?;
         Ok(JsonLines::new(response))
+    }
+
+    /// Searches a registry, Docker Hub unless the term begins with another's host; a limit of 0 is the
+    /// usual one.
+    ///
+    /// # Errors
+    /// 400 for a filter or limit that is none; what the registry says.
+    pub async fn search_images(
+        &self,
+        term: &str,
+        limit: i64,
+        filters: &BTreeMap<String, Vec<String>>,
+        auth: EncodedAuth,
+    ) -> Result<Vec<SearchResult>, Error> {
+        let limit = (limit != 0).then(|| limit.to_string());
+        let target = Target::new("/images/search")
+            .query("term", term)
+            .query_some("limit", limit.as_deref())
+            .filters(filters);
+        let payload = Payload::default().with_header("x-registry-auth", auth.0);
+        let response = self.send(Method::GET, &target, payload).await?;
+        Ok(json::from_slice(&super::read_body(response).await?)?)
     }
 
     /// Gives an image another name.

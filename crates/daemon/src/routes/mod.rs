@@ -8,6 +8,7 @@ mod image;
 mod logs;
 mod network;
 mod pull;
+mod search;
 mod system;
 mod unsupported;
 mod volume;
@@ -64,6 +65,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/exec/{}/json" => exec::inspect,
 
     GET "/images/json" => image::list,
+    GET "/images/search" => search::search,
     POST "/images/create" => pull::create,
     POST "/images/prune" => image::prune,
     GET "/images/{}/json" => image::inspect,
@@ -93,7 +95,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/build/cancel" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
-    GET "/images/search" => unsupported::feature,
     GET "/images/get" => unsupported::feature,
     GET "/images/{}/get" => unsupported::feature,
     POST "/images/load" => unsupported::feature,

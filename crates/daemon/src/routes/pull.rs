@@ -145,7 +145,7 @@ fn size(bytes: u64) -> String {
 
 /// Reads the `X-Registry-Auth` header. Clients write base64 of both alphabets, with and without
 /// padding.
-fn decode_auth(header: &str) -> Result<AuthConfig, ApiError> {
+pub(super) fn decode_auth(header: &str) -> Result<AuthConfig, ApiError> {
     if header.is_empty() {
         return Ok(AuthConfig::default());
     }

@@ -1,14 +1,17 @@
 //! Images, and how they come.
 
 mod inspect;
+mod login;
 mod prune;
 mod pull;
 mod remove;
+mod search;
 mod tag;
 
 pub(crate) use inspect::snapshot_of;
 pub use prune::Pruned;
 pub(crate) use pull::{Pulls, registry_error};
+pub use search::{FoundImage, SearchRequest};
 
 use crate::{Config, Error, ErrorKind, Result};
 pub use hull_spec::image::ImageConfig;

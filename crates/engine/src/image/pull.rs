@@ -100,7 +100,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-fn auth(credentials: Credentials) -> Auth {
+pub(super) fn auth(credentials: Credentials) -> Auth {
     match credentials {
         Credentials::Anonymous => Auth::Anonymous,
         Credentials::Basic { username, password } => Auth::Password {

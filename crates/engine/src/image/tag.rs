@@ -1,6 +1,5 @@
-//! `tag`, `login`.
+//! `tag`.
 
-use super::Credentials;
 use crate::{Engine, Error, ErrorKind, Reference, Result, blocking};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,21 +43,5 @@ impl Engine {
             id,
             BTreeMap::from([("name".to_owned(), name.to_owned())]),
         );
-    }
-
-    /// Tries credentials at a registry. Returns its token for later, if it gives one.
-    ///
-    /// # Errors
-    /// `NotImplemented`: signing in is done by `config.json` in this version.
-    pub async fn authenticate(
-        &self,
-        registry: &str,
-        credentials: Credentials,
-    ) -> Result<Option<String>> {
-        let _ = credentials;
-        let text = format!(
-            "signing in at {registry} is not supported by this version of Hull: put the credentials into config.json, as `docker login` does"
-        );
-        Err(Error::new(ErrorKind::NotImplemented, text))
     }
 }
