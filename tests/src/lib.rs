@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod host;
 pub mod http;
 pub mod image;
+pub mod index;
 pub mod liar;
 pub mod registry;
 pub mod setup;

@@ -9,6 +9,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// A user with a password, as htpasswd writes it.
+const USERS: &str = "alice:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+
 /// A running registry; dropping it ends it.
 #[derive(Debug)]
 pub struct Registry {
@@ -32,7 +35,8 @@ impl Registry {
     pub fn start(host: &Host) -> Self {
         let storage = tempfile::tempdir().expect("a directory for the registry");
         let address = host.within(free_port);
-        let mut registry = Self::launch(host.command("docker-registry"), storage.path(), address);
+        let command = host.command("docker-registry");
+        let mut registry = Self::launch(command, storage.path(), address, "");
         registry.storage = Some(storage);
         registry
     }
@@ -43,13 +47,35 @@ impl Registry {
     /// When it does not start.
     #[must_use]
     pub fn start_in(storage: &Path, address: SocketAddr) -> Self {
-        Self::launch(Command::new("docker-registry"), storage, address)
+        Self::launch(Command::new("docker-registry"), storage, address, "")
     }
 
-    fn launch(mut command: Command, storage: &Path, address: SocketAddr) -> Self {
-        let config = storage.join("config.yml");
+    /// Starts another registry with the same content that wants a user: `alice`, with the password
+    /// `secret`. This one must outlive it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn guarded(&self, host: &Host) -> Self {
+        let storage = self
+            .storage
+            .as_ref()
+            .expect("a registry with its own storage");
+        let users = storage.path().join("htpasswd");
+        fs_err::write(&users, USERS).expect("write the users");
+        let guard = format!(
+            "auth:\n  htpasswd:\n    realm: tests\n    path: {}\n",
+            users.display()
+        );
+        let address = host.within(free_port);
+        let command = host.command("docker-registry");
+        Self::launch(command, storage.path(), address, &guard)
+    }
+
+    fn launch(mut command: Command, storage: &Path, address: SocketAddr, more: &str) -> Self {
+        let config = storage.join(format!("config-{}.yml", address.port()));
         let text = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n{more}",
             storage.display()
         );
         fs_err::write(&config, text).expect("write the registry's config");

@@ -1,5 +1,6 @@
 //! `~/.docker/config.json`, and the credentials that it or its helpers have.
 
+use crate::credential_helper::Helper;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hull_api::client::EncodedAuth;
@@ -7,15 +8,14 @@ use hull_api::image::AuthConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The key of Docker Hub in `auths`.
 pub(crate) const HUB: &str = "https://index.docker.io/v1/";
 
-/// The user name by which helpers mark a token.
-const TOKEN_USER: &str = "<token>";
+/// Credentials for this process alone: `{"auths":{…}}`, in place of those in the file.
+const AUTH_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 /// The client's configuration; members that are not ours are kept for when it is written.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,12 +34,24 @@ pub(crate) struct ConfigFile {
     images_format: String,
     #[serde(flatten)]
     rest: BTreeMap<String, serde_json::Value>,
+    /// Those of the environment, which count first.
+    #[serde(skip)]
+    given: BTreeMap<String, StoredAuth>,
     #[serde(skip)]
     path: PathBuf,
 }
 
+/// Where credentials went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// To a helper, or they were in the file already.
+    Safely,
+    /// To the file, where everybody who may read it sees them.
+    InPlainText,
+}
+
 /// Credentials as the file has them.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct StoredAuth {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -59,16 +71,6 @@ impl std::fmt::Debug for StoredAuth {
         // Secrets stay out of logs.
         f.debug_struct("StoredAuth").finish_non_exhaustive()
     }
-}
-
-/// What a credential helper prints.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct HelperReply {
-    #[serde(rename = "ServerURL")]
-    server_url: String,
-    username: String,
-    secret: String,
 }
 
 impl ConfigFile {
@@ -100,96 +102,153 @@ impl ConfigFile {
         &self.images_format
     }
 
+    /// Puts the credentials that the environment has before those of the file.
+    pub(crate) fn with_environment(mut self) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Given {
+            auths: BTreeMap<String, StoredAuth>,
+        }
+        if let Some(text) = given_by_environment() {
+            let given: Given = serde_json::from_str(&text)
+                .map_err(|error| io::Error::other(format!("{AUTH_VARIABLE}: {error}")))?;
+            self.given = given.auths;
+        }
+        Ok(self)
+    }
+
     /// The credentials for a registry: `docker.io`, `127.0.0.1:5000`.
     pub(crate) fn credentials(&self, registry: &str) -> io::Result<AuthConfig> {
         let server = server_key(registry);
-        if let Some(helper) = self.helper(server) {
-            return helper_get(helper, server);
+        if let Some(given) = find(&self.given, server) {
+            return Ok(given.resolve(server));
         }
-        let stored = self.auths.get(server).or_else(|| {
-            self.auths
-                .iter()
-                .find(|(key, _)| host_of(key) == host_of(server))
-                .map(|(_, stored)| stored)
-        });
+        if let Some(helper) = self.helper(server) {
+            return helper.get(server);
+        }
+        let stored = find(&self.auths, server);
         Ok(stored.map_or_else(AuthConfig::default, |stored| stored.resolve(server)))
     }
 
-    /// The same, as the header carries them.
+    /// The same, as the header carries them. A helper that fails is told about and no reason to end: the
+    /// registry may be public.
     pub(crate) fn encoded(&self, registry: &str) -> io::Result<EncodedAuth> {
-        let credentials = self.credentials(registry)?;
+        let credentials = self.credentials(registry).unwrap_or_else(|error| {
+            crate::say(&format!("WARNING: {error}"));
+            AuthConfig::default()
+        });
         if credentials == AuthConfig::default() {
             return Ok(EncodedAuth::default());
         }
         EncodedAuth::new(&credentials).map_err(io::Error::other)
     }
 
-    fn helper(&self, server: &str) -> Option<&str> {
+    fn helper(&self, server: &str) -> Option<Helper<'_>> {
         self.cred_helpers
             .get(host_of(server))
             .or_else(|| self.cred_helpers.get(server))
             .map(String::as_str)
+            .filter(|helper| !helper.is_empty())
             .or(Some(self.creds_store.as_str()))
             .filter(|helper| !helper.is_empty())
+            .map(Helper)
     }
 
-    /// Keeps credentials, in the helper or in the file. True when they went to the file.
-    pub(crate) fn store(&mut self, auth: &AuthConfig) -> io::Result<bool> {
+    /// Keeps credentials, in the helper or in the file.
+    pub(crate) fn store(&mut self, auth: &AuthConfig) -> io::Result<Kept> {
         let server = auth.server_address.clone();
-        if let Some(helper) = self.helper(&server) {
-            let (username, secret) = if auth.identity_token.is_empty() {
-                (auth.username.clone(), auth.password.clone())
-            } else {
-                (TOKEN_USER.to_owned(), auth.identity_token.clone())
-            };
-            let reply = HelperReply {
-                server_url: server,
-                username,
-                secret,
-            };
-            let input = serde_json::to_vec(&reply).map_err(io::Error::other)?;
-            helper_run(helper, "store", &input)?;
-            return Ok(false);
-        }
-        let basic = format!("{}:{}", auth.username, auth.password);
-        let stored = StoredAuth {
-            auth: STANDARD.encode(basic),
-            identity_token: auth.identity_token.clone(),
-            ..StoredAuth::default()
+        let mut kept = Kept::Safely;
+        let stored = match self.helper(&server) {
+            Some(helper) => {
+                helper.store(auth)?;
+                // The file says that there are credentials, for programs that list registries.
+                StoredAuth::default()
+            }
+            None => StoredAuth {
+                auth: STANDARD.encode(format!("{}:{}", auth.username, auth.password)),
+                identity_token: auth.identity_token.clone(),
+                ..StoredAuth::default()
+            },
         };
+        if self.auths.get(&server) == Some(&stored) {
+            return Ok(kept);
+        }
+        if self.helper(&server).is_none() && !auth.password.is_empty() {
+            kept = Kept::InPlainText;
+        }
         self.auths.insert(server, stored);
         self.save()?;
-        Ok(true)
+        Ok(kept)
     }
 
-    /// Forgets credentials; true when there were any.
-    pub(crate) fn erase(&mut self, server: &str) -> io::Result<bool> {
+    /// Forgets credentials, where there are any.
+    pub(crate) fn erase(&mut self, server: &str) -> io::Result<()> {
         if let Some(helper) = self.helper(server) {
-            return helper_run(helper, "erase", server.as_bytes()).map(|_| true);
+            helper.erase(server)?;
         }
-        let known = self.auths.remove(server).is_some();
-        if known {
+        if self.auths.remove(server).is_some() {
             self.save()?;
         }
-        Ok(known)
+        Ok(())
     }
 
     fn save(&self) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        text.push(b'\n');
+        let mut text = Vec::new();
+        let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+        let mut writer = serde_json::Serializer::with_formatter(&mut text, tabs);
+        self.serialize(&mut writer).map_err(io::Error::other)?;
         if let Some(folder) = self.path.parent() {
-            fs_err::create_dir_all(folder)?;
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(folder)?;
         }
+        // A link stays one: what it leads to is written.
+        let path = fs_err::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let mode = fs_err::metadata(&path).map_or(0o600, |known| {
+            std::os::unix::fs::PermissionsExt::mode(&known.permissions())
+        });
         // Written beside and renamed, so that an interrupted write loses no credentials.
-        let fresh = self.path.with_extension("json.new");
-        let mut options = fs_err::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        options.options_mut().mode(0o600);
-        let mut file = options.open(&fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs_err::rename(&fresh, &self.path)
+        let fresh = path.with_extension(format!("json.{}", std::process::id()));
+        let written = write_new(&fresh, mode & 0o777, &text);
+        let placed = written.and_then(|()| fs_err::rename(&fresh, &path));
+        if placed.is_err() {
+            let _ = fs_err::remove_file(&fresh);
+        }
+        placed
     }
+}
+
+fn write_new(path: &Path, mode: u32, text: &[u8]) -> io::Result<()> {
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    options.options_mut().mode(mode);
+    let mut file = options.open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+/// What the environment says instead of the file.
+fn given_by_environment() -> Option<String> {
+    std::env::var(AUTH_VARIABLE)
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+/// Says that the environment's credentials count more than what is done now.
+pub(crate) fn warn_of_environment() {
+    if given_by_environment().is_some() {
+        crate::say(&format!(
+            "\n Warn -> {AUTH_VARIABLE} is set and takes precedence.\n         Unset {AUTH_VARIABLE} to restore the CLI auth behaviour.\n         "
+        ));
+    }
+}
+
+/// By the key itself, else by its host: older clients kept URLs.
+fn find<'a>(auths: &'a BTreeMap<String, StoredAuth>, server: &str) -> Option<&'a StoredAuth> {
+    auths.get(server).or_else(|| {
+        auths
+            .iter()
+            .find(|(key, _)| host_of(key) == host_of(server))
+            .map(|(_, stored)| stored)
+    })
 }
 
 impl StoredAuth {
@@ -224,60 +283,9 @@ pub(crate) fn server_key(registry: &str) -> &str {
 }
 
 /// The host of a key that may be a URL.
-fn host_of(key: &str) -> &str {
+pub(crate) fn host_of(key: &str) -> &str {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
-}
-
-fn helper_get(helper: &str, server: &str) -> io::Result<AuthConfig> {
-    let reply = match helper_run(helper, "get", server.as_bytes()) {
-        Ok(output) => output,
-        // Helpers say so when they have none; then the registry may still be public.
-        Err(error) if error.to_string().contains("credentials not found") => {
-            return Ok(AuthConfig::default());
-        }
-        Err(error) => return Err(error),
-    };
-    let reply: HelperReply = serde_json::from_slice(&reply).map_err(io::Error::other)?;
-    let mut auth = AuthConfig {
-        server_address: server.to_owned(),
-        ..AuthConfig::default()
-    };
-    if reply.username == TOKEN_USER {
-        auth.identity_token = reply.secret;
-    } else {
-        auth.username = reply.username;
-        auth.password = reply.secret;
-    }
-    Ok(auth)
-}
-
-fn helper_run(helper: &str, action: &str, input: &[u8]) -> io::Result<Vec<u8>> {
-    let program = format!("docker-credential-{helper}");
-    let mut child = Command::new(&program)
-        .arg(action)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| {
-            io::Error::other(format!(
-                "error getting credentials - err: exec: \"{program}\": {error}"
-            ))
-        })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input says why on its way out.
-        let _ = stdin.write_all(input);
-    }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Err(io::Error::other(format!(
-        "error getting credentials - err: {}, out: `{said}`",
-        output.status
-    )))
 }
 
 #[cfg(test)]
@@ -324,11 +332,42 @@ mod tests {
             server_address: "r".into(),
             ..AuthConfig::default()
         };
-        assert!(config.store(&auth).unwrap());
+        assert_eq!(config.store(&auth).unwrap(), Kept::InPlainText);
+        // The second time nothing is written, and there is nothing to warn of.
+        assert_eq!(config.store(&auth).unwrap(), Kept::Safely);
         let mut again = ConfigFile::load(&path).unwrap();
         assert_eq!(again.credentials("r").unwrap().password, "p");
-        assert!(again.erase("r").unwrap() && !again.erase("r").unwrap());
+        again.erase("r").unwrap();
+        again.erase("r").unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains("proxies") && !text.contains("dTpw"));
+    }
+
+    #[test]
+    fn links_and_modes_stay() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (path, real) = (dir.path().join("config.json"), dir.path().join("real.json"));
+        fs_err::write(&real, "{}").unwrap();
+        fs_err::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real.json", &path).unwrap();
+        let mut config = ConfigFile::load(&path).unwrap();
+        let auth = AuthConfig {
+            username: "u".into(),
+            password: "p".into(),
+            server_address: "r".into(),
+            ..AuthConfig::default()
+        };
+        config.store(&auth).unwrap();
+        assert!(fs_err::symlink_metadata(&path).unwrap().is_symlink());
+        assert_eq!(
+            fs_err::read_to_string(&real).unwrap(),
+            "{\n\t\"auths\": {\n\t\t\"r\": {\n\t\t\t\"auth\": \"dTpw\"\n\t\t}\n\t}\n}"
+        );
+        assert_eq!(
+            fs_err::metadata(&real).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -162,7 +162,8 @@ impl Cli {
     pub(crate) fn config(&self) -> &ConfigFile {
         self.config.get_or_init(|| {
             let path = self.config_dir().join("config.json");
-            ConfigFile::load(&path).unwrap_or_else(|error| {
+            let loaded = ConfigFile::load(&path).and_then(ConfigFile::with_environment);
+            loaded.unwrap_or_else(|error| {
                 crate::say(&format!("WARNING: Error loading config file: {error}"));
                 ConfigFile::default()
             })

@@ -6,6 +6,7 @@ mod command;
 mod config_file;
 mod container;
 mod context;
+mod credential_helper;
 mod failure;
 mod flags;
 mod format;

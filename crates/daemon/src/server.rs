@@ -424,11 +424,11 @@ mod tests {
         ),
         ("GET /plugins", "", "", 200, "[]"),
         (
-            "POST /images/prune",
+            "POST /networks/prune",
             "",
             "",
             501,
-            r#"{"message":"Hull does not support POST /images/prune yet"}"#,
+            r#"{"message":"Hull does not support POST /networks/prune yet"}"#,
         ),
         (
             "GET /containers/abc/json",

@@ -6,6 +6,7 @@ mod prune;
 mod pull;
 mod reference;
 mod rm;
+mod search;
 mod tag;
 
 use crate::command::Command;
@@ -22,5 +23,6 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &prune::COMMAND,
     &pull::COMMAND,
     &rm::COMMAND,
+    &search::COMMAND,
     &tag::COMMAND,
 ];
