@@ -1,31 +1,46 @@
-//! What all prunes share: their filters, and that each kind runs once at a time.
+//! What all prunes share: their filters, and that each kind runs once at a time, as checks do.
 
 use crate::{Error, ErrorKind, Filters, Result};
 use jiff::{Span, Timestamp, civil};
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a prune runs.
+/// Whether something runs that must not run twice at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Running(AtomicBool);
 
-/// Keeps another prune of the same kind from starting.
+/// Keeps another one from starting.
 #[derive(Debug)]
-pub(crate) struct Turn<'a>(&'a Running);
+pub(crate) struct Turn<R: Deref<Target = Running>>(R);
 
 impl Running {
+    /// The turn of a prune.
+    ///
+    /// # Errors
+    /// `Conflict` while another one of the same kind runs.
+    pub(crate) fn begin(&self) -> Result<Turn<&Self>> {
+        claim(self, "a prune operation is already running")
+    }
+
+    /// A turn that may go to another thread; `text` is the refusal.
+    ///
     /// # Errors
     /// `Conflict` while another one runs.
-    pub(crate) fn begin(&self) -> Result<Turn<'_>> {
-        if self.0.swap(true, Ordering::AcqRel) {
-            let text = "a prune operation is already running";
-            return Err(Error::new(ErrorKind::Conflict, text));
-        }
-        Ok(Turn(self))
+    pub(crate) fn claim(this: &Arc<Self>, text: &str) -> Result<Turn<Arc<Self>>> {
+        claim(Arc::clone(this), text)
     }
 }
 
-impl Drop for Turn<'_> {
+fn claim<R: Deref<Target = Running>>(running: R, text: &str) -> Result<Turn<R>> {
+    if running.0.swap(true, Ordering::AcqRel) {
+        return Err(Error::new(ErrorKind::Conflict, text));
+    }
+    Ok(Turn(running))
+}
+
+impl<R: Deref<Target = Running>> Drop for Turn<R> {
     fn drop(&mut self) {
         self.0.0.store(false, Ordering::Release);
     }

@@ -15,6 +15,7 @@
 
 mod blob;
 mod catalog;
+mod check;
 mod decompress;
 pub mod diff;
 pub mod erofs;
@@ -33,6 +34,7 @@ mod trash;
 pub mod unpack;
 mod usage;
 
+pub use check::{CheckOptions, Checked, Finding, Problem, Repair, Report};
 pub use format::{Format, FormatChoice, InvalidFormat};
 pub use image::{Facts, Image, ImageId, MAX_DOCUMENT, PlatformImage, Registration, Summary};
 pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How long an interrupted pull may rest before the next opening of the store removes its parts.
-const RESUME_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const RESUME_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One row of Docker's answer to a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +39,10 @@ pub struct User {
 
 /// Files to discard once the transaction that disowned them is committed.
 #[derive(Default)]
-struct Leftovers {
+pub(crate) struct Leftovers {
     /// Compressed layers; documents are found by [`Store::discard_documents`].
-    blobs: Vec<Digest>,
-    layers: Vec<Digest>,
+    pub(crate) blobs: Vec<Digest>,
+    pub(crate) layers: Vec<Digest>,
 }
 
 impl Store {
@@ -155,7 +155,7 @@ impl Store {
     }
 
     /// Nothing owns these files any more; should this fail, the next opening finds them.
-    fn discard(&self, leftovers: Leftovers) {
+    pub(crate) fn discard(&self, leftovers: Leftovers) {
         for layer in &leftovers.layers {
             self.inner.mounts.forget(layer);
         }

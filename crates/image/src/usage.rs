@@ -169,10 +169,7 @@ impl Store {
         }
         self.inner.layer_sizes.keep(&inodes);
         for (name, path) in entries(self.inner.blobs.dir()).map_err(failed)? {
-            // The archive of a layer that came uncompressed: counted there.
-            let linked = fs_err::symlink_metadata(&path).is_ok_and(|found| found.nlink() > 1);
-            let size = if linked { Ok(0) } else { taken(&path) };
-            let size = gone_is(0, size).map_err(failed)?;
+            let size = gone_is(0, blob_size(&layers, &name, &path)).map_err(failed)?;
             *files.blobs.entry(group(name)).or_default() += size;
         }
         files.rest = taken(&root.join("ingest")).map_err(failed)?;
@@ -207,6 +204,14 @@ impl Store {
         let dir = self.inner.root.join("snapshots").join(key);
         gone_is(0, taken(&dir)).map_err(|source| Error::io("measure snapshot", source))
     }
+}
+
+/// A blob that is a layer's own archive is counted there.
+fn blob_size(layers: &Path, name: &str, path: &Path) -> io::Result<u64> {
+    let found = fs_err::symlink_metadata(path)?;
+    let twin = || fs_err::symlink_metadata(layers.join(name).join("tar")).ok();
+    let counted = found.nlink() > 1 && twin().is_some_and(|twin| twin.ino() == found.ino());
+    Ok(if counted { 0 } else { found.blocks() * 512 })
 }
 
 /// What begins with a digest belongs to that layer, whatever files its format keeps.

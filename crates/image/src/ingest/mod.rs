@@ -158,6 +158,11 @@ impl Ingest {
         self.dir.join(format!("layer-{number}"))
     }
 
+    /// Keeps layers from being moved into place.
+    pub(crate) fn between_commits(&self) -> MutexGuard<'_, ()> {
+        lock(&self.commits)
+    }
+
     fn end(&self, blob: &Digest, diff_id: &Digest, entry: &Busy) {
         let mut busy = lock(&self.busy);
         busy.remove(blob);
@@ -169,6 +174,11 @@ impl Ingest {
 }
 
 impl Store {
+    /// Whether somebody fetches this blob or layer.
+    pub(crate) fn is_arriving(&self, digest: &Digest) -> bool {
+        lock(&self.inner.ingest.busy).contains_key(digest)
+    }
+
     /// Asks for a layer: `blob` is its descriptor in the manifest, `diff_id` its entry in the config.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod acl;
 mod archive;
 mod attributes;
+mod compare;
 mod copy;
 mod pax;
 mod place;
@@ -15,6 +16,7 @@ mod tree;
 use crate::rows::RootAttributes;
 pub(crate) use archive::{Archive, Entry, Kind};
 pub(crate) use attributes::attributes;
+pub(crate) use compare::compare;
 pub(crate) use place::{ABOVE, Meaning, follow, place, split};
 pub(crate) use sparse::Segment;
 use std::io::{self, BufRead};

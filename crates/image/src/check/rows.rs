@@ -1,0 +1,88 @@
+//! Rows against each other, and snapshots against their directories.
+
+use super::{Check, Finding, Problem, Step};
+use hull_spec::Digest;
+use std::collections::BTreeSet;
+
+impl Check<'_> {
+    /// Names → images → layers.
+    pub(super) fn rows(&mut self) -> Step {
+        let catalog = self.store.inner.rows.catalog();
+        for name in catalog.names.values() {
+            let here = |id| self.store.inner.rows.catalog().images.contains_key(id);
+            if here(&name.image) {
+                continue;
+            }
+            let id = name.reference.familiar();
+            let detail = format!("image {} is not there", name.image.short());
+            let mut finding = Finding::new(Problem::Missing, "name", id, detail);
+            self.repair_name(&name.reference, &mut finding);
+            self.found(finding)?;
+        }
+        for (id, row) in &catalog.images {
+            let Some(lost) = self.lost(&row.layers)? else {
+                continue;
+            };
+            // It may have been removed, with its layers, meanwhile.
+            if !self.store.inner.rows.catalog().images.contains_key(id) {
+                continue;
+            }
+            let detail = format!("layer {} is not there", lost.short());
+            let mut finding = Finding::new(Problem::Missing, "image", id.as_str(), detail);
+            self.repair_image(id, &mut finding);
+            self.found(finding)?;
+        }
+        Ok(())
+    }
+
+    /// The first of these layers that has no row.
+    fn lost(&self, layers: &[Digest]) -> Step<Option<Digest>> {
+        for layer in layers {
+            if self.store.inner.rows.layer(layer)?.is_none() {
+                return Ok(Some(layer.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Snapshots have their directories and layers. Nothing is done about one that has not: it is a
+    /// container's.
+    pub(super) fn snapshots(&mut self) -> Step {
+        let snapshots = self.store.inner.rows.snapshots()?;
+        self.checked.snapshots = snapshots.len() as u64;
+        for (key, row) in snapshots {
+            let dir = self.store.inner.root.join("snapshots").join(&key);
+            let absent = ["upper", "work"].map(|name| !dir.join(name).is_dir());
+            let lost = self.lost(&row.layers)?;
+            if absent == [false, false] && lost.is_none() {
+                continue;
+            }
+            if self.store.inner.rows.snapshot(&key)?.is_none() {
+                continue;
+            }
+            let detail = match lost {
+                Some(layer) => format!("layer {} is not there", layer.short()),
+                None => "its directories are not there".to_owned(),
+            };
+            let mut finding = Finding::new(Problem::Missing, "snapshot", key, detail);
+            self.refuse(&mut finding, "containers are left as they are: remove it");
+            self.found(finding)?;
+        }
+        Ok(())
+    }
+
+    /// The digits of the digests of all blobs that a row names.
+    pub(super) fn owned_blobs(&self) -> Step<BTreeSet<String>> {
+        let layers = self.store.inner.rows.layers()?;
+        let mut owned = BTreeSet::new();
+        for (key, row) in layers {
+            if let Ok(diff_id) = key.parse::<Digest>() {
+                let blobs = row.owned_blobs(&diff_id);
+                owned.extend(blobs.iter().map(|blob| blob.hex().to_owned()));
+            }
+        }
+        let catalog = self.store.inner.rows.catalog();
+        owned.extend(catalog.documents().iter().map(|d| d.hex().to_owned()));
+        Ok(owned)
+    }
+}
