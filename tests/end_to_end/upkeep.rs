@@ -92,6 +92,72 @@ fn disk_usage_is_what_du_says() {
     });
 }
 
+/// Overwrites one byte in the middle of a file.
+fn flip(path: &Path) {
+    let mut bytes = fs_err::read(path).expect("a file of the store");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs_err::write(path, bytes).expect("a file of the store");
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_repaired_by_the_next_pull() {
+    hull_tests::setup::with(hull_tests::client::Client::Hull, |s| {
+        let reference = image(s, "whole", 100_000);
+        let _ = s.line("run --name user busybox true").ok();
+        let fine = s.line("system check");
+        assert!(fine.ok().ends_with(": nothing found"), "{fine:?}");
+        assert!(
+            fine.ok()
+                .starts_with("Checked 2 images, 3 layers, 1 containers (")
+        );
+        // The largest blob that is not busybox's own is that of the second layer.
+        let blobs = s.daemon.path("data/blobs/sha256");
+        let manifest = s.daemon.get(&format!("/images/{reference}/json")).json();
+        let layer = manifest["RootFS"]["Layers"][1].as_str().unwrap().to_owned();
+        let config = manifest["Id"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("sha256:")
+            .to_owned();
+        let mut command = std::process::Command::new("find");
+        command.arg(
+            s.daemon
+                .path("data/layers")
+                .join(layer.trim_start_matches("sha256:")),
+        );
+        command.args(["-type", "f", "-size", "+90k"]);
+        let files = hull_tests::command::run(&mut command, &[]);
+        flip(Path::new(files.ok()));
+        let found = s.line("system check");
+        assert_eq!(found.code, 1, "{found:?}");
+        let row = format!("damaged   layer     {layer}");
+        assert!(found.stdout.contains(&row), "{found:?}");
+        let json = s.line("system check --format json");
+        assert_eq!(json.code, 1, "{json:?}");
+        let finding: Value = serde_json::from_str(json.stdout.trim()).unwrap();
+        assert_eq!(finding["ID"], layer, "{finding}");
+        assert_eq!(finding["Repaired"], false, "{finding}");
+        assert_eq!(s.run(&["images", "-q", &reference]).ok().lines().count(), 1);
+        let repaired = s.line("system check --repair");
+        assert!(
+            repaired.stdout.contains("dropped; pull its images again"),
+            "{repaired:?}"
+        );
+        assert!(repaired.stdout.ends_with(" repaired\n"), "{repaired:?}");
+        assert_eq!(s.run(&["images", "-q", &reference]).ok(), "");
+        assert!(s.line("system check").ok().ends_with(": nothing found"));
+        let _ = s.run(&["pull", "-q", &reference]).ok();
+        let _ = s.run(&["run", "--rm", &reference, "cat", "/whole"]).ok();
+        flip(&blobs.join(config));
+        assert_eq!(s.line("system check --repair").code, 1);
+        let _ = s.run(&["pull", "-q", &reference]).ok();
+        let _ = s.run(&["run", "--rm", &reference, "true"]).ok();
+        assert!(s.line("system check").ok().ends_with(": nothing found"));
+        let _ = s.line("rm user").ok();
+    });
+}
+
 /// The command's tables.
 fn tables(s: &Setup<'_>) {
     let table = s.line("system df");

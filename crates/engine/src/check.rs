@@ -153,6 +153,7 @@ impl Engine {
     }
 
     fn tell_removed(&self, removed: &[Removed]) {
+        self.trust.forget(removed);
         for removed in removed {
             match removed {
                 Removed::Untagged(name) => {

@@ -64,6 +64,16 @@ impl Client {
         self.get(&Target::new("/system/df")).await
     }
 
+    /// Has the daemon verify what it keeps; dropping the stream ends that.
+    ///
+    /// # Errors
+    /// 409 while another check runs.
+    pub async fn check(&self, repair: bool) -> Result<JsonLines<crate::check::Message>, Error> {
+        let target = Target::new("/hull/system/check").flag("repair", repair);
+        let response = self.send(Method::POST, &target, Payload::default()).await?;
+        Ok(JsonLines::new(response))
+    }
+
     /// Removes what nothing uses, of `networks` or of the `build` cache. Returns the names of what is gone
     /// and the bytes of it.
     ///

@@ -1,5 +1,6 @@
 //! Commands about the daemon, and about objects of any kind.
 
+mod check;
 mod df;
 mod events;
 mod info;
@@ -13,6 +14,7 @@ use crate::command::Command;
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[
+    &check::COMMAND,
     &df::COMMAND,
     &events::COMMAND,
     &info::COMMAND,

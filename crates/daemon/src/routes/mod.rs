@@ -1,6 +1,7 @@
 //! The handlers, a file per noun, and the table that leads to them.
 
 mod attach;
+mod check;
 mod container;
 mod event;
 mod exec;
@@ -38,6 +39,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/system/df" => system::disk_usage,
     POST "/auth" => system::auth,
     GET "/events" => event::events,
+    POST "/hull/system/check" => check::check,
     POST "/networks/prune" => system::prune_networks,
     POST "/build/prune" => system::prune_build_cache,
 

@@ -2,7 +2,6 @@
 
 use super::{RemoveOptions, Removed};
 use crate::{Engine, Result, blocking};
-use hull_image::{ImageId, User};
 use std::sync::Arc;
 
 impl Engine {
@@ -18,18 +17,7 @@ impl Engine {
         let engine = Arc::clone(self);
         let text = name.to_owned();
         let rows = blocking(move || {
-            let containers = engine.containers();
-            let users = containers.iter().filter_map(|container| {
-                container.read(|record| {
-                    let image: ImageId = record.image_id.parse().ok()?;
-                    Some(User {
-                        container: record.id.clone(),
-                        image,
-                        running: record.is_running(),
-                    })
-                })
-            });
-            let users: Vec<User> = users.collect();
+            let users = engine.users();
             engine
                 .store
                 .remove(&text, options.force, &users)

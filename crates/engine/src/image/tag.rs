@@ -36,7 +36,7 @@ impl Engine {
     }
 
     /// Tells of something that happened to an image.
-    pub(super) fn tell_image(&self, action: &str, id: &str, name: &str) {
+    pub(crate) fn tell_image(&self, action: &str, id: &str, name: &str) {
         self.journal.tell(
             "image",
             action,

@@ -2,7 +2,8 @@
 
 use super::{Check, Finding, Problem, Step, Stop};
 use crate::erofs;
-use crate::rows::{Format, LayerRow};
+use crate::format::Format;
+use crate::rows::LayerRow;
 use crate::store::{Error, Store};
 use crate::unpack;
 use hull_spec::Digest;

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::archive::{Archive, Entry, Kind};
-use super::trail::split;
+use super::split;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::collections::BTreeSet;
 use std::fs::File;
