@@ -13,6 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod archive;
 mod blob;
 mod catalog;
 mod check;

@@ -5,6 +5,7 @@ mod removal;
 use crate::catalog::Catalog;
 use crate::image::ImageId;
 use crate::register::drop_unnamed_indexes;
+use crate::rows::LayerRow;
 use crate::store::{Error, Store};
 use hull_spec::{Digest, Platform, Reference};
 use removal::Removal;
@@ -124,9 +125,29 @@ impl Store {
         self.prune_layers_older_than(Duration::ZERO)
     }
 
+    /// Removes those of these layers that no image, snapshot or hold uses: what a failed operation
+    /// leaves.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn discard_layers(&self, layers: &[Digest]) -> Result<(), Error> {
+        if layers.is_empty() {
+            return Ok(());
+        }
+        self.prune_layers_where(|diff_id, _| layers.contains(diff_id))
+            .map(drop)
+    }
+
     fn prune_layers_older_than(&self, age: Duration) -> Result<u64, Error> {
         let now = jiff::Timestamp::now().as_second();
         let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        self.prune_layers_where(|_, row| now.saturating_sub(row.unpacked_at) >= age)
+    }
+
+    fn prune_layers_where(
+        &self,
+        may_go: impl Fn(&Digest, &LayerRow) -> bool,
+    ) -> Result<u64, Error> {
         let holds = self.inner.holds();
         let (freed, leftovers) = self.inner.rows.write(|change| {
             let used = change.used_layers()?;
@@ -138,7 +159,7 @@ impl Store {
                 };
                 if used.contains(&diff_id)
                     || holds.contains_key(&diff_id)
-                    || now.saturating_sub(row.unpacked_at) < age
+                    || !may_go(&diff_id, &row)
                 {
                     continue;
                 }

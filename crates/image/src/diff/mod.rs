@@ -20,7 +20,7 @@ mod stubs;
 mod tests;
 mod view;
 mod walk;
-mod writer;
+pub(crate) mod writer;
 
 pub use changes::{Change, ChangeKind, changes};
 pub use layer::{layer, tree};

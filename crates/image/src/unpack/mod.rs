@@ -1,7 +1,7 @@
 //! Unpacking a layer's archive into a directory.
 
 mod acl;
-mod archive;
+pub(crate) mod archive;
 mod attributes;
 mod compare;
 mod copy;

@@ -1,0 +1,38 @@
+//! Archives that are compressed as a whole.
+
+use bzip2::bufread::MultiBzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+/// What is read at once of a decompressor.
+const BUFFER: usize = 256 << 10;
+/// As many bytes as the longest of the marks below.
+const MARK: usize = 6;
+
+/// The plain bytes of a stream that may be gzip, bzip2, xz or zstd, by its first bytes, as dockerd
+/// decides.
+///
+/// # Errors
+/// When the first bytes cannot be read.
+pub fn decompressed<'a>(
+    mut input: impl BufRead + Send + 'a,
+) -> io::Result<Box<dyn BufRead + Send + 'a>> {
+    let mut mark = Vec::with_capacity(MARK);
+    input.by_ref().take(MARK as u64).read_to_end(&mut mark)?;
+    let kind = mark.clone();
+    let whole = Cursor::new(mark).chain(input);
+    Ok(match kind.as_slice() {
+        [0x1f, 0x8b, ..] => buffered(MultiGzDecoder::new(whole)),
+        [b'B', b'Z', b'h', ..] => buffered(MultiBzDecoder::new(whole)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => buffered(XzReader::new(whole, true)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            buffered(zstd::stream::read::Decoder::with_buffer(whole)?)
+        }
+        _ => Box::new(whole),
+    })
+}
+
+fn buffered<'a>(decoder: impl Read + Send + 'a) -> Box<dyn BufRead + Send + 'a> {
+    Box::new(BufReader::with_capacity(BUFFER, decoder))
+}
