@@ -10,6 +10,7 @@ mod lifecycle;
 mod login;
 mod logs;
 mod network;
+mod push;
 mod run;
 mod search;
 mod terminal;

@@ -29,6 +29,12 @@ impl Client {
         clients
     }
 
+    /// Whether it is Hull's own.
+    #[must_use]
+    pub fn is_own(self) -> bool {
+        self == Self::Hull
+    }
+
     /// A command of this client for `daemon`, without arguments.
     #[must_use]
     pub fn command(self, daemon: &Daemon<'_>) -> Command {

@@ -115,6 +115,26 @@ impl Registry {
         self.address
     }
 
+    /// Asks the registry itself: status and body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn get(&self, host: &Host, target: &str) -> (u16, Vec<u8>) {
+        let accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json";
+        let reply = host.within(|| {
+            let stream = TcpStream::connect(self.address).expect("the registry listens");
+            let request = Request {
+                method: "GET",
+                target,
+                headers: &[("Accept", accept)],
+                body: &[],
+            };
+            send(stream, request).expect("the registry answers")
+        });
+        (reply.status, reply.body)
+    }
+
     /// Pushes `image` as `repository:tag`; see [`push`].
     ///
     /// # Panics

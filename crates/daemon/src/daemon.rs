@@ -195,6 +195,10 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         registry_mirrors: settings.registry_mirrors.clone(),
         store_format: settings.store_format,
         drop_compressed_layers: !settings.keep_compressed_layers,
+        registry_config_dirs: settings.transfer.config_dirs.clone(),
+        proxies: settings.transfer.proxies.clone(),
+        limits: settings.transfer.limits,
+        push_compression: settings.transfer.compression,
         policy: settings.policy.clone(),
     }
 }

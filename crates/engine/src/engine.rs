@@ -25,6 +25,28 @@ pub struct RuntimeProgram {
     pub args: Vec<String>,
 }
 
+/// How much is fetched and sent at once, by all pulls and all pushes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferLimits {
+    /// Layers that come in.
+    pub downloads: usize,
+    /// Layers that go out.
+    pub uploads: usize,
+    /// Attempts at one request that fails for reasons that may pass.
+    pub attempts: u32,
+}
+
+impl Default for TransferLimits {
+    /// dockerd has 3 and 5: a layer more at once costs little here, and one that waits costs time.
+    fn default() -> Self {
+        Self {
+            downloads: 6,
+            uploads: 6,
+            attempts: 5,
+        }
+    }
+}
+
 /// What an engine works with.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -46,6 +68,14 @@ pub struct Config {
     pub store_format: StoreFormat,
     /// Whether the compressed forms of layers go once they are unpacked.
     pub drop_compressed_layers: bool,
+    /// Directories with registries' own settings, one directory per host in each.
+    pub registry_config_dirs: Vec<PathBuf>,
+    /// Proxies, before those of the environment.
+    pub proxies: hull_registry::Proxies,
+    /// How much goes over the network at once.
+    pub limits: TransferLimits,
+    /// How layers are compressed for a push of which no compressed form is kept.
+    pub push_compression: crate::image::Compression,
     /// The trust policy's file; `None`: the usual places, and no policy when there is none.
     pub policy: Option<PathBuf>,
 }
@@ -68,6 +98,7 @@ pub struct Engine {
     pub(crate) snapshots: Overlay,
     pub(crate) registry: hull_registry::Client,
     pub(crate) pulls: crate::image::Pulls,
+    pub(crate) pushes: crate::image::Pushes,
     pub(crate) trust: crate::trust::Trust,
     pub(crate) image_prune: crate::prune::Running,
     pub(crate) container_prune: crate::prune::Running,
@@ -112,7 +143,8 @@ impl Engine {
             wiring: Wiring::new(&config.exec_root, &id),
             registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
             snapshots: Overlay::new(store.clone()),
-            pulls: crate::image::Pulls::default(),
+            pulls: crate::image::Pulls::new(config.limits.downloads),
+            pushes: crate::image::Pushes::new(config.limits.uploads, config.push_compression),
             trust,
             image_prune: crate::prune::Running::default(),
             container_prune: crate::prune::Running::default(),

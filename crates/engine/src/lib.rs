@@ -33,9 +33,10 @@ pub mod volume;
 mod wiring;
 
 pub(crate) use engine::blocking;
-pub use engine::{Config, Engine, RuntimeProgram};
+pub use engine::{Config, Engine, RuntimeProgram, TransferLimits};
 pub use error::{Error, ErrorKind};
 pub use hull_image::{FormatChoice as StoreFormat, InvalidFormat as InvalidStoreFormat};
+pub use hull_registry::Proxies;
 pub use hull_spec::{InvalidReference, Platform, Reference};
 
 /// Filters of lists and events: for each name the values of which one has to match. The engine

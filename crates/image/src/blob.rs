@@ -41,6 +41,12 @@ impl Blobs {
         self.dir.join(digest.hex())
     }
 
+    /// A name below `ingest/` that nobody else has; the next start removes what is left there.
+    pub(crate) fn scratch(&self, what: &str) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.scratch.join(format!("{what}-{number}"))
+    }
+
     /// Stores a document durably.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
         if bytes.len() > MAX_DOCUMENT {
@@ -51,8 +57,7 @@ impl Blobs {
         if path.exists() {
             return Ok(digest);
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let scratch = self.scratch.join(format!("document-{number}"));
+        let scratch = self.scratch("document");
         let written = write_durably(&scratch, bytes)
             .and_then(|()| fs_err::rename(&scratch, &path))
             .and_then(|()| fs_err::File::open(&self.dir)?.sync_all());

@@ -17,6 +17,7 @@ pub mod archive;
 mod blob;
 mod catalog;
 mod check;
+mod compress;
 mod decompress;
 pub mod diff;
 pub mod erofs;
@@ -36,6 +37,7 @@ pub mod unpack;
 mod usage;
 
 pub use check::{CheckOptions, Checked, Finding, Problem, Repair, Report};
+pub use compress::{Compressed, Compression, compress};
 pub use format::{Format, FormatChoice, InvalidFormat};
 pub use image::{Facts, Image, ImageId, MAX_DOCUMENT, PlatformImage, Registration, Summary};
 pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};

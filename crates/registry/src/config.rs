@@ -3,6 +3,7 @@
 use crate::Retry;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
@@ -15,6 +16,10 @@ pub struct Config {
     pub insecure: Vec<Insecure>,
     /// Mirrors of Docker Hub, tried in order before it.
     pub mirrors: Vec<Url>,
+    /// Directories in which hosts have a directory of their own, with `hosts.toml` or certificates.
+    pub host_dirs: Vec<PathBuf>,
+    /// Proxies, before those of the environment.
+    pub proxies: Proxies,
     /// Docker Hub's registry, which references call `docker.io`.
     pub hub: Url,
     /// Docker Hub's index, which is searched.
@@ -31,11 +36,25 @@ pub struct Config {
     pub retry: Retry,
 }
 
+/// Proxies by the scheme of what is asked for; what is `None` is taken from the environment
+/// (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`). This machine's own addresses are never asked by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http://`.
+    pub http: Option<String>,
+    /// For `https://`.
+    pub https: Option<String>,
+    /// Hosts, domains, addresses and networks without a proxy, separated by commas.
+    pub none: Option<String>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             insecure: Vec::new(),
             mirrors: Vec::new(),
+            host_dirs: Vec::new(),
+            proxies: Proxies::default(),
             hub: hub(),
             index: Url::parse("https://index.docker.io/").expect("a constant URL"),
             user_agent: concat!("hull/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -41,7 +41,7 @@ pub use blob::Blob;
 pub use body::{Sent, Source};
 pub use challenge::{Challenge, parse_challenges};
 pub use client::{Client, Resolved};
-pub use config::{Config, Insecure, InvalidConfig, parse_mirror};
+pub use config::{Config, Insecure, InvalidConfig, Proxies, parse_mirror};
 pub use credentials::{Credentials, Secret};
 pub use document::MAX_DOCUMENT;
 pub use error::{Error, Kind};

@@ -18,6 +18,17 @@ pub struct ImageListOptions {
     pub filters: BTreeMap<String, Vec<String>>,
 }
 
+/// How to push.
+#[derive(Clone, Debug, Default)]
+pub struct PushOptions {
+    /// The tag; empty for all.
+    pub tag: String,
+    /// One platform, as JSON; empty for all that there are.
+    pub platform: String,
+    /// The form of the layers; empty for what is there.
+    pub compression: String,
+}
+
 /// Credentials as the `X-Registry-Auth` header carries them.
 #[derive(Clone, Default)]
 pub struct EncodedAuth(Option<String>);
@@ -91,6 +102,28 @@ impl Client {
         let payload = Payload::default().with_header("x-registry-auth", auth.0);
         let response = self.send(Method::GET, &target, payload).await?;
         Ok(json::from_slice(&super::read_body(response).await?)?)
+    }
+
+    /// Pushes a tag of a repository, or with an empty `tag` all of them. `platform` is JSON;
+    /// `compression` is Hull's own and empty for what the daemon is set to.
+    ///
+    /// # Errors
+    /// Before the stream begins; later ones are its last message.
+    pub async fn push(
+        &self,
+        name: &str,
+        options: &PushOptions,
+        auth: EncodedAuth,
+    ) -> Result<JsonLines<Message>, Error> {
+        let target = Target::segments(&["images", name, "push"])
+            .query_some("compression", Some(&options.compression))
+            .query_some("platform", Some(&options.platform))
+            .query_some("tag", Some(&options.tag));
+        // Without a header the daemon would look for credentials in the body.
+        let auth = auth.0.unwrap_or_else(|| URL_SAFE.encode("{}"));
+        let payload = Payload::default().with_header("x-registry-auth", Some(auth));
+        let response = self.send(Method::POST, &target, payload).await?;
+        Ok(JsonLines::new(response))
     }
 
     /// Gives an image another name.

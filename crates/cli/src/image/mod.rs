@@ -4,6 +4,7 @@ mod inspect;
 mod ls;
 mod prune;
 mod pull;
+mod push;
 mod reference;
 mod rm;
 mod search;
@@ -22,6 +23,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &ls::COMMAND,
     &prune::COMMAND,
     &pull::COMMAND,
+    &push::COMMAND,
     &rm::COMMAND,
     &search::COMMAND,
     &tag::COMMAND,

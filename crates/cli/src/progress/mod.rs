@@ -41,12 +41,25 @@ impl Output {
 }
 
 /// Shows a stream of messages until its end; an error in it is the command's.
-pub(crate) async fn show(mut messages: JsonLines<Message>, output: Output) -> Outcome {
+pub(crate) async fn show(messages: JsonLines<Message>, output: Output) -> Outcome {
+    show_with(messages, output, |_| ()).await
+}
+
+/// As [`show`]; what is meant for programs goes to `aux`.
+pub(crate) async fn show_with(
+    mut messages: JsonLines<Message>,
+    output: Output,
+    mut aux: impl FnMut(&serde_json::Value),
+) -> Outcome {
     let live = output.is_terminal();
     let mut screen = Screen::default();
     while let Some(message) = messages.next().await? {
         if let Some(failure) = error_of(&message) {
             return Err(failure);
+        }
+        if let Some(value) = &message.aux {
+            aux(value);
+            continue;
         }
         let text = if live {
             screen.update(&message, terminal::columns())

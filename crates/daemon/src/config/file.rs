@@ -24,11 +24,26 @@ pub(super) struct File {
     pub(super) default_runtime: Option<String>,
     pub(super) runtimes: Option<BTreeMap<String, Runtime>>,
     pub(super) group: Option<String>,
+    pub(super) max_concurrent_downloads: Option<i64>,
+    pub(super) max_concurrent_uploads: Option<i64>,
+    pub(super) max_download_attempts: Option<i64>,
+    pub(super) push_compression: Option<String>,
+    pub(super) proxies: Option<ProxyFile>,
+    pub(super) registry_config_dirs: Option<Vec<String>>,
     pub(super) policy: Option<PathBuf>,
     pub(super) store_format: Option<String>,
     pub(super) keep_compressed_layers: Option<bool>,
     #[serde(skip)]
     keys: BTreeMap<String, Value>,
+}
+
+/// The object `proxies`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(super) struct ProxyFile {
+    pub(super) http_proxy: Option<String>,
+    pub(super) https_proxy: Option<String>,
+    pub(super) no_proxy: Option<String>,
 }
 
 /// One element of `runtimes`.
@@ -53,6 +68,12 @@ const KNOWN: &[&str] = &[
     "default-runtime",
     "runtimes",
     "group",
+    "max-concurrent-downloads",
+    "max-concurrent-uploads",
+    "max-download-attempts",
+    "push-compression",
+    "proxies",
+    "registry-config-dirs",
     "policy",
     "store-format",
     "keep-compressed-layers",
@@ -94,7 +115,6 @@ const DOCKERDS: &[&str] = &[
     "host-gateway-ips",
     "http-proxy",
     "https-proxy",
-    "proxies",
     "icc",
     "init",
     "init-path",
@@ -109,9 +129,6 @@ const DOCKERDS: &[&str] = &[
     "live-restore",
     "log-driver",
     "log-opts",
-    "max-concurrent-downloads",
-    "max-concurrent-uploads",
-    "max-download-attempts",
     "metrics-addr",
     "mtu",
     "network-control-plane-mtu",
@@ -197,8 +214,9 @@ fn parse(text: &[u8]) -> Result<File, String> {
 pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
     let list = |values: &[String]| (!values.is_empty()).then(|| format!("[{}]", values.join(" ")));
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let number = |number: Option<i64>| number.map(|number| number.to_string());
     // Not `runtimes`: those of both are put together, as in dockerd.
-    let given: [(&str, Option<String>); 14] = [
+    let given: [(&str, Option<String>); 19] = [
         ("data-root", path(&flags.data_root)),
         ("debug", flags.debug.then(|| "true".to_owned())),
         ("default-runtime", flags.default_runtime.clone()),
@@ -206,6 +224,17 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
         ("group", flags.group.clone()),
         ("hosts", list(&flags.hosts)),
         ("insecure-registries", list(&flags.insecure_registries)),
+        (
+            "max-concurrent-downloads",
+            number(flags.max_concurrent_downloads),
+        ),
+        (
+            "max-concurrent-uploads",
+            number(flags.max_concurrent_uploads),
+        ),
+        ("max-download-attempts", number(flags.max_download_attempts)),
+        ("push-compression", flags.push_compression.clone()),
+        ("registry-config-dirs", list(&flags.registry_config_dirs)),
         ("log-format", flags.log_format.clone()),
         ("log-level", flags.log_level.clone()),
         ("pidfile", path(&flags.pidfile)),

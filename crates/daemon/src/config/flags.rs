@@ -39,6 +39,30 @@ pub(crate) struct Flags {
     /// [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) keep_compressed_layers: Option<bool>,
+    /// Directory with registries' own settings, one directory per host [default: /etc/hull/certs.d and /etc/docker/certs.d]
+    #[arg(long = "registry-config-dir", value_name = "DIRECTORY")]
+    pub(crate) registry_config_dirs: Vec<String>,
+    /// Layers that are downloaded at once [default: 6]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) max_concurrent_downloads: Option<i64>,
+    /// Layers that are uploaded at once [default: 6]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) max_concurrent_uploads: Option<i64>,
+    /// Attempts at a request that a registry does not answer well [default: 5]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) max_download_attempts: Option<i64>,
+    /// How layers are compressed for a push when no compressed form is kept: gzip[:0-9], zstd[:1-19] or none [default: gzip]
+    #[arg(long, value_name = "FORM")]
+    pub(crate) push_compression: Option<String>,
+    /// HTTP proxy URL to use for outgoing traffic
+    #[arg(long, value_name = "URL")]
+    pub(crate) http_proxy: Option<String>,
+    /// HTTPS proxy URL to use for outgoing traffic
+    #[arg(long, value_name = "URL")]
+    pub(crate) https_proxy: Option<String>,
+    /// Comma-separated list of hosts or IP addresses for which the proxy is skipped
+    #[arg(long, value_name = "LIST")]
+    pub(crate) no_proxy: Option<String>,
     /// Logging level: debug, info, warn, error or fatal [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

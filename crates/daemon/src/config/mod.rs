@@ -2,8 +2,10 @@
 
 mod file;
 mod flags;
+mod transfer;
 
 pub(crate) use flags::Flags;
+pub(crate) use transfer::{Transfer, parse_compression};
 
 use crate::listen::{Address, InvalidAddress};
 use hull_engine::{InvalidStoreFormat, StoreFormat};
@@ -39,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) registry_mirrors: Vec<String>,
     pub(crate) store_format: StoreFormat,
     pub(crate) keep_compressed_layers: bool,
+    /// Limits and ways of pulls and pushes.
+    pub(crate) transfer: Transfer,
     /// The trust policy's file, if it is in no usual place.
     pub(crate) policy: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
@@ -69,6 +73,12 @@ pub(crate) enum ConfigError {
     /// `--store-format`.
     #[error(transparent)]
     StoreFormat(#[from] InvalidStoreFormat),
+    /// A limit that is none; dockerd's words.
+    #[error("invalid max {what}: {number}")]
+    Limit { what: &'static str, number: i64 },
+    /// `--push-compression`.
+    #[error("invalid push compression: {0}: use gzip[:0-9], zstd[:1-19] or none")]
+    PushCompression(String),
     /// `--add-runtime`.
     #[error("invalid runtime specification: {0}: use name=path")]
     Runtime(String),
@@ -104,6 +114,7 @@ impl Settings {
     }
 
     fn merge(flags: Flags, file: file::File) -> Result<Self, ConfigError> {
+        let transfer = Transfer::new(&flags, &file)?;
         let debug = flags.debug || file.debug.unwrap_or(false);
         let level = flags.log_level.or(file.log_level);
         let data_root = flags
@@ -128,6 +139,7 @@ impl Settings {
         let keep_compressed = flags.keep_compressed_layers.or(file.keep_compressed_layers);
         let default_runtime = flags.default_runtime.or(file.default_runtime);
         let settings = Self {
+            transfer,
             hosts: hosts
                 .iter()
                 .map(|host| host.parse())
@@ -286,6 +298,30 @@ mod tests {
         assert_eq!(settings.pidfile, Path::new("/run/hull/hull.pid"));
         assert_eq!(settings.log_level, LevelFilter::INFO);
         assert_eq!(settings.default_runtime, "hull-runtime");
+        assert_eq!(settings.transfer.limits.downloads, 6);
+        assert_eq!(settings.transfer.config_dirs.len(), 2);
+    }
+
+    #[test]
+    fn transfers_have_limits_and_proxies() {
+        let text = r#"{"max-concurrent-downloads":3,"max-concurrent-uploads":0,"max-download-attempts":2,
+            "push-compression":"zstd:5","registry-config-dirs":["/c"],
+            "proxies":{"http-proxy":"http://p:1","no-proxy":"a,b"}}"#;
+        let transfer = settings(&["--https-proxy=http://q:2"], Some(text))
+            .unwrap()
+            .transfer;
+        let limits = transfer.limits;
+        assert_eq!(
+            (limits.downloads, limits.uploads, limits.attempts),
+            (3, 6, 2)
+        );
+        assert_eq!(
+            transfer.compression,
+            hull_engine::image::Compression::Zstd(5)
+        );
+        assert_eq!(transfer.config_dirs, [Path::new("/c")]);
+        assert_eq!(transfer.proxies.http.as_deref(), Some("http://p:1"));
+        assert_eq!(transfer.proxies.https.as_deref(), Some("http://q:2"));
     }
 
     #[test]
@@ -379,6 +415,15 @@ mod tests {
             "invalid store format: zip: use auto, erofs or directory"
         );
         assert!(refused(&["--data-root", "d"], None).contains("absolute"));
+        assert_eq!(
+            refused(&["--max-concurrent-uploads=-1"], None),
+            "invalid max concurrent uploads: -1"
+        );
+        assert_eq!(
+            refused(&[], Some(r#"{"max-download-attempts":0}"#)),
+            "invalid max download attempts: 0"
+        );
+        assert!(refused(&["--push-compression=xz"], None).contains("xz"));
         assert!(refused(&["--nope"], None).contains("--nope"));
         assert!(refused(&["extra"], None).contains("extra"));
     }

@@ -9,6 +9,7 @@ mod image;
 mod logs;
 mod network;
 mod pull;
+mod push;
 mod search;
 mod system;
 mod unsupported;
@@ -73,6 +74,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/images/{}/json" => image::inspect,
     GET "/images/{}/history" => image::history,
     POST "/images/{}/tag" => image::tag,
+    POST "/images/{}/push" => push::push,
+    GET "/distribution/{}/json" => push::distribution,
     DELETE "/images/{}" => image::remove,
 
     GET "/networks" => network::list,
@@ -100,8 +103,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/images/get" => unsupported::feature,
     GET "/images/{}/get" => unsupported::feature,
     POST "/images/load" => unsupported::feature,
-    POST "/images/{}/push" => unsupported::feature,
-    GET "/distribution/{}/json" => unsupported::feature,
     POST "/networks/create" => unsupported::feature,
     POST "/networks/{}/connect" => unsupported::feature,
     POST "/networks/{}/disconnect" => unsupported::feature,

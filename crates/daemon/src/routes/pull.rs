@@ -57,13 +57,13 @@ pub(crate) async fn create(request: Request) -> Result<Outcome, ApiError> {
     Ok(reply::stream(request.app.shutdown.clone(), JSON, lines).into())
 }
 
-fn line(message: &Message) -> io::Result<Bytes> {
+pub(super) fn line(message: &Message) -> io::Result<Bytes> {
     let mut line = json::to_vec_escaped(message)?;
     line.extend_from_slice(b"\r\n");
     Ok(Bytes::from(line))
 }
 
-fn message(progress: Progress) -> Message {
+pub(super) fn message(progress: Progress) -> Message {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let detail = match progress.bytes {
         Some((current, total)) => Some(Detail {
@@ -86,7 +86,7 @@ fn message(progress: Progress) -> Message {
     }
 }
 
-fn failure(message: String) -> Message {
+pub(super) fn failure(message: String) -> Message {
     Message {
         error_detail: Some(ErrorDetail {
             code: 0,

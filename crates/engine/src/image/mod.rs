@@ -1,16 +1,21 @@
 //! Images, and how they come.
 
+mod distribution;
 mod inspect;
 mod login;
 mod prune;
 mod pull;
+mod push;
 mod remove;
 mod search;
 mod tag;
 
+pub use distribution::Distribution;
 pub(crate) use inspect::snapshot_of;
 pub use prune::Pruned;
 pub(crate) use pull::{Pulls, registry_error};
+pub(crate) use push::Pushes;
+pub use push::{Compression, PushRequest, PushStep};
 pub use search::{FoundImage, SearchRequest};
 
 use crate::{Config, Error, ErrorKind, Result};
@@ -149,6 +154,12 @@ pub(crate) fn registry_config(config: &Config) -> Result<hull_registry::Config> 
             .iter()
             .map(|text| hull_registry::parse_mirror(text).map_err(invalid))
             .collect::<Result<_>>()?,
+        host_dirs: config.registry_config_dirs.clone(),
+        proxies: config.proxies.clone(),
+        retry: hull_registry::Retry {
+            attempts: config.limits.attempts.saturating_sub(1),
+            ..hull_registry::Retry::default()
+        },
         ..hull_registry::Config::default()
     })
 }
@@ -169,6 +180,17 @@ pub(crate) fn store_error(error: hull_image::Error) -> Error {
         _ => ErrorKind::Internal,
     };
     wrapped(kind, &error)
+}
+
+/// Reads a document that came from a registry.
+pub(crate) fn parse_document<T: serde::de::DeserializeOwned>(
+    what: &str,
+    bytes: &[u8],
+) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let text = format!("the registry's {what} cannot be read");
+        Error::new(ErrorKind::Internal, text).caused_by(e)
+    })
 }
 
 /// The snapshots' errors.

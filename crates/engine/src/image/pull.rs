@@ -8,7 +8,7 @@
 //! all there: Store::register, the commit point
 //! ```
 
-use super::{Credentials, Progress, PullRequest, wrapped};
+use super::{Credentials, Progress, PullRequest, parse_document as parse, wrapped};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -19,8 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 
-/// How many layers are fetched at once, by all pulls together: Docker's number.
-const AT_ONCE: usize = 3;
 /// How often a bar moves: more is work for a terminal that nobody sees.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -28,9 +26,9 @@ const STEP: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Pulls(Arc<Semaphore>);
 
-impl Default for Pulls {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+impl Pulls {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_once)))
     }
 }
 
@@ -67,17 +65,21 @@ impl Engine {
             None => Platform::host(),
         };
         let (told, progress) = mpsc::channel(64);
+        let all = reference.tag().is_none() && reference.digest().is_none();
         let pull = Pull {
             engine: Arc::clone(self),
-            reference: reference.with_default_tag(),
+            reference,
             auth: auth(request.credentials),
             platform,
             told: told.clone(),
         };
         // The registry's first answer decides whether this is an error or a stream.
-        let resolved = pull.resolve().await?;
+        let first = match all {
+            true => First::Tags(pull.tags().await?),
+            false => First::Resolved(Box::new(pull.resolve().await?)),
+        };
         let task = tokio::spawn(async move {
-            if let Err(error) = pull.run(resolved).await {
+            if let Err(error) = pull.run(first).await {
                 let _ = told.send(Err(error)).await;
             }
         });
@@ -92,7 +94,7 @@ impl Engine {
 }
 
 /// Ends a pull that nobody listens to any more.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+pub(super) struct AbortOnDrop(pub(super) tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -123,6 +125,12 @@ pub(crate) fn registry_error(error: &hull_registry::Error) -> Error {
         }
     };
     wrapped(kind, error)
+}
+
+/// The registry's first answer.
+enum First {
+    Resolved(Box<Resolved>),
+    Tags(Vec<String>),
 }
 
 /// An image's documents.
@@ -161,7 +169,43 @@ impl Pull {
         let _ = self.told.send(Ok(progress)).await;
     }
 
-    async fn run(&self, resolved: Resolved) -> Result<()> {
+    /// The repository's tags, for a reference without one: dockerd pulls them all.
+    async fn tags(&self) -> Result<Vec<String>> {
+        let tags = self.engine.registry.tags(&self.reference, &self.auth);
+        tags.await.map_err(|e| registry_error(&e))
+    }
+
+    async fn run(&self, first: First) -> Result<()> {
+        let mut already = true;
+        match first {
+            First::Resolved(resolved) => already = self.one(*resolved).await?,
+            First::Tags(tags) => {
+                for tag in tags {
+                    let invalid = |e: crate::InvalidReference| {
+                        Error::new(ErrorKind::InvalidInput, e.to_string())
+                    };
+                    let pull = Self {
+                        reference: self.reference.with_tag(&tag).map_err(invalid)?,
+                        ..self.clone()
+                    };
+                    already &= pull.one(pull.resolve().await?).await?;
+                }
+            }
+        }
+        let what = self.reference.familiar();
+        let status = if already {
+            format!("Status: Image is up to date for {what}")
+        } else {
+            format!("Status: Downloaded newer image for {what}")
+        };
+        self.tell("", &status, None).await;
+        self.engine
+            .tell_image("pull", &what, &self.reference.familiar_name());
+        Ok(())
+    }
+
+    /// Pulls one image; `true` when it was here already.
+    async fn one(&self, resolved: Resolved) -> Result<bool> {
         let name = self.reference.digest().map_or_else(
             || self.reference.tag().unwrap_or_default().to_owned(),
             ToString::to_string,
@@ -188,17 +232,8 @@ impl Pull {
         let id = self.register(documents, &top).await?;
         drop(holds);
         self.tell("", &format!("Digest: {top}"), None).await;
-        let what = self.reference.familiar();
-        let status = if already {
-            format!("Status: Image is up to date for {what}")
-        } else {
-            format!("Status: Downloaded newer image for {what}")
-        };
-        self.tell("", &status, None).await;
         tracing::debug!(image = %id, "pulled");
-        self.engine
-            .tell_image("pull", &what, &self.reference.familiar_name());
-        Ok(())
+        Ok(already)
     }
 
     /// Follows an index to the manifest of the platform, and the manifest to its config.
@@ -402,14 +437,4 @@ impl Pull {
         })
         .await
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("the registry's {what} cannot be read"),
-        )
-        .caused_by(e)
-    })
 }

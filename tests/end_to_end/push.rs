@@ -1,0 +1,166 @@
+//! `push`, `pull --all-tags`, and what a registry says of an image.
+
+use hull_tests::image::{Family, Image, Layer, Packing, busybox_layer};
+use hull_tests::setup::{Setup, with_each_client};
+use serde_json::{Value, json};
+
+fn pushed(s: &Setup<'_>, packing: Packing, family: Family, name: &str) -> (String, String) {
+    let own = Layer::new()
+        .file("own", 0o644, s.registry.host().as_bytes())
+        .finish();
+    let image = Image::new(&[busybox_layer(), own], &json!({}), packing, family);
+    let (reference, digest) = s.registry.push(s.host, (name, "v1"), &image);
+    (reference, digest.to_string())
+}
+
+fn manifest(s: &Setup<'_>, repository: &str, tag: &str) -> Value {
+    let (status, body) = s
+        .registry
+        .get(s.host, &format!("/v2/{repository}/manifests/{tag}"));
+    assert_eq!(status, 200, "{repository}:{tag}");
+    serde_json::from_slice(&body).expect("a manifest is JSON")
+}
+
+#[test]
+fn a_pulled_image_keeps_its_digest_and_its_layers_are_mounted() {
+    with_each_client(|s| {
+        for (packing, family, name) in [
+            (Packing::Gzip, Family::Docker, "push/docker"),
+            (Packing::Zstd, Family::Oci, "push/oci"),
+        ] {
+            let (reference, digest) = pushed(s, packing, family, name);
+            let _ = s.run(&["pull", "-q", &reference]).ok();
+            let other = format!("{}/{name}-copy:v2", s.registry.host());
+            let _ = s.run(&["tag", &reference, &other]).ok();
+            let text = s.run(&["push", &other]);
+            let text = text.ok();
+            let repository = other.trim_end_matches(":v2");
+            assert!(
+                text.starts_with(&format!("The push refers to repository [{repository}]\n")),
+                "{text}"
+            );
+            assert_eq!(text.matches("Preparing").count(), 2, "{text}");
+            assert!(text.contains(&format!("Mounted from {name}")), "{text}");
+            assert!(
+                text.contains(&format!("v2: digest: {digest} size: ")),
+                "{text}"
+            );
+            let again = s.run(&["push", &other]);
+            assert_eq!(
+                again.ok().matches("Layer already exists").count(),
+                2,
+                "{again:?}"
+            );
+            assert_eq!(s.run(&["push", "-q", &other]).ok(), other);
+            let digests = s.run(&["inspect", "-f", "{{json .RepoDigests}}", &other]);
+            assert!(
+                digests.ok().contains(&format!("{repository}@{digest}")),
+                "{digests:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_new_registry_gets_everything_and_other_forms_on_request() {
+    with_each_client(|s| {
+        let (reference, digest) = pushed(s, Packing::Gzip, Family::Docker, "push/all");
+        let _ = s.run(&["pull", "-q", &reference]).ok();
+        let second = hull_tests::registry::Registry::start(s.host);
+        let name = format!("{}/somewhere/else", second.host());
+        for tag in ["1", "2"] {
+            let _ = s.run(&["tag", &reference, &format!("{name}:{tag}")]).ok();
+        }
+        let all = s.run(&["push", "--all-tags", &name]);
+        let text = all.ok();
+        for tag in ["1", "2"] {
+            assert!(
+                text.contains(&format!("{tag}: digest: {digest} size: ")),
+                "{text}"
+            );
+        }
+        assert!(text.contains(": Pushed"), "{text}");
+        // Everything is really there: it comes back into an empty store.
+        for tag in ["1", "2"] {
+            let _ = s.run(&["rmi", &format!("{name}:{tag}")]).ok();
+        }
+        let _ = s.run(&["rmi", &reference]).ok();
+        let pulled = s.run(&["pull", "--all-tags", &name]);
+        let text = pulled.ok();
+        assert!(text.contains("1: Pulling from somewhere/else"), "{text}");
+        assert!(text.contains("2: Pulling from somewhere/else"), "{text}");
+        assert!(
+            text.contains(&format!(
+                "Status: Downloaded newer image for {name}\n{name}"
+            )),
+            "{text}"
+        );
+        let run = s.run(&["run", "--rm", &format!("{name}:2"), "cat", "/own"]);
+        assert_eq!(run.ok(), s.registry.host());
+        if s.client.is_own() {
+            let _ = s
+                .run(&["push", "--compression", "zstd", &format!("{name}:1")])
+                .ok();
+            let (status, body) = second.get(s.host, "/v2/somewhere/else/manifests/1");
+            assert_eq!(status, 200);
+            let manifest: Value = serde_json::from_slice(&body).unwrap();
+            let kind = manifest["layers"][0]["mediaType"].as_str().unwrap();
+            assert!(kind.ends_with("tar+zstd"), "{manifest}");
+            let _ = s
+                .run(&["rmi", "-f", &format!("{name}:1"), &format!("{name}:2")])
+                .ok();
+            let run = s.run(&["run", "--rm", &format!("{name}:1"), "cat", "/own"]);
+            assert_eq!(run.stdout.trim(), s.registry.host(), "{run:?}");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_pushed_is_said_as_dockerd_says_it() {
+    with_each_client(|s| {
+        let nothing = s.run(&["push", "nosuch"]);
+        assert!(
+            nothing
+                .fails(1)
+                .contains("An image does not exist locally with the tag: nosuch"),
+            "{nothing:?}"
+        );
+        let host = s.registry.host();
+        let tag = s.run(&["push", &format!("{host}/busybox:nosuch")]);
+        assert!(
+            tag.fails(1)
+                .contains(&format!("tag does not exist: {host}/busybox:nosuch")),
+            "{tag:?}"
+        );
+        let both = s.run(&["push", "-a", &format!("{host}/busybox:latest")]);
+        assert!(
+            both.fails(1)
+                .contains("tag can't be used with --all-tags/-a"),
+            "{both:?}"
+        );
+        let _ = s.run(&["tag", "busybox", "127.0.0.1:1/a:b"]).ok();
+        let nobody = s.run(&["push", "127.0.0.1:1/a:b"]);
+        assert!(nobody.fails(1).contains("connection refused"), "{nobody:?}");
+    });
+}
+
+#[test]
+fn a_registry_is_asked_without_pulling() {
+    with_each_client(|s| {
+        let (reference, digest) = pushed(s, Packing::Gzip, Family::Docker, "push/asked");
+        let reply = s.daemon.get(&format!("/distribution/{reference}/json"));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let found = reply.json();
+        assert_eq!(found["Descriptor"]["digest"], digest.as_str());
+        assert_eq!(found["Platforms"][0]["os"], "linux");
+        let host = s.registry.host();
+        let missing = s.daemon.get(&format!("/distribution/{host}/nope:9/json"));
+        assert_eq!(missing.status, 404, "{missing:?}");
+        assert_eq!(
+            missing.json()["message"],
+            "manifest unknown: manifest unknown"
+        );
+        let unpushed = manifest(s, "push/asked", "v1");
+        assert_eq!(unpushed["schemaVersion"], 2);
+    });
+}
