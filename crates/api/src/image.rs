@@ -23,12 +23,77 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifests: Option<Vec<serde_json::Value>>,
+    pub manifests: Option<Vec<ManifestSummary>>,
     pub repo_digests: Vec<String>,
     pub repo_tags: Vec<String>,
     /// Bytes shared with other images; -1 when not counted.
     pub shared_size: i64,
     pub size: i64,
+}
+
+/// One manifest of an image that is made for several platforms.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSummary {
+    /// The manifest's digest.
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: serde_json::Value,
+    /// Whether all of its content is there.
+    pub available: bool,
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ImageData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<AttestationData>,
+}
+
+/// Bytes of a manifest and what belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSize {
+    /// Of the compressed content.
+    pub content: i64,
+    /// Of that and of what it was unpacked to.
+    pub total: i64,
+}
+
+/// What a manifest of kind `image` is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageData {
+    pub platform: Platform,
+    pub size: UnpackedSize,
+    /// Ids of the containers that use it.
+    pub containers: Vec<String>,
+}
+
+/// A platform, in the words of the image specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Platform {
+    pub architecture: String,
+    pub os: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+}
+
+/// Bytes of an image's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct UnpackedSize {
+    pub unpacked: i64,
+}
+
+/// What a manifest of kind `attestation` speaks of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct AttestationData {
+    /// The digest of an image's manifest.
+    #[serde(rename = "For")]
+    pub of: String,
 }
 
 /// `GET /images/{name}/json`.
@@ -62,7 +127,7 @@ pub struct Inspect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifests: Option<Vec<serde_json::Value>>,
+    pub manifests: Option<Vec<ManifestSummary>>,
     pub config: Option<ImageConfig>,
 }
 

@@ -115,7 +115,7 @@ impl Chosen {
 
 /// A moment as Docker's clients write it: a Go duration before now, RFC 3339 with or without a zone
 /// and the smaller parts, or seconds since 1970.
-fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Some(ago) = go_duration(text) {
         return now.checked_sub(ago).ok();
     }

@@ -105,11 +105,8 @@ impl Engine {
                 _ => info.stopped += 1,
             }
         }
-        info.images = self
-            .store
-            .images()
-            .map_err(crate::image::store_error)?
-            .len() as u64;
+        let images = self.store.summaries();
+        info.images = images.iter().filter(|image| !image.beside).count() as u64;
         info.driver = "overlay2".to_owned();
         info.driver_status = self.driver_status();
         info.cgroup_version = if self.cgroups.is_v2() { 2 } else { 1 };

@@ -11,9 +11,9 @@
 //! | a volume's `UsageData.Size` | its directory |
 
 use crate::container::{Details, ListOptions, Sizes};
-use crate::image::ImageDetails;
+use crate::image::{ImageListOptions, ImageSummary};
 use crate::volume::VolumeDetails;
-use crate::{Engine, Filters, Result, blocking};
+use crate::{Engine, Result, blocking};
 use hull_image::{ImageId, taken};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct DiskUsage {
     /// Bytes of all that belongs to images.
     pub layers_size: u64,
     /// Each image with its bytes on the disk as its size, and those that other images have too.
-    pub images: Option<Vec<(ImageDetails, u64)>>,
+    pub images: Option<Vec<(ImageSummary, u64)>>,
     /// The containers; [`Details::sizes`] is there.
     pub containers: Option<Vec<Details>>,
     /// The volumes.
@@ -84,7 +84,12 @@ impl Engine {
         };
         if kinds.images {
             let mut images = Vec::new();
-            for mut image in self.images(true, Filters::new(), true).await? {
+            let options = ImageListOptions {
+                beside: true,
+                containers: true,
+                ..ImageListOptions::default()
+            };
+            for mut image in self.images(options).await? {
                 let size = of(&image.id);
                 image.size = size.size;
                 images.push((image, size.shared));

@@ -7,7 +7,7 @@ use crate::image::{ImageId, Summary};
 use crate::rows::{ImageRow, IndexRow};
 use hull_spec::image::Descriptor;
 use hull_spec::{Digest, Platform, Reference};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a name stands for.
@@ -42,6 +42,24 @@ impl Catalog {
             .collect()
     }
 
+    /// The images with a manifest whose digest begins like this.
+    pub(crate) fn with_manifest(&self, start: &str) -> Vec<ImageId> {
+        let of_rows = self.images.iter().filter_map(|(id, row)| {
+            let manifest = row.manifest.as_ref()?;
+            Some((&manifest.digest, id))
+        });
+        let members = self.indexes.values().flat_map(|row| &row.members);
+        let of_indexes = members.map(|member| (&member.manifest.digest, &member.image));
+        let found: BTreeSet<&ImageId> = of_rows
+            .chain(of_indexes)
+            .filter(|(digest, id)| {
+                digest.as_str().starts_with(start) && self.images.contains_key(id)
+            })
+            .map(|(_, id)| id)
+            .collect();
+        found.into_iter().cloned().collect()
+    }
+
     /// The images behind a name: all platforms of its index that are here, or the one image.
     pub(crate) fn members(&self, name: &Name) -> Vec<ImageId> {
         let mut members: Vec<ImageId> = self
@@ -57,13 +75,17 @@ impl Catalog {
 
     /// The names that stand for an image, or for several platforms of which it is one; sorted.
     pub(crate) fn names_of(&self, id: &ImageId) -> Vec<Reference> {
+        let names = self.stands_for(id).into_iter();
+        names.map(|name| name.reference.clone()).collect()
+    }
+
+    fn stands_for(&self, id: &ImageId) -> Vec<&Name> {
         let in_index = |name: &Name| {
             let members = self.index_of(name).map(|index| index.members.iter());
             members.is_some_and(|mut members| members.any(|m| m.image == *id))
         };
         let stands_for = |name: &&Name| name.image == *id || in_index(name);
-        let names = self.names.values().filter(stands_for);
-        names.map(|name| name.reference.clone()).collect()
+        self.names.values().filter(stands_for).collect()
     }
 
     /// What lists say of all images, in the order of their ids.
@@ -77,7 +99,9 @@ impl Catalog {
             }
         }
         let summary = |(id, row): (&ImageId, &Arc<ImageRow>)| {
-            let names = names.get(id).map(Vec::as_slice).unwrap_or_default();
+            let beside = !names.contains_key(id) && beside.contains(id);
+            let own = names.get(id).cloned().unwrap_or_default();
+            let names = if beside { self.stands_for(id) } else { own };
             let (digests, tags): (Vec<_>, Vec<_>) = names
                 .iter()
                 .map(|name| name.reference.clone())
@@ -88,7 +112,7 @@ impl Catalog {
                 facts: row.facts.clone().unwrap_or_default(),
                 tags,
                 repo_digests: digests,
-                beside: names.is_empty() && beside.contains(id),
+                beside,
                 target: target.or(row.manifest.as_ref()).cloned(),
                 layers: row.layers.clone(),
                 layer_sizes: self.layer_sizes(&row.layers),

@@ -110,9 +110,10 @@ pub struct Summary {
     pub id: ImageId,
     /// From its config.
     pub facts: Facts,
-    /// Names with a tag that stand for this image, sorted.
+    /// Names with a tag that stand for this image, sorted; of one that is `beside` those that have
+    /// it as one of several platforms.
     pub tags: Vec<Reference>,
-    /// Names with a digest that stand for this image, sorted.
+    /// Names with a digest, likewise.
     pub repo_digests: Vec<Reference>,
     /// Whether a name stands for several platforms of which this is one, but another was chosen:
     /// it is listed with that one.
@@ -123,7 +124,7 @@ pub struct Summary {
     pub layers: Vec<Digest>,
     /// Bytes of each layer, in the order of `layers`.
     pub layer_sizes: Vec<u64>,
-    /// When a name was last given to it, nanoseconds since 1970; 0 when never.
+    /// When it was last tagged, nanoseconds since 1970; 0 when never. A pull does not count.
     pub tagged_at: i64,
 }
 

@@ -186,7 +186,8 @@ fn put_image(
     let row = ImageRow {
         manifest: manifest.or_else(|| old.as_ref().and_then(|o| o.manifest.clone())),
         layers: config.rootfs.diff_ids.clone(),
-        tagged_at: if image.names.is_empty() {
+        // As in dockerd, a name that came with a pull is no tagging.
+        tagged_at: if image.names.is_empty() || image.manifest.is_some() {
             old.map_or(0, |o| o.tagged_at)
         } else {
             now_nanoseconds()

@@ -83,11 +83,13 @@ impl Store {
         let holds = self.inner.holds();
         let before = self.inner.rows.catalog();
         let (removed, leftovers) = self.inner.rows.write(|change| {
-            let id = change.catalog().find(text)?.image;
+            let found = change.catalog().find(text)?;
+            let id = found.image;
             let mut removal = Removal {
                 names: change.catalog().names_of(&id),
                 change,
                 id,
+                by_id: found.name.is_none(),
                 users,
                 removed: Vec::new(),
             };

@@ -15,7 +15,8 @@ pub(crate) struct Found {
 }
 
 impl Catalog {
-    /// Finds an image as dockerd does: a full id, then a name, then a unique prefix of an id.
+    /// Finds an image as dockerd does: a full id, then a name, then a unique prefix of an id. The
+    /// digest of an image's manifest will do for its id: lists of platforms show that.
     pub(crate) fn find(&self, text: &str) -> Result<Found, Error> {
         let digest = text
             .parse::<Digest>()
@@ -24,9 +25,13 @@ impl Catalog {
         let by_id = |image| Found { image, name: None };
         if let Some(digest) = digest {
             let id = ImageId::new(digest);
-            return match self.images.get(&id) {
-                Some(_) => Ok(by_id(id)),
-                None => Err(Error::NoSuchImage(id.to_string())),
+            if self.images.contains_key(&id) {
+                return Ok(by_id(id));
+            }
+            let by_manifest = self.with_manifest(id.as_str());
+            return match by_manifest.as_slice() {
+                [image] => Ok(by_id(image.clone())),
+                _ => Err(Error::NoSuchImage(id.to_string())),
             };
         }
         let name: Reference = text.parse()?;
@@ -37,11 +42,14 @@ impl Catalog {
             });
         }
         let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-        if !prefix.is_empty()
-            && prefix.bytes().all(|b| b.is_ascii_hexdigit())
-            && let [only] = self.with_prefix(prefix).as_slice()
-        {
-            return Ok(by_id(only.clone()));
+        if !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
+            let mut found = self.with_prefix(prefix);
+            if found.is_empty() {
+                found = self.with_manifest(&format!("sha256:{prefix}"));
+            }
+            if let [only] = found.as_slice() {
+                return Ok(by_id(only.clone()));
+            }
         }
         Err(Error::NoSuchImage(name.with_default_tag().familiar()))
     }

@@ -1,7 +1,9 @@
 //! Requests about images.
 
 use super::{Client, Error, JsonLines, Payload, Target};
-use crate::image::{AuthConfig, DeleteItem, PruneResponse, SearchResult, Summary};
+use crate::image::{
+    AuthConfig, DeleteItem, HistoryItem, Platform, PruneResponse, SearchResult, Summary,
+};
 use crate::json;
 use crate::progress::Message;
 use base64::Engine as _;
@@ -16,6 +18,8 @@ pub struct ImageListOptions {
     pub all: bool,
     /// By key.
     pub filters: BTreeMap<String, Vec<String>>,
+    /// With each image's platforms.
+    pub manifests: bool,
 }
 
 /// How to push.
@@ -50,6 +54,14 @@ impl EncodedAuth {
     }
 }
 
+/// A platform as it is written in a query.
+///
+/// # Errors
+/// [`Error::Encode`]; strings always encode.
+pub fn encoded(platform: &Platform) -> Result<String, Error> {
+    serde_json::to_string(platform).map_err(Error::Encode)
+}
+
 impl Client {
     /// The images.
     ///
@@ -58,6 +70,7 @@ impl Client {
     pub async fn images(&self, options: &ImageListOptions) -> Result<Vec<Summary>, Error> {
         let target = Target::new("/images/json")
             .flag("all", options.all)
+            .flag("manifests", options.manifests)
             .filters(&options.filters);
         self.get(&target).await
     }
@@ -146,14 +159,33 @@ impl Client {
         image: &str,
         force: bool,
         no_prune: bool,
+        platforms: &[Platform],
     ) -> Result<Vec<DeleteItem>, Error> {
-        let target = Target::segments(&["images", image])
+        let mut target = Target::segments(&["images", image])
             .flag("force", force)
             .flag("noprune", no_prune);
+        for platform in platforms {
+            target = target.query("platforms", &encoded(platform)?);
+        }
         let response = self
             .send(Method::DELETE, &target, Payload::default())
             .await?;
         Ok(json::from_slice(&super::read_body(response).await?)?)
+    }
+
+    /// An image's history, newest step first.
+    ///
+    /// # Errors
+    /// 404, also when it is not for that platform.
+    pub async fn image_history(
+        &self,
+        image: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<HistoryItem>, Error> {
+        let platform = platform.map(encoded).transpose()?;
+        let target = Target::segments(&["images", image, "history"])
+            .query_some("platform", platform.as_deref());
+        self.get(&target).await
     }
 
     /// Removes what nothing uses.

@@ -19,7 +19,7 @@ mod transport;
 pub use container::{AttachOptions, ListOptions, LogsOptions, WaitCondition, Waiting};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use hijack::{Hijacked, Socket};
-pub use image::{EncodedAuth, ImageListOptions, PushOptions};
+pub use image::{EncodedAuth, ImageListOptions, PushOptions, encoded};
 pub use lines::{Body, JsonLines};
 pub use query::Target;
 pub use system::AuthReply;

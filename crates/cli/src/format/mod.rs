@@ -12,7 +12,7 @@ pub(crate) use indent::{compact, indent};
 pub(crate) use quote::quote;
 pub(crate) use size::{bytes_size, human_size, parse_bytes, parse_cpus};
 pub(crate) use table::TabWriter;
-pub(crate) use timestamp::{ansic, created_at, log_time, now_seconds, rfc3339_nano};
+pub(crate) use timestamp::{ansic, created_at, log_time, now_seconds, rfc3339, rfc3339_nano};
 
 /// The first characters of `text`; when it is longer, the last one that fits is an ellipsis.
 pub(crate) fn ellipsis(text: &str, max: usize) -> String {

@@ -30,13 +30,22 @@ pub(crate) fn ansic(text: &str) -> String {
 
 /// An event's time: local, RFC 3339 with nine digits.
 pub(crate) fn rfc3339_nano(nanoseconds: i64) -> String {
-    let Ok(timestamp) = Timestamp::from_nanosecond(i128::from(nanoseconds)) else {
+    rfc3339_as(nanoseconds.into(), "%Y-%m-%dT%H:%M:%S.%9f")
+}
+
+/// Seconds since 1970: local, RFC 3339.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    rfc3339_as(i128::from(seconds) * 1_000_000_000, "%Y-%m-%dT%H:%M:%S")
+}
+
+fn rfc3339_as(nanoseconds: i128, format: &str) -> String {
+    let Ok(timestamp) = Timestamp::from_nanosecond(nanoseconds) else {
         return String::new();
     };
     let zoned = local(timestamp);
     let offset = zoned.strftime("%:z").to_string();
     let offset = if offset == "+00:00" { "Z" } else { &offset };
-    format!("{}{offset}", zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f"))
+    format!("{}{offset}", zoned.strftime(format))
 }
 
 fn local(timestamp: Timestamp) -> Zoned {

@@ -5,11 +5,16 @@ use crate::container::show;
 use crate::context::Cli;
 use crate::failure::{Outcome, client_message};
 use crate::flags::{Flag, Matches, value};
-use hull_api::client::Target;
+use crate::image::platform;
+use hull_api::client::{Target, encoded};
 
 static FLAGS: &[Flag] = &[
     value("format", "string", "Fill in a template, or 'json'").short('f'),
-    value("platform", "string", "").hidden(),
+    value(
+        "platform",
+        "string",
+        "Of an image for several platforms this one, os[/arch[/variant]]",
+    ),
 ];
 
 pub(crate) static COMMAND: Command = Command {
@@ -24,11 +29,17 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
+    let platform = match matches.text("platform") {
+        "" => None,
+        text => Some(encoded(&platform::parse(text)?)?),
+    };
+    let platform = platform.as_deref();
     cli.block_on(show(
         &matches.args,
         matches.text("format"),
         |name| async move {
-            let target = Target::segments(&["images", &name, "json"]);
+            let target =
+                Target::segments(&["images", &name, "json"]).query_some("platform", platform);
             match client.get_raw(&target).await {
                 Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),
                 Err(error) => Err(client_message(&error)),

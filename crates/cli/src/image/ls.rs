@@ -75,6 +75,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let mut options = ImageListOptions {
         all: matches.bool("all"),
         filters: filters(matches.list("filter"))?,
+        manifests: false,
     };
     if let Some(pattern) = matches.args.first() {
         options

@@ -1,7 +1,9 @@
 //! Commands about images, one file each.
 
+mod history;
 mod inspect;
 mod ls;
+mod platform;
 mod prune;
 mod pull;
 mod push;
@@ -19,6 +21,7 @@ pub(crate) use reference::{check, with_default_tag};
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[
+    &history::COMMAND,
     &inspect::COMMAND,
     &ls::COMMAND,
     &prune::COMMAND,

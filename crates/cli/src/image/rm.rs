@@ -4,6 +4,8 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome, client_message};
 use crate::flags::{Flag, Matches, flag, list};
+use crate::image::platform;
+use hull_api::image::Platform;
 
 static FLAGS: &[Flag] = &[
     flag(
@@ -12,7 +14,11 @@ static FLAGS: &[Flag] = &[
     )
     .short('f'),
     flag("no-prune", "Keep parents that have no name"),
-    list("platform", "strings", "").hidden(),
+    list(
+        "platform",
+        "strings",
+        "Remove only what the image has for this platform, os[/arch[/variant]]",
+    ),
 ];
 
 pub(crate) static COMMAND: Command = Command {
@@ -29,9 +35,15 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     let force = matches.bool("force");
     let no_prune = matches.bool("no-prune");
+    let platforms: Vec<Platform> = matches
+        .list("platform")
+        .iter()
+        .flat_map(|text| text.split(','))
+        .map(platform::parse)
+        .collect::<Result<_, _>>()?;
     let (mut errors, mut fatal) = (Vec::new(), false);
     for name in &matches.args {
-        match cli.block_on(client.remove_image(name, force, no_prune)) {
+        match cli.block_on(client.remove_image(name, force, no_prune, &platforms)) {
             Ok(items) => {
                 for item in items {
                     if item.deleted.is_empty() {

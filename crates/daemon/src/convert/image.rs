@@ -4,9 +4,14 @@ use super::{Versioned, time};
 use crate::error::ApiError;
 use crate::version::ApiVersion;
 use hull_api::container::{Config as WireConfig, Empty, Healthcheck, Words};
-use hull_api::image::{DeleteItem, HistoryItem, ImageConfig, Inspect, Metadata, RootFs, Summary};
+use hull_api::image::{
+    AttestationData, DeleteItem, HistoryItem, ImageConfig, ImageData, Inspect, ManifestSize,
+    ManifestSummary as WireManifest, Metadata, Platform, RootFs, Summary, UnpackedSize,
+};
 use hull_api::system::GraphDriver;
-use hull_engine::image::{HistoryStep, ImageDetails, Removed};
+use hull_engine::image::{
+    Descriptor, HistoryStep, ImageDetails, ImageSummary, ManifestKind, ManifestSummary, Removed,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,12 +25,6 @@ fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn created_seconds(created: Option<&str>) -> i64 {
-    created
-        .and_then(|text| text.parse::<jiff::Timestamp>().ok())
-        .map_or(0, jiff::Timestamp::as_second)
-}
-
 /// An element of `GET /images/json`.
 pub(crate) struct ListedImage {
     summary: Summary,
@@ -35,37 +34,38 @@ pub(crate) struct ListedImage {
 impl Serialize for ListedImage {
     /// The members that older versions had go where dockerd puts them: at the end.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Older<'a> {
-            #[serde(flatten)]
-            summary: &'a Summary,
-            #[serde(rename = "VirtualSize")]
-            virtual_size: i64,
-        }
         if self.version.since(44) {
             return self.summary.serialize(serializer);
         }
-        Older {
-            summary: &self.summary,
-            virtual_size: self.summary.size,
+        let failed = serde::ser::Error::custom;
+        let mut older = serde_json::to_value(&self.summary).map_err(failed)?;
+        older["VirtualSize"] = self.summary.size.into();
+        if !self.version.since(43) {
+            // Without names these were `null`.
+            for names in ["RepoTags", "RepoDigests"] {
+                if older[names].as_array().is_some_and(Vec::is_empty) {
+                    older[names] = Value::Null;
+                }
+            }
         }
-        .serialize(serializer)
+        older.serialize(serializer)
     }
 }
 
 /// An element of `GET /images/json`.
-pub(crate) fn listed(image: &ImageDetails, version: ApiVersion) -> ListedImage {
+pub(crate) fn listed(image: &ImageSummary, version: ApiVersion) -> ListedImage {
+    let (descriptor, manifests) = image.manifests.as_ref().map_or((None, None), manifests);
     let summary = Summary {
         containers: image.containers.map_or(-1, number),
-        created: created_seconds(image.config.created.as_deref()),
+        created: image.created.map_or(0, jiff::Timestamp::as_second),
         id: image.id.clone(),
-        labels: hull_engine::image::labels(&image.config).cloned(),
+        labels: image.labels.clone(),
         parent_id: String::new(),
-        descriptor: None,
-        manifests: None,
+        descriptor: descriptor.filter(|_| version.since(48)),
+        manifests,
         repo_digests: image.repo_digests.clone(),
         repo_tags: image.repo_tags.clone(),
-        shared_size: -1,
+        shared_size: image.shared.map_or(-1, number),
         size: number(image.size),
     };
     ListedImage { summary, version }
@@ -77,9 +77,11 @@ pub(crate) fn listed(image: &ImageDetails, version: ApiVersion) -> ListedImage {
 /// 500 when the reply cannot be encoded.
 pub(crate) fn inspect(
     image: &ImageDetails,
+    platforms: Option<Platforms>,
     version: ApiVersion,
 ) -> Result<Versioned<Inspect>, ApiError> {
     let document = &image.config;
+    let (descriptor, manifests) = platforms.as_ref().map_or((None, None), manifests);
     let layers = document
         .rootfs
         .diff_ids
@@ -112,8 +114,8 @@ pub(crate) fn inspect(
         metadata: Metadata {
             last_tag_time: time::text(image.last_tagged),
         },
-        descriptor: None,
-        manifests: None,
+        descriptor,
+        manifests,
         config: Some(config(image)),
     };
     if version.since(50) {
@@ -138,6 +140,49 @@ pub(crate) fn inspect(
         inspect["Config"][name] = zero;
     }
     Ok(Versioned::Older(inspect))
+}
+
+/// What a name points at, and what is behind that.
+type Platforms = (Option<Descriptor>, Vec<ManifestSummary>);
+
+fn manifests((target, manifests): &Platforms) -> (Option<Value>, Option<Vec<WireManifest>>) {
+    let target = target.as_ref().map(|target| json!(target));
+    (target, Some(manifests.iter().map(manifest).collect()))
+}
+
+fn manifest(manifest: &ManifestSummary) -> WireManifest {
+    let mut wire = WireManifest {
+        id: manifest.descriptor.digest.to_string(),
+        descriptor: json!(manifest.descriptor),
+        available: manifest.available,
+        size: ManifestSize {
+            content: number(manifest.content),
+            total: number(manifest.content + manifest.unpacked),
+        },
+        ..WireManifest::default()
+    };
+    match &manifest.kind {
+        ManifestKind::Image(platform) => {
+            "image".clone_into(&mut wire.kind);
+            wire.image_data = Some(ImageData {
+                platform: Platform {
+                    architecture: platform.architecture.clone(),
+                    os: platform.os.clone(),
+                    variant: platform.variant.clone().unwrap_or_default(),
+                },
+                size: UnpackedSize {
+                    unpacked: number(manifest.unpacked),
+                },
+                containers: manifest.containers.clone(),
+            });
+        }
+        ManifestKind::Attestation(of) => {
+            "attestation".clone_into(&mut wire.kind);
+            wire.attestation_data = Some(AttestationData { of: of.clone() });
+        }
+        ManifestKind::Unknown => "unknown".clone_into(&mut wire.kind),
+    }
+    wire
 }
 
 /// The image's own comment, or that of its newest step.

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::version::ApiVersion;
 use hull_api::system::DiskUsage;
 use hull_api::volume::{UsageData, Volume};
-use hull_engine::image::ImageDetails;
+use hull_engine::image::ImageSummary;
 use hull_engine::usage::VolumeUsage;
 use hull_engine::volume::VolumeDetails;
 use serde_json::Value;
@@ -44,7 +44,7 @@ fn number(value: u64) -> i64 {
 }
 
 fn image_usage(
-    details: &ImageDetails,
+    details: &ImageSummary,
     shared: u64,
     version: ApiVersion,
 ) -> Result<Value, ApiError> {

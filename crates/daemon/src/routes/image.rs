@@ -5,8 +5,10 @@ use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use http::StatusCode;
+use hull_api::image::Platform as WirePlatform;
 use hull_api::image::PruneResponse;
-use hull_engine::image::RemoveOptions;
+use hull_engine::Platform;
+use hull_engine::image::{ImageListOptions, RemoveOptions};
 
 /// `GET /images/json`.
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
@@ -19,14 +21,16 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
             .or_default()
             .push(filter.to_owned());
     }
-    // Counting users came with API 1.51; before, the number is -1.
-    let count = request.version.since(51);
-    let images = request
-        .app
-        .engine
-        .images(query.flag("all"), filters, count)
-        .await?;
     let version = request.version;
+    let options = ImageListOptions {
+        filters,
+        beside: false,
+        // Counting users came with API 1.51; before, the number is -1.
+        containers: version.since(51),
+        shared: version.since(42) && query.flag("shared-size"),
+        manifests: version.since(47) && query.flag("manifests"),
+    };
+    let images = request.app.engine.images(options).await?;
     let listed: Vec<_> = images
         .iter()
         .map(|image| convert::image::listed(image, version))
@@ -36,13 +40,62 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
 
 /// `GET /images/{name}/json`.
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
-    let image = request.app.engine.image_inspect(&request.name).await?;
-    reply::ok(&convert::image::inspect(&image, request.version)?)
+    let (query, version) = (&request.query, request.version);
+    let manifests = version.since(48) && query.flag("manifests");
+    let platform = match query.text("platform") {
+        text if version.since(49) && !text.is_empty() => Some(platform(text)?),
+        _ => None,
+    };
+    if manifests && platform.is_some() {
+        return Err(ApiError::bad_request(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
+    let engine = &request.app.engine;
+    let image = engine.image_inspect(&request.name, platform).await?;
+    let manifests = match manifests {
+        true => Some(engine.image_manifests(&request.name).await?),
+        false => None,
+    };
+    reply::ok(&convert::image::inspect(&image, manifests, version)?)
+}
+
+/// A platform as clients write it in a query: the image specification's object.
+///
+/// # Errors
+/// 400 in dockerd's words.
+fn platform(text: &str) -> Result<Platform, ApiError> {
+    let parsed: WirePlatform = serde_json::from_str(text).map_err(|error| {
+        let why = match text.trim_start().chars().next() {
+            None => "unexpected end of JSON input".to_owned(),
+            Some(first) if !matches!(first, '{' | '[' | '"' | '0'..='9' | '-') => {
+                format!("invalid character '{first}' looking for beginning of value")
+            }
+            Some(_) => error.to_string(),
+        };
+        ApiError::bad_request(format!("failed to parse platform: {why}"))
+    })?;
+    if parsed.os.is_empty() || parsed.architecture.is_empty() {
+        return Err(ApiError::bad_request(
+            "both OS and Architecture must be provided",
+        ));
+    }
+    Ok(Platform {
+        architecture: parsed.architecture,
+        os: parsed.os,
+        os_version: None,
+        variant: Some(parsed.variant).filter(|variant| !variant.is_empty()),
+    })
 }
 
 /// `GET /images/{name}/history`.
 pub(crate) async fn history(request: Request) -> Result<Outcome, ApiError> {
-    let steps = request.app.engine.image_history(&request.name).await?;
+    let platform = match request.query.text("platform") {
+        text if request.version.since(48) && !text.is_empty() => Some(platform(text)?),
+        _ => None,
+    };
+    let engine = &request.app.engine;
+    let steps = engine.image_history(&request.name, platform).await?;
     let steps: Vec<_> = steps.into_iter().map(convert::image::history).collect();
     reply::ok(&steps)
 }
@@ -61,7 +114,15 @@ pub(crate) async fn tag(request: Request) -> Result<Outcome, ApiError> {
 
 /// `DELETE /images/{name}`.
 pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
+    let platforms = match request.version.since(50) {
+        true => request.query.all("platforms"),
+        false => Vec::new(),
+    };
     let options = RemoveOptions {
+        platforms: platforms
+            .into_iter()
+            .map(platform)
+            .collect::<Result<_, _>>()?,
         force: request.query.flag("force"),
         no_prune: request.query.flag("noprune"),
     };

@@ -94,10 +94,11 @@ impl Engine {
         let container = Arc::new(Container::new(record));
         self.insert(&container);
         self.tell_container(&container, "create", &[]);
-        Ok(Created {
-            id: id.to_owned(),
-            warnings: self.warnings_for(&container.record().config),
-        })
+        let config = container.record().config;
+        let mut warnings = self.warnings_for(&config);
+        warnings.extend(foreign_platform(image, &config));
+        let id = id.to_owned();
+        Ok(Created { id, warnings })
     }
 
     fn image_of(&self, config: &Config) -> Result<Image> {
@@ -197,4 +198,16 @@ fn refuse_unfinished(config: &Config) -> Result<()> {
         return refuse("choosing a container's address");
     }
     Ok(())
+}
+
+/// What dockerd says of an image for another platform, unless that was asked for.
+fn foreign_platform(image: &Image, config: &Config) -> Option<String> {
+    let host = hull_spec::Platform::host();
+    let own = hull_image::Facts::of(&image.config).platform();
+    if config.platform.is_some() || own.distance(&host).is_some() {
+        return None;
+    }
+    Some(format!(
+        "The requested image's platform ({own}) does not match the detected host platform ({host}) and no specific platform was requested"
+    ))
 }

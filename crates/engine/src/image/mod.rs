@@ -2,6 +2,7 @@
 
 mod distribution;
 mod inspect;
+mod list;
 mod login;
 mod prune;
 mod pull;
@@ -12,16 +13,16 @@ mod tag;
 
 pub use distribution::Distribution;
 pub(crate) use inspect::snapshot_of;
+pub use list::{ImageListOptions, ImageSummary, ManifestKind, ManifestSummary};
 pub use prune::Pruned;
 pub(crate) use pull::{Pulls, registry_error};
 pub(crate) use push::Pushes;
 pub use push::{Compression, PushRequest, PushStep};
 pub use search::{FoundImage, SearchRequest};
 
-use crate::{Config, Error, ErrorKind, Result};
-pub use hull_spec::image::ImageConfig;
+use crate::{Config, Error, ErrorKind, Platform, Result};
+pub use hull_spec::image::{Descriptor, ImageConfig};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -94,8 +95,6 @@ pub struct ImageDetails {
     pub last_tagged: Option<Timestamp>,
     /// In the storage driver's words.
     pub snapshot: crate::container::Snapshot,
-    /// How many containers use it; only when counted.
-    pub containers: Option<u64>,
 }
 
 /// What became of an image, or of one of its names.
@@ -108,12 +107,14 @@ pub enum Removed {
 }
 
 /// Which image to remove, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoveOptions {
     /// Although containers that do not run use it, or it has several names.
     pub force: bool,
     /// Leave untagged parents.
     pub no_prune: bool,
+    /// Only these platforms; the name goes with the last one. None means all.
+    pub platforms: Vec<Platform>,
 }
 
 /// One step of an image's history, newest first.
@@ -131,12 +132,6 @@ pub struct HistoryStep {
     pub size: u64,
     /// Names of the image that it ends.
     pub tags: Vec<String>,
-}
-
-/// Labels of an image, if any.
-#[must_use]
-pub fn labels(config: &ImageConfig) -> Option<&BTreeMap<String, String>> {
-    config.config.as_ref()?.labels.as_ref()
 }
 
 /// The registry client's settings.

@@ -1,9 +1,8 @@
 //! `image prune`.
 
-use super::{RemoveOptions, Removed};
+use super::{ImageListOptions, RemoveOptions, Removed};
 use crate::prune::Chosen;
 use crate::{Engine, Error, ErrorKind, Filters, Result, blocking};
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,11 +29,9 @@ impl Engine {
         let engine = Arc::clone(self);
         let before = blocking(move || engine.store.files().map_err(super::store_error)).await?;
         let mut removed = Vec::new();
-        for image in self.images(true, Filters::new(), false).await? {
-            let created = image.config.created.as_deref();
-            let created = created.and_then(|text| text.parse::<Timestamp>().ok());
+        for image in self.images(ImageListOptions::default()).await? {
             if (dangling && !image.repo_tags.is_empty())
-                || !chosen.takes(created, super::labels(&image.config))
+                || !chosen.takes(image.created, image.labels.as_ref())
             {
                 continue;
             }

@@ -18,9 +18,13 @@ impl Engine {
         let text = name.to_owned();
         let rows = blocking(move || {
             let users = engine.users();
-            engine
-                .store
-                .remove(&text, options.force, &users)
+            let (store, platforms, force) = (&engine.store, &options.platforms, options.force);
+            let removed = if platforms.is_empty() {
+                store.remove(&text, force, &users)
+            } else {
+                store.remove_platforms(&text, platforms, force, &users)
+            };
+            removed
                 .map_err(super::store_error)
                 .inspect(|rows| engine.trust.forget(rows))
         });

@@ -78,7 +78,9 @@ impl Built {
 
 /// A platform that is not this host's, and the host's.
 fn platforms() -> [String; 2] {
-    let host = Platform::host().to_string();
+    let mut host = Platform::host();
+    host.variant = None;
+    let host = host.to_string();
     let other = if host == "linux/arm64" {
         "linux/amd64"
     } else {
@@ -130,7 +132,7 @@ fn platforms_of_a_tag_lie_side_by_side() {
     let error = find("linux/riscv64").unwrap_err().to_string();
     let expected = format!(
         "image with reference a:1 was found but its platform ({}) does not match the specified platform (linux/riscv64)",
-        Platform::host()
+        platforms()[1]
     );
     assert_eq!(error, expected);
 

@@ -14,6 +14,8 @@ pub(super) struct Removal<'a> {
     pub(super) change: &'a Change,
     /// The image that was asked for.
     pub(super) id: ImageId,
+    /// Whether by its id, and not by a name.
+    pub(super) by_id: bool,
     /// All containers.
     pub(super) users: &'a [User],
     /// The names that stand for the image.
@@ -24,7 +26,7 @@ pub(super) struct Removal<'a> {
 impl Removal<'_> {
     /// Takes names away, and tells which images have to go too.
     pub(super) fn run(&mut self, text: &str, force: bool) -> Result<Vec<ImageId>, Error> {
-        if is_id_prefix(&self.id, text) {
+        if self.by_id {
             if self.is_beside() {
                 return self.run_beside(std::slice::from_ref(&self.id.clone()), force);
             }
@@ -286,11 +288,6 @@ fn is_single(names: &[Reference]) -> bool {
         _ => return false,
     };
     repositories.len() == 1 && repositories.contains(&single.name())
-}
-
-/// Whether the text, which was resolved to this image, is a part of its id and not a name.
-fn is_id_prefix(id: &ImageId, text: &str) -> bool {
-    id.as_str().starts_with(text) || id.digest().hex().starts_with(text)
 }
 
 fn short(container: &str) -> String {
