@@ -5,5 +5,6 @@
 
 mod daemon_killed;
 mod hostile_layers;
+mod layers;
 mod registries;
 mod store;

@@ -111,6 +111,11 @@ impl<'h> Daemon<'h> {
         path
     }
 
+    /// Changes the arguments that the next start gets.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// Kills the daemon with SIGKILL.
     ///
     /// # Panics

@@ -123,6 +123,8 @@ impl Engine {
         let internal = |what: &'static str| {
             move |e: std::io::Error| Error::new(ErrorKind::Internal, what).caused_by(e)
         };
+        // A pull has many threads with buffers, all gone when it is over.
+        hull_linux::memory::return_early();
         make_private(&config.data_root, 0o710)
             .and_then(|()| make_private(&config.data_root.join("containers"), 0o710))
             .map_err(internal("could not create the data root"))?;

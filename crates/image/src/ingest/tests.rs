@@ -1,6 +1,6 @@
 use super::*;
 use crate::blob::digest_of;
-use crate::format::Format;
+use crate::format::{Format, FormatChoice};
 use crate::store::{Options, Store};
 use crate::unpack::Limits;
 use crate::{ImageId, Registration};
@@ -23,6 +23,38 @@ pub(crate) fn mounting(root: &Path) -> Options {
         mounts: Some(root.join("mounts")),
         ..Options::default()
     }
+}
+
+/// The same with one format.
+pub(crate) fn options(root: &Path, format: Format) -> Options {
+    Options {
+        format: FormatChoice::Only(format),
+        ..mounting(root)
+    }
+}
+
+/// The formats that can be tested here.
+pub(crate) fn formats() -> Vec<Format> {
+    let mut formats = vec![Format::Directory];
+    formats.extend(can_mount_erofs().then_some(Format::Erofs));
+    formats
+}
+
+/// What is in a file of a layer.
+fn file_of(store: &Store, layer: &Digest, name: &str) -> Vec<u8> {
+    use crate::snapshot::{Overlay, Snapshotter as _};
+    let snapshots = Overlay::new(store.clone());
+    snapshots
+        .prepare("look", std::slice::from_ref(layer))
+        .unwrap();
+    let hull_spec::rootfs::RootFs::Overlay { lower, .. } = snapshots.root_fs("look").unwrap()
+    else {
+        panic!("one layer is an overlay");
+    };
+    let content = fs_err::read(lower[0].join(name)).unwrap();
+    snapshots.remove("look").unwrap();
+    store.close().unwrap();
+    content
 }
 
 /// Whether this kernel mounts layers from files, for us, in the directory of temporary files.
@@ -148,6 +180,12 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn a_layer_arrives_whatever_its_compression() {
+    for format in formats() {
+        a_layer_arrives_whatever_its_compression_as(format);
+    }
+}
+
+fn a_layer_arrives_whatever_its_compression_as(format: Format) {
     let tar = archive(&[("a/b", b"content"), ("c", b"")]);
     for blob in [
         gzip(&tar),
@@ -157,7 +195,7 @@ fn a_layer_arrives_whatever_its_compression() {
         [gzip(&tar[..700]), gzip(&tar[700..])].concat(),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path());
+        let store = store_with(dir.path(), options(dir.path(), format));
         let diff_id = digest_of(&tar);
         let mut writer = fetch(&store, &descriptor(&blob), &diff_id);
         for part in blob.chunks(100) {
@@ -166,8 +204,7 @@ fn a_layer_arrives_whatever_its_compression() {
         let progress = writer.progress();
         let hold = writer.finish().unwrap();
         assert_eq!(progress.unpacked(), progress.total());
-        let layer = store.layer_path(hold.diff_id());
-        assert_eq!(fs_err::read(layer.join("a/b")).unwrap(), b"content");
+        assert_eq!(file_of(&store, hold.diff_id(), "a/b"), b"content");
         assert_eq!(
             fs_err::read(store.blob_path(&digest_of(&blob))).unwrap(),
             blob
@@ -182,13 +219,19 @@ fn a_layer_arrives_whatever_its_compression() {
 
 #[test]
 fn an_interrupted_download_goes_on_where_it_stopped() {
+    for format in formats() {
+        an_interrupted_download_goes_on_where_it_stopped_as(format);
+    }
+}
+
+fn an_interrupted_download_goes_on_where_it_stopped_as(format: Format) {
     let tar = archive(&[("noise", &noise(300_000))]);
     let blob = gzip(&tar);
     let size = blob.len();
     for cut in [0, 1, 3, 10, 512, size / 2, size - 1, size] {
         let dir = tempfile::tempdir().unwrap();
         {
-            let store = store(dir.path());
+            let store = store_with(dir.path(), options(dir.path(), format));
             let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
             writer.write(&blob[..cut]).unwrap();
             if cut < size {
@@ -201,7 +244,7 @@ fn an_interrupted_download_goes_on_where_it_stopped() {
         fs_err::create_dir(other.path().join("ingest")).unwrap();
         let name = format!("ingest/{}", digest_of(&blob).hex());
         fs_err::copy(dir.path().join(&name), other.path().join(&name)).unwrap();
-        let store = store(other.path());
+        let store = store_with(other.path(), options(other.path(), format));
         let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
         assert_eq!(writer.offset(), cut as u64);
         writer.write(&blob[cut..]).unwrap();
@@ -211,8 +254,14 @@ fn an_interrupted_download_goes_on_where_it_stopped() {
 
 #[test]
 fn a_server_without_ranges_sends_all_again() {
+    for format in formats() {
+        a_server_without_ranges_sends_all_again_as(format);
+    }
+}
+
+fn a_server_without_ranges_sends_all_again_as(format: Format) {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = store_with(dir.path(), options(dir.path(), format));
     let tar = archive(&[("a", &noise(5000))]);
     let blob = gzip(&tar);
     let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
@@ -225,11 +274,17 @@ fn a_server_without_ranges_sends_all_again() {
 
 #[test]
 fn damage_is_found_and_not_kept() {
+    for format in formats() {
+        damage_is_found_and_not_kept_as(format);
+    }
+}
+
+fn damage_is_found_and_not_kept_as(format: Format) {
     let tar = archive(&[("a", &noise(5000))]);
     let blob = gzip(&tar);
     for position in [0, 5, 20, blob.len() / 2, blob.len() - 1] {
         let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path());
+        let store = store_with(dir.path(), options(dir.path(), format));
         let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
         let mut damaged = blob.clone();
         damaged[position] ^= 1;
@@ -248,8 +303,14 @@ fn damage_is_found_and_not_kept() {
 
 #[test]
 fn lies_are_refused() {
+    for format in formats() {
+        lies_are_refused_as(format);
+    }
+}
+
+fn lies_are_refused_as(format: Format) {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = store_with(dir.path(), options(dir.path(), format));
     let tar = archive(&[("a", b"1")]);
     let blob = gzip(&tar);
 
@@ -273,6 +334,12 @@ fn lies_are_refused() {
 
 #[test]
 fn a_bomb_is_refused_early() {
+    for format in formats() {
+        a_bomb_is_refused_early_as(format);
+    }
+}
+
+fn a_bomb_is_refused_early_as(format: Format) {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits {
         floor: 1 << 20,
@@ -283,7 +350,7 @@ fn a_bomb_is_refused_early() {
         dir.path(),
         Options {
             limits,
-            ..Options::default()
+            ..options(dir.path(), format)
         },
     );
     let zeros = vec![0; 8 << 20];
@@ -301,8 +368,14 @@ fn a_bomb_is_refused_early() {
 
 #[test]
 fn two_pulls_share_one_download() {
+    for format in formats() {
+        two_pulls_share_one_download_as(format);
+    }
+}
+
+fn two_pulls_share_one_download_as(format: Format) {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = store_with(dir.path(), options(dir.path(), format));
     let tar = archive(&[("a", b"1")]);
     let blob = gzip(&tar);
     let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
@@ -327,10 +400,16 @@ fn two_pulls_share_one_download() {
 
 #[test]
 fn a_layer_is_read_back_as_the_archive_it_was() {
+    for format in formats() {
+        a_layer_is_read_back_as_the_archive_it_was_as(format);
+    }
+}
+
+fn a_layer_is_read_back_as_the_archive_it_was_as(format: Format) {
     let tar = archive(&[("a/b", b"content"), ("c", &noise(600_000))]);
     for blob in [gzip(&tar), tar.clone()] {
         let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path());
+        let store = store_with(dir.path(), options(dir.path(), format));
         let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
         writer.write(&blob).unwrap();
         let hold = writer.finish().unwrap();
@@ -361,6 +440,12 @@ fn a_layer_is_read_back_as_the_archive_it_was() {
 
 #[test]
 fn a_local_layer_needs_no_blob() {
+    for format in formats() {
+        a_local_layer_needs_no_blob_as(format);
+    }
+}
+
+fn a_local_layer_needs_no_blob_as(format: Format) {
     let tar = archive(&[("a/b", b"content"), ("c", &noise(600_000))]);
     let (id, other) = (digest_of(&tar), digest_of(b"other"));
     for source in [
@@ -369,7 +454,7 @@ fn a_local_layer_needs_no_blob() {
         zstd::encode_all(tar.as_slice(), 3).unwrap(),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path());
+        let store = store_with(dir.path(), options(dir.path(), format));
         let error = store.import_layer(&mut source.as_slice(), Some(&other));
         assert!(matches!(error, Err(Error::DiffId { .. })), "{error:?}");
         for expected in [None, Some(&id), None] {
@@ -397,6 +482,12 @@ fn a_local_layer_needs_no_blob() {
 
 #[test]
 fn a_local_bomb_is_refused() {
+    for format in formats() {
+        a_local_bomb_is_refused_as(format);
+    }
+}
+
+fn a_local_bomb_is_refused_as(format: Format) {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits {
         floor: 1 << 20,
@@ -407,7 +498,7 @@ fn a_local_bomb_is_refused() {
         dir.path(),
         Options {
             limits,
-            ..Options::default()
+            ..options(dir.path(), format)
         },
     );
     let bomb = gzip(&archive(&[("zeros", &vec![0; 8 << 20])]));
@@ -421,47 +512,149 @@ fn a_local_bomb_is_refused() {
 
 #[test]
 fn a_full_disk_is_named_and_harms_nothing() {
-    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-    // A mount namespace of its own would take every thread of the test with it; the mount is small
-    // and is taken away below.
-    let dir = tempfile::tempdir().unwrap();
-    let disk = dir.path().join("disk");
+    for format in formats() {
+        // A mount namespace of its own would take every thread of the test with it; the mount is small
+        // and is taken away below.
+        let dir = tempfile::tempdir().unwrap();
+        let Some(disk) = small_disk(dir.path()) else {
+            return;
+        };
+        let result = std::panic::catch_unwind(|| fill(&disk, options(dir.path(), format)));
+        rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::DETACH).unwrap();
+        result.unwrap();
+    }
+}
+
+/// Twelve megabytes of ext4: a file system that the kernel mounts layers from.
+fn small_disk(dir: &Path) -> Option<std::path::PathBuf> {
+    let (image, disk) = (dir.join("image"), dir.join("disk"));
     fs_err::create_dir(&disk).unwrap();
-    let options = c"size=6m";
-    if let Err(error) = mount("tmpfs", &disk, "tmpfs", MountFlags::empty(), options) {
-        println!("skipped: {error}");
+    fs_err::File::create(&image)
+        .unwrap()
+        .set_len(12 << 20)
+        .unwrap();
+    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+        let done = std::process::Command::new(program).args(arguments).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    let (image, disk_name) = (image.as_os_str(), disk.as_os_str());
+    let made = run("mkfs.ext4", &["-q".as_ref(), "-m0".as_ref(), image])
+        && run("mount", &["-o".as_ref(), "loop".as_ref(), image, disk_name]);
+    if !made {
+        println!("skipped: cannot make and mount a small disk");
+    }
+    made.then_some(disk)
+}
+
+fn fill(disk: &Path, options: Options) {
+    let store = store_with(disk, options);
+    let tar = archive(&[("noise", &noise(9 << 20))]);
+    let packed = zstd::encode_all(archive(&[("zeros", &vec![7; 30 << 20])]).as_slice(), 1).unwrap();
+    let zeros = digest_of(&archive(&[("zeros", &vec![7; 30 << 20])]));
+    let mut writer = fetch(&store, &descriptor(&packed), &zeros);
+    let error = match writer.write(&packed) {
+        Ok(()) => writer.finish().unwrap_err(),
+        Err(error) => {
+            drop(writer);
+            error
+        }
+    };
+    assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
+    assert!(error.to_string().contains("no space left on device"));
+    let error = store
+        .import_layer(&mut packed.as_slice(), None)
+        .unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
+
+    let blob = [tar.as_slice(), &noise(5 << 20)].concat();
+    let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
+    let error = writer.write(&blob).unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
+    drop(writer);
+
+    // The trash is emptied in the background: the space comes back.
+    let small = archive(&[("a", b"1")]);
+    let blob = gzip(&small);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&small));
+        if writer.write(&blob).and_then(|()| writer.finish()).is_ok() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline);
+    }
+}
+
+/// Makes a layer's row one of a boot before this one.
+fn as_after_power_loss(store: &Store, layer: &Digest) {
+    store
+        .inner
+        .rows
+        .write(|change| {
+            let mut row = change.layer(layer)?.unwrap();
+            row.unsettled = Some("another boot/1".to_owned());
+            change.put_layer(layer, &row)
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_the_power_took_is_found_and_fetched_again() {
+    if !can_mount_erofs() {
         return;
     }
-    let result = std::panic::catch_unwind(|| {
-        let store = store(&disk);
-        let tar = archive(&[("zeros", &vec![0; 30 << 20])]);
-        let blob = gzip(&tar);
-        let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&tar));
-        let error = match writer.write(&blob) {
-            Ok(()) => writer.finish().unwrap_err(),
-            Err(error) => error,
-        };
-        assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
-        assert!(error.to_string().contains("no space left on device"));
+    let dir = tempfile::tempdir().unwrap();
+    let options = || options(dir.path(), Format::Erofs);
+    let tar = archive(&[("a/b", &noise(300_000))]);
+    let id = digest_of(&tar);
+    let store = store_with(dir.path(), options());
+    let (blob, hold) = add(&store, &tar);
+    drop(hold);
+    let file = |name: &str| dir.path().join("layers").join(id.hex()).join(name);
+    let row = |store: &Store| store.inner.rows.layer(&id).unwrap();
 
-        let noise = noise(10 << 20);
-        let mut writer = fetch(&store, &descriptor(&noise), &digest_of(&noise));
-        let error = writer.write(&noise).unwrap_err();
-        assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
-        drop(writer);
+    // The index is made again from the archive, and a damaged blob is not kept.
+    as_after_power_loss(&store, &id);
+    fs_err::write(file("erofs"), b"").unwrap();
+    fs_err::write(store.blob_path(&blob.digest), b"").unwrap();
+    store.resume_settling().unwrap();
+    assert_eq!(file_of(&store, &id, "a/b"), noise(300_000));
+    assert!(store.layer_blobs(&id).unwrap().is_empty());
 
-        // The trash is emptied in the background: the space comes back.
-        let small = archive(&[("a", b"1")]);
-        let blob = gzip(&small);
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        loop {
-            let mut writer = fetch(&store, &descriptor(&blob), &digest_of(&small));
-            if writer.write(&blob).and_then(|()| writer.finish()).is_ok() {
-                break;
-            }
-            assert!(std::time::Instant::now() < deadline);
-        }
-    });
-    unmount(&disk, UnmountFlags::DETACH).unwrap();
-    result.unwrap();
+    // An archive that is not what it was is not a layer.
+    as_after_power_loss(&store, &id);
+    fs_err::write(file("tar"), &tar[..100_000]).unwrap();
+    store.resume_settling().unwrap();
+    assert!(row(&store).is_none() && !file("tar").exists());
+    add(&store, &tar);
+    assert_eq!(file_of(&store, &id, "a/b"), noise(300_000));
+
+    // What was written during this boot is whole, and settled sooner or later.
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while row(&store).unwrap().unsettled.is_some() {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn compressed_forms_are_dropped_on_demand() {
+    if !can_mount_erofs() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        drop_compressed: true,
+        ..options(dir.path(), Format::Erofs)
+    };
+    let store = store_with(dir.path(), options);
+    let tar = archive(&[("a", b"1")]);
+    let (blob, hold) = add(&store, &tar);
+    assert!(!store.blob_path(&blob.digest).exists());
+    assert!(store.layer_blobs(hold.diff_id()).unwrap().is_empty());
+    assert_eq!(entries(&dir.path().join("ingest")), Vec::<String>::new());
+    let mut read = Vec::new();
+    let mut archive = store.layer_archive(hold.diff_id()).unwrap();
+    archive.read_to_end(&mut read).unwrap();
+    assert!(read == tar);
 }

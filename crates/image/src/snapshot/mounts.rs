@@ -232,3 +232,141 @@ fn prepare(dir: &Path) -> io::Result<()> {
     // Below a shared mount it has become shared itself.
     Ok(mount_change(dir, MountPropagationFlags::PRIVATE)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::digest_of;
+    use crate::format::Format;
+    use crate::ingest::tests::{add, archive, can_mount_erofs, options, store_with};
+    use crate::snapshot::{Overlay, Snapshotter as _};
+    use crate::store::Store;
+    use std::os::unix::fs::MetadataExt as _;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        layer: Digest,
+    }
+
+    impl Place {
+        /// `None` where layers cannot be mounted.
+        fn new() -> Option<(Self, Store)> {
+            if !can_mount_erofs() {
+                return None;
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let tar = archive(&[("a", b"1")]);
+            let layer = digest_of(&tar);
+            let place = Self { dir, layer };
+            let store = place.open();
+            add(&store, &tar);
+            Some((place, store))
+        }
+
+        fn open(&self) -> Store {
+            store_with(self.dir.path(), options(self.dir.path(), Format::Erofs))
+        }
+
+        fn mounts(&self) -> PathBuf {
+            self.dir.path().join("mounts")
+        }
+
+        fn at(&self) -> PathBuf {
+            self.mounts().join(self.layer.hex())
+        }
+
+        fn is_mounted(&self) -> bool {
+            kernel::is_mounted(&self.at()).unwrap_or(false)
+        }
+
+        fn device(&self) -> u64 {
+            fs_err::metadata(self.at()).unwrap().dev()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = unmount(self.mounts(), UnmountFlags::DETACH);
+        }
+    }
+
+    #[test]
+    fn a_layer_is_mounted_once_and_for_a_while() {
+        let Some((place, store)) = Place::new() else {
+            return;
+        };
+        let snapshots = Overlay::new(store.clone());
+        let layers = [place.layer.clone()];
+        snapshots.prepare("one", &layers).unwrap();
+        assert!(!place.is_mounted(), "nobody wants to use it yet");
+        snapshots.describe("one").unwrap();
+        assert!(!place.is_mounted());
+        snapshots.root_fs("one").unwrap();
+        let device = place.device();
+        snapshots.prepare("two", &layers).unwrap();
+        snapshots.root_fs("two").unwrap();
+        assert_eq!(place.device(), device);
+        snapshots.remove("one").unwrap();
+        snapshots.remove("two").unwrap();
+        assert!(place.is_mounted(), "the next container is likely");
+        snapshots.prepare("three", &layers).unwrap();
+        store.close().unwrap();
+        assert!(place.is_mounted(), "it has a user");
+        snapshots.remove("three").unwrap();
+        store.close().unwrap();
+        assert!(!place.mounts().exists(), "nothing is left");
+        snapshots.prepare("four", &layers).unwrap();
+        snapshots.root_fs("four").unwrap();
+        assert!(place.is_mounted(), "closing is no end");
+    }
+
+    #[test]
+    fn the_next_daemon_takes_over_what_it_finds() {
+        let Some((place, store)) = Place::new() else {
+            return;
+        };
+        let layers = [place.layer.clone()];
+        let snapshots = Overlay::new(store);
+        snapshots.prepare("one", &layers).unwrap();
+        snapshots.root_fs("one").unwrap();
+        let device = place.device();
+        drop(snapshots);
+        // It ended at the worst moment: a directory was made and nothing mounted on it, and something
+        // is mounted that is no layer of this store any more.
+        let (half, stranger) = (Digest::from_sha256(&[1; 32]), Digest::from_sha256(&[2; 32]));
+        for digest in [&half, &stranger] {
+            fs_err::create_dir(place.mounts().join(digest.hex())).unwrap();
+        }
+        mount_bind(place.at(), place.mounts().join(stranger.hex())).unwrap();
+
+        let store = place.open();
+        let snapshots = Overlay::new(store.clone());
+        snapshots.root_fs("one").unwrap();
+        assert_eq!(place.device(), device, "it is not mounted anew");
+        for digest in [&half, &stranger] {
+            assert!(!place.mounts().join(digest.hex()).exists());
+        }
+        snapshots.remove("one").unwrap();
+        store.prune_layers().unwrap();
+        assert!(
+            !place.at().exists(),
+            "the layer is gone, and so is its mount"
+        );
+    }
+
+    #[test]
+    fn a_layer_that_nobody_looked_at_goes_with_its_mount() {
+        let Some((place, store)) = Place::new() else {
+            return;
+        };
+        let snapshots = Overlay::new(store.clone());
+        let layers = [place.layer.clone()];
+        snapshots.prepare("one", &layers).unwrap();
+        snapshots.root_fs("one").unwrap();
+        snapshots.remove("one").unwrap();
+        drop((snapshots, store));
+        let store = place.open();
+        store.prune_layers().unwrap();
+        assert!(!place.at().exists());
+    }
+}
