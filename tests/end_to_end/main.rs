@@ -9,6 +9,7 @@ mod inspect;
 mod lifecycle;
 mod login;
 mod logs;
+mod manifest;
 mod network;
 mod push;
 mod run;

@@ -16,6 +16,7 @@ pub mod event;
 pub mod exec;
 pub mod image;
 pub mod json;
+pub mod manifest;
 pub mod network;
 pub mod progress;
 pub mod stream;

@@ -3,7 +3,7 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{container, image, system};
+use crate::{container, image, manifest, system};
 
 /// How users call this program.
 pub(crate) const PROGRAM: &str = "hull";
@@ -59,15 +59,24 @@ impl Arity {
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("container", "Work with containers"),
     ("image", "Work with images"),
+    (
+        "manifest",
+        "Put together indexes of images for several platforms",
+    ),
     ("system", "Work with the daemon"),
 ];
 
 /// All commands.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
-    [container::COMMANDS, image::COMMANDS, system::COMMANDS]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        container::COMMANDS,
+        image::COMMANDS,
+        manifest::COMMANDS,
+        system::COMMANDS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// Finds the command at the front of `args` and runs it.

@@ -12,6 +12,7 @@ mod flags;
 mod format;
 mod image;
 mod listing;
+mod manifest;
 mod progress;
 mod system;
 mod template;

@@ -52,6 +52,10 @@ impl EncodedAuth {
         let json = serde_json::to_vec(auth).map_err(Error::Encode)?;
         Ok(Self(Some(URL_SAFE.encode(json))))
     }
+
+    pub(super) fn into_header(self) -> Option<String> {
+        self.0
+    }
 }
 
 /// A platform as it is written in a query.

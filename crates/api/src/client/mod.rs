@@ -12,6 +12,7 @@ mod exec;
 mod hijack;
 mod image;
 mod lines;
+mod manifest;
 mod query;
 mod system;
 mod transport;

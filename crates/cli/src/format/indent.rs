@@ -3,6 +3,11 @@
 
 /// Indents by four spaces, as `docker inspect` does; empty objects and lists stay on one line.
 pub(crate) fn indent(json: &str) -> String {
+    indent_by(json, "    ")
+}
+
+/// Indents by `step`.
+pub(crate) fn indent_by(json: &str, step: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth = 0;
     let mut fresh = false;
@@ -13,13 +18,13 @@ pub(crate) fn indent(json: &str) -> String {
         }
         if fresh != closes {
             // The first element after an opening bracket, or a closing one after elements.
-            new_line(depth, &mut out);
+            new_line(depth, step, &mut out);
         }
         fresh = matches!(token, "{" | "[");
         out.push_str(token);
         match token {
             "{" | "[" => depth += 1,
-            "," => new_line(depth, &mut out),
+            "," => new_line(depth, step, &mut out),
             ":" => out.push(' '),
             _ => {}
         }
@@ -32,9 +37,9 @@ pub(crate) fn compact(json: &str) -> String {
     tokens(json).collect()
 }
 
-fn new_line(depth: usize, out: &mut String) {
+fn new_line(depth: usize, step: &str, out: &mut String) {
     out.push('\n');
-    out.extend(std::iter::repeat_n("    ", depth));
+    out.extend(std::iter::repeat_n(step, depth));
 }
 
 /// Brackets, commas, colons, strings with their quotes, and bare words.

@@ -17,7 +17,7 @@ use crate::command::Command;
 pub(crate) use ls::record;
 pub(crate) use prune::prune;
 pub(crate) use pull::pull_for_run;
-pub(crate) use reference::{check, with_default_tag};
+pub(crate) use reference::{canonical, check, registry, split, with_default_tag};
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[

@@ -7,6 +7,7 @@ mod event;
 mod exec;
 mod image;
 mod logs;
+mod manifest;
 mod network;
 mod pull;
 mod push;
@@ -78,6 +79,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/distribution/{}/json" => push::distribution,
     DELETE "/images/{}" => image::remove,
 
+    GET "/hull/manifests/{}" => manifest::get,
+    PUT "/hull/manifests/{}" => manifest::put,
     GET "/networks" => network::list,
     GET "/networks/" => network::list,
     GET "/networks/{}" => network::inspect,

@@ -143,15 +143,21 @@ impl Fields {
 
     /// A member that is a string or absent.
     pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, Invalid> {
-        self.optional(key)
-            .map(|value| value.text().map_err(|e| e.within(key)))
-            .transpose()
+        // null and "" are Go's for absent.
+        match self.optional(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => {
+                let text = value.text().map_err(|e| e.within(key))?;
+                Ok(Some(text).filter(|text| !text.is_empty()))
+            }
+        }
     }
 
     /// A member that is a list of strings, not an empty one, or absent.
     pub(super) fn optional_texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Invalid> {
-        let Some(value) = self.optional(key) else {
-            return Ok(None);
+        let value = match self.optional(key) {
+            None | Some(Json::Null) => return Ok(None),
+            Some(value) => value,
         };
         let texts = value
             .list()

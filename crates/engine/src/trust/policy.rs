@@ -52,7 +52,7 @@ impl Policy {
             .and_then(requirements)
             .map_err(|e| e.within("default"))?;
         let transports = match fields.optional("transports") {
-            None | Some(Json::Null) => BTreeMap::new(),
+            None => BTreeMap::new(),
             Some(value) => transports(value).map_err(|e| e.within("transports"))?,
         };
         fields.finish()?;
