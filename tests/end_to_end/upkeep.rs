@@ -1,6 +1,10 @@
 //! `system df`, and the prunes.
 
+use hull_tests::client::Client;
+use hull_tests::daemon::Daemon;
+use hull_tests::host::Host;
 use hull_tests::image::{Family, Image, Layer, Packing, busybox_layer};
+use hull_tests::registry::Registry;
 use hull_tests::setup::{Setup, with_each_client};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -90,6 +94,84 @@ fn disk_usage_is_what_du_says() {
         assert_eq!((reply.status, reply.json()), (400, message));
         tables(s);
     });
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u32, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[1]
+    };
+    std::iter::repeat_with(next).take(size).collect()
+}
+
+#[test]
+fn the_disk_budget_is_kept_by_least_recent_use() {
+    if !Registry::is_available() {
+        return;
+    }
+    let host = Host::start();
+    let registry = Registry::start(&host);
+    let daemon = Daemon::start(&host, &["--disk-budget", "9MB"]);
+    let run = |words: &[&str]| Client::Hull.run(&daemon, words);
+    let push = |name: &str, seed: u32, size: usize| {
+        let layer = Layer::new().file(name, 0o644, &noise(seed, size)).finish();
+        let config = json!({"Cmd": ["sh"]});
+        let image = Image::new(&[layer], &config, Packing::Gzip, Family::Oci);
+        registry.push(&host, (name, "1"), &image).0
+    };
+    let names: Vec<String> = (0..3)
+        .map(|n| push(&format!("i{n}"), n, 1_000_000))
+        .collect();
+    for name in &names[..2] {
+        let _ = run(&["pull", "-q", name]).ok();
+    }
+    // The first is used by a container, and is older than the second all the same.
+    let _ = run(&["create", "--name", "user", &names[0], "x"]).ok();
+    let _ = run(&["pull", "-q", &names[2]]).ok();
+    let listed = || {
+        let listed = run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let mut listed: Vec<String> = listed.ok().lines().map(str::to_owned).collect();
+        listed.sort_unstable();
+        listed
+    };
+    assert_eq!(listed(), names, "all three fit");
+    let fourth = push("i3", 3, 1_000_000);
+    let _ = run(&["pull", "-q", &fourth]).ok();
+    assert_eq!(listed(), [&*names[0], &*names[2], &*fourth]);
+    let taken = daemon.get("/system/df").json()["LayersSize"].clone();
+    assert!(taken.as_u64().unwrap() <= 9_000_000, "{taken}");
+    let events = daemon.get(&format!("/events?since=1&until={}", now()));
+    let untagged = format!("\"Action\":\"untag\",\"Actor\":{{\"ID\":\"{}\"", names[1]);
+    assert!(events.text().contains(&untagged), "{}", events.text());
+    assert!(
+        daemon
+            .log()
+            .contains("evicted to stay below the disk budget")
+    );
+    let huge = push("huge", 9, 7_000_000);
+    let refused = run(&["pull", "-q", &huge]);
+    let text = "no room within the disk budget of 9MB: 7.";
+    assert!(refused.fails(1).contains(text), "{refused:?}");
+    assert_eq!(
+        listed(),
+        [&*names[0], &*names[2], &*fourth],
+        "nothing went for it"
+    );
+    let checked = daemon.ask("POST", "/hull/system/check?young=1", &[]);
+    assert!(!checked.text().contains("finding"), "{}", checked.text());
+    daemon.remove_containers();
+}
+
+/// Now, as the API writes it.
+fn now() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("a time after 1970");
+    format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
 }
 
 /// Overwrites one byte in the middle of a file.
@@ -280,10 +362,7 @@ fn removals(s: &Setup<'_>, one: &str, two: &str) {
     assert!(all.ok().contains("untagged: busybox:latest"), "{all:?}");
     assert!(all.ok().contains("\nTotal reclaimed space: "), "{all:?}");
     assert_eq!(s.line("images -q").ok(), "");
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("a number or time");
-    let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+    let until = now();
     let events = s.daemon.get(&format!("/events?since=1&until={until}"));
     for kind in ["container", "image"] {
         let event = format!("\"Type\":\"{kind}\",\"Action\":\"prune\"");

@@ -193,6 +193,7 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         default_runtime: settings.default_runtime.clone(),
         insecure_registries: settings.insecure_registries.clone(),
         registry_mirrors: settings.registry_mirrors.clone(),
+        disk_budget: settings.disk_budget,
         store_format: settings.store_format,
         drop_compressed_layers: !settings.keep_compressed_layers,
         registry_config_dirs: settings.transfer.config_dirs.clone(),

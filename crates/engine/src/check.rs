@@ -152,7 +152,7 @@ impl Engine {
         containers.iter().filter_map(user).collect()
     }
 
-    fn tell_removed(&self, removed: &[Removed]) {
+    pub(crate) fn tell_removed(&self, removed: &[Removed]) {
         self.trust.forget(removed);
         for removed in removed {
             match removed {

@@ -64,6 +64,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// URLs that are asked before Docker Hub.
     pub registry_mirrors: Vec<String>,
+    /// Bytes that images and partial downloads may take on the disk; `None`: as many as there are.
+    pub disk_budget: Option<u64>,
     /// How new layers lie on disk.
     pub store_format: StoreFormat,
     /// Whether the compressed forms of layers go once they are unpacked.
@@ -162,6 +164,7 @@ impl Engine {
             config,
         });
         engine.recover()?;
+        engine.keep_budget();
         Ok(engine)
     }
 
@@ -347,6 +350,7 @@ fn open_store(config: &Config, database: Arc<redb::Database>) -> Result<Store> {
         format: config.store_format,
         mounts: Some(config.exec_root.join("layers")),
         drop_compressed: config.drop_compressed_layers,
+        budget: config.disk_budget,
         ..hull_image::Options::default()
     };
     Store::open_with(&config.data_root, database, options).map_err(crate::image::store_error)

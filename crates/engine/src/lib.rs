@@ -13,6 +13,7 @@
 //! the index is locked for moments.
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod check;
 pub mod container;
 mod engine;

@@ -105,6 +105,18 @@ pub enum Error {
         #[source]
         source: Box<redb::Error>,
     },
+    /// What has to stay leaves too little of the disk budget.
+    #[error(
+        "no room within the disk budget of {limit}: {needed} are needed, and {kept} are taken by what containers and other pulls use"
+    )]
+    NoRoom {
+        /// At least so much.
+        needed: String,
+        /// The budget.
+        limit: String,
+        /// What cannot be removed.
+        kept: String,
+    },
     /// A row cannot be read or written.
     #[error("row {key} of table image.{table}")]
     Row {

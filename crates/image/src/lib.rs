@@ -15,6 +15,7 @@
 
 pub mod archive;
 mod blob;
+mod budget;
 mod catalog;
 mod check;
 mod compress;
@@ -36,6 +37,7 @@ mod trash;
 pub mod unpack;
 mod usage;
 
+pub use budget::{Keeper, Room};
 pub use check::{CheckOptions, Checked, Finding, Problem, Repair, Report};
 pub use compress::{Compressed, Compression, compress};
 pub use format::{Format, FormatChoice, InvalidFormat};

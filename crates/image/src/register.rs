@@ -20,6 +20,7 @@ impl Store {
     pub fn register(&self, image: &Registration<'_>) -> Result<ImageId, Error> {
         let config: ImageConfig = parse("image config", image.config)?;
         let member = member_of(image, config.rootfs.diff_ids.len())?;
+        self.fit()?;
         // Locked until the row is there: a removal must not discard what is written here.
         let _documents = self.inner.documents();
         for (descriptor, bytes) in image.index.iter().chain(&image.manifest) {
@@ -33,6 +34,7 @@ impl Store {
         let before = self.inner.rows.catalog();
         self.inner.rows.write(|change| {
             put_image(change, &id, &config, image)?;
+            change.put_used(&id, now_nanoseconds())?;
             if let (Some((index, _)), Some(manifest)) = (image.index, member) {
                 let image = id.clone();
                 add_member(change, &index.digest, Member { manifest, image })?;

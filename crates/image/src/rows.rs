@@ -30,6 +30,8 @@ const TARGETS: Text = TableDefinition::new("image.targets");
 const INDEXES: Text = TableDefinition::new("image.indexes");
 /// diffID → [`LayerRow`].
 const LAYERS: Text = TableDefinition::new("image.layers");
+/// Image id → when a container was last made of it, nanoseconds since 1970.
+const USED: TableDefinition<'static, &'static str, i64> = TableDefinition::new("image.used");
 /// Snapshot key → [`SnapshotRow`].
 const SNAPSHOTS: Text = TableDefinition::new("image.snapshots");
 
@@ -214,6 +216,7 @@ impl Rows {
                 write.open_table(table).map_err(failed("open"))?;
             }
             write.open_table(NAMES).map_err(failed("open"))?;
+            write.open_table(USED).map_err(failed("open"))?;
         }
         write.commit().map_err(failed("open"))?;
         let rows = Self {
@@ -323,6 +326,18 @@ impl Rows {
         let read = self.db.begin_read().map_err(failed("read"))?;
         let rows = read.open_table(NAMES).map_err(failed("read"))?;
         collect_names(&rows)
+    }
+
+    /// When a container was last made of each image, nanoseconds since 1970.
+    pub(crate) fn used(&self) -> Result<BTreeMap<String, i64>, Error> {
+        let read = self.db.begin_read().map_err(failed("read"))?;
+        let rows = read.open_table(USED).map_err(failed("read"))?;
+        let mut found = BTreeMap::new();
+        for entry in rows.iter().map_err(failed("list"))? {
+            let (id, at) = entry.map_err(failed("list"))?;
+            found.insert(id.value().to_owned(), at.value());
+        }
+        Ok(found)
     }
 
     /// Changes rows in one durable transaction: when `change` fails, nothing happened.
@@ -448,10 +463,19 @@ impl Change {
         self.put("images", IMAGES, id.as_str(), row)
     }
 
+    pub(crate) fn put_used(&self, id: &ImageId, at: i64) -> Result<(), Error> {
+        let mut rows = self.write.open_table(USED).map_err(failed("write"))?;
+        rows.insert(id.as_str(), at).map_err(failed("write"))?;
+        Ok(())
+    }
+
     pub(crate) fn delete_image(&self, id: &ImageId) -> Result<bool, Error> {
         self.edit(|c| {
             c.images.remove(id);
         });
+        let mut used = self.write.open_table(USED).map_err(failed("write"))?;
+        used.remove(id.as_str()).map_err(failed("write"))?;
+        drop(used);
         self.delete(IMAGES, id.as_str())
     }
 

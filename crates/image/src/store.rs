@@ -26,6 +26,7 @@
 //! Removal goes the other way round: rows first, then files.
 
 use crate::blob::Blobs;
+use crate::budget::Budget;
 use crate::catalog::Catalog;
 pub use crate::error::Error;
 use crate::format::{Format, FormatChoice};
@@ -59,6 +60,8 @@ pub struct Options {
     /// Whether a layer's compressed form goes once the layer is complete. Directories cannot do
     /// without it.
     pub drop_compressed: bool,
+    /// Bytes that images and partial downloads may take; see `budget`.
+    pub budget: Option<u64>,
 }
 
 /// The image store. Clones are handles of the same one.
@@ -76,6 +79,7 @@ pub(crate) struct Inner {
     pub(crate) ingest: Ingest,
     pub(crate) options: Options,
     pub(crate) layer_sizes: LayerSizes,
+    pub(crate) budget: Budget,
     pub(crate) mounts: Mounts,
     /// What new layers get, once the kernel was asked.
     pub(crate) format: OnceLock<Format>,
@@ -169,6 +173,7 @@ impl Store {
                 mounts: Mounts::new(options.mounts.clone()),
                 options,
                 layer_sizes: LayerSizes::default(),
+                budget: Budget::default(),
                 format: OnceLock::new(),
                 settler: Settler::default(),
                 holds: Mutex::default(),

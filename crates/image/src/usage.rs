@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::image::ImageId;
 use crate::rows::LayerRow;
 use crate::store::{Error, Store};
+use hull_spec::Digest;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -72,16 +73,25 @@ pub struct Files {
     layers: BTreeMap<String, u64>,
     /// Blobs by the hexadecimal digits of their digests.
     blobs: BTreeMap<String, u64>,
-    /// Partial downloads, and the directories themselves.
-    rest: u64,
+    /// Partial downloads.
+    pub(crate) downloads: u64,
+    /// The directories themselves.
+    directories: u64,
 }
 
 impl Files {
-    fn total(&self) -> u64 {
-        self.layers.values().sum::<u64>() + self.blobs.values().sum::<u64>() + self.rest
+    /// Bytes of everything.
+    pub(crate) fn total(&self) -> u64 {
+        self.content() + self.downloads + self.directories
     }
 
-    fn of(&self, parts: &Parts) -> u64 {
+    /// Bytes of layers and blobs.
+    pub(crate) fn content(&self) -> u64 {
+        self.layers.values().sum::<u64>() + self.blobs.values().sum::<u64>()
+    }
+
+    /// Bytes of some of it.
+    pub(crate) fn of(&self, parts: &Parts) -> u64 {
         let sum = |sizes: &BTreeMap<String, u64>, names: &BTreeSet<String>| -> u64 {
             names.iter().filter_map(|name| sizes.get(name)).sum()
         };
@@ -91,20 +101,31 @@ impl Files {
 
 /// What an image consists of, as file names.
 #[derive(Debug, Default)]
-struct Parts {
+pub(crate) struct Parts {
     layers: BTreeSet<String>,
     blobs: BTreeSet<String>,
 }
 
 impl Parts {
-    fn new(id: &ImageId, catalog: &Catalog, layers: &BTreeMap<String, LayerRow>) -> Self {
-        let mut parts = Self::default();
+    pub(crate) fn new(
+        id: &ImageId,
+        catalog: &Catalog,
+        layers: &BTreeMap<String, LayerRow>,
+    ) -> Self {
+        let image = catalog.images.get(id);
+        let of_image = image.map(|image| Self::of_layers(&image.layers, layers));
+        let mut parts = of_image.unwrap_or_default();
         let documents = catalog.documents_of(id);
         parts
             .blobs
             .extend(documents.iter().map(|d| d.hex().to_owned()));
-        let image = catalog.images.get(id);
-        for layer in image.iter().flat_map(|image| &image.layers) {
+        parts
+    }
+
+    /// Layers with their blobs.
+    pub(crate) fn of_layers(diff_ids: &[Digest], layers: &BTreeMap<String, LayerRow>) -> Self {
+        let mut parts = Self::default();
+        for layer in diff_ids {
             parts.layers.insert(layer.hex().to_owned());
             if let Some(row) = layers.get(layer.as_str()) {
                 let blobs = row.owned_blobs(layer);
@@ -112,6 +133,13 @@ impl Parts {
             }
         }
         parts
+    }
+}
+
+impl Parts {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.layers.extend(other.layers);
+        self.blobs.extend(other.blobs);
     }
 }
 
@@ -172,14 +200,15 @@ impl Store {
             let size = gone_is(0, blob_size(&layers, &name, &path)).map_err(failed)?;
             *files.blobs.entry(group(name)).or_default() += size;
         }
-        files.rest = taken(&root.join("ingest")).map_err(failed)?;
+        let ingest = root.join("ingest");
+        files.downloads = taken(&ingest).map_err(failed)?;
         for dir in [
             layers.as_path(),
             self.inner.blobs.dir(),
             &root.join("blobs"),
         ] {
             let dir = fs_err::symlink_metadata(dir).map_err(failed)?;
-            files.rest += dir.blocks() * 512;
+            files.directories += dir.blocks() * 512;
         }
         Ok(files)
     }

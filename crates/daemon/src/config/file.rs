@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) registry_config_dirs: Option<Vec<String>>,
     pub(super) policy: Option<PathBuf>,
     pub(super) store_format: Option<String>,
+    pub(super) disk_budget: Option<String>,
     pub(super) keep_compressed_layers: Option<bool>,
     #[serde(skip)]
     keys: BTreeMap<String, Value>,
@@ -76,6 +77,7 @@ const KNOWN: &[&str] = &[
     "registry-config-dirs",
     "policy",
     "store-format",
+    "disk-budget",
     "keep-compressed-layers",
 ];
 
@@ -216,7 +218,7 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let number = |number: Option<i64>| number.map(|number| number.to_string());
     // Not `runtimes`: those of both are put together, as in dockerd.
-    let given: [(&str, Option<String>); 19] = [
+    let given: [(&str, Option<String>); 20] = [
         ("data-root", path(&flags.data_root)),
         ("debug", flags.debug.then(|| "true".to_owned())),
         ("default-runtime", flags.default_runtime.clone()),
@@ -241,6 +243,7 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
         ("policy", path(&flags.policy)),
         ("registry-mirrors", list(&flags.registry_mirrors)),
         ("store-format", flags.store_format.clone()),
+        ("disk-budget", flags.disk_budget.clone()),
         (
             "keep-compressed-layers",
             flags.keep_compressed_layers.map(|keep| keep.to_string()),

@@ -63,6 +63,10 @@ pub(crate) struct Flags {
     /// Comma-separated list of hosts or IP addresses for which the proxy is skipped
     #[arg(long, value_name = "LIST")]
     pub(crate) no_proxy: Option<String>,
+    /// What images and partial downloads may take of the disk, such as 50GB: the least recently used
+    /// go first [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk_budget: Option<String>,
     /// Logging level: debug, info, warn, error or fatal [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

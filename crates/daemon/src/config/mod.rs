@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     /// URLs that are asked before Docker Hub.
     pub(crate) registry_mirrors: Vec<String>,
     pub(crate) store_format: StoreFormat,
+    /// Bytes.
+    pub(crate) disk_budget: Option<u64>,
     pub(crate) keep_compressed_layers: bool,
     /// Limits and ways of pulls and pushes.
     pub(crate) transfer: Transfer,
@@ -70,6 +72,9 @@ pub(crate) enum ConfigError {
     /// `--registry-mirror`.
     #[error("invalid mirror: {0}")]
     Mirror(String),
+    /// `--disk-budget`.
+    #[error("invalid disk budget: {0}: use a size such as 50GB")]
+    DiskBudget(String),
     /// `--store-format`.
     #[error(transparent)]
     StoreFormat(#[from] InvalidStoreFormat),
@@ -135,6 +140,7 @@ impl Settings {
         let hosts = given(flags.hosts, file.hosts).unwrap_or_else(default_host);
         let mirrors = given(flags.registry_mirrors, file.registry_mirrors).unwrap_or_default();
         let insecure = given(flags.insecure_registries, file.insecure_registries);
+        let budget = flags.disk_budget.or(file.disk_budget);
         let store_format = flags.store_format.or(file.store_format);
         let keep_compressed = flags.keep_compressed_layers.or(file.keep_compressed_layers);
         let default_runtime = flags.default_runtime.or(file.default_runtime);
@@ -156,6 +162,7 @@ impl Settings {
                 .iter()
                 .map(|url| mirror(url))
                 .collect::<Result<_, _>>()?,
+            disk_budget: budget.as_deref().map_or(Ok(None), disk_budget)?,
             store_format: store_format.as_deref().unwrap_or("auto").parse()?,
             keep_compressed_layers: keep_compressed.unwrap_or(true),
             policy,
@@ -171,6 +178,33 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// A size in powers of 1000, or of 1024 with an `i`; nothing and 0 are no limit.
+fn disk_budget(text: &str) -> Result<Option<u64>, ConfigError> {
+    let invalid = || ConfigError::DiskBudget(text.to_owned());
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let (letter, base) = match unit.strip_suffix('i') {
+        Some(letter) if !letter.is_empty() => (letter, 1024_u64),
+        _ => (unit, 1000),
+    };
+    let power = match letter {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return Err(invalid()),
+    };
+    let number: u64 = number.parse().map_err(|_| invalid())?;
+    let bytes = number.checked_mul(base.pow(power)).ok_or_else(invalid)?;
+    Ok((bytes > 0).then_some(bytes))
 }
 
 fn given(flags: Vec<String>, file: Option<Vec<String>>) -> Option<Vec<String>> {
@@ -426,6 +460,31 @@ mod tests {
         assert!(refused(&["--push-compression=xz"], None).contains("xz"));
         assert!(refused(&["--nope"], None).contains("--nope"));
         assert!(refused(&["extra"], None).contains("extra"));
+    }
+
+    #[test]
+    fn budgets_are_sizes() {
+        for (text, bytes) in [
+            ("", None),
+            ("0", None),
+            ("4096", Some(4096)),
+            ("50GB", Some(50_000_000_000)),
+            ("50g", Some(50_000_000_000)),
+            ("2 MiB", Some(2 << 20)),
+            ("1TB", Some(1_000_000_000_000)),
+        ] {
+            assert_eq!(disk_budget(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["x", "1.5GB", "-1", "5i", "5ib", "5xb", "99999999999TB"] {
+            assert!(disk_budget(text).is_err(), "{text}");
+        }
+        let from_file = settings(&[], Some(r#"{"disk-budget":"1GB"}"#)).unwrap();
+        assert_eq!(from_file.disk_budget, Some(1_000_000_000));
+        let refused = settings(&["--disk-budget=lots"], None).unwrap_err();
+        assert_eq!(
+            refused,
+            "invalid disk budget: lots: use a size such as 50GB"
+        );
     }
 
     #[test]

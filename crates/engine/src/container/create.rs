@@ -89,6 +89,10 @@ impl Engine {
             endpoint: None,
             config: Arc::new(config),
         };
+        // Only what is evicted next depends on it.
+        if let Err(error) = self.store.touch(&image.id) {
+            tracing::warn!(%error, "the use of an image was not noted");
+        }
         // The commit point: with this row the container exists.
         self.rows.put(&record)?;
         let container = Arc::new(Container::new(record));

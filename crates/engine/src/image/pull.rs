@@ -12,7 +12,7 @@ use super::{Credentials, Progress, PullRequest, parse_document as parse, wrapped
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use hull_image::{Hold, ImageId, Layer, LayerWriter, Registration};
+use hull_image::{Hold, ImageId, Layer, LayerWriter, Registration, Room};
 use hull_registry::{Credentials as Auth, Resolved};
 use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use std::sync::Arc;
@@ -79,8 +79,11 @@ impl Engine {
             false => First::Resolved(Box::new(pull.resolve().await?)),
         };
         let task = tokio::spawn(async move {
+            let engine = Arc::clone(&pull.engine);
             if let Err(error) = pull.run(first).await {
                 let _ = told.send(Err(error)).await;
+                // What it brought so far may be too much without its image.
+                let _ = blocking(move || engine.store.fit().map_err(super::store_error)).await;
             }
         });
         let guard = AbortOnDrop(task);
@@ -224,13 +227,14 @@ impl Pull {
             Some(_) => self.is_up_to_date(&documents).await,
             None => false,
         };
+        let room = self.room(&documents).await?;
         let holds = if known.is_some() {
             Vec::new()
         } else {
             self.layers(&documents).await?
         };
         let id = self.register(documents, &top).await?;
-        drop(holds);
+        drop((holds, room));
         self.tell("", &format!("Digest: {top}"), None).await;
         tracing::debug!(image = %id, "pulled");
         Ok(already)
@@ -309,6 +313,14 @@ impl Pull {
         .await
         .unwrap_or(false)
             || self.reference.digest().is_some()
+    }
+
+    /// Room for the layers within the disk budget, before anything of them is written.
+    async fn room(&self, documents: &Documents) -> Result<Room> {
+        let diff_ids = documents.config.rootfs.diff_ids.iter().cloned();
+        let layers = diff_ids.zip(documents.manifest.layers.iter().cloned());
+        let (engine, layers): (_, Vec<_>) = (Arc::clone(&self.engine), layers.collect());
+        blocking(move || engine.store.room(&layers).map_err(super::store_error)).await
     }
 
     async fn layers(&self, documents: &Documents) -> Result<Vec<Hold>> {

@@ -34,7 +34,7 @@ use hull_spec::image::Descriptor;
 pub use import::ImportedLayer;
 use places::Places;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -174,6 +174,15 @@ impl Ingest {
 }
 
 impl Store {
+    /// Discards a partial download unless somebody is at it.
+    pub(crate) fn discard_idle(&self, digest: &Digest, path: &Path) {
+        // Whoever begins enters himself before he opens the file.
+        let busy = lock(&self.inner.ingest.busy);
+        if !busy.contains_key(digest) {
+            self.discard_or_warn(path);
+        }
+    }
+
     /// Whether somebody fetches this blob or layer.
     pub(crate) fn is_arriving(&self, digest: &Digest) -> bool {
         lock(&self.inner.ingest.busy).contains_key(digest)

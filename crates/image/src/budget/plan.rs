@@ -1,0 +1,138 @@
+//! What is on the disk, what of it has to stay, and what may go in which order.
+
+use crate::image::ImageId;
+use crate::remove::User;
+use crate::store::{Error, Store};
+use crate::usage::{Files, Parts, taken};
+use hull_spec::Digest;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// A partial download.
+pub(super) struct Download {
+    pub(super) digest: Digest,
+    pub(super) path: PathBuf,
+    pub(super) age: Duration,
+}
+
+/// The state at one moment.
+pub(super) struct Plan {
+    /// Whether what is arriving counts.
+    all: bool,
+    /// Bytes on the disk.
+    pub(super) taken: u64,
+    /// Those of them that cannot go.
+    pub(super) kept: u64,
+    /// Those of `kept` that belong to nothing yet.
+    pub(super) arriving: u64,
+    pub(super) users: Vec<User>,
+    /// Images that may go, the one used the longest ago first.
+    pub(super) candidates: Vec<ImageId>,
+}
+
+/// What is on its way: layers that somebody holds and no image has yet, and files beside them.
+struct Arriving {
+    layers: Parts,
+    bytes: u64,
+}
+
+impl Plan {
+    pub(super) fn new(store: &Store, all: bool) -> Result<Self, Error> {
+        let keeper = store.inner.budget.keeper.get();
+        let users = keeper.map(|keeper| keeper.users()).unwrap_or_default();
+        let held: HashSet<Digest> = store.inner.holds().keys().cloned().collect();
+        let in_use: HashSet<&ImageId> = users.iter().map(|user| &user.image).collect();
+        let catalog = store.inner.rows.catalog();
+        let layers = store.inner.rows.layers()?;
+        let used = store.inner.rows.used()?;
+        let (mut kept, mut candidates) = (Parts::default(), Vec::new());
+        for (id, row) in &catalog.images {
+            if keeper.is_none()
+                || in_use.contains(id)
+                || row.layers.iter().any(|layer| held.contains(layer))
+            {
+                kept.extend(Parts::new(id, &catalog, &layers));
+            } else {
+                let at = used.get(id.as_str()).copied().unwrap_or(0);
+                candidates.push((at.max(row.tagged_at), id.clone()));
+            }
+        }
+        for row in store.inner.rows.snapshots()?.values() {
+            kept.extend(Parts::of_layers(&row.layers, &layers));
+        }
+        candidates.sort();
+        let files = store.files()?;
+        let (arriving, idle) = store.arriving(&files)?;
+        let on_the_way = files.of(&arriving.layers) + arriving.bytes;
+        kept.extend(arriving.layers);
+        let sizes = files.of(&kept) + (files.total() - files.content()) - idle;
+        let kept = sizes.saturating_sub(if all { 0 } else { on_the_way });
+        Ok(Self {
+            all,
+            taken: files.total() - if all { 0 } else { on_the_way },
+            kept,
+            arriving: on_the_way,
+            users,
+            candidates: candidates.into_iter().map(|(_, id)| id).collect(),
+        })
+    }
+
+    /// Looks again at what is on the disk.
+    pub(super) fn measure(&mut self, store: &Store) -> Result<(), Error> {
+        let files = store.files()?;
+        let (arriving, _) = store.arriving(&files)?;
+        let on_the_way = files.of(&arriving.layers) + arriving.bytes;
+        self.taken = files.total() - if self.all { 0 } else { on_the_way };
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The downloads that nobody is at.
+    pub(super) fn downloads(&self) -> Result<Vec<Download>, Error> {
+        let failed = |source| Error::io("list downloads", source);
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(self.inner.root.join("ingest")).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| Digest::from_hex(name).ok());
+            let Some(digest) = digest.filter(|digest| !self.is_arriving(digest)) else {
+                continue;
+            };
+            // One that is gone again is nobody's.
+            let Ok(changed) = entry.metadata().and_then(|found| found.modified()) else {
+                continue;
+            };
+            found.push(Download {
+                digest,
+                path: entry.path(),
+                age: SystemTime::now()
+                    .duration_since(changed)
+                    .unwrap_or_default(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// What is on its way, and the bytes of downloads that nobody is at.
+    fn arriving(&self, files: &Files) -> Result<(Arriving, u64), Error> {
+        let catalog = self.inner.rows.catalog();
+        let rows = self.inner.rows.layers()?;
+        let mut owned: BTreeSet<Digest> = BTreeSet::new();
+        for row in catalog.images.values() {
+            owned.extend(row.layers.iter().cloned());
+        }
+        for row in self.inner.rows.snapshots()?.into_values() {
+            owned.extend(row.layers);
+        }
+        let held: HashMap<Digest, usize> = self.inner.holds().clone();
+        let new = held.into_keys().filter(|layer| !owned.contains(layer));
+        let layers = Parts::of_layers(&new.collect::<Vec<_>>(), &rows);
+        let idle = self.downloads()?;
+        let idle: u64 = idle.iter().filter_map(|d| taken(&d.path).ok()).sum();
+        // The directory's own size is neither.
+        let bytes = files.downloads.saturating_sub(idle);
+        Ok((Arriving { layers, bytes }, idle))
+    }
+}
