@@ -24,6 +24,7 @@ pub mod diff;
 pub mod erofs;
 mod error;
 mod format;
+pub mod fuzz;
 mod image;
 pub mod ingest;
 mod layer;

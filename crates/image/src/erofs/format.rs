@@ -26,7 +26,7 @@ pub(super) const CHARACTER: u16 = 0o020_000;
 pub(super) const BLOCK_DEVICE: u16 = 0o060_000;
 pub(super) const FIFO: u16 = 0o010_000;
 
-const MAGIC: u32 = 0xe0f5_e1e2;
+pub(super) const MAGIC: u32 = 0xe0f5_e1e2;
 /// The superblock has a checksum; inodes have times of modification.
 const COMPATIBLE: u32 = 0x1 | 0x2;
 /// Files in chunks (5.15), further devices (5.16).
@@ -214,7 +214,7 @@ pub(super) fn device(major: u32, minor: u32) -> u32 {
 }
 
 /// CRC-32C without the final inversion, as the kernel computes it over the superblock's block.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())

@@ -20,6 +20,7 @@
 //! Times: what has the layer's most frequent time and small numbers gets an inode of 32 bytes, which
 //! has no time of its own; everything else one of 64. Equal archives give equal indexes, byte by byte.
 
+pub(crate) mod check;
 mod directory;
 mod format;
 mod layer;

@@ -52,7 +52,7 @@ pub(super) fn write(
         return Err(Error::Bound("its archive is larger than 2 TiB"));
     }
     let mut superblock = Superblock {
-        root: 1,
+        root: format::short(layout.slots[layout.tree.inode_number(ROOT) as usize]),
         inodes: layout.order.len() as u64,
         time: layout.time,
         blocks: total,
