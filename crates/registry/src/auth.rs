@@ -167,7 +167,7 @@ impl Client {
     ) -> Result<TokenReply, Error> {
         let scopes = scopes(call, challenge);
         let service = challenge.get("service").unwrap_or_default();
-        let http = self.http(realm, false)?;
+        let http = self.http_of(call, realm, false)?;
         let (verb, request): (_, RequestBuilder) = match &call.credentials {
             Credentials::IdentityToken(token) => (
                 "Post",

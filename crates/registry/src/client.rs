@@ -4,6 +4,7 @@ use crate::auth::Grants;
 use crate::body::Payload;
 use crate::document::{ACCEPT, MAX_DOCUMENT, is_manifest, media_type};
 use crate::endpoint::{Endpoint, Place, places};
+use crate::hosts::Capability;
 use crate::reason::transport;
 use crate::session::{Call, HttpClients, Purpose};
 use crate::{Blob, Config, Credentials, Error};
@@ -66,7 +67,7 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<Resolved, Error> {
         let reference = &reference.clone().with_default_tag();
-        self.over_places(reference, |endpoint| async move {
+        self.over_places(reference, Capability::Resolve, |endpoint| async move {
             let name = match (reference.digest(), reference.tag()) {
                 (Some(digest), _) => digest.as_str(),
                 (None, tag) => tag.unwrap_or("latest"),
@@ -117,7 +118,7 @@ impl Client {
         let folder = if manifest { "manifests" } else { "blobs" };
         let path = format!("{}/{folder}/{}", reference.path(), document.digest);
         let fetched = self
-            .over_places(reference, |endpoint| {
+            .over_places(reference, Capability::Pull, |endpoint| {
                 let mut call = self.call(&endpoint, reference, credentials, &path);
                 call.accept = manifest.then_some(ACCEPT);
                 async move {
@@ -152,7 +153,7 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<Blob, Error> {
         let path = format!("{}/blobs/{}", reference.path(), blob.digest);
-        self.over_places(reference, |endpoint| {
+        self.over_places(reference, Capability::Pull, |endpoint| {
             let mut call = self.call(&endpoint, reference, credentials, &path);
             call.from = offset;
             self.open_blob(call, blob)
@@ -175,6 +176,7 @@ impl Client {
                 false => credentials.clone(),
             },
             home: endpoint.base.clone(),
+            host: Arc::clone(&endpoint.host),
             url: endpoint.url(path),
             method: Method::GET,
             accept: None,
@@ -189,6 +191,7 @@ impl Client {
     pub(crate) async fn over_places<T, F, Fut>(
         &self,
         reference: &Reference,
+        what: Capability,
         ask: F,
     ) -> Result<T, Error>
     where
@@ -196,7 +199,10 @@ impl Client {
         Fut: Future<Output = Result<T, Error>>,
     {
         let mut last = Error::Malformed(format!("no endpoints found for {}", reference.domain()));
-        for place in places(self.config(), reference) {
+        for place in places(self.config(), reference)? {
+            if !place.can(what) {
+                continue;
+            }
             let answer = match self.reach(&place).await {
                 Ok(endpoint) => ask(endpoint).await,
                 Err(error) => Err(error),
@@ -214,11 +220,11 @@ impl Client {
         Err(last)
     }
 
-    /// The server that pushes go to: no mirror.
+    /// The server that pushes go to: the first that may be pushed to.
     pub(crate) async fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, Error> {
         let mut last = Error::Malformed(format!("no endpoints found for {}", reference.domain()));
-        for place in places(self.config(), reference) {
-            if place.mirror {
+        for place in places(self.config(), reference)? {
+            if !place.can(Capability::Push) {
                 continue;
             }
             match self.reach(&place).await {
@@ -237,12 +243,13 @@ impl Client {
             let endpoint = Endpoint {
                 base: base.clone(),
                 mirror: place.mirror,
+                host: Arc::clone(&place.host),
             };
             if self.is_alive(base) {
                 return Ok(endpoint);
             }
             let url = endpoint.url("");
-            match self.with_retries(|| self.ping(&url)).await {
+            match self.with_retries(|| self.ping(&endpoint, &url)).await {
                 Ok(()) => {
                     self.lock_alive()
                         .insert(base.clone(), Instant::now() + ALIVE);
@@ -254,8 +261,11 @@ impl Client {
         Err(last)
     }
 
-    async fn ping(&self, url: &Url) -> Result<(), Error> {
-        match self.http(url, false)?.get(url.clone()).send().await {
+    async fn ping(&self, endpoint: &Endpoint, url: &Url) -> Result<(), Error> {
+        let connection = &endpoint.host.connection;
+        let http = self.clients().get(self.config(), url, false, connection)?;
+        let headers = endpoint.host.headers.clone();
+        match http.get(url.clone()).headers(headers).send().await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let mut error = transport("Get", url, &error);
@@ -288,8 +298,8 @@ impl Client {
         &self.0.grants
     }
 
-    pub(crate) fn http(&self, url: &Url, uploads: bool) -> Result<reqwest::Client, Error> {
-        self.0.http.get(self.config(), url, uploads)
+    pub(crate) fn clients(&self) -> &HttpClients {
+        &self.0.http
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a client is told about registries.
 
-use crate::Retry;
+use crate::{Error, Retry};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -46,6 +46,41 @@ pub struct Proxies {
     pub https: Option<String>,
     /// Hosts, domains, addresses and networks without a proxy, separated by commas.
     pub none: Option<String>,
+}
+
+impl Proxies {
+    /// The rules for an HTTP client.
+    pub(crate) fn rules(&self) -> Result<Vec<reqwest::Proxy>, Error> {
+        let from = |own: &Option<String>, name: &str| {
+            let environment = || {
+                let lower = name.to_ascii_lowercase();
+                std::env::var(name).or_else(|_| std::env::var(lower)).ok()
+            };
+            own.clone()
+                .or_else(environment)
+                .filter(|text| !text.is_empty())
+        };
+        let none = from(&self.none, "NO_PROXY").unwrap_or_default();
+        let mut rules = Vec::new();
+        for (own, name) in [(&self.http, "HTTP_PROXY"), (&self.https, "HTTPS_PROXY")] {
+            let Some(text) = from(own, name) else {
+                continue;
+            };
+            // As Go reads it: a proxy without a scheme is asked by HTTP.
+            let url = match text.contains("://") {
+                true => text,
+                false => format!("http://{text}"),
+            };
+            let rule = match name {
+                "HTTP_PROXY" => reqwest::Proxy::http(&url),
+                _ => reqwest::Proxy::https(&url),
+            };
+            // The URL may hold a password: it is not part of the message.
+            let rule = rule.map_err(|_| Error::Setup(format!("{name} is no URL of a proxy")))?;
+            rules.push(rule.no_proxy(reqwest::NoProxy::from_string(&none)));
+        }
+        Ok(rules)
+    }
 }
 
 impl Default for Config {

@@ -1,8 +1,10 @@
 //! Where a repository can be fetched from, in which order.
 
-use crate::Config;
 use crate::config::is_loopback;
+use crate::hosts::{Capability, Connection, Host, settings};
+use crate::{Config, Error};
 use hull_spec::{DOCKER_HUB, Reference};
+use std::sync::Arc;
 use url::Url;
 
 /// One server and the ways in which it may be spoken to, preferred first: verified TLS alone, or
@@ -11,6 +13,13 @@ use url::Url;
 pub(crate) struct Place {
     pub(crate) bases: Vec<Url>,
     pub(crate) mirror: bool,
+    pub(crate) host: Arc<Host>,
+}
+
+impl Place {
+    pub(crate) fn can(&self, what: Capability) -> bool {
+        self.host.can(what, self.mirror)
+    }
 }
 
 /// A place with the way that works.
@@ -18,6 +27,7 @@ pub(crate) struct Place {
 pub(crate) struct Endpoint {
     pub(crate) base: Url,
     pub(crate) mirror: bool,
+    pub(crate) host: Arc<Host>,
 }
 
 impl Endpoint {
@@ -26,39 +36,71 @@ impl Endpoint {
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         let prefix = url.path().trim_end_matches('/');
-        let whole = format!("{prefix}/v2/{path}");
+        let version = if self.host.override_path { "" } else { "/v2" };
+        let whole = format!("{prefix}{version}/{path}");
         url.set_path(&whole);
+        if let Some(namespace) = &self.host.namespace {
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
         url
     }
 }
 
-/// The places of a reference's registry: mirrors first when it is Docker Hub.
-pub(crate) fn places(config: &Config, reference: &Reference) -> Vec<Place> {
+/// The places of a reference's registry: mirrors first, those of the daemon's settings (which are
+/// Docker Hub's) before those of `hosts.toml`.
+pub(crate) fn places(config: &Config, reference: &Reference) -> Result<Vec<Place>, Error> {
     let domain = reference.domain();
+    let set = settings(config, domain)?;
+    let mut places = Vec::new();
     if domain == DOCKER_HUB {
-        let single = |url: &Url, mirror| Place {
-            bases: vec![url.clone()],
-            mirror,
-        };
-        return config
-            .mirrors
-            .iter()
-            .map(|url| single(url, true))
-            .chain([single(&config.hub, false)])
-            .collect();
-    }
-    let mut bases = Vec::new();
-    if let Ok(https) = Url::parse(&format!("https://{domain}/")) {
-        let insecure = config.is_insecure(https.host_str().unwrap_or_default(), domain);
-        bases.push(https);
-        if insecure {
-            bases.extend(Url::parse(&format!("http://{domain}/")));
+        for url in &config.mirrors {
+            places.push(Place {
+                bases: vec![url.clone()],
+                mirror: true,
+                host: settings(config, &authority(url))?.server,
+            });
         }
     }
-    vec![Place {
+    places.extend(set.mirrors.into_iter().map(|host| Place {
+        bases: host.url.iter().cloned().collect(),
+        mirror: true,
+        host,
+    }));
+    let bases = match &set.server.url {
+        Some(url) => vec![url.clone()],
+        None if domain == DOCKER_HUB => vec![config.hub.clone()],
+        None => own_bases(config, domain, &set.server.connection),
+    };
+    places.push(Place {
         bases,
         mirror: false,
-    }]
+        host: set.server,
+    });
+    Ok(places)
+}
+
+/// The registry by its own name. Who names an authority wants it to be asked: no other way then.
+fn own_bases(config: &Config, domain: &str, connection: &Connection) -> Vec<Url> {
+    let Ok(https) = Url::parse(&format!("https://{domain}/")) else {
+        return Vec::new();
+    };
+    let insecure = config.is_insecure(https.host_str().unwrap_or_default(), domain)
+        && connection.authorities.is_empty()
+        && connection.skip_verify != Some(false);
+    let mut bases = vec![https];
+    if insecure {
+        bases.extend(Url::parse(&format!("http://{domain}/")));
+    }
+    bases
+}
+
+/// Host and port of a URL, as it was written.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
 }
 
 /// How TLS and proxies are used for a URL.
@@ -70,22 +112,23 @@ pub(crate) enum Trust {
     Unverified,
     /// The host is this machine: unverified, and no proxy, as Go's clients have it.
     Local,
+    /// The host is this machine, and certificates are verified all the same.
+    LocalVerified,
 }
 
 /// The trust that a URL's host has.
-pub(crate) fn trust(config: &Config, url: &Url) -> Trust {
+pub(crate) fn trust(config: &Config, url: &Url, connection: &Connection) -> Trust {
     let host = url.host_str().unwrap_or_default();
-    if is_loopback(host) {
-        return Trust::Local;
-    }
-    let authority = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
+    let stated = match connection.skip_verify {
+        Some(skip) => Some(skip),
+        None => (!connection.authorities.is_empty()).then_some(false),
     };
-    if config.is_insecure(host, &authority) {
-        Trust::Unverified
-    } else {
-        Trust::Verified
+    let insecure = stated.unwrap_or_else(|| config.is_insecure(host, &authority(url)));
+    match (is_loopback(host), insecure) {
+        (true, true) => Trust::Local,
+        (true, false) => Trust::LocalVerified,
+        (false, true) => Trust::Unverified,
+        (false, false) => Trust::Verified,
     }
 }
 
@@ -95,6 +138,7 @@ mod tests {
 
     fn bases(config: &Config, reference: &str) -> Vec<String> {
         places(config, &reference.parse().unwrap())
+            .unwrap()
             .into_iter()
             .flat_map(|place| place.bases)
             .map(Into::into)
@@ -135,6 +179,7 @@ mod tests {
             let endpoint = Endpoint {
                 base: Url::parse(base).unwrap(),
                 mirror: true,
+                host: Arc::default(),
             };
             assert_eq!(endpoint.url("a/blobs/sha256:00").as_str(), url);
         }

@@ -159,6 +159,14 @@ pub enum Error {
         /// Where it would have gone.
         url: String,
     },
+    /// The settings of a registry's host cannot be used.
+    #[error("invalid registry configuration in {path}: {reason}")]
+    HostConfig {
+        /// The host's directory.
+        path: String,
+        /// What is wrong there.
+        reason: String,
+    },
     /// The client could not be set up.
     #[error("setting up the HTTP client: {0}")]
     Setup(String),
@@ -180,7 +188,7 @@ impl Error {
             | Self::UploadInterrupted { .. }
             | Self::Source(_)
             | Self::Setup(_) => Kind::Unavailable,
-            Self::PlainHttp { .. } => Kind::InvalidRequest,
+            Self::PlainHttp { .. } | Self::HostConfig { .. } => Kind::InvalidRequest,
             Self::Registry { .. }
             | Self::DigestMismatch(_)
             | Self::TooLarge { .. }

@@ -6,7 +6,7 @@
 //! ```text
 //!  Client::resolve / fetch_document / fetch_blob / tags   client.rs, blob.rs, list.rs
 //!  Pusher::has_blob / mount / upload / put_manifest       push.rs, upload.rs, body.rs
-//!     │  for each endpoint: mirrors, then the registry    endpoint.rs
+//!     │  for each endpoint: mirrors, then the registry    endpoint.rs, hosts.rs
 //!     ▼
 //!  Client::send: retries with back-off, 401 → a grant     session.rs, retry.rs, auth.rs, challenge.rs
 //!     │
@@ -14,7 +14,7 @@
 //!  follow: redirects, credentials stay with their host    session.rs
 //! ```
 //!
-//! Nothing here knows the disk: documents come back as bytes whose digest was verified, blobs as a
+//! Nothing here knows the disk, but for the settings of hosts in `certs.d`: documents come back as bytes whose digest was verified, blobs as a
 //! stream that resumes by itself and is verified by whoever stores it.
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ mod credentials;
 mod document;
 mod endpoint;
 mod error;
+mod hosts;
 mod list;
 mod login;
 mod push;

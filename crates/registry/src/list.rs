@@ -1,6 +1,7 @@
 //! Lists that come in pages: tags, and what refers to a manifest.
 
 use crate::document::{Document, MAX_DOCUMENT, text};
+use crate::hosts::Capability;
 use crate::{Client, Credentials, Error, Kind};
 use hull_spec::image::{Descriptor, media_type as mt};
 use hull_spec::{Digest, Reference};
@@ -117,7 +118,7 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<Document, Error> {
         let path = format!("{}/manifests/{}", reference.path(), referrers_tag(subject));
-        self.over_places(reference, |endpoint| {
+        self.over_places(reference, Capability::Resolve, |endpoint| {
             let mut call = self.call(&endpoint, reference, credentials, &path);
             call.accept = Some(mt::OCI_INDEX);
             async move { self.document(&call, None, MAX_DOCUMENT).await }
@@ -133,7 +134,7 @@ impl Client {
         path: &str,
         query: Option<(&str, &str)>,
     ) -> Result<Vec<Document>, Error> {
-        self.over_places(reference, |endpoint| {
+        self.over_places(reference, Capability::Resolve, |endpoint| {
             let mut call = self.call(&endpoint, reference, credentials, path);
             if let Some((name, value)) = query {
                 call.url.query_pairs_mut().append_pair(name, value);

@@ -66,7 +66,7 @@ impl Client {
             .parse()
             .map_err(|error| LoginError::Address(format!("{host:?}: {error}")))?;
         let mut last = Error::Malformed(format!("no endpoints found for {host}"));
-        for place in places(self.config(), &reference) {
+        for place in places(self.config(), &reference)? {
             for base in place.bases.iter().filter(|_| !place.mirror) {
                 match self.login_at(base, credentials).await {
                     // Only where nobody answers is another way tried: what has answered has been

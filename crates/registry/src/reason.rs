@@ -42,11 +42,10 @@ fn reason(url: &Url, error: &reqwest::Error) -> (String, bool) {
         causes.push(cause);
         source = cause.source();
         // An io::Error hides the error in it from the chain when it only wraps it.
-        if let Some(inner) = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            causes.push(inner);
+        let mut inner = hidden(cause);
+        while let Some(error) = inner {
+            causes.push(error);
+            inner = hidden(error);
         }
     }
     for cause in &causes {
@@ -83,6 +82,13 @@ fn reason(url: &Url, error: &reqwest::Error) -> (String, bool) {
     (last, false)
 }
 
+fn hidden<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    Some(inner)
+}
+
 fn lookup(text: &str) -> &str {
     if text.contains("not known") || text.contains("No address") {
         "no such host"
@@ -95,7 +101,7 @@ fn tls_reason(error: &rustls::Error) -> String {
     use rustls::{CertificateError as C, Error as E};
     match error {
         E::InvalidMessage(_) => "http: server gave HTTP response to HTTPS client".to_owned(),
-        E::InvalidCertificate(C::UnknownIssuer) => {
+        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
             "tls: failed to verify certificate: x509: certificate signed by unknown authority"
                 .to_owned()
         }

@@ -1,7 +1,6 @@
 //! Searching for repositories: an API from before the distribution specification, which Docker Hub and
 //! some private registries have.
 
-use crate::endpoint::{Trust, trust};
 use crate::login::basic;
 use crate::reason::transport;
 use crate::{Client, Credentials, Error};
@@ -99,7 +98,7 @@ impl Client {
         let Err(first) = self.ping_index(&https).await else {
             return Ok(https);
         };
-        if trust(self.config(), &https) == Trust::Verified {
+        if self.is_verified(&https)? {
             let name = https.host_str().unwrap_or_default();
             return Err(SearchError::Term(format!(
                 "invalid registry endpoint https://{host}/v1/: {first}. If this private registry supports only HTTP or HTTPS with an unknown CA certificate, add `--insecure-registry {host}` to the daemon's arguments. In the case of HTTPS, if you have access to the registry's CA certificate, no need for the flag; place the CA certificate in the certs.d directory of {name}"

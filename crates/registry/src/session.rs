@@ -1,7 +1,8 @@
 //! One request: sent, redirected, authorised, tried again.
 
 use crate::body::Payload;
-use crate::endpoint::{Trust, trust};
+use crate::endpoint::{Trust, authority, trust};
+use crate::hosts::{Connection, Host, settings};
 use crate::reason::transport;
 use crate::retry::Backoff;
 use crate::{Client, Config, Credentials, Error};
@@ -9,7 +10,8 @@ use hull_spec::Reference;
 use reqwest::header::{self, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use url::Url;
 
 /// What a call is for: it decides the scope of the grant and the words of a refusal.
@@ -28,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) credentials: Credentials,
     /// The server that the grant is for: it is sent to no other origin.
     pub(crate) home: Url,
+    /// How that server is spoken to.
+    pub(crate) host: Arc<Host>,
     pub(crate) url: Url,
     pub(crate) method: Method,
     /// The `Accept` header.
@@ -85,7 +89,18 @@ const MAX_REDIRECTS: usize = 10;
 
 /// The HTTP clients, made when first needed: loading the system's certificates takes a while.
 #[derive(Debug, Default)]
-pub(crate) struct HttpClients(Mutex<HashMap<(Trust, bool), reqwest::Client>>);
+pub(crate) struct HttpClients(Mutex<HashMap<Key, reqwest::Client>>);
+
+/// What makes a client of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    trust: Trust,
+    uploads: bool,
+    connection: Connection,
+}
+
+/// Clients beyond this are those of certificates that were replaced.
+const MAX_CLIENTS: usize = 64;
 
 impl HttpClients {
     /// The client for a URL. One for `uploads` waits for an answer as long as its data moves, which
@@ -95,31 +110,92 @@ impl HttpClients {
         config: &Config,
         url: &Url,
         uploads: bool,
+        connection: &Connection,
     ) -> Result<reqwest::Client, Error> {
-        let trust = trust(config, url);
+        let key = Key {
+            trust: trust(config, url, connection),
+            uploads,
+            connection: connection.clone(),
+        };
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&(trust, uploads)) {
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        crate::install_crypto_provider();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(&config.user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.connect_timeout);
-        if !uploads {
-            builder = builder.read_timeout(config.stall_timeout);
+        let client = build(config, &key)?;
+        if clients.len() >= MAX_CLIENTS {
+            clients.clear();
         }
-        if trust != Trust::Verified {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
-        if trust == Trust::Local {
-            builder = builder.no_proxy();
-        }
-        let client = builder
-            .build()
-            .map_err(|error| Error::Setup(error.to_string()))?;
-        clients.insert((trust, uploads), client.clone());
+        clients.insert(key, client.clone());
         Ok(client)
+    }
+}
+
+fn build(config: &Config, key: &Key) -> Result<reqwest::Client, Error> {
+    crate::install_crypto_provider();
+    let failed = |error: reqwest::Error| Error::Setup(error.to_string());
+    let connection = &key.connection;
+    let connect = connection.dial_timeout.unwrap_or(config.connect_timeout);
+    let mut builder = reqwest::Client::builder()
+        .user_agent(&config.user_agent)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(connect.max(Duration::from_millis(1)))
+        .no_proxy();
+    if !key.uploads {
+        builder = builder.read_timeout(config.stall_timeout);
+    }
+    if matches!(key.trust, Trust::Unverified | Trust::Local) {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    let mut authorities = Vec::new();
+    for pem in &connection.authorities {
+        authorities.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(failed)?);
+    }
+    if !authorities.is_empty() {
+        builder = builder.tls_certs_merge(authorities);
+    }
+    if let Some(pem) = &connection.identity {
+        builder = builder.identity(reqwest::Identity::from_pem(pem).map_err(failed)?);
+    }
+    if matches!(key.trust, Trust::Verified | Trust::Unverified) {
+        for proxy in config.proxies.rules()? {
+            builder = builder.proxy(proxy);
+        }
+    }
+    builder.build().map_err(failed)
+}
+
+impl Client {
+    /// The HTTP client for a URL, with what is set for its own host.
+    pub(crate) fn http(&self, url: &Url, uploads: bool) -> Result<reqwest::Client, Error> {
+        let set = settings(self.config(), &authority(url))?;
+        self.clients()
+            .get(self.config(), url, uploads, &set.server.connection)
+    }
+
+    /// The HTTP client for a URL that a call leads to. The settings of the call's server are for that
+    /// server; others it leads to, such as its token server, may have certificates of the same authority.
+    pub(crate) fn http_of(
+        &self,
+        call: &Call,
+        url: &Url,
+        uploads: bool,
+    ) -> Result<reqwest::Client, Error> {
+        let own = &call.host.connection;
+        if same_origin(url, &call.home) {
+            return self.clients().get(self.config(), url, uploads, own);
+        }
+        let mut connection = settings(self.config(), &authority(url))?
+            .server
+            .connection
+            .clone();
+        let insecure = trust(self.config(), url, &connection);
+        // Only where certificates are verified at all: more authorities must not make it stricter.
+        if matches!(insecure, Trust::Verified | Trust::LocalVerified) {
+            connection
+                .authorities
+                .extend(own.authorities.iter().cloned());
+        }
+        self.clients().get(self.config(), url, uploads, &connection)
     }
 }
 
@@ -151,8 +227,11 @@ impl Client {
         let mut url = call.url.clone();
         let mut grant = grant.filter(|_| same_origin(&url, &call.home));
         for _ in 0..=MAX_REDIRECTS {
-            let http = self.http(&url, call.payload.part().is_some())?;
+            let http = self.http_of(call, &url, call.payload.part().is_some())?;
             let mut request = call.request(&http, &url);
+            if same_origin(&url, &call.home) {
+                request = request.headers(call.host.headers.clone());
+            }
             if let Some(grant) = &grant {
                 request = request.header(header::AUTHORIZATION, grant.clone());
             }
@@ -213,10 +292,17 @@ impl Client {
         }
     }
 
+    /// Whether a host is spoken to over verified TLS and not otherwise.
+    pub(crate) fn is_verified(&self, url: &Url) -> Result<bool, Error> {
+        let set = settings(self.config(), &authority(url))?;
+        let trust = trust(self.config(), url, &set.server.connection);
+        Ok(matches!(trust, Trust::Verified | Trust::LocalVerified))
+    }
+
     /// Refuses to leave TLS, except for hosts that may do without.
     pub(crate) fn refuse_downgrade(&self, from: &Url, to: &Url) -> Result<(), Error> {
         let plain = from.scheme() == "https" && to.scheme() != "https";
-        if plain && trust(self.config(), to) == Trust::Verified {
+        if plain && self.is_verified(to)? {
             return Err(Error::PlainHttp {
                 url: to.to_string(),
             });

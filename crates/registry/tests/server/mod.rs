@@ -62,6 +62,22 @@ impl Server {
         cut: impl Fn(&Method, &str) -> Option<usize> + Send + Sync + 'static,
         handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::listening(None, cut, handler).await
+    }
+
+    /// As [`Server::start`], behind TLS.
+    pub async fn secured(
+        tls: Arc<rustls::ServerConfig>,
+        handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::listening(Some(tls.into()), |_, _| None, handler).await
+    }
+
+    async fn listening(
+        tls: Option<tokio_rustls::TlsAcceptor>,
+        cut: impl Fn(&Method, &str) -> Option<usize> + Send + Sync + 'static,
+        handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let cut: Arc<Cut> = Arc::new(cut);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -71,12 +87,20 @@ impl Server {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (handler, log, cut) = (handler.clone(), log.clone(), cut.clone());
+                let tls = tls.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request| answer(request, &*handler, &*cut, &log));
+                    let server = hyper::server::conn::http1::Builder::new();
                     // Broken connections are what is being tested.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    match tls {
+                        None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                let io = TokioIo::new(stream);
+                                drop(server.serve_connection(io, service).await);
+                            }
+                        }
+                    }
                 });
             }
         });
