@@ -151,7 +151,7 @@ fn directory(config: &Config, authority: &str) -> Option<PathBuf> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
+    let file = fs_err::File::open(path)?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!(
@@ -165,7 +165,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Reads certificates as Docker does.
 fn certificates(directory: &Path) -> Result<Connection, String> {
     let mut connection = Connection::default();
-    let entries = std::fs::read_dir(directory).map_err(|error| error.to_string())?;
+    let entries = fs_err::read_dir(directory).map_err(|error| error.to_string())?;
     let mut names: Vec<String> = entries
         .take(MAX_ENTRIES)
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -198,7 +198,7 @@ fn certificates(directory: &Path) -> Result<Connection, String> {
 }
 
 fn file(path: &Path) -> Result<Vec<u8>, String> {
-    read(path).map_err(|error| format!("open {}: {error}", path.display()))
+    read(path).map_err(|error| error.to_string())
 }
 
 fn pair(certificate: &Path, key: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
@@ -414,7 +414,7 @@ mod tests {
     fn the_first_directory_that_knows_the_host_counts() {
         let root = tempfile::tempdir().unwrap();
         let config = config(root.path());
-        let make = |name: &str| std::fs::create_dir_all(root.path().join(name)).unwrap();
+        let make = |name: &str| fs_err::create_dir_all(root.path().join(name)).unwrap();
         assert_eq!(directory(&config, "reg.org:5000"), None);
         make("a/_default");
         assert!(
@@ -521,8 +521,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let config = config(root.path());
         let directory = root.path().join("a/reg.lan");
-        std::fs::create_dir_all(&directory).unwrap();
-        let write = |name: &str| std::fs::write(directory.join(name), name).unwrap();
+        fs_err::create_dir_all(&directory).unwrap();
+        let write = |name: &str| fs_err::write(directory.join(name), name).unwrap();
         write("ca.crt");
         write("client.cert");
         let error = settings(&config, "reg.lan").unwrap_err().to_string();
@@ -538,7 +538,7 @@ mod tests {
             b"client.cert\nclient.key"
         );
         assert!(!format!("{connection:?}").contains("key"));
-        std::fs::remove_file(directory.join("client.cert")).unwrap();
+        fs_err::remove_file(directory.join("client.cert")).unwrap();
         let error = settings(&config, "reg.lan").unwrap_err().to_string();
         assert!(
             error.contains("missing client certificate client.cert"),

@@ -42,8 +42,8 @@ async fn resolve(client: &Client, reference: &Reference) -> Result<String, Error
 
 fn put(directory: &Path, host: &str, name: &str, text: &str) {
     let directory = directory.join(host);
-    std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(directory.join(name), text).unwrap();
+    fs_err::create_dir_all(&directory).unwrap();
+    fs_err::write(directory.join(name), text).unwrap();
 }
 
 /// An authority, and certificates of it.
