@@ -165,3 +165,28 @@ fn what_is_not_typed_is_asked_for() {
         assert!(!asked.stdout.contains("secret"), "{asked:?}");
     });
 }
+
+#[test]
+fn the_environment_has_the_first_word() {
+    with_each_client(|s| {
+        // Docker's client has this since version 28.3.
+        if s.client != Client::Hull {
+            return;
+        }
+        let guarded = s.registry.guarded(s.host);
+        let server = guarded.host();
+        let image = format!("{server}/busybox");
+        let auths = serde_json::json!({"auths": {server: {"auth": "YWxpY2U6c2VjcmV0"}}});
+        let mut command = s.client.command(&s.daemon);
+        command
+            .args(["pull", "-q", &image])
+            .env("DOCKER_AUTH_CONFIG", auths.to_string());
+        let _ = command::run(&mut command, b"").ok();
+        let _ = s.run(&["rmi", &image]).ok();
+        assert!(
+            s.run(&["pull", &image])
+                .fails(1)
+                .contains("no basic auth credentials")
+        );
+    });
+}

@@ -35,8 +35,9 @@ impl Signer {
         ))
     }
 
-    /// Signs a manifest as cosign does, and leaves the signature where cosign does.
-    fn sign(&self, registry: SocketAddr, repository: &str, digest: &str) {
+    /// Signs a manifest as cosign does, and leaves the signature where cosign does: under a tag, or as
+    /// a referrer, of which old registries have a list under another tag.
+    fn sign(&self, registry: SocketAddr, repository: &str, digest: &str, referrer: bool) {
         let payload = json!({"critical": {
             "identity": {"docker-reference": format!("{registry}/{repository}")},
             "image": {"docker-manifest-digest": digest},
@@ -59,8 +60,19 @@ impl Signer {
         .to_string();
         registry::push_blob(registry, repository, payload.as_bytes());
         registry::push_blob(registry, repository, b"{}");
-        let tag = format!("{}.sig", digest.replace(':', "-"));
-        registry::push_manifest(registry, repository, &tag, (kind, manifest.as_bytes()));
+        let name = digest.replace(':', "-");
+        let document = (kind, manifest.as_bytes());
+        if !referrer {
+            registry::push_manifest(registry, repository, &format!("{name}.sig"), document);
+            return;
+        }
+        let own = hull_tests::image::digest(manifest.as_bytes());
+        registry::push_manifest(registry, repository, own.as_str(), document);
+        let mut entry = descriptor(kind, manifest.as_bytes());
+        entry["artifactType"] = json!("application/vnd.dev.cosign.artifact.sig.v1+json");
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let list = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [entry]}).to_string();
+        registry::push_manifest(registry, repository, &name, (kind, list.as_bytes()));
     }
 }
 
@@ -134,13 +146,13 @@ fn only_signed_images_come_and_run() {
         );
         assert!(!refused.stdout.contains("Pulling fs layer"), "{refused:?}");
 
-        host.within(|| Signer::new().sign(registry.address(), "team/app", digest.as_str()));
+        host.within(|| Signer::new().sign(registry.address(), "team/app", digest.as_str(), false));
         assert!(
             pull(daemon, &name)
                 .fails(1)
                 .contains("cryptographic signature verification failed")
         );
-        host.within(|| signer.sign(registry.address(), "team/app", digest.as_str()));
+        host.within(|| signer.sign(registry.address(), "team/app", digest.as_str(), false));
         let _ = pull(daemon, &name).ok();
         let _ = run(daemon, &name).ok();
         // The signature was kept: neither the registry nor this daemon is needed to check it again.
@@ -176,7 +188,7 @@ fn a_signed_index_vouches_for_its_images() {
         host.within(|| {
             let address = registry.address();
             let digest = registry::push_manifest(address, "multi", "all", (kind, index.as_bytes()));
-            signer.sign(address, "multi", digest.as_str());
+            signer.sign(address, "multi", digest.as_str(), true);
         });
         write(policy, &signed_by(&signer), &registry.host());
         let name = format!("{}/multi:all", registry.host());

@@ -98,7 +98,7 @@ impl Trust {
             // What is not forgotten now is so at the next start.
             if let Removed::Untagged(name) = removed
                 && let Ok(Some(_)) = self.rows.get(&name.to_string())
-                && let Err(error) = self.rows.put(&name.to_string(), None)
+                && let Err(error) = self.rows.change(&name.to_string(), |_| None)
             {
                 tracing::warn!(%name, "could not forget signatures: {}", error.full_message());
             }
@@ -213,43 +213,46 @@ impl Engine {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Asks the policy whether an archive may come in: `docker-archive`, `oci-archive`, `tarball`. Blocking.
+    /// Asks the policy whether an archive may come in that may be read as any of `transports`:
+    /// `docker-archive`, `oci-archive`, `tarball`. Blocking.
     ///
     /// # Errors
     /// `Forbidden`, with the rule and its scope.
-    pub fn check_archive(&self, transport: &str) -> Result<()> {
-        match self.trust.load()? {
-            None => Ok(()),
-            Some(loaded) => loaded
-                .policy
-                .check_transport(transport, &format!("a {transport}"))
-                .map_err(|refusal| loaded.refused(&refusal)),
+    pub fn check_archive(&self, transports: &[&str]) -> Result<()> {
+        let Some(loaded) = self.trust.load()? else {
+            return Ok(());
+        };
+        for transport in transports {
+            let checked = loaded.policy.check_transport(transport, "this archive");
+            checked.map_err(|refusal| loaded.refused(&refusal))?;
         }
+        Ok(())
     }
 }
 
 impl Trust {
     fn keep(&self, name: &Reference, digests: Vec<Digest>, found: Vec<Signature>) -> Result<()> {
-        let before = self.kept(name)?;
         let mut kept = Kept {
             digests,
             signatures: found,
         };
-        // Other platforms of the same index keep their manifests.
-        for digest in &before.digests {
-            if kept.digests.len() < MAX_DIGESTS && !kept.digests.contains(digest) {
-                kept.digests.push(digest.clone());
+        self.rows.change(&name.to_string(), |before| {
+            // Other platforms of the same index keep their manifests.
+            for digest in before.digests {
+                if kept.digests.len() < MAX_DIGESTS && !kept.digests.contains(&digest) {
+                    kept.digests.push(digest);
+                }
             }
-        }
-        for signature in &before.signatures {
-            if kept.signatures.len() < MAX_DIGESTS && !kept.signatures.contains(signature) {
-                kept.signatures.push(signature.clone());
+            for signature in before.signatures {
+                if kept.signatures.len() < MAX_DIGESTS && !kept.signatures.contains(&signature) {
+                    kept.signatures.push(signature);
+                }
             }
-        }
-        if kept == before {
-            return Ok(());
-        }
-        self.rows.put(&name.to_string(), Some(&kept))
+            // The order says nothing.
+            kept.digests.sort();
+            kept.signatures.sort();
+            Some(kept)
+        })
     }
 }
 

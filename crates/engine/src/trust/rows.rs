@@ -52,21 +52,31 @@ impl Rows {
         read().map_err(failed("read"))
     }
 
-    /// Keeps signatures, durably; `None` removes them.
-    pub(super) fn put(&self, name: &str, kept: Option<&Kept>) -> Result<()> {
-        let bytes = kept.map(serde_json::to_vec).transpose().map_err(|e| {
-            Error::new(ErrorKind::Internal, "signatures cannot be written down").caused_by(e)
-        })?;
+    /// Changes what is kept for a name, durably and with nobody in between; `None` removes it.
+    pub(super) fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(Kept) -> Option<Kept>,
+    ) -> Result<()> {
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let transaction = self.0.begin_write()?;
             {
-                let mut table = change.open_table(SIGNATURES)?;
-                match &bytes {
+                let mut table = transaction.open_table(SIGNATURES)?;
+                let before: Kept = table
+                    .get(name)?
+                    .and_then(|row| serde_json::from_slice(row.value()).ok())
+                    .unwrap_or_default();
+                let after = change(before.clone());
+                if after.as_ref() == Some(&before) {
+                    return Ok(());
+                }
+                // A list of strings is always JSON.
+                match after.and_then(|kept| serde_json::to_vec(&kept).ok()) {
                     Some(bytes) => table.insert(name, bytes.as_slice())?,
                     None => table.remove(name)?,
                 };
             }
-            Ok(change.commit()?)
+            Ok(transaction.commit()?)
         };
         write().map_err(failed("write"))
     }
@@ -82,7 +92,7 @@ impl Rows {
         };
         for name in known().map_err(failed("read"))? {
             if !names.contains(&name) {
-                self.put(&name, None)?;
+                self.change(&name, |_| None)?;
             }
         }
         Ok(())
