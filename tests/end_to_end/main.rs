@@ -3,6 +3,7 @@
 //! `HULL_TEST_REFERENCE=unix:///run/docker.sock` runs the same tests against dockerd.
 #![forbid(unsafe_code)]
 
+mod archives;
 mod exec;
 mod images;
 mod inspect;

@@ -31,6 +31,7 @@ pub(crate) enum Arity {
     Exactly(usize),
     AtLeast(usize),
     AtMost(usize),
+    Between(usize, usize),
 }
 
 impl Arity {
@@ -48,6 +49,13 @@ impl Arity {
             )),
             Self::AtMost(want) if count > want => Err((
                 format!("requires at most {want} {}", arguments(want)),
+                "Run",
+            )),
+            Self::Between(least, most) if count < least || count > most => Err((
+                format!(
+                    "requires at least {least} and at most {most} {}",
+                    arguments(most)
+                ),
                 "Run",
             )),
             _ => Ok(()),

@@ -17,6 +17,7 @@ mod progress;
 mod system;
 mod template;
 mod terminal;
+mod transfer;
 
 use context::Cli;
 use failure::Failure;

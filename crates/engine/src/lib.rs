@@ -27,6 +27,7 @@ mod names;
 pub mod network;
 mod prune;
 mod rows;
+pub mod stream;
 pub mod system;
 pub mod trust;
 pub mod usage;

@@ -6,6 +6,7 @@
 //!
 //! The methods of each noun are in a file of that noun; this one has what they stand on.
 
+mod archive;
 mod container;
 mod endpoint;
 mod exec;
@@ -17,6 +18,7 @@ mod query;
 mod system;
 mod transport;
 
+pub use archive::{CommitOptions, ImportOptions, Upload, no_upload, upload};
 pub use container::{AttachOptions, ListOptions, LogsOptions, WaitCondition, Waiting};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use hijack::{Hijacked, Socket};

@@ -4,7 +4,7 @@ use super::{Client, Endpoint, Error, lock};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use std::sync::Mutex;
@@ -100,11 +100,15 @@ impl Client {
     }
 
     /// A new connection with its driver running.
-    pub(super) async fn connect(
+    pub(super) async fn connect<B>(
         &self,
         method: &Method,
         path: &str,
-    ) -> Result<SendRequest<Full<Bytes>>, Error> {
+    ) -> Result<SendRequest<B>, Error>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let unreachable = |source| Error::Connect {
             endpoint: self.endpoint.clone(),
             source,

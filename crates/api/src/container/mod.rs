@@ -15,8 +15,8 @@ pub use host_config::{
 };
 pub use inspect::{Health, HealthResult, Inspect, NetworkSettings, State};
 pub use list::{
-    Port, PruneResponse, Summary, SummaryHostConfig, SummaryNetworks, Top, UpdateResponse,
-    WaitError, WaitResponse,
+    Change, CommitResponse, Port, PruneResponse, Summary, SummaryHostConfig, SummaryNetworks, Top,
+    UpdateResponse, WaitError, WaitResponse,
 };
 pub use mount::{
     BindOptions, DriverConfig, ImageOptions, Mount, MountPoint, TmpfsOptions, VolumeOptions,

@@ -1,8 +1,11 @@
 //! Commands about containers, one file each.
 
 mod attach;
+mod commit;
 mod create;
+mod diff;
 mod exec;
+mod export;
 mod inspect;
 mod kill;
 mod logs;
@@ -34,8 +37,11 @@ pub(crate) use prune::prune;
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[
     &attach::COMMAND,
+    &commit::COMMAND,
     &create::COMMAND,
+    &diff::COMMAND,
     &exec::COMMAND,
+    &export::COMMAND,
     &inspect::COMMAND,
     &kill::COMMAND,
     &logs::COMMAND,

@@ -1,7 +1,9 @@
 //! Commands about images, one file each.
 
 mod history;
+mod import;
 mod inspect;
+mod load;
 mod ls;
 mod platform;
 mod prune;
@@ -9,6 +11,7 @@ mod pull;
 mod push;
 mod reference;
 mod rm;
+mod save;
 mod search;
 mod tag;
 
@@ -22,12 +25,15 @@ pub(crate) use reference::{canonical, check, registry, split, with_default_tag};
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[
     &history::COMMAND,
+    &import::COMMAND,
     &inspect::COMMAND,
+    &load::COMMAND,
     &ls::COMMAND,
     &prune::COMMAND,
     &pull::COMMAND,
     &push::COMMAND,
     &rm::COMMAND,
+    &save::COMMAND,
     &search::COMMAND,
     &tag::COMMAND,
 ];

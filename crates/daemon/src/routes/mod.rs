@@ -1,5 +1,6 @@
 //! The handlers, a file per noun, and the table that leads to them.
 
+mod archive;
 mod attach;
 mod check;
 mod container;
@@ -62,6 +63,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/containers/{}/exec" => exec::create,
     GET "/containers/{}/logs" => logs::logs,
     GET "/containers/{}/top" => container::top,
+    GET "/containers/{}/changes" => archive::changes,
+    GET "/containers/{}/export" => archive::export,
+    POST "/commit" => archive::commit,
     DELETE "/containers/{}" => container::remove,
 
     POST "/exec/{}/start" => exec::start,
@@ -72,6 +76,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/images/search" => search::search,
     POST "/images/create" => pull::create,
     POST "/images/prune" => image::prune,
+    GET "/images/get" => archive::save,
+    GET "/images/{}/get" => archive::save_one,
+    POST "/images/load" => archive::load,
     GET "/images/{}/json" => image::inspect,
     GET "/images/{}/history" => image::history,
     POST "/images/{}/tag" => image::tag,
@@ -92,20 +99,14 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/containers/{}/archive" => unsupported::feature,
     HEAD "/containers/{}/archive" => unsupported::feature,
     PUT "/containers/{}/archive" => unsupported::feature,
-    GET "/containers/{}/changes" => unsupported::feature,
-    GET "/containers/{}/export" => unsupported::feature,
     GET "/containers/{}/stats" => unsupported::feature,
     GET "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/update" => unsupported::feature,
-    POST "/commit" => unsupported::feature,
     POST "/build" => unsupported::feature,
     POST "/build/cancel" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
-    GET "/images/get" => unsupported::feature,
-    GET "/images/{}/get" => unsupported::feature,
-    POST "/images/load" => unsupported::feature,
     POST "/networks/create" => unsupported::feature,
     POST "/networks/{}/connect" => unsupported::feature,
     POST "/networks/{}/disconnect" => unsupported::feature,

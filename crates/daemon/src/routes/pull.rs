@@ -1,6 +1,5 @@
 //! `POST /images/create`: pulls, with progress.
 
-use crate::convert;
 use crate::error::ApiError;
 use crate::reply::{self, JSON, Outcome};
 use crate::request::Request;
@@ -20,7 +19,7 @@ use std::io;
 pub(crate) async fn create(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     if !query.text("fromSrc").is_empty() {
-        return Err(convert::unsupported("importing images"));
+        return super::archive::import(request).await;
     }
     let (image, tag) = (query.text("fromImage"), query.text("tag"));
     if image.is_empty() {
@@ -98,7 +97,7 @@ pub(super) fn failure(message: String) -> Message {
 }
 
 /// The bar that old clients print as it is: `[====>      ]  1.2MB/30MB`.
-fn bar((current, total): (u64, u64)) -> String {
+pub(super) fn bar((current, total): (u64, u64)) -> String {
     if total == 0 || current > total {
         return format!("{:>8}", size(current));
     }

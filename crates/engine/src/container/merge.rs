@@ -140,7 +140,7 @@ fn port(text: &str) -> Option<Port> {
 }
 
 /// An absolute path without `.`, `..` and doubled slashes; empty becomes `/`.
-pub(super) fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -3,11 +3,14 @@
 mod attach;
 mod bundle;
 mod capabilities;
+mod changes;
+mod commit;
 mod config;
 mod create;
 mod details;
 mod exec;
 mod exit;
+mod export;
 mod kill;
 mod list;
 pub(crate) mod live;
@@ -28,6 +31,8 @@ mod top;
 mod user;
 mod wait;
 
+pub use changes::{Change, ChangeKind};
+pub use commit::CommitRequest;
 pub use config::{
     Config, Device, Groups, IpcMode, LogConfig, LogDriver, Mount, MountKind, NetworkMode, PidMode,
     Port, Propagation, Resources, RestartPolicy, Seccomp, Throttle, Ulimit,
@@ -37,6 +42,8 @@ pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 pub use state::{Exit, State};
 
 pub(crate) use exec::Execs;
+pub(crate) use kill::parse as signal;
+pub(crate) use merge::clean;
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

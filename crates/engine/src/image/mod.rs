@@ -1,29 +1,37 @@
 //! Images, and how they come.
 
 mod distribution;
+mod import;
 mod inspect;
+pub(crate) mod instructions;
 mod list;
+mod load;
 mod login;
 mod manifest;
 mod prune;
 mod pull;
 mod push;
 mod remove;
+mod save;
 mod search;
 mod tag;
 
 pub use distribution::Distribution;
+pub use import::ImportRequest;
+pub(crate) use import::new_name;
 pub(crate) use inspect::snapshot_of;
 pub use list::{ImageListOptions, ImageSummary, ManifestKind, ManifestSummary};
+pub use load::LoadStep;
 pub use manifest::{ImagePlatform, IndexPush, PushedIndex, RemoteManifest};
 pub use prune::Pruned;
 pub(crate) use pull::{Pulls, registry_error};
 pub(crate) use push::Pushes;
 pub use push::{Compression, PushRequest, PushStep};
+pub use save::platform_from_json;
 pub use search::{FoundImage, SearchRequest};
 
 use crate::{Config, Error, ErrorKind, Platform, Result};
-pub use hull_spec::image::{Descriptor, ImageConfig};
+pub use hull_spec::image::{ContainerConfig, Descriptor, ImageConfig};
 use jiff::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -188,6 +196,16 @@ pub(crate) fn parse_document<T: serde::de::DeserializeOwned>(
         let text = format!("the registry's {what} cannot be read");
         Error::new(ErrorKind::Internal, text).caused_by(e)
     })
+}
+
+/// The archives' errors.
+pub(crate) fn archive_error(error: hull_image::archive::Error) -> Error {
+    use hull_image::archive::Error as Archive;
+    match error {
+        Archive::Store(error) => store_error(error),
+        // dockerd answers 500 to this.
+        error => wrapped(ErrorKind::Internal, &error),
+    }
 }
 
 /// The snapshots' errors.
