@@ -135,9 +135,11 @@ impl Engine {
                 .map_err(internal("could not create the exec root"))?;
         }
         let lock = lock(&config.data_root)?;
-        let database = Arc::new(database(&config.data_root.join("hull.db"))?);
-        let rows = Rows::open(Arc::clone(&database))?;
-        let store = open_store(&config, Arc::clone(&database))?;
+        let database = crate::database::open(&config.data_root)?;
+        let (rows, store) = crate::database::first_look(|| {
+            let rows = Rows::open(Arc::clone(&database))?;
+            Ok((rows, open_store(&config, Arc::clone(&database))?))
+        })?;
         let trust = crate::trust::Trust::open(config.policy.clone(), database, &store)?;
         let id = rows.engine_id()?;
         let cgroups = Layout::detect().map_err(|e| {
@@ -374,25 +376,6 @@ fn make_private(path: &Path, mode: u32) -> std::io::Result<()> {
         return Ok(());
     }
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
-}
-
-/// Opens the metadata, which holds the environment of containers: it is root's alone.
-fn database(path: &Path) -> Result<redb::Database> {
-    use fs_err::os::unix::fs::OpenOptionsExt as _;
-    use std::os::unix::fs::PermissionsExt as _;
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-        let text = "could not open the metadata database hull.db";
-        Error::new(ErrorKind::Internal, text).caused_by(source)
-    };
-    let made = fs_err::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)));
-    made.map_err(|error| failed(error.into()))?;
-    redb::Database::create(path).map_err(|error| failed(error.into()))
 }
 
 /// Locks the data root; the lock goes with the process, however it ends.

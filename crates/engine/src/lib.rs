@@ -16,6 +16,7 @@
 mod budget;
 pub mod check;
 pub mod container;
+mod database;
 mod engine;
 mod error;
 pub mod event;
