@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::too_many_lines, reason = "a fault is told as one story")]
 
+mod crashes;
 mod daemon_killed;
+mod disk;
 mod hostile_layers;
 mod layers;
 mod registries;

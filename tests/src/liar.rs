@@ -27,6 +27,8 @@ pub enum Fault {
     WrongManifestDigest,
     /// Each layer stops after its first half until [`Liar::release`] is called.
     Stalls,
+    /// Layers come in small pieces, a pause before each.
+    Slow,
 }
 
 /// The misbehaving registry. It serves until the test's process ends.
@@ -274,6 +276,7 @@ impl State {
                 );
                 to.write_all(&body[half..])?;
             }
+            Fault::Slow if layer => write_slowly(to, &body)?,
             _ => to.write_all(&body)?,
         }
         Ok(true)
@@ -304,4 +307,17 @@ impl State {
         )?;
         Ok(true)
     }
+}
+
+/// Writes pieces, a pause before each.
+fn write_slowly(mut to: &TcpStream, body: &[u8]) -> std::io::Result<()> {
+    for piece in body.chunks(32768) {
+        let pause = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        };
+        let _ = rustix::event::poll(&mut [], Some(&pause));
+        to.write_all(piece)?;
+    }
+    Ok(())
 }
