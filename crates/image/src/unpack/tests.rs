@@ -557,6 +557,33 @@ fn no_truncation_panics() {
     }
 }
 
+/// Layers that can be fetched in parts are ordinary ones with something more at their end: an index as
+/// one more file (eStargz), or frames that decompressors skip (zstd:chunked).
+#[test]
+fn layers_made_for_fetching_parts_are_ordinary_ones() {
+    for (name, files) in [
+        ("estargz", 3),
+        ("zstd_chunked", 2),
+        ("gzip", 2),
+        ("zstd", 2),
+    ] {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+        let bytes = fs_err::read(seeds.join("compressed_layer").join(name)).unwrap();
+        let mut archive = Vec::new();
+        let mut decoder = crate::decompress::Decoder::new(bytes.as_slice()).unwrap();
+        std::io::Read::read_to_end(&mut decoder, &mut archive).unwrap();
+        let place = Place::new();
+        place.unpack(&archive).unwrap();
+        let passwd = fs_err::read(place.path("etc/passwd")).unwrap();
+        assert_eq!(passwd, b"root:x:0:0\n", "{name}");
+        assert_eq!(
+            fs_err::read_dir(place.root()).unwrap().count(),
+            files,
+            "{name}"
+        );
+    }
+}
+
 /// A tree with one of everything, made in the directory `$1`.
 const TREE: &str = r#"
         set -e
@@ -690,8 +717,10 @@ pub(crate) fn listing(root: &Path) -> BTreeMap<PathBuf, Seen> {
 /// All attributes of what a path names, links not followed.
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let (parent, name) = match path.file_name() {
-        Some(name) => (path.parent().unwrap(), name.as_bytes()),
-        None => (path, b".".as_slice()),
+        Some(name) if !path.as_os_str().as_bytes().ends_with(b"/.") => {
+            (path.parent().unwrap(), name.as_bytes())
+        }
+        _ => (path, b".".as_slice()),
     };
     let parent = fs_err::File::open(parent).unwrap();
     let names = hull_linux::xattr::list_at(&parent, name).unwrap_or_default();
@@ -835,6 +864,78 @@ proptest! {
             }
         }
         let _ = Place::new().unpack(&bytes);
+    }
+
+    /// What comes out is compared by `Place::unpack`: the directory and the mounted index.
+    #[test]
+    fn any_layer_means_the_same_in_both_formats(
+        entries in prop::collection::vec(
+            (
+                prop::sample::select(b"00001122345556\0S".to_vec()),
+                "(\\./|/)?(a|b|\\.wh\\.(a|b|\\.wh\\.\\.opq))(/(a|b|\\.\\.|\\.wh\\.(a|b|\\.wh\\.\\.opq))){0,3}/?",
+                "(/|\\.\\./)?(a|b)(/(a|b|\\.\\.)){0,3}",
+                0..1500usize,
+                0..0o10000u32,
+                prop::option::of(("(user|trusted|security|system)\\.[a-c]", "[a-z]{0,40}")),
+            ),
+            0..14,
+        ),
+    ) {
+        let mut raw = Raw::default();
+        for (kind, name, link, size, mode, xattr) in entries {
+            if let Some((attribute, value)) = &xattr {
+                raw = raw.pax(&[(&format!("SCHILY.xattr.{attribute}"), value.as_bytes())]);
+            }
+            let data = vec![b'd'; if matches!(kind, b'0' | 0) { size } else { 0 }];
+            let mut header = Raw::header(kind, name.as_bytes(), data.len() as u64);
+            header.set_mode(mode);
+            if matches!(kind, b'1' | b'2') {
+                header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+            }
+            raw = raw.push(header, &data);
+        }
+        let _ = Place::new().unpack(&raw.end());
+    }
+
+    #[test]
+    fn any_sparse_file_is_the_same_in_both_formats(
+        unit in prop::sample::select(vec![1, 7, 512, 4096]),
+        parts in prop::collection::vec((0..300u64, 1..30u64), 0..20),
+        rest in 0..100_000u64,
+        old in any::<bool>(),
+    ) {
+        let mut map = Vec::new();
+        let (mut at, mut data) = (0, Vec::new());
+        for (number, (gap, length)) in (1..=255).zip(&parts) {
+            at += gap * unit;
+            map.push(format!("{at},{}", length * unit));
+            data.resize(data.len() + usize::try_from(length * unit).unwrap(), number);
+            at += length * unit;
+        }
+        let size = (at + rest).to_string();
+        let size = size.as_bytes();
+        let archive = if old {
+            // Format 1.0: the map is text before the data.
+            let mut text = format!("{}\n", map.len());
+            for part in &map {
+                text += &part.replace(',', "\n");
+                text.push('\n');
+            }
+            let mut stored = text.into_bytes();
+            stored.resize(stored.len().next_multiple_of(512), 0);
+            stored.extend_from_slice(&data);
+            let version = ("GNU.sparse.major", b"1".as_slice());
+            let records = [version, ("GNU.sparse.name", b"s"), ("GNU.sparse.realsize", size)];
+            Raw::default().pax(&records).file("x", &stored)
+        } else {
+            map.push(format!("{at},0"));
+            let map = map.join(",");
+            let records = [("GNU.sparse.size", size), ("GNU.sparse.map", map.as_bytes())];
+            Raw::default().pax(&records).file("s", &data)
+        };
+        let place = Place::new();
+        place.unpack(&archive.end()).unwrap();
+        prop_assert_eq!(fs_err::metadata(place.path("s")).unwrap().len(), at + rest);
     }
 
     #[test]

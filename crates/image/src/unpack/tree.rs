@@ -369,9 +369,7 @@ impl<'a> Tree<'a> {
             _ => parents.iter().map(|part| part.to_vec()).collect(),
         };
         let parents: Vec<&[u8]> = straight.iter().map(Vec::as_slice).collect();
-        if parents == place.parents && name == place.name {
-            return Ok(());
-        }
+        let itself = parents == place.parents && name == place.name;
         for attempt in 0..2 {
             let there = self.there.enter(&self.root, &parents, &mut |_, _, errno| {
                 Err(match errno {
@@ -380,6 +378,12 @@ impl<'a> Tree<'a> {
                     errno => Error::io("open target of link", &entry.path, errno.into()),
                 })
             })?;
+            if itself && let Ok(stat) = rustix::fs::statat(there, name, AtFlags::SYMLINK_NOFOLLOW) {
+                return match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory => Err(bad("its target is a directory")),
+                    _ => Ok(()),
+                };
+            }
             let parent = Self::parent(&mut self.here, &self.root, place)?;
             match rustix::fs::linkat(there, name, parent, place.name, AtFlags::empty()) {
                 Ok(()) => return Ok(()),
