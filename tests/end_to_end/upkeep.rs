@@ -237,6 +237,14 @@ fn a_flipped_byte_is_found_and_repaired_by_the_next_pull() {
         let _ = s.run(&["run", "--rm", &reference, "true"]).ok();
         assert!(s.line("system check").ok().ends_with(": nothing found"));
         let _ = s.line("rm user").ok();
+        // A layer whose files are gone is forgotten at the start, and fetched again.
+        s.daemon.stop();
+        let files = s.daemon.path("data/layers");
+        fs_err::remove_dir_all(files.join(layer.trim_start_matches("sha256:"))).unwrap();
+        s.daemon.restart();
+        let _ = s.run(&["pull", "-q", &reference]).ok();
+        let _ = s.run(&["run", "--rm", &reference, "cat", "/whole"]).ok();
+        assert!(s.line("system check").ok().ends_with(": nothing found"));
     });
 }
 

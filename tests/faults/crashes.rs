@@ -50,7 +50,10 @@ fn image(layers: u64) -> Image {
 }
 
 /// Sends a request whose answer may never come; gives the text of one that did.
-fn ask(daemon: &Daemon<'_>, method: &'static str, target: String) -> JoinHandle<Option<String>> {
+fn ask(
+    daemon: &Daemon<'_>,
+    (method, target, body): (&'static str, String, Vec<u8>),
+) -> JoinHandle<Option<String>> {
     let socket = daemon.socket();
     std::thread::spawn(move || {
         let stream = UnixStream::connect(socket).ok()?;
@@ -64,7 +67,7 @@ fn ask(daemon: &Daemon<'_>, method: &'static str, target: String) -> JoinHandle<
                 ("X-Registry-Auth", "e30="),
                 ("Content-Type", "application/json"),
             ],
-            body: &[],
+            body: &body,
         };
         Some(send(stream, request).ok()?.text())
     })
@@ -77,7 +80,16 @@ fn kill_during(
     random: &mut Random,
     (method, target, micros): (&'static str, String, u64),
 ) -> Option<String> {
-    let asked = ask(daemon, method, target);
+    kill_during_upload(daemon, random, (method, target, Vec::new(), micros))
+}
+
+/// The same of a request with a body.
+fn kill_during_upload(
+    daemon: &mut Daemon<'_>,
+    random: &mut Random,
+    (method, target, body, micros): (&'static str, String, Vec<u8>, u64),
+) -> Option<String> {
+    let asked = ask(daemon, (method, target, body));
     random.wait(micros);
     daemon.kill();
     let answer = asked.join().expect("the asking thread");
@@ -160,6 +172,38 @@ fn pulls_into_archives_survive_kills() {
 #[test]
 fn pulls_into_directories_survive_kills() {
     kill_pulls("directory", 6);
+}
+
+#[test]
+fn loads_survive_kills() {
+    let host = Host::start();
+    let liar = Liar::start(&host, &image(3), Fault::Honest);
+    let mut daemon = Daemon::start(&host, &[]);
+    let name = liar.reference();
+    let _ = Client::Hull.run(&daemon, &["pull", "-q", &name]).ok();
+    let saved = daemon.path("saved.tar");
+    let words = ["save", "-o", saved.to_str().unwrap(), &name];
+    let _ = Client::Hull.run(&daemon, &words).ok();
+    let archive = fs_err::read(&saved).unwrap();
+    let mut random = Random(5);
+    for round in 0..12 {
+        let _ = Client::Hull.run(&daemon, &["rmi", "-f", &name]);
+        let load = "/images/load?quiet=1".to_owned();
+        let killed = ("POST", load, archive.clone(), 120_000);
+        let answer = kill_during_upload(&mut daemon, &mut random, killed);
+        let acknowledged = answer.is_some_and(|text| text.contains("Loaded image"));
+        let there = daemon.get(&format!("/images/{name}/json")).status == 200;
+        assert!(
+            there || !acknowledged,
+            "round {round}: an acknowledged load is there"
+        );
+    }
+    let _ = Client::Hull
+        .run(&daemon, &["load", "-q", "-i", saved.to_str().unwrap()])
+        .ok();
+    let words = ["run", "--rm", "--network", "none", &name, "cat", "/noise-2"];
+    assert_eq!(Client::Hull.run(&daemon, &words).code, 0);
+    assert_sound(&daemon);
 }
 
 #[test]

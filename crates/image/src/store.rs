@@ -252,6 +252,14 @@ impl Store {
         self.assemble(&self.inner.rows.catalog(), id)
     }
 
+    /// Whether an image is here with its config and all its layers: one that lost any is pulled again.
+    #[must_use]
+    pub fn has_whole(&self, id: &ImageId) -> bool {
+        let here = |layer: &Digest| matches!(self.inner.rows.layer(layer), Ok(Some(_)));
+        let image = self.image(id);
+        image.is_ok_and(|image| image.layers.iter().all(here))
+    }
+
     /// All images, in the order of their ids. One whose config is damaged is skipped with a warning.
     /// Reads every config: [`Store::summaries`] does not.
     ///

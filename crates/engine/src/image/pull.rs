@@ -296,7 +296,7 @@ impl Pull {
             Arc::clone(&self.engine),
             ImageId::new(documents.manifest.config.digest.clone()),
         );
-        blocking(move || Ok(engine.store.image(&id).ok().map(|image| image.id))).await
+        blocking(move || Ok(engine.store.has_whole(&id).then_some(id))).await
     }
 
     /// Whether the reference stands for this image already.

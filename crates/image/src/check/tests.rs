@@ -2,7 +2,8 @@ use super::*;
 use crate::ImageId;
 use crate::Snapshotter as _;
 use crate::blob::digest_of;
-use crate::ingest::tests::{archive, image, store};
+use crate::format::Format;
+use crate::ingest::tests::{archive, formats, image, options, store, store_with};
 use crate::snapshot::Overlay;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +118,37 @@ fn a_flipped_byte_is_found_wherever_it_is() {
         assert_eq!(image(&store, &layers(), &["x:1"]), id);
         assert_eq!(check(&store, false), [""; 0], "{number}");
     }
+}
+
+#[test]
+fn archives_are_told_from_what_can_be_made_of_them() {
+    if !formats().contains(&Format::Erofs) {
+        println!("skipped: this kernel does not mount layers from files");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with(dir.path(), options(dir.path(), Format::Erofs));
+    let id = image(&store, &layers(), &["x:1"]);
+    assert_eq!(check(&store, true), [""; 0]);
+    let (files, blob) = upper(&store);
+    let index = fs_err::read(files.join("erofs")).unwrap();
+    flip(&files.join("erofs"));
+    assert_eq!(check(&store, false), ["damaged layer"]);
+    assert_eq!(check(&store, true), ["damaged layer: made anew"]);
+    assert_eq!(fs_err::read(files.join("erofs")).unwrap(), index);
+    fs_err::remove_file(files.join("erofs")).unwrap();
+    assert_eq!(check(&store, true), ["missing layer: made anew"]);
+    // A compressed form is dropped; the layer does not need it.
+    flip(&blob);
+    assert_eq!(check(&store, true), ["damaged blob: dropped"]);
+    assert_eq!(check(&store, true), [""; 0]);
+    assert!(!blob.exists() && store.has_whole(&id));
+    flip(&files.join("tar"));
+    let dropped = "damaged layer: dropped; pull its images again";
+    let untagged = "missing image: untagged; pull it again";
+    assert_eq!(check(&store, true), [dropped, untagged]);
+    assert_eq!(check(&store, true), [""; 0]);
+    assert!(!store.has_whole(&id));
 }
 
 #[test]
