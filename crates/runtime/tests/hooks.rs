@@ -3,8 +3,10 @@
 mod kit;
 
 use kit::{Host, stderr};
+use rustix::event::{PollFd, PollFlags};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::fd::OwnedFd;
 
 const KINDS: [&str; 6] = [
     "prestart",
@@ -38,6 +40,20 @@ fn with_hooks(host: &Host, script: &str, env: Option<&[&str]>) -> (Value, std::p
         config["hooks"][kind] = json!([hook]);
     }
     (config, log.join("all"))
+}
+
+/// The first process of a container.
+fn process_of(host: &Host, id: &str) -> OwnedFd {
+    let state = host.call(&["state", id]);
+    let state: Value = serde_json::from_slice(&state.stdout).expect("a state");
+    let pid = i32::try_from(state["pid"].as_i64().expect("a number")).expect("a pid");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("opened")
+}
+
+fn wait_for_end(process: &OwnedFd) {
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
+    rustix::event::poll(&mut ended, None).expect("ended");
 }
 
 const PATH: &[&str] = &["PATH=/bin:/usr/bin", "WORD=of the hook"];
@@ -82,8 +98,11 @@ fn all_six_kinds_run_in_order_with_the_state_of_the_moment() {
         ("createContainer", "creating"),
     ];
     assert_eq!(kinds(&log), of(&created));
+    let process = process_of(&host, "order");
     let start = host.call(&["start", "order"]);
     assert!(start.status.success(), "{}", stderr(&start));
+    // `start` does not wait for the container's own hook.
+    wait_for_end(&process);
     assert!(host.call(&["delete", "--force", "order"]).status.success());
     let mut all = kinds(&log);
     assert_eq!(all.pop(), of(&[("poststop", "stopped")]).pop());
@@ -215,18 +234,9 @@ fn a_failing_start_container_hook_is_told_where_the_container_writes() {
     let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "exit 4"]});
     config["hooks"]["startContainer"] = json!([hook]);
     host.create("late", config);
-    let state = host.call(&["state", "late"]);
-    let state: Value = serde_json::from_slice(&state.stdout).expect("a state");
-    let pid = i32::try_from(state["pid"].as_i64().expect("a number")).expect("a pid");
-    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
-    let flags = rustix::process::PidfdFlags::empty();
-    let pidfd = rustix::process::pidfd_open(pid, flags).expect("opened");
+    let process = process_of(&host, "late");
     assert!(host.call(&["start", "late"]).status.success());
-    let mut ended = [rustix::event::PollFd::new(
-        &pidfd,
-        rustix::event::PollFlags::IN,
-    )];
-    rustix::event::poll(&mut ended, None).expect("ended");
+    wait_for_end(&process);
     let text = fs_err::read_to_string(host.path("output")).expect("read");
     assert!(
         text.contains("error running startContainer hook #0: exit status 4"),
