@@ -12,6 +12,7 @@ mod login;
 mod logs;
 mod manifest;
 mod network;
+mod platforms;
 mod push;
 mod run;
 mod search;

@@ -51,6 +51,21 @@ impl Image {
     /// When compressing fails, which it cannot in memory.
     #[must_use]
     pub fn new(layers: &[Vec<u8>], config: &Value, packing: Packing, family: Family) -> Self {
+        let architecture = hull_spec::Platform::host().architecture;
+        Self::of(&architecture, layers, config, (packing, family))
+    }
+
+    /// As [`Image::new`], for a processor of another architecture.
+    ///
+    /// # Panics
+    /// As [`Image::new`].
+    #[must_use]
+    pub fn of(
+        architecture: &str,
+        layers: &[Vec<u8>],
+        config: &Value,
+        (packing, family): (Packing, Family),
+    ) -> Self {
         let diff_ids: Vec<String> = layers
             .iter()
             .map(|layer| digest(layer).to_string())
@@ -60,7 +75,7 @@ impl Image {
             .map(|_| json!({"created": "2026-01-02T03:04:05Z", "created_by": "made for a test"}))
             .collect();
         let config = json!({
-            "created": "2026-01-02T03:04:05Z", "architecture": hull_spec::Platform::host().architecture,
+            "created": "2026-01-02T03:04:05Z", "architecture": architecture,
             "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
         });
         let config = serde_json::to_vec(&config).expect("a value is JSON");
@@ -110,6 +125,25 @@ impl Image {
     pub fn id(&self) -> &Digest {
         &self.config
     }
+}
+
+/// An index of images for these architectures, and its media type.
+///
+/// # Panics
+/// Never in practice: a value is JSON.
+#[must_use]
+pub fn index(images: &[(&str, &Image)]) -> (&'static str, Vec<u8>) {
+    let entry = |(architecture, image): &(&str, &Image)| {
+        let mut entry = descriptor(image.media_type(), image.manifest());
+        entry["platform"] = json!({"os": "linux", "architecture": architecture});
+        entry
+    };
+    let manifests: Vec<Value> = images.iter().map(entry).collect();
+    let index = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests,
+    });
+    let bytes = serde_json::to_vec(&index).expect("a value is JSON");
+    (media_type::OCI_INDEX, bytes)
 }
 
 /// A descriptor of `bytes`.

@@ -21,7 +21,7 @@ pub struct Summary {
     pub labels: Option<BTreeMap<String, String>>,
     pub parent_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub descriptor: Option<serde_json::Value>,
+    pub descriptor: Option<Descriptor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifests: Option<Vec<ManifestSummary>>,
     pub repo_digests: Vec<String>,
@@ -38,7 +38,7 @@ pub struct ManifestSummary {
     /// The manifest's digest.
     #[serde(rename = "ID")]
     pub id: String,
-    pub descriptor: serde_json::Value,
+    pub descriptor: Descriptor,
     /// Whether all of its content is there.
     pub available: bool,
     pub size: ManifestSize,
@@ -48,6 +48,21 @@ pub struct ManifestSummary {
     pub image_data: Option<ImageData>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attestation_data: Option<AttestationData>,
+}
+
+/// A pointer to a document or blob, as the image specification has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Descriptor {
+    pub media_type: String,
+    pub digest: String,
+    pub size: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
 }
 
 /// Bytes of a manifest and what belongs to it.
@@ -125,7 +140,7 @@ pub struct Inspect {
     pub root_fs: RootFs,
     pub metadata: Metadata,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub descriptor: Option<serde_json::Value>,
+    pub descriptor: Option<Descriptor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifests: Option<Vec<ManifestSummary>>,
     pub config: Option<ImageConfig>,

@@ -100,26 +100,32 @@ impl Catalog {
         }
         let summary = |(id, row): (&ImageId, &Arc<ImageRow>)| {
             let beside = !names.contains_key(id) && beside.contains(id);
-            let own = names.get(id).cloned().unwrap_or_default();
-            let names = if beside { self.stands_for(id) } else { own };
+            let beside_names = beside.then(|| self.stands_for(id));
+            let own = names.get(id).map(Vec::as_slice);
+            let names = beside_names.as_deref().or(own).unwrap_or_default();
             let (digests, tags): (Vec<_>, Vec<_>) = names
                 .iter()
                 .map(|name| name.reference.clone())
                 .partition(|name| name.digest().is_some());
-            let target = names.iter().find_map(|name| name.target.as_deref());
+            let target = names.iter().find_map(|name| name.target.clone());
+            let own = || row.manifest.clone().map(Arc::new);
+            let summed = || self.layer_sizes(&row.layers).iter().sum();
             Summary {
                 id: id.clone(),
-                facts: row.facts.clone().unwrap_or_default(),
                 tags,
                 repo_digests: digests,
                 beside,
-                target: target.or(row.manifest.as_ref()).cloned(),
-                layers: row.layers.clone(),
-                layer_sizes: self.layer_sizes(&row.layers),
-                tagged_at: row.tagged_at,
+                target: target.or_else(own),
+                size: row.size.unwrap_or_else(summed),
+                row: Arc::clone(row),
             }
         };
         self.images.iter().map(summary).collect()
+    }
+
+    /// Bytes of each layer.
+    pub(crate) fn layers(&self) -> &HashMap<String, u64> {
+        &self.sizes
     }
 
     fn index_of(&self, name: &Name) -> Option<&IndexRow> {

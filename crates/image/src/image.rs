@@ -1,11 +1,13 @@
 //! Images: what a row says about one, how it is found, and the names that point to it.
 
+use crate::rows::ImageRow;
 use hull_spec::image::{Descriptor, ImageConfig};
 use hull_spec::{Digest, InvalidDigest, Platform, Reference};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
 
 /// An image's identity: the digest of its config, as Docker shows it in `docker images`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,8 +110,6 @@ impl Facts {
 pub struct Summary {
     /// Its id.
     pub id: ImageId,
-    /// From its config.
-    pub facts: Facts,
     /// Names with a tag that stand for this image, sorted; of one that is `beside` those that have
     /// it as one of several platforms.
     pub tags: Vec<Reference>,
@@ -119,20 +119,30 @@ pub struct Summary {
     /// it is listed with that one.
     pub beside: bool,
     /// The document that its first name points at, or the manifest it was pulled by.
-    pub target: Option<Descriptor>,
-    /// The layers' diffIDs, the base first.
-    pub layers: Vec<Digest>,
-    /// Bytes of each layer, in the order of `layers`.
-    pub layer_sizes: Vec<u64>,
-    /// When it was last tagged, nanoseconds since 1970; 0 when never. A pull does not count.
-    pub tagged_at: i64,
+    pub target: Option<Arc<Descriptor>>,
+    /// The sum of the layers: Docker's `Size`.
+    pub size: u64,
+    pub(crate) row: Arc<ImageRow>,
 }
 
 impl Summary {
-    /// The sum of the layers: Docker's `Size`.
+    /// From its config.
     #[must_use]
-    pub fn size(&self) -> u64 {
-        self.layer_sizes.iter().sum()
+    pub fn facts(&self) -> &Facts {
+        static NONE: LazyLock<Facts> = LazyLock::new(Facts::default);
+        self.row.facts.as_ref().unwrap_or(&NONE)
+    }
+
+    /// The layers' diffIDs, the base first.
+    #[must_use]
+    pub fn layers(&self) -> &[Digest] {
+        &self.row.layers
+    }
+
+    /// The manifest it was pulled by.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Descriptor> {
+        self.row.manifest.as_ref()
     }
 }
 

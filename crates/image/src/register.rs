@@ -116,7 +116,7 @@ impl Store {
         let catalog = self.inner.rows.catalog();
         let mut completed = Vec::new();
         for (id, row) in &catalog.images {
-            if row.facts.is_some() {
+            if row.facts.is_some() && row.size.is_some() {
                 continue;
             }
             let config = self
@@ -126,6 +126,7 @@ impl Store {
                 Ok(config) => {
                     let mut row = ImageRow::clone(row);
                     row.facts = Some(Facts::of(&config));
+                    row.size = Some(catalog.layer_sizes(&row.layers).iter().sum());
                     completed.push((id, row));
                 }
                 Err(error) => tracing::warn!(%id, %error, "image cannot be read"),
@@ -195,6 +196,13 @@ fn put_image(
             now_nanoseconds()
         },
         facts: Some(Facts::of(config)),
+        size: Some(
+            change
+                .catalog()
+                .layer_sizes(&config.rootfs.diff_ids)
+                .iter()
+                .sum(),
+        ),
     };
     change.put_image(id, &row)
 }

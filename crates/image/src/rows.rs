@@ -50,6 +50,9 @@ pub(crate) struct ImageRow {
     /// What lists show of the config; missing in rows of the first version.
     #[serde(default)]
     pub(crate) facts: Option<Facts>,
+    /// Bytes of all layers; likewise.
+    #[serde(default)]
+    pub(crate) size: Option<u64>,
 }
 
 /// What a name points at. Rows of the first version had no such row: the image's manifest it is.

@@ -283,6 +283,12 @@ impl Store {
         self.inner.rows.catalog().summaries()
     }
 
+    /// Bytes of a layer's files, by diffID; of all layers there are.
+    #[must_use]
+    pub fn layer_sizes(&self) -> HashMap<String, u64> {
+        self.inner.rows.catalog().layers().clone()
+    }
+
     fn assemble(&self, catalog: &Catalog, id: &ImageId) -> Result<Image, Error> {
         let row = catalog.images.get(id);
         let row = row.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;

@@ -28,7 +28,7 @@ static FLAGS: &[Flag] = &[
     ),
     flag("no-trunc", "Do not shorten anything"),
     flag("quiet", "Show only ids").short('q'),
-    flag("tree", "").hidden(),
+    flag("tree", "Show the platforms of each image"),
 ];
 
 pub(crate) static COMMAND: Command = Command {
@@ -59,8 +59,9 @@ const HEADINGS: &[(&str, &str)] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    if matches.bool("tree") {
-        return Err(Failure::new("--tree is not supported"));
+    let tree = matches.bool("tree");
+    if tree {
+        refuse_with_tree(matches)?;
     }
     let digests = matches.bool("digests");
     let mut format = match (matches.text("format"), matches.bool("quiet")) {
@@ -75,7 +76,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let mut options = ImageListOptions {
         all: matches.bool("all"),
         filters: filters(matches.list("filter"))?,
-        manifests: false,
+        manifests: tree,
     };
     if let Some(pattern) = matches.args.first() {
         options
@@ -86,6 +87,10 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     }
     let client = cli.client()?;
     let images = cli.block_on(client.images(&options))?;
+    if tree {
+        super::tree::print(&images);
+        return Ok(());
+    }
     let view = View {
         truncate: !matches.bool("no-trunc"),
         digests,
@@ -93,6 +98,26 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         now: now_seconds(),
     };
     listing.print(images.iter().flat_map(|image| view.rows(image)))
+}
+
+/// What Docker's client cannot draw as a tree either, in its words.
+fn refuse_with_tree(matches: &Matches) -> Outcome {
+    let refuse = |flag: &str| {
+        let text = format!("--{flag} is not yet supported with --tree");
+        Err(Failure::new(text))
+    };
+    for flag in ["quiet", "no-trunc"] {
+        if matches.bool(flag) {
+            return refuse(flag);
+        }
+    }
+    if matches.bool("digests") {
+        return refuse("show-digest");
+    }
+    match matches.text("format") {
+        "" => Ok(()),
+        _ => refuse("format"),
+    }
 }
 
 /// The row of an image under its first name, for lists that show each image once.

@@ -14,6 +14,7 @@ mod rm;
 mod save;
 mod search;
 mod tag;
+mod tree;
 
 use crate::command::Command;
 

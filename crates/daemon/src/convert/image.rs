@@ -5,12 +5,14 @@ use crate::error::ApiError;
 use crate::version::ApiVersion;
 use hull_api::container::{Config as WireConfig, Empty, Healthcheck, Words};
 use hull_api::image::{
-    AttestationData, DeleteItem, HistoryItem, ImageConfig, ImageData, Inspect, ManifestSize,
-    ManifestSummary as WireManifest, Metadata, Platform, RootFs, Summary, UnpackedSize,
+    AttestationData, DeleteItem, Descriptor as WireDescriptor, HistoryItem, ImageConfig, ImageData,
+    Inspect, ManifestSize, ManifestSummary as WireManifest, Metadata, Platform, RootFs, Summary,
+    UnpackedSize,
 };
 use hull_api::system::GraphDriver;
 use hull_engine::image::{
-    Descriptor, HistoryStep, ImageDetails, ImageSummary, ManifestKind, ManifestSummary, Removed,
+    Descriptor, HistoryStep, ImageDetails, ImageSummary, ManifestKind, ManifestSummary, Platforms,
+    Removed,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -142,18 +144,36 @@ pub(crate) fn inspect(
     Ok(Versioned::Older(inspect))
 }
 
-/// What a name points at, and what is behind that.
-type Platforms = (Option<Descriptor>, Vec<ManifestSummary>);
-
-fn manifests((target, manifests): &Platforms) -> (Option<Value>, Option<Vec<WireManifest>>) {
-    let target = target.as_ref().map(|target| json!(target));
+fn manifests(
+    (target, manifests): &Platforms,
+) -> (Option<WireDescriptor>, Option<Vec<WireManifest>>) {
+    let target = target.as_ref().map(descriptor);
     (target, Some(manifests.iter().map(manifest).collect()))
+}
+
+fn wire_platform(platform: &hull_engine::Platform) -> Platform {
+    Platform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone().unwrap_or_default(),
+    }
+}
+
+fn descriptor(descriptor: &Descriptor) -> WireDescriptor {
+    WireDescriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.to_string(),
+        size: number(descriptor.size),
+        urls: descriptor.urls.clone(),
+        annotations: descriptor.annotations.clone(),
+        platform: descriptor.platform.as_ref().map(wire_platform),
+    }
 }
 
 fn manifest(manifest: &ManifestSummary) -> WireManifest {
     let mut wire = WireManifest {
         id: manifest.descriptor.digest.to_string(),
-        descriptor: json!(manifest.descriptor),
+        descriptor: descriptor(&manifest.descriptor),
         available: manifest.available,
         size: ManifestSize {
             content: number(manifest.content),
@@ -165,11 +185,7 @@ fn manifest(manifest: &ManifestSummary) -> WireManifest {
         ManifestKind::Image(platform) => {
             "image".clone_into(&mut wire.kind);
             wire.image_data = Some(ImageData {
-                platform: Platform {
-                    architecture: platform.architecture.clone(),
-                    os: platform.os.clone(),
-                    variant: platform.variant.clone().unwrap_or_default(),
-                },
+                platform: wire_platform(platform),
                 size: UnpackedSize {
                     unpacked: number(manifest.unpacked),
                 },

@@ -1,10 +1,9 @@
 //! `image inspect`, `history`.
 
-use super::{HistoryStep, ImageDetails, ManifestSummary};
+use super::{HistoryStep, ImageDetails};
 use crate::container::Snapshot;
 use crate::{Engine, Platform, Result, blocking};
 use hull_image::Image;
-use hull_spec::image::Descriptor;
 use hull_spec::rootfs::RootFs;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -21,38 +20,6 @@ impl Engine {
         platform: Option<Platform>,
     ) -> Result<ImageDetails> {
         Ok(self.image_details(self.stored_image(name, platform).await?))
-    }
-
-    /// What a name points at, and the platforms behind that; of an id its own manifest.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn image_manifests(
-        self: &Arc<Self>,
-        name: &str,
-    ) -> Result<(Option<Descriptor>, Vec<ManifestSummary>)> {
-        let (engine, name) = (Arc::clone(self), name.to_owned());
-        blocking(move || {
-            let id = engine.store.resolve(&name).map_err(super::store_error)?;
-            let named = name.parse().ok();
-            let target = named.map(|name| engine.store.target(&name)).transpose();
-            let target = match target.map_err(super::store_error)?.flatten() {
-                Some(target) => Some(target),
-                None => {
-                    engine
-                        .store
-                        .image(&id)
-                        .map_err(super::store_error)?
-                        .manifest
-                }
-            };
-            let Some(target) = target else {
-                return Ok((None, Vec::new()));
-            };
-            let manifests = engine.manifests(&target.digest, &engine.image_users())?;
-            Ok((Some(target), manifests))
-        })
-        .await
     }
 
     /// An image's history, newest step first.

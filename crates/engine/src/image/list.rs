@@ -1,12 +1,15 @@
 //! `images`.
 
+mod pattern;
+
 use crate::prune::moment;
 use crate::{Engine, Error, ErrorKind, Filters, Result, blocking};
-use hull_image::Summary;
+use hull_image::{ImageId, PlatformImage, Summary};
 use hull_spec::Digest;
 use hull_spec::image::{Descriptor, Manifest};
 use hull_spec::{Platform, Reference};
 use jiff::Timestamp;
+use pattern::path_match;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -47,8 +50,11 @@ pub struct ImageSummary {
     /// How many containers use it; only when counted.
     pub containers: Option<u64>,
     /// What its names point at, and the platforms behind that; only when asked for.
-    pub manifests: Option<(Option<Descriptor>, Vec<ManifestSummary>)>,
+    pub manifests: Option<Platforms>,
 }
+
+/// What a name points at, and the manifests behind that.
+pub type Platforms = (Option<Descriptor>, Vec<ManifestSummary>);
 
 /// One manifest of what a name points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,25 +101,19 @@ impl Engine {
     fn images_now(&self, options: &ImageListOptions) -> Result<Vec<ImageSummary>> {
         let all = self.store.summaries();
         let filter = Filter::new(&options.filters, &all)?;
-        let uses = options.shared.then(|| layer_uses(&all));
-        let containers = (options.containers || options.manifests).then(|| self.image_users());
+        let counts = self.counts(&all, options);
         let mut listed = Vec::new();
         for image in &all {
             if (image.beside && !options.beside) || !filter.takes(image)? {
                 continue;
             }
             let mut summary = filter.summary(image)?;
-            summary.shared = uses.as_ref().map(|uses| shared(image, uses));
-            let users = containers.as_ref();
+            summary.shared = counts.shared(image);
             if options.containers {
-                summary.containers = users.map(|users| {
-                    users
-                        .get(image.id.as_str())
-                        .map_or(0, |users| users.len() as u64)
-                });
+                summary.containers = Some(counts.users(&summary.id).len() as u64);
             }
-            if let Some(users) = users.filter(|_| options.manifests) {
-                summary.manifests = Some(self.manifests_of(image, users)?);
+            if options.manifests {
+                summary.manifests = Some(self.manifests_of(image, &counts)?);
             }
             listed.push(summary);
         }
@@ -121,8 +121,21 @@ impl Engine {
         Ok(listed)
     }
 
+    fn counts<'a>(&self, all: &'a [Summary], options: &ImageListOptions) -> Counts<'a> {
+        let sizes = all.iter().filter(|_| options.manifests);
+        Counts {
+            uses: options.shared.then(|| layer_uses(all)),
+            layers: match options.shared {
+                true => self.store.layer_sizes(),
+                false => HashMap::new(),
+            },
+            users: (options.containers || options.manifests).then(|| self.image_users()),
+            sizes: sizes.map(|image| (&image.id, image.size)).collect(),
+        }
+    }
+
     /// The containers of each image.
-    pub(super) fn image_users(&self) -> HashMap<String, Vec<String>> {
+    fn image_users(&self) -> HashMap<String, Vec<String>> {
         let mut users: HashMap<String, Vec<String>> = HashMap::new();
         for container in self.containers() {
             let (image, id) = container.read(|r| (r.image_id.clone(), r.id.clone()));
@@ -131,45 +144,74 @@ impl Engine {
         users
     }
 
-    fn manifests_of(
-        &self,
-        image: &Summary,
-        users: &HashMap<String, Vec<String>>,
-    ) -> Result<(Option<Descriptor>, Vec<ManifestSummary>)> {
+    fn manifests_of(&self, image: &Summary, counts: &Counts<'_>) -> Result<Platforms> {
         let Some(target) = image.target.clone() else {
             return Ok((None, Vec::new()));
         };
-        let summaries = self.manifests(&target.digest, users)?;
-        Ok((Some(target), summaries))
+        // Its own manifest need not be looked for.
+        let own = image.manifest().filter(|own| own.digest == target.digest);
+        let platforms = match own {
+            Some(own) => vec![PlatformImage {
+                manifest: Descriptor {
+                    platform: Some(image.facts().platform()),
+                    ..own.clone()
+                },
+                image: Some(image.id.clone()),
+            }],
+            None => {
+                let platforms = self.store.platforms(&target.digest);
+                platforms.map_err(super::store_error)?
+            }
+        };
+        let summaries = platforms
+            .into_iter()
+            .map(|entry| self.manifest(entry, counts));
+        Ok((
+            Some(Descriptor::clone(&target)),
+            summaries.collect::<Result<_>>()?,
+        ))
     }
 
-    /// The platforms behind a document that a name points at.
-    pub(super) fn manifests(
-        &self,
-        target: &Digest,
-        users: &HashMap<String, Vec<String>>,
-    ) -> Result<Vec<ManifestSummary>> {
-        let platforms = self.store.platforms(target).map_err(super::store_error)?;
-        platforms
-            .into_iter()
-            .map(|entry| {
-                let mut summary = ManifestSummary {
-                    kind: kind(&entry.manifest),
-                    available: entry.image.is_some(),
-                    content: 0,
-                    unpacked: 0,
-                    containers: Vec::new(),
-                    descriptor: entry.manifest,
-                };
-                if let Some(id) = entry.image {
-                    let image = self.store.image(&id).map_err(super::store_error)?;
-                    summary.unpacked = image.size;
-                    summary.content = self.content(&summary.descriptor)?;
-                    summary.containers = users.get(id.as_str()).cloned().unwrap_or_default();
-                }
-                Ok(summary)
-            })
-            .collect()
+    /// What a name points at, and the platforms behind that; of an id its own manifest.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn image_manifests(self: &Arc<Self>, name: &str) -> Result<Platforms> {
+        let (engine, name) = (Arc::clone(self), name.to_owned());
+        blocking(move || {
+            let id = engine.store.resolve(&name).map_err(super::store_error)?;
+            let named = name.parse().ok();
+            let target = named.map(|name| engine.store.target(&name)).transpose();
+            let target = target.map_err(super::store_error)?.flatten();
+            let all = engine.store.summaries();
+            let mut found = all.iter().filter(|image| image.id == id);
+            let mut image = found.next().cloned().ok_or_else(|| absent(&name))?;
+            let own = || image.manifest().cloned();
+            image.target = target.or_else(own).map(Arc::new);
+            let options = ImageListOptions {
+                manifests: true,
+                ..ImageListOptions::default()
+            };
+            engine.manifests_of(&image, &engine.counts(&all, &options))
+        })
+        .await
+    }
+
+    fn manifest(&self, entry: PlatformImage, counts: &Counts<'_>) -> Result<ManifestSummary> {
+        let mut summary = ManifestSummary {
+            kind: kind(&entry.manifest),
+            available: entry.image.is_some(),
+            content: 0,
+            unpacked: 0,
+            containers: Vec::new(),
+            descriptor: entry.manifest,
+        };
+        if let Some(id) = entry.image {
+            summary.unpacked = counts.sizes.get(&id).copied().unwrap_or(0);
+            summary.content = self.content(&summary.descriptor)?;
+            summary.containers = counts.users(id.as_str());
+        }
+        Ok(summary)
     }
 
     /// Bytes of a manifest and of all that it describes.
@@ -201,21 +243,43 @@ fn kind(manifest: &Descriptor) -> ManifestKind {
 fn layer_uses(images: &[Summary]) -> HashMap<&Digest, u32> {
     let mut uses = HashMap::new();
     for image in images {
-        for layer in &image.layers {
+        for layer in image.layers() {
             *uses.entry(layer).or_default() += 1;
         }
     }
     uses
 }
 
-fn shared(image: &Summary, uses: &HashMap<&Digest, u32>) -> u64 {
-    let layers = image.layers.iter().zip(&image.layer_sizes);
-    let shared = layers.filter(|(layer, _)| uses.get(layer) > Some(&1));
-    shared.map(|(_, size)| size).sum()
+/// What the counts of a list are made from.
+struct Counts<'a> {
+    /// How many images have each layer.
+    uses: Option<HashMap<&'a Digest, u32>>,
+    /// Bytes by layer.
+    layers: HashMap<String, u64>,
+    /// Containers by image.
+    users: Option<HashMap<String, Vec<String>>>,
+    /// Bytes by image.
+    sizes: HashMap<&'a ImageId, u64>,
+}
+
+impl Counts<'_> {
+    fn shared(&self, image: &Summary) -> Option<u64> {
+        let (uses, sizes) = (self.uses.as_ref()?, &self.layers);
+        let shared = image
+            .layers()
+            .iter()
+            .filter(|layer| uses.get(layer) > Some(&1));
+        Some(shared.filter_map(|layer| sizes.get(layer.as_str())).sum())
+    }
+
+    fn users(&self, image: &str) -> Vec<String> {
+        let users = self.users.as_ref().and_then(|users| users.get(image));
+        users.cloned().unwrap_or_default()
+    }
 }
 
 fn created(image: &Summary) -> Option<Timestamp> {
-    image.facts.created.as_deref()?.parse().ok()
+    image.facts().created.as_deref()?.parse().ok()
 }
 
 /// The filters, understood.
@@ -253,7 +317,7 @@ impl<'a> Filter<'a> {
 
     fn takes(&self, image: &Summary) -> Result<bool> {
         let created = created(image);
-        let labels = image.facts.labels.as_ref();
+        let labels = image.facts().labels.as_ref();
         let has = |label: &String| match label.split_once('=') {
             Some((name, value)) => labels
                 .and_then(|labels| labels.get(name))
@@ -307,8 +371,8 @@ impl<'a> Filter<'a> {
             repo_tags: shown(&image.tags)?,
             repo_digests: shown(&image.repo_digests)?,
             created: created(image),
-            labels: image.facts.labels.clone(),
-            size: image.size(),
+            labels: image.facts().labels.clone(),
+            size: image.size,
             ..ImageSummary::default()
         })
     }
@@ -344,15 +408,18 @@ fn until(values: &[String]) -> Result<Option<Timestamp>> {
     Ok(earliest)
 }
 
+fn absent(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("No such image: {name}"))
+}
+
 /// The image that a filter names.
 fn named<'a>(text: &str, images: &'a [Summary]) -> Result<&'a Summary> {
-    let absent = |name: String| Error::new(ErrorKind::NotFound, format!("No such image: {name}"));
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let parsed: Reference = match text.parse() {
         Ok(name) => name,
         Err(_) => {
             let mut by_id = images.iter().filter(|image| image.id.digest().hex() == hex);
-            return by_id.next().ok_or_else(|| absent(text.to_owned()));
+            return by_id.next().ok_or_else(|| absent(text));
         }
     };
     let wanted = parsed.with_default_tag();
@@ -368,115 +435,12 @@ fn named<'a>(text: &str, images: &'a [Summary]) -> Result<&'a Summary> {
         .filter(|image| image.id.digest().hex().starts_with(hex));
     by_name
         .or_else(|| by_prefix.next().filter(|_| by_prefix.next().is_none()))
-        .ok_or_else(|| absent(wanted.familiar()))
-}
-
-/// Go's `path.Match`: `*` and `?` not over slashes, `[a-z]` and `[^a-z]`, backslash before what is
-/// meant literally.
-///
-/// # Errors
-/// A pattern that is none; dockerd answers 500.
-fn path_match(pattern: &[u8], text: &[u8]) -> Result<bool> {
-    let bad = || Error::new(ErrorKind::Internal, "syntax error in pattern");
-    match pattern.split_first() {
-        None => Ok(text.is_empty()),
-        Some((b'*', rest)) => {
-            let longest = text.iter().take_while(|byte| **byte != b'/').count();
-            for taken in 0..=longest {
-                if path_match(rest, &text[taken..])? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        }
-        Some((b'[', rest)) => {
-            let (fits, rest) =
-                class(rest, text.first().copied().unwrap_or_default()).ok_or_else(bad)?;
-            match text.split_first() {
-                Some((byte, tail)) if fits && *byte != b'/' => path_match(rest, tail),
-                _ => Ok(false),
-            }
-        }
-        Some((b'?', rest)) => match text.split_first() {
-            Some((byte, tail)) if *byte != b'/' => path_match(rest, tail),
-            _ => Ok(false),
-        },
-        Some((first, rest)) => {
-            let (wanted, rest) = if *first == b'\\' {
-                rest.split_first().ok_or_else(bad)?
-            } else {
-                (first, rest)
-            };
-            match text.split_first() {
-                Some((byte, tail)) if byte == wanted => path_match(rest, tail),
-                _ => Ok(false),
-            }
-        }
-    }
-}
-
-/// Whether a byte is in the class whose text begins after `[`, and what follows it; `None` when it
-/// has no end.
-fn class(mut rest: &[u8], byte: u8) -> Option<(bool, &[u8])> {
-    fn one(rest: &[u8]) -> Option<(u8, &[u8])> {
-        let (first, rest) = rest.split_first()?;
-        match first {
-            b'\\' => rest.split_first().map(|(byte, rest)| (*byte, rest)),
-            b'-' | b']' => None,
-            byte => Some((*byte, rest)),
-        }
-    }
-    let negated = rest.first() == Some(&b'^');
-    rest = rest.get(usize::from(negated)..)?;
-    let mut found = false;
-    let mut ranges = 0;
-    loop {
-        if rest.first() == Some(&b']') && ranges > 0 {
-            return Some((found != negated, &rest[1..]));
-        }
-        let (low, after) = one(rest)?;
-        let (high, after) = match after.first() {
-            Some(b'-') => one(&after[1..])?,
-            _ => (low, after),
-        };
-        rest = after;
-        found |= (low..=high).contains(&byte);
-        ranges += 1;
-    }
+        .ok_or_else(|| absent(&wanted.familiar()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_are_gos() {
-        let fits = |pattern: &str, text: &str| {
-            path_match(pattern.as_bytes(), text.as_bytes()).map_err(|_| ())
-        };
-        for (pattern, text) in [
-            ("busybox:latest", "busybox:latest"),
-            ("busy*:l?test", "busybox:latest"),
-            ("127.0.0.1:5000/*/app", "127.0.0.1:5000/team/app"),
-            ("b[a-c]", "bb"),
-            ("b[^a-c]", "bd"),
-            ("\\*", "*"),
-            ("[\\]]", "]"),
-        ] {
-            assert_eq!(fits(pattern, text), Ok(true), "{pattern}");
-        }
-        for (pattern, text) in [
-            ("*app", "team/app"),
-            ("b[a-c]", "bd"),
-            ("a?", "a"),
-            ("", "a"),
-        ] {
-            assert_eq!(fits(pattern, text), Ok(false), "{pattern}");
-        }
-        for pattern in ["[a", "[]a]", "a\\", "[-x]"] {
-            assert_eq!(fits(pattern, "a"), Err(()), "{pattern}");
-        }
-    }
 
     #[test]
     fn dangling_takes_one_meaning() {

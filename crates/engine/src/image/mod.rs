@@ -20,7 +20,7 @@ pub use distribution::Distribution;
 pub use import::ImportRequest;
 pub(crate) use import::new_name;
 pub(crate) use inspect::snapshot_of;
-pub use list::{ImageListOptions, ImageSummary, ManifestKind, ManifestSummary};
+pub use list::{ImageListOptions, ImageSummary, ManifestKind, ManifestSummary, Platforms};
 pub use load::LoadStep;
 pub use manifest::{ImagePlatform, IndexPush, PushedIndex, RemoteManifest};
 pub use prune::Pruned;

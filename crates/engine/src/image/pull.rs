@@ -8,13 +8,16 @@
 //! all there: Store::register, the commit point
 //! ```
 
-use super::{Credentials, Progress, PullRequest, parse_document as parse, wrapped};
+mod documents;
+
+use super::{Credentials, Progress, PullRequest, wrapped};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
+use documents::Documents;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use hull_image::{Hold, ImageId, Layer, LayerWriter, Registration, Room};
+use hull_image::{Hold, ImageId, Layer, LayerWriter, Registration, Room, Waiter};
 use hull_registry::{Credentials as Auth, Resolved};
-use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
+use hull_spec::image::Descriptor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
@@ -39,6 +42,8 @@ struct Pull {
     reference: Reference,
     auth: Auth,
     platform: Platform,
+    /// Whether the platform was asked for.
+    asked: bool,
     told: mpsc::Sender<Result<Progress>>,
 }
 
@@ -58,6 +63,10 @@ impl Engine {
             .reference
             .parse()
             .map_err(|e: crate::InvalidReference| invalid(&e))?;
+        let asked = request
+            .platform
+            .as_ref()
+            .is_some_and(|text| !text.is_empty());
         let platform = match request.platform.as_deref().filter(|text| !text.is_empty()) {
             Some(text) => text
                 .parse()
@@ -71,6 +80,7 @@ impl Engine {
             reference,
             auth: auth(request.credentials),
             platform,
+            asked,
             told: told.clone(),
         };
         // The registry's first answer decides whether this is an error or a stream.
@@ -136,15 +146,11 @@ enum First {
     Tags(Vec<String>),
 }
 
-/// An image's documents.
-struct Documents {
-    /// What the reference points at, unless that is the manifest itself.
-    index: Option<(Descriptor, Vec<u8>)>,
-    manifest: Manifest,
-    descriptor: Descriptor,
-    manifest_bytes: Vec<u8>,
-    config: ImageConfig,
-    config_bytes: Vec<u8>,
+/// What became of one image.
+struct One {
+    /// It was here already, under this name.
+    already: bool,
+    warning: Option<String>,
 }
 
 impl Pull {
@@ -179,9 +185,13 @@ impl Pull {
     }
 
     async fn run(&self, first: First) -> Result<()> {
-        let mut already = true;
+        let (mut already, mut warnings) = (true, Vec::new());
         match first {
-            First::Resolved(resolved) => already = self.one(*resolved).await?,
+            First::Resolved(resolved) => {
+                let one = self.one(*resolved).await?;
+                already = one.already;
+                warnings.extend(one.warning);
+            }
             First::Tags(tags) => {
                 for tag in tags {
                     let invalid = |e: crate::InvalidReference| {
@@ -191,7 +201,9 @@ impl Pull {
                         reference: self.reference.with_tag(&tag).map_err(invalid)?,
                         ..self.clone()
                     };
-                    already &= pull.one(pull.resolve().await?).await?;
+                    let one = pull.one(pull.resolve().await?).await?;
+                    already &= one.already;
+                    warnings.extend(one.warning);
                 }
             }
         }
@@ -202,13 +214,16 @@ impl Pull {
             format!("Status: Downloaded newer image for {what}")
         };
         self.tell("", &status, None).await;
+        for warning in warnings {
+            self.tell("", &warning, None).await;
+        }
         self.engine
             .tell_image("pull", &what, &self.reference.familiar_name());
         Ok(())
     }
 
-    /// Pulls one image; `true` when it was here already.
-    async fn one(&self, resolved: Resolved) -> Result<bool> {
+    /// Pulls one image.
+    async fn one(&self, resolved: Resolved) -> Result<One> {
         let name = self.reference.digest().map_or_else(
             || self.reference.tag().unwrap_or_default().to_owned(),
             ToString::to_string,
@@ -222,13 +237,11 @@ impl Pull {
         self.engine
             .check_pull(&self.reference, pinned, &self.auth)
             .await?;
-        let known = self.known_image(&documents).await?;
-        let already = match &known {
-            Some(_) => self.is_up_to_date(&documents).await,
-            None => false,
-        };
+        let known = self.is_known(&documents).await?;
+        let already = known && self.is_up_to_date(&documents, &top).await?;
+        let warning = self.foreign_platform(&documents);
         let room = self.room(&documents).await?;
-        let holds = if known.is_some() {
+        let holds = if known {
             Vec::new()
         } else {
             self.layers(&documents).await?
@@ -237,82 +250,7 @@ impl Pull {
         drop((holds, room));
         self.tell("", &format!("Digest: {top}"), None).await;
         tracing::debug!(image = %id, "pulled");
-        Ok(already)
-    }
-
-    /// Follows an index to the manifest of the platform, and the manifest to its config.
-    async fn documents(&self, resolved: Resolved) -> Result<Documents> {
-        let registry = &self.engine.registry;
-        let (mut descriptor, mut bytes) = (resolved.descriptor, resolved.bytes.to_vec());
-        let mut whole = None;
-        if matches!(
-            descriptor.media_type.as_str(),
-            media_type::OCI_INDEX | media_type::DOCKER_LIST
-        ) {
-            let index: Index = parse("image index", &bytes)?;
-            let chosen = index.select(&self.platform).ok_or_else(|| {
-                let text = format!(
-                    "no matching manifest for {} in the manifest list entries",
-                    self.platform
-                );
-                Error::new(ErrorKind::NotFound, text)
-            })?;
-            let manifest = registry
-                .fetch_document(&self.reference, chosen, &self.auth)
-                .await
-                .map_err(|e| registry_error(&e))?
-                .to_vec();
-            let top = std::mem::replace(&mut descriptor, chosen.clone());
-            whole = Some((top, std::mem::replace(&mut bytes, manifest)));
-        }
-        let manifest: Manifest = parse("image manifest", &bytes)?;
-        let config_bytes = registry
-            .fetch_document(&self.reference, &manifest.config, &self.auth)
-            .await
-            .map_err(|e| registry_error(&e))?
-            .to_vec();
-        let config: ImageConfig = parse("image config", &config_bytes)?;
-        if config.rootfs.diff_ids.len() != manifest.layers.len() {
-            let text = format!(
-                "the image's manifest has {} layers, its config {}",
-                manifest.layers.len(),
-                config.rootfs.diff_ids.len()
-            );
-            return Err(Error::new(ErrorKind::Internal, text));
-        }
-        Ok(Documents {
-            index: whole,
-            manifest,
-            descriptor,
-            manifest_bytes: bytes,
-            config,
-            config_bytes,
-        })
-    }
-
-    /// The image, if it is in the store whole.
-    async fn known_image(&self, documents: &Documents) -> Result<Option<ImageId>> {
-        let (engine, id) = (
-            Arc::clone(&self.engine),
-            ImageId::new(documents.manifest.config.digest.clone()),
-        );
-        blocking(move || Ok(engine.store.has_whole(&id).then_some(id))).await
-    }
-
-    /// Whether the reference stands for this image already.
-    async fn is_up_to_date(&self, documents: &Documents) -> bool {
-        let engine = Arc::clone(&self.engine);
-        let name = self.reference.familiar();
-        let wanted = documents.manifest.config.digest.clone();
-        blocking(move || {
-            Ok(engine
-                .store
-                .resolve(&name)
-                .is_ok_and(|id| *id.digest() == wanted))
-        })
-        .await
-        .unwrap_or(false)
-            || self.reference.digest().is_some()
+        Ok(One { already, warning })
     }
 
     /// Room for the layers within the disk budget, before anything of them is written.
@@ -358,14 +296,7 @@ impl Pull {
                     self.tell(short, "Already exists", None).await;
                     return Ok(hold);
                 }
-                Layer::InProgress(waiter) => {
-                    self.tell(short, "Waiting", None).await;
-                    blocking(move || {
-                        waiter.wait();
-                        Ok(())
-                    })
-                    .await?;
-                }
+                Layer::InProgress(waiter) => self.follow(short, waiter).await?,
                 Layer::Fetch(writer) => {
                     let hold = self.fetch(&layer, writer).await?;
                     self.tell(short, "Pull complete", None).await;
@@ -375,10 +306,37 @@ impl Pull {
         }
     }
 
+    /// Shows how another pull's layer comes along, until that has ended.
+    async fn follow(&self, short: &str, mut waiter: Waiter) -> Result<()> {
+        self.tell(short, "Waiting", None).await;
+        let progress = waiter.progress();
+        loop {
+            let ended;
+            (ended, waiter) = blocking(move || Ok((waiter.wait_timeout(STEP), waiter))).await?;
+            if ended {
+                return Ok(());
+            }
+            let (received, total) = (progress.received(), progress.total());
+            let (status, done) = if received < total {
+                ("Downloading", received)
+            } else {
+                ("Extracting", progress.unpacked())
+            };
+            self.tell(short, status, Some((done, total))).await;
+        }
+    }
+
     async fn fetch(&self, layer: &Descriptor, mut writer: LayerWriter) -> Result<Hold> {
         let short = layer.digest.short();
-        // Closed never: the semaphore lives as long as the engine.
-        let permit = self.engine.pulls.0.acquire().await;
+        let places = &self.engine.pulls.0;
+        let permit = match places.try_acquire() {
+            Ok(permit) => Ok(permit),
+            Err(_) => {
+                self.tell(short, "Waiting", None).await;
+                // Closed never: the semaphore lives as long as the engine.
+                places.acquire().await
+            }
+        };
         let blob =
             self.engine
                 .registry

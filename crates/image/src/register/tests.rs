@@ -245,6 +245,7 @@ fn rows_of_the_first_version_are_read() {
         let id = crate::ingest::tests::image(&store, &[archive(&[("a", b"1")])], &["old:1"]);
         let mut row = ImageRow::clone(&store.inner.rows.catalog().images[&id]);
         row.facts = None;
+        row.size = None;
         let rows = &store.inner.rows;
         rows.write(|change| {
             change.put_image(&id, &row)?;
@@ -257,7 +258,7 @@ fn rows_of_the_first_version_are_read() {
     };
     let db = redb::Database::create(dir.path().join("hull.db")).unwrap();
     let store = Store::open_with(dir.path(), Arc::new(db), Options::default()).unwrap();
-    assert_eq!(store.summaries()[0].facts.architecture, "amd64");
+    assert_eq!(store.summaries()[0].facts().architecture, "amd64");
     let target = store.target(&"old:1".parse().unwrap()).unwrap().unwrap();
     let listed = store.platforms(&target.digest).unwrap();
     assert_eq!(listed[0].image, Some(id));

@@ -68,7 +68,7 @@ impl Push {
                 // The image's own repositories first: they have the very blob that its manifest names.
                 let (own, others): (Vec<_>, Vec<_>) = summaries
                     .iter()
-                    .filter(|summary| summary.layers.contains(diff_id))
+                    .filter(|summary| summary.layers().contains(diff_id))
                     .partition(|summary| summary.id == id);
                 let mut found: Vec<String> = Vec::new();
                 let names = own
