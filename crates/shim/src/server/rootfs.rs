@@ -13,6 +13,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Features that some kernels have on by default, by which an upper directory refers to layers below it
+/// instead of holding what changed: nobody could make a layer of that.
+const REFERENCES: [&str; 2] = ["redirect_dir", "metacopy"];
+
 /// Mounts `root` at `target`, which is made if it is not there.
 pub(super) fn mount(root: &RootFs, target: &Path) -> io::Result<()> {
     match fs_err::create_dir(target) {
@@ -45,6 +49,9 @@ fn overlay(
     if let Some((upper, work)) = writable {
         fsconfig_set_string(&context, "upperdir", upper)?;
         fsconfig_set_string(&context, "workdir", work)?;
+        for feature in REFERENCES {
+            fsconfig_set_string(&context, feature, "off")?;
+        }
     }
     fsconfig_create(&context)?;
     let attributes = if writable.is_some() {
@@ -79,6 +86,9 @@ fn overlay_in_one_option(
         options.extend(escaped(upper));
         options.extend(b",workdir=");
         options.extend(escaped(work));
+        for feature in REFERENCES {
+            options.extend(format!(",{feature}=off").into_bytes());
+        }
     }
     if options.len() >= 4096 {
         let text = "this kernel takes at most a page of layer paths: it needs Linux 6.8 for so many layers";
