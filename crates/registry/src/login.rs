@@ -1,6 +1,6 @@
 //! Signing in: whether a registry takes some credentials, and the token that it gives for them.
 
-use crate::endpoint::places;
+use crate::endpoint::{Endpoint, places};
 use crate::reason::transport;
 use crate::search::{host_of, read};
 use crate::{Challenge, Client, Credentials, Error, Secret, parse_challenges};
@@ -68,7 +68,12 @@ impl Client {
         let mut last = Error::Malformed(format!("no endpoints found for {host}"));
         for place in places(self.config(), &reference)? {
             for base in place.bases.iter().filter(|_| !place.mirror) {
-                match self.login_at(base, credentials).await {
+                let endpoint = Endpoint {
+                    base: base.clone(),
+                    mirror: false,
+                    host: place.host.clone(),
+                };
+                match self.login_at(&endpoint.url(""), credentials).await {
                     // Only where nobody answers is another way tried: what has answered has been
                     // told the password.
                     Err(LoginError::Failed(error @ Error::Transport { .. })) => last = error,
@@ -81,21 +86,19 @@ impl Client {
 
     async fn login_at(
         &self,
-        base: &Url,
+        url: &Url,
         credentials: &Credentials,
     ) -> Result<Option<Secret>, LoginError> {
-        let mut url = base.clone();
-        url.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
-        let mut answer = self.ask(&url, None).await?;
+        let mut answer = self.ask(url, None).await?;
         let mut token = None;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            let (grant, refresh) = self.grant(&url, &answer, credentials).await?;
+            let (grant, refresh) = self.grant(url, &answer, credentials).await?;
             token = refresh;
-            answer = self.ask(&url, grant).await?;
+            answer = self.ask(url, grant).await?;
         }
         if answer.status() != StatusCode::OK {
             return Err(LoginError::Status {
-                url: url.into(),
+                url: url.to_string(),
                 status: answer.status().to_string(),
             });
         }
