@@ -227,3 +227,35 @@ fn a_policy_that_cannot_be_read_refuses() {
         assert_eq!(client.run(daemon, &["images", "-q"]).ok(), "");
     });
 }
+
+#[test]
+fn archives_come_only_where_their_transport_is_accepted() {
+    with_policy(|client, host, registry, daemon, policy| {
+        let (name, _) = registry.push(host, ("app", "1"), &image("x"));
+        let archive = daemon.path("archive.tar").display().to_string();
+        let _ = client.run(daemon, &["pull", "-q", &name]).ok();
+        let _ = client.run(daemon, &["save", "-o", &archive, &name]).ok();
+        let _ = client.run(daemon, &["rmi", &name]).ok();
+        let load = || client.run(daemon, &["load", "-i", &archive]);
+        assert!(
+            load()
+                .fails(1)
+                .contains("refused by \"reject\" of the policy's default")
+        );
+        let import = client.run(daemon, &["import", &archive]);
+        assert!(
+            import
+                .fails(1)
+                .contains("this archive is refused by \"reject\""),
+            "{import:?}"
+        );
+        assert_eq!(client.run(daemon, &["images", "-q"]).ok(), "");
+        let accept = json!({"": [{"type": "insecureAcceptAnything"}]});
+        let text = json!({"default": [{"type": "reject"}],
+            "transports": {"docker-archive": accept, "oci-archive": accept}});
+        fs_err::write(policy, text.to_string()).unwrap();
+        let _ = load().ok();
+        // It came from no registry that could be asked for a signature.
+        let _ = client.run(daemon, &["run", "--rm", &name, "true"]).ok();
+    });
+}

@@ -95,6 +95,7 @@ impl Engine {
         let engine = Arc::clone(self);
         let reader = Reader::new(input);
         blocking(move || {
+            engine.check_archive(&["tarball"])?;
             let failed =
                 |e| Error::new(ErrorKind::Internal, "could not read the archive").caused_by(e);
             let mut input = decompressed(reader).map_err(failed)?;

@@ -52,6 +52,8 @@ impl Engine {
         quiet: bool,
         told: &mpsc::Sender<Result<LoadStep>>,
     ) -> Result<()> {
+        // Which of the two it is turns out within.
+        self.check_archive(&["docker-archive", "oci-archive"])?;
         let failed = |e| Error::new(ErrorKind::Internal, "could not read the archive").caused_by(e);
         let mut input = decompressed(reader).map_err(failed)?;
         let mut say = |step: Loading| {
