@@ -164,3 +164,92 @@ fn a_registry_is_asked_without_pulling() {
         assert_eq!(unpushed["schemaVersion"], 2);
     });
 }
+
+#[test]
+fn an_index_is_pushed_whole_or_with_a_note() {
+    with_each_client(|s| {
+        let host = s.registry.host();
+        let layer = Layer::new().file("host", 0o644, host.as_bytes()).finish();
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let mut manifests = Vec::new();
+        for architecture in ["amd64", "s390x"] {
+            let labels = json!({"Labels": {"architecture": architecture}});
+            let layers = [layer.clone()];
+            let image = Image::new(&layers, &labels, Packing::Gzip, Family::Oci);
+            let _ = s
+                .registry
+                .push(s.host, ("push/parts", architecture), &image);
+            let mut entry = hull_tests::image::descriptor(image.media_type(), image.manifest());
+            entry["platform"] = json!({"os": "linux", "architecture": architecture});
+            manifests.push(entry);
+        }
+        let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
+        let bytes = index.to_string().into_bytes();
+        let digest = s.host.within(|| {
+            let whole = (kind, bytes.as_slice());
+            hull_tests::registry::push_manifest(s.registry.address(), "push/parts", "all", whole)
+        });
+        let all = format!("{host}/push/parts:all");
+        let _ = s.run(&["pull", "-q", &all]).ok();
+        // Back to where the other platform is: the index goes whole.
+        let again = format!("{host}/push/parts:again");
+        let _ = s.run(&["tag", &all, &again]).ok();
+        let pushed = s.run(&["push", &again]);
+        let line = format!("again: digest: {digest} size: {}", bytes.len());
+        assert!(pushed.ok().contains(&line), "{pushed:?}");
+        assert_eq!(manifest(s, "push/parts", "again"), index);
+        // Elsewhere it is not: one platform goes, and that is said.
+        let second = hull_tests::registry::Registry::start(s.host);
+        let elsewhere = format!("{}/parts:1", second.host());
+        let _ = s.run(&["tag", &all, &elsewhere]).ok();
+        let pushed = s.run(&["push", &elsewhere]);
+        let own = manifests[0]["digest"].as_str().expect("a digest");
+        assert!(
+            pushed.ok().contains(&format!("1: digest: {own} size: ")),
+            "{pushed:?}"
+        );
+        assert!(
+            pushed
+                .stdout
+                .contains("only the available single-platform image was pushed"),
+            "{pushed:?}"
+        );
+    });
+}
+
+#[test]
+fn a_guarded_registry_wants_a_user_and_layers_that_are_not_kept_are_compressed() {
+    with_each_client(|s| {
+        let guarded = s.registry.guarded(s.host);
+        let image = format!("{}/push/guarded:1", guarded.host());
+        let _ = s.run(&["tag", "busybox", &image]).ok();
+        let anonymous = s.run(&["push", &image]);
+        assert!(
+            anonymous.fails(1).contains("no basic auth credentials"),
+            "{anonymous:?}"
+        );
+        let host = guarded.host();
+        let login = ["login", "-u", "alice", "--password-stdin", host.as_str()];
+        let _ = s.client.feed(&s.daemon, &login, b"secret\n").ok();
+        assert!(s.run(&["push", &image]).ok().contains("1: digest: sha256:"));
+        if !s.client.is_own() {
+            return;
+        }
+        // Nothing compressed is kept by this daemon: what it pushes was compressed by it.
+        let other = hull_tests::daemon::Daemon::start(s.host, &["--keep-compressed-layers=false"]);
+        let run = |arguments: &[&str]| s.client.run(&other, arguments);
+        let (reference, _) = pushed(s, Packing::Zstd, Family::Oci, "push/dropped");
+        let _ = run(&["pull", "-q", &reference]).ok();
+        let second = hull_tests::registry::Registry::start(s.host);
+        let copy = format!("{}/copy:1", second.host());
+        let _ = run(&["tag", &reference, &copy]).ok();
+        assert!(run(&["push", &copy]).ok().contains(": Pushed"));
+        let (_, body) = second.get(s.host, "/v2/copy/manifests/1");
+        let found: Value = serde_json::from_slice(&body).expect("a manifest is JSON");
+        assert_eq!(
+            found["layers"][0]["mediaType"],
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        );
+        let _ = s.run(&["run", "--rm", &copy, "cat", "/own"]).ok();
+    });
+}

@@ -8,7 +8,7 @@ use crate::flags::{Flag, Matches, flag, value};
 use crate::progress::{self, Output};
 use hull_api::client::PushOptions;
 use serde_json::{Value, json};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 static FLAGS: &[Flag] = &[
     flag("all-tags", "Push all tags of an image to the repository").short('a'),
@@ -35,6 +35,12 @@ pub(crate) static COMMAND: Command = Command {
     interspersed: true,
     run,
 };
+
+const ONE_PLATFORM: &str =
+    "Using --platform pushes only the specified platform manifest of a multi-platform image index.
+Other components, like attestations, will not be included.
+To push the complete multi-platform image, remove the --platform flag.
+";
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let typed = &matches.args[0];
@@ -63,6 +69,9 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         platform: platform(matches.text("platform"))?,
         compression: matches.text("compression").to_owned(),
     };
+    if !options.platform.is_empty() {
+        print_note(ONE_PLATFORM);
+    }
     let repository = familiar(name.repository);
     let mut notes = Vec::new();
     let pushed = cli.block_on(push(cli, repository, &options, quiet, &mut notes));
@@ -99,23 +108,22 @@ fn note(aux: &Value) -> Option<String> {
     }
     let digest = |member: &str| aux.get(member)?.get("digest")?.as_str();
     Some(format!(
-        "Not all multiplatform-content is present, only the available single-platform image was pushed\n{} -> {}",
-        colored("91", digest("originalIndex")?),
-        colored("92", digest("selectedManifest")?),
+        "Not all multiplatform-content is present and only the available single-platform image was pushed\n{} -> {}",
+        colored("31", digest("originalIndex")?),
+        colored("32", digest("selectedManifest")?),
     ))
 }
 
 fn colored(color: &str, text: &str) -> String {
-    match std::io::stderr().is_terminal() {
+    match std::io::stdout().is_terminal() {
         true => format!("\x1b[{color}m{text}\x1b[0m"),
         false => text.to_owned(),
     }
 }
 
 fn print_note(note: &str) {
-    let text = note.replace('\n', "\n          ");
-    // Who closed standard error does not want to read it.
-    let _ = write!(std::io::stderr(), "\n i Info → {text}\n");
+    let text = note.replace('\n', "\n         ");
+    crate::print(&format!("\n Info -> {text}\n"));
 }
 
 /// The API has platforms as JSON here.
