@@ -334,6 +334,16 @@ impl Transfer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_range_is_read_or_refused(text in "\\PC{0,30}", first: u64, last: u64) {
+            let _ = received(&text);
+            let bytes = received(&format!("{first}-{last}"));
+            prop_assert!(bytes.is_none_or(|bytes| first == 0 && bytes <= last.saturating_add(1)));
+        }
+    }
 
     #[test]
     fn ranges_count_from_nothing() {

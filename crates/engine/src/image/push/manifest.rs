@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hull_image::{Compression, Image};
 use hull_registry::Pusher;
 use hull_spec::image::{Descriptor, Manifest, media_type as mt};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,11 +109,7 @@ fn make(
         layers: layers.into_iter().map(|layer| named(layer, oci)).collect(),
         annotations: original.map_or_else(BTreeMap::new, |own| own.manifest.annotations.clone()),
     };
-    // Indented as dockerd writes it: the same layers then give the same digest.
-    let mut bytes = Vec::new();
-    let indent = serde_json::ser::PrettyFormatter::with_indent(b"   ");
-    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, indent);
-    serde::Serialize::serialize(&manifest, &mut writer).map_err(|e| {
+    let bytes = written(&manifest).map_err(|e| {
         Error::new(ErrorKind::Internal, "the manifest cannot be written").caused_by(e)
     })?;
     let descriptor = Descriptor {
@@ -133,4 +130,88 @@ fn named(mut layer: Descriptor, oci: bool) -> Descriptor {
         layer.media_type = form.media_type(!oci).to_owned();
     }
     layer
+}
+
+/// A manifest as dockerd writes it, to the byte: the same layers then have the same digest.
+fn written(manifest: &Manifest) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let indent = serde_json::ser::PrettyFormatter::with_indent(b"   ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, indent);
+    Written {
+        schema_version: manifest.schema_version,
+        media_type: manifest.media_type.as_deref(),
+        config: Part::of(&manifest.config),
+        layers: manifest.layers.iter().map(Part::of).collect(),
+        annotations: &manifest.annotations,
+    }
+    .serialize(&mut writer)?;
+    Ok(bytes)
+}
+
+/// [`Manifest`] with the members in dockerd's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    schema_version: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<&'a str>,
+    config: Part<'a>,
+    layers: Vec<Part<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    media_type: &'a str,
+    size: u64,
+    digest: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    urls: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Part<'a> {
+    fn of(part: &'a Descriptor) -> Self {
+        Self {
+            media_type: &part.media_type,
+            size: part.size,
+            digest: part.digest.as_str(),
+            urls: &part.urls,
+            annotations: &part.annotations,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_dockerds_to_the_byte() {
+        // As dockerd 28.5 pushed it for an image of one layer.
+        let text = r#"{
+   "schemaVersion": 2,
+   "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+   "config": {
+      "mediaType": "application/vnd.docker.container.image.v1+json",
+      "size": 900,
+      "digest": "sha256:43e6544e9b358430507f424d12a963a597be4c90a707cacc387cfb57fa25157f"
+   },
+   "layers": [
+      {
+         "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+         "size": 1141410,
+         "digest": "sha256:146a0b398e7f06dfe2c1f374d2ac3effca17633e2711bbe0c7f6d5bb53008283"
+      }
+   ]
+}"#;
+        let manifest: Manifest = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            String::from_utf8(written(&manifest).unwrap()).unwrap(),
+            text
+        );
+    }
 }
