@@ -68,6 +68,28 @@ fn mounts_survive_a_killed_daemon_and_are_not_doubled() {
 }
 
 #[test]
+fn a_lost_layer_is_fetched_again() {
+    with(Client::Hull, |s| {
+        let _ = s.daemon.stop();
+        for entry in fs_err::read_dir(s.daemon.path("data/layers")).unwrap() {
+            fs_err::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        s.daemon.restart();
+        let reference = format!("{}/busybox:latest", s.registry.host());
+        let refused = s.run(&["run", "--rm", "busybox", "true"]);
+        assert!(
+            refused.stderr.contains("pull the image again"),
+            "{refused:?}"
+        );
+        let _ = s.run(&["pull", "-q", &reference]).ok();
+        assert_eq!(
+            s.run(&["run", "--rm", "busybox", "echo", "fine"]).ok(),
+            "fine"
+        );
+    });
+}
+
+#[test]
 fn both_formats_lie_below_one_container() {
     with(Client::Hull, |s| {
         if !mounts_layers(s) {

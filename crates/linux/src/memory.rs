@@ -6,8 +6,8 @@
 pub fn return_early() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in [
-        (libc::M_MMAP_THRESHOLD, 128 * 1024),
-        (libc::M_TRIM_THRESHOLD, 256 * 1024),
+        (libc::M_MMAP_THRESHOLD, 1024 * 1024),
+        (libc::M_TRIM_THRESHOLD, 1024 * 1024),
         (libc::M_ARENA_MAX, 2),
     ] {
         // SAFETY: mallopt takes two integers, changes malloc's own settings and locks them itself.

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// More than there are processors: some wait for the network. Their number bounds the memory of all
 /// pulls together: a megabyte each, and the window of a zstd stream.
-const SPARE: usize = 3;
+const SPARE: usize = 4;
 
 /// Places for the threads of layers.
 #[derive(Debug)]

@@ -13,6 +13,8 @@ use crate::store::Error;
 use hull_linux::mount as kernel;
 use hull_spec::Digest;
 use rustix::fd::AsFd as _;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
@@ -141,12 +143,19 @@ fn look(dir: Option<&Path>, rows: &Rows) -> Result<Known, Error> {
 
 /// Unmounts, also while a container that was forgotten still uses it, and removes the directory.
 fn take_away(path: &Path) {
+    // To free what the kernel has read of a layer takes a while: not the caller's.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let last = rustix::fs::open(path, flags, Mode::empty()).ok();
     match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
         Err(error) => tracing::warn!(%error, path = %path.display(), "a layer was not unmounted"),
     }
     // What is still mounted stays, and is found by the next daemon.
     let _ = fs_err::remove_dir(path);
+    // Without a thread it is dropped here.
+    let _ = std::thread::Builder::new()
+        .name("unmount".to_owned())
+        .spawn(move || drop(last));
 }
 
 /// The mounts, locked.
