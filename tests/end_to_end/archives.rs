@@ -259,6 +259,11 @@ fn changes_are_listed_exported_and_committed() {
             bad.fails(1).contains("No such container: nosuch"),
             "{bad:?}"
         );
+        // Without its image a container is not all that an image needs.
+        let _ = s.line("create --name orphan made:1").ok();
+        let _ = s.line("rmi -f made:1").ok();
+        assert_eq!(s.line("commit orphan lost").code, 1);
+        assert_eq!(s.line("images -q lost").ok(), "");
     });
 }
 

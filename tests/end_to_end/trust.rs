@@ -139,6 +139,13 @@ fn only_signed_images_come_and_run() {
         // The same image by another name or its id is the same image.
         let _ = client.run(daemon, &["tag", &other, "mine"]).ok();
         assert!(run(daemon, "mine").fails(125).contains("is refused by"));
+        // It is so also when nothing else is left of where it came from.
+        let _ = client.run(daemon, &["rmi", &other]).ok();
+        let origin = "is refused by \"sigstoreSigned\"";
+        assert!(run(daemon, "mine").fails(125).contains(origin));
+        daemon.kill();
+        daemon.restart();
+        assert!(run(daemon, "mine").fails(125).contains(origin));
         let refused = pull(daemon, &name);
         assert!(
             refused.fails(1).contains("no signature exists"),

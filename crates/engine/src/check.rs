@@ -153,7 +153,7 @@ impl Engine {
     }
 
     pub(crate) fn tell_removed(&self, removed: &[Removed]) {
-        self.trust.forget(removed);
+        self.trust.forget(removed, &self.store);
         for removed in removed {
             match removed {
                 Removed::Untagged(name) => {

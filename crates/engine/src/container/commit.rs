@@ -127,7 +127,7 @@ impl Engine {
         name: Option<Reference>,
     ) -> Result<ImageId> {
         let record = container.record();
-        let base = self.base_of(&record);
+        let base = self.base_of(&record)?;
         let layer = self.layer_of(&record.id)?;
         let mut image = base
             .map(|image| image.config)
@@ -170,9 +170,20 @@ impl Engine {
         Ok(id)
     }
 
-    fn base_of(&self, record: &Record) -> Option<Image> {
-        let id: ImageId = record.image_id.parse().ok()?;
-        self.store.image(&id).ok()
+    /// The container's image; without one the new image would lack its layers.
+    fn base_of(&self, record: &Record) -> Result<Option<Image>> {
+        if record.image_id.is_empty() {
+            return Ok(None);
+        }
+        let id: ImageId = record.image_id.parse().map_err(|_| {
+            let text = format!("container {} has no image that is known", record.id);
+            Error::new(ErrorKind::Internal, text)
+        })?;
+        let image = self.store.image(&id);
+        image.map(Some).map_err(|error| {
+            let text = format!("the container's image {id} is not there any more");
+            Error::new(ErrorKind::NotFound, text).caused_by(error)
+        })
     }
 
     /// Makes a layer of what a container wrote: the archive goes from one thread to the other.

@@ -233,7 +233,8 @@ impl Pull {
             .await;
         let top = resolved.descriptor.digest.clone();
         let documents = self.documents(resolved).await?;
-        let pinned = (&top, &documents.descriptor.digest);
+        let image = ImageId::new(documents.manifest.config.digest.clone());
+        let pinned = (&top, &documents.descriptor.digest, &image);
         self.engine
             .check_pull(&self.reference, pinned, &self.auth)
             .await?;

@@ -26,7 +26,7 @@ impl Engine {
             };
             removed
                 .map_err(super::store_error)
-                .inspect(|rows| engine.trust.forget(rows))
+                .inspect(|rows| engine.trust.forget(rows, store))
         });
         let mut removed = Vec::new();
         for row in rows.await? {

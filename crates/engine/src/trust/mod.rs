@@ -26,12 +26,13 @@ pub use json::Invalid;
 pub use policy::{Policy, Scope};
 
 use crate::{Engine, Error, ErrorKind, Reference, Result, blocking};
-use evaluate::{Signature, Subject};
-use hull_image::{Image, Removed, Store};
+use evaluate::Subject;
+use hull_image::{Image, ImageId, Removed, Store};
 use hull_registry::Credentials;
 use hull_spec::Digest;
 use redb::Database;
-use rows::{Kept, Rows};
+use rows::{Origin, Rows};
+use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,10 +41,10 @@ use std::sync::Arc;
 const POLICIES: [&str; 2] = ["/etc/hull/policy.json", "/etc/containers/policy.json"];
 /// A policy longer than this is none.
 const MAX_POLICY: u64 = 4 << 20;
-/// How many manifests of one index are remembered: more platforms than an image has.
-const MAX_DIGESTS: usize = 64;
+/// How many signatures of one name, and origins of one image, are remembered.
+const MAX_KEPT: usize = 64;
 
-/// The policy's place, and the signatures that are kept.
+/// The policy's place, and what is remembered of images that came.
 #[derive(Debug)]
 pub(crate) struct Trust {
     configured: Option<PathBuf>,
@@ -57,25 +58,30 @@ struct Loaded {
 }
 
 impl Trust {
-    /// Opens the table of signatures and drops those whose image is gone.
+    /// Opens the tables and drops what is about images that are gone.
     pub(crate) fn open(
         configured: Option<PathBuf>,
         database: Arc<Database>,
         store: &Store,
     ) -> Result<Self> {
         let rows = Rows::open(database)?;
-        let images = store.images().map_err(crate::image::store_error)?;
+        let trust = Self { configured, rows };
+        trust.retain(store)?;
+        if let Err(error) = trust.load() {
+            tracing::error!("images will be refused: {}", error.full_message());
+        }
+        Ok(trust)
+    }
+
+    fn retain(&self, store: &Store) -> Result<()> {
+        let images = store.summaries();
         let names = images
             .iter()
             .flat_map(|image| &image.repo_digests)
             .map(ToString::to_string)
             .collect();
-        rows.retain(&names)?;
-        let trust = Self { configured, rows };
-        if let Err(error) = trust.load() {
-            tracing::error!("images will be refused: {}", error.full_message());
-        }
-        Ok(trust)
+        let here: HashSet<&str> = images.iter().map(|image| image.id.as_str()).collect();
+        self.rows.retain(|image| here.contains(image), &names)
     }
 
     /// Reads the policy; `None` when there is none.
@@ -92,21 +98,19 @@ impl Trust {
         Ok(None)
     }
 
-    /// Forgets the signatures of names that are gone.
-    pub(crate) fn forget(&self, removed: &[Removed]) {
-        for removed in removed {
-            // What is not forgotten now is so at the next start.
-            if let Removed::Untagged(name) = removed
-                && let Ok(Some(_)) = self.rows.get(&name.to_string())
-                && let Err(error) = self.rows.change(&name.to_string(), |_| None)
-            {
-                tracing::warn!(%name, "could not forget signatures: {}", error.full_message());
-            }
+    /// Forgets what is about images that are gone.
+    pub(crate) fn forget(&self, removed: &[Removed], store: &Store) {
+        let is_origin = |digest: &Digest| {
+            let origins = self.rows.origins(digest.as_str());
+            origins.is_ok_and(|origins| !origins.is_empty())
+        };
+        let any = removed
+            .iter()
+            .any(|removed| matches!(removed, Removed::Deleted(digest) if is_origin(digest)));
+        // What is not forgotten now is so at the next start.
+        if any && let Err(error) = self.retain(store) {
+            tracing::warn!("could not forget signatures: {}", error.full_message());
         }
-    }
-
-    fn kept(&self, name: &Reference) -> Result<Kept> {
-        Ok(self.rows.get(&name.to_string())?.unwrap_or_default())
     }
 }
 
@@ -147,21 +151,32 @@ impl Loaded {
 impl Engine {
     /// Asks the policy whether an image may be pulled, before any of its layers is. `top` is what the
     /// reference stands for, `manifest` the manifest chosen from it; a signature of either will do,
-    /// since both pin the content. The signatures are kept for [`Engine::check_stored`].
+    /// since both pin the content. The signatures are kept for [`Engine::check_stored`], and what `image` was
+    /// pulled as, whether there is a policy or not: there may be one later.
     ///
     /// # Errors
     /// `Forbidden`, with the rule and its scope.
     pub(crate) async fn check_pull(
         self: &Arc<Self>,
         reference: &Reference,
-        (top, manifest): (&Digest, &Digest),
+        (top, manifest, image): (&Digest, &Digest, &ImageId),
         auth: &Credentials,
     ) -> Result<()> {
-        let engine = Arc::clone(self);
-        let Some(loaded) = blocking(move || engine.trust.load()).await? else {
+        let reference = meant(reference);
+        let origin = Origin {
+            name: reference.with_digest(top),
+            manifest: Some(manifest.clone()),
+        };
+        let (engine, id) = (Arc::clone(self), image.to_string());
+        let name = origin.name.clone();
+        let loaded = blocking(move || {
+            let trust = &engine.trust;
+            trust.rows.add_origin(&id, origin, MAX_KEPT)?;
+            trust.load()
+        });
+        let Some(loaded) = loaded.await? else {
             return Ok(());
         };
-        let reference = meant(reference);
         let mut digests = vec![top.clone()];
         if manifest != top {
             digests.push(manifest.clone());
@@ -170,7 +185,7 @@ impl Engine {
         if loaded.policy.needs_signatures(&reference) {
             signatures = fetch::signatures(&self.registry, &reference, &digests, auth).await?;
         }
-        let (engine, name) = (Arc::clone(self), reference.with_digest(top));
+        let engine = Arc::clone(self);
         blocking(move || {
             let subject = Subject {
                 reference: &reference,
@@ -178,10 +193,8 @@ impl Engine {
                 signatures: &signatures,
             };
             loaded.check(&subject)?;
-            if signatures.is_empty() {
-                return Ok(());
-            }
-            engine.trust.keep(&name, digests, signatures)
+            let rows = &engine.trust.rows;
+            rows.add_signatures(&name, &signatures, MAX_KEPT)
         })
         .await
     }
@@ -196,14 +209,28 @@ impl Engine {
         let Some(loaded) = self.trust.load()? else {
             return Ok(());
         };
+        let mut origins = self.trust.rows.origins(image.id.as_str())?;
+        // What was pushed from here counts as the registry's.
+        for name in &image.repo_digests {
+            if origins.iter().all(|origin| origin.name != *name) {
+                let name = name.clone();
+                let manifest = None;
+                origins.push(Origin { name, manifest });
+            }
+        }
         let mut refused = None;
-        for (name, origin) in origins(image, typed) {
-            let mut kept = self.trust.kept(&origin)?;
-            kept.digests.extend(origin.digest().cloned());
+        for (name, origin) in judged(image, typed, &origins) {
+            let digests: Vec<Digest> = origin
+                .name
+                .digest()
+                .into_iter()
+                .chain(&origin.manifest)
+                .cloned()
+                .collect();
             let subject = Subject {
                 reference: &name,
-                digests: &kept.digests,
-                signatures: &kept.signatures,
+                digests: &digests,
+                signatures: &self.trust.rows.signatures(&origin.name)?,
             };
             match loaded.check(&subject) {
                 Ok(()) => return Ok(()),
@@ -230,32 +257,6 @@ impl Engine {
     }
 }
 
-impl Trust {
-    fn keep(&self, name: &Reference, digests: Vec<Digest>, found: Vec<Signature>) -> Result<()> {
-        let mut kept = Kept {
-            digests,
-            signatures: found,
-        };
-        self.rows.change(&name.to_string(), |before| {
-            // Other platforms of the same index keep their manifests.
-            for digest in before.digests {
-                if kept.digests.len() < MAX_DIGESTS && !kept.digests.contains(&digest) {
-                    kept.digests.push(digest);
-                }
-            }
-            for signature in before.signatures {
-                if kept.signatures.len() < MAX_DIGESTS && !kept.signatures.contains(&signature) {
-                    kept.signatures.push(signature);
-                }
-            }
-            // The order says nothing.
-            kept.digests.sort();
-            kept.signatures.sort();
-            Some(kept)
-        })
-    }
-}
-
 /// A reference as policies have it: with its digest alone, or else with a tag.
 fn meant(reference: &Reference) -> Reference {
     match reference.digest() {
@@ -264,31 +265,27 @@ fn meant(reference: &Reference) -> Reference {
     }
 }
 
-/// Where an image came from: the names to judge it by, each with the `repository@digest` it was pulled
-/// as. The name that was typed, when the image was pulled under it; else every name it was pulled under,
-/// because an id and a name given here say nothing about the origin.
-fn origins(image: &Image, typed: &str) -> Vec<(Reference, Reference)> {
+/// The names to judge an image by, each with the origin it stands for. The name that was typed, when the
+/// image was pulled under it; else everything it was ever pulled as, by the names it still has from there
+/// or by the origin itself, because an id and a name given here say nothing about the origin.
+fn judged<'a>(image: &Image, typed: &str, origins: &'a [Origin]) -> Vec<(Reference, &'a Origin)> {
     let typed = typed.parse::<Reference>().ok().map(|name| meant(&name));
-    let pulled = |name: &Reference| {
-        let origins = image.repo_digests.iter();
-        let of_repository = origins.filter(|origin| origin.name() == name.name());
-        let name = name.clone();
-        of_repository
-            .map(|origin| (name.clone(), origin.clone()))
-            .collect::<Vec<_>>()
-    };
-    if let Some(name) =
-        typed.filter(|name| image.tags.contains(name) || image.repo_digests.contains(name))
-    {
-        let found = pulled(&name);
+    let is_name = |name: &Reference| image.tags.contains(name) || image.repo_digests.contains(name);
+    if let Some(name) = typed.filter(is_name) {
+        let of_repository = origins.iter().filter(|o| o.name.name() == name.name());
+        let found: Vec<_> = of_repository.map(|origin| (name.clone(), origin)).collect();
         if !found.is_empty() {
             return found;
         }
     }
-    image
-        .tags
-        .iter()
-        .chain(&image.repo_digests)
-        .flat_map(pulled)
-        .collect()
+    let mut all = Vec::new();
+    for origin in origins {
+        let tags = image.tags.iter();
+        let tags = tags.filter(|tag| tag.name() == origin.name.name());
+        all.extend(
+            tags.chain([&origin.name])
+                .map(|name| (name.clone(), origin)),
+        );
+    }
+    all
 }

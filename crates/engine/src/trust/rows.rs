@@ -1,25 +1,51 @@
-//! Signatures that came with images, kept for when they are run: the check then needs no registry.
+//! Where images came from, and the signatures that came with them, kept for when they are run: the
+//! check then needs no registry.
 
 use super::evaluate::Signature;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Reference, Result};
 use hull_spec::Digest;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// `repository@digest` of what was pulled → [`Kept`] as JSON. It goes with the image's name of that form.
-const SIGNATURES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.signatures");
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
-/// What is known about one pulled name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
-    /// The manifests that pin the content: of one index several platforms may be here.
-    pub(super) digests: Vec<Digest>,
-    pub(super) signatures: Vec<Signature>,
+/// `repository@digest` of what was pulled → its [`Signature`]s as JSON. They stay as long as an image
+/// that was pulled under it.
+const SIGNATURES: Table = TableDefinition::new("engine.signatures");
+/// Id of an image → its [`Origin`]s as JSON. They stay as long as the image, whatever it is called:
+/// another name is no other origin.
+const ORIGINS: Table = TableDefinition::new("engine.origins");
+
+/// What an image was pulled as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    /// `repository@digest`, the digest of what the repository's tag stood for.
+    #[serde(with = "as_text")]
+    pub(super) name: Reference,
+    /// The image's own manifest, if that is known; not one of another platform of the same index.
+    pub(super) manifest: Option<Digest>,
 }
 
-/// The table.
+/// References as JSON strings.
+mod as_text {
+    use crate::Reference;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(name: &Reference, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(name)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Reference, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The tables.
 #[derive(Clone, Debug)]
 pub(super) struct Rows(Arc<Database>);
 
@@ -31,70 +57,138 @@ fn failed(operation: &'static str) -> impl Fn(redb::Error) -> Error {
 }
 
 impl Rows {
-    /// Makes the table where it is missing.
+    /// Makes the tables where they are missing.
     pub(super) fn open(database: Arc<Database>) -> Result<Self> {
         let prepare = || -> std::result::Result<(), redb::Error> {
             let change = database.begin_write()?;
-            change.open_table(SIGNATURES)?;
+            for table in [SIGNATURES, ORIGINS] {
+                change.open_table(table)?;
+            }
             Ok(change.commit()?)
         };
         prepare().map_err(failed("open"))?;
         Ok(Self(database))
     }
 
-    /// What is kept for a name; a row that cannot be read is no signature.
-    pub(super) fn get(&self, name: &str) -> Result<Option<Kept>> {
-        let read = || -> std::result::Result<Option<Kept>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(SIGNATURES)?;
-            let row = table.get(name)?;
-            Ok(row.and_then(|row| serde_json::from_slice(row.value()).ok()))
+    /// The signatures that are kept for a name.
+    pub(super) fn signatures(&self, name: &Reference) -> Result<Vec<Signature>> {
+        self.get(SIGNATURES, &name.to_string())
+    }
+
+    /// Keeps signatures beside those that are there, at most `most`.
+    pub(super) fn add_signatures(
+        &self,
+        name: &Reference,
+        found: &[Signature],
+        most: usize,
+    ) -> Result<()> {
+        self.add(SIGNATURES, &name.to_string(), found, most)
+    }
+
+    /// What an image was pulled as.
+    pub(super) fn origins(&self, image: &str) -> Result<Vec<Origin>> {
+        self.get(ORIGINS, image)
+    }
+
+    /// Notes what an image is being pulled as, beside what is known, at most `most`. It reaches the disk with
+    /// the next durable change, which is the image's own.
+    pub(super) fn add_origin(&self, image: &str, origin: Origin, most: usize) -> Result<()> {
+        self.add(ORIGINS, image, &[origin], most)
+    }
+
+    /// A row's list; one that cannot be read is empty, which admits nothing.
+    fn get<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Vec<T>> {
+        let read = || -> std::result::Result<Vec<T>, redb::Error> {
+            let rows = self.0.begin_read()?.open_table(table)?;
+            let row = rows.get(key)?;
+            Ok(row
+                .and_then(|row| serde_json::from_slice(row.value()).ok())
+                .unwrap_or_default())
         };
         read().map_err(failed("read"))
     }
 
-    /// Changes what is kept for a name, durably and with nobody in between; `None` removes it.
-    pub(super) fn change(
+    /// Adds to a row's list what is not in it, the newest first.
+    fn add<T: Serialize + DeserializeOwned + PartialEq + Clone>(
         &self,
-        name: &str,
-        change: impl FnOnce(Kept) -> Option<Kept>,
+        table: Table,
+        key: &str,
+        new: &[T],
+        most: usize,
     ) -> Result<()> {
+        let merged = |before: &[T]| {
+            let mut after: Vec<T> = Vec::new();
+            for item in new.iter().chain(before) {
+                if after.len() < most && !after.contains(item) {
+                    after.push(item.clone());
+                }
+            }
+            after
+        };
+        let known: Vec<T> = self.get(table, key)?;
+        if new.iter().all(|item| known.contains(item)) {
+            return Ok(());
+        }
         let write = || -> std::result::Result<(), redb::Error> {
-            let transaction = self.0.begin_write()?;
+            let mut transaction = self.0.begin_write()?;
+            transaction.set_durability(Durability::None)?;
             {
-                let mut table = transaction.open_table(SIGNATURES)?;
-                let before: Kept = table
-                    .get(name)?
+                let mut rows = transaction.open_table(table)?;
+                let before: Vec<T> = rows
+                    .get(key)?
                     .and_then(|row| serde_json::from_slice(row.value()).ok())
                     .unwrap_or_default();
-                let after = change(before.clone());
-                if after.as_ref() == Some(&before) {
-                    return Ok(());
-                }
-                // A list of strings is always JSON.
-                match after.and_then(|kept| serde_json::to_vec(&kept).ok()) {
-                    Some(bytes) => table.insert(name, bytes.as_slice())?,
-                    None => table.remove(name)?,
-                };
+                // Lists of strings are always JSON.
+                let bytes = serde_json::to_vec(&merged(&before)).unwrap_or_default();
+                rows.insert(key, bytes.as_slice())?;
             }
             Ok(transaction.commit()?)
         };
         write().map_err(failed("write"))
     }
 
-    /// Removes what is kept for names that no image has any more.
-    pub(super) fn retain(&self, names: &BTreeSet<String>) -> Result<()> {
-        let known = || -> std::result::Result<Vec<String>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(SIGNATURES)?;
-            table
-                .iter()?
+    /// Removes the origins of images that `is_here` does not know, and the signatures of names under
+    /// which no image was pulled and that are not in `names`.
+    pub(super) fn retain(
+        &self,
+        is_here: impl Fn(&str) -> bool,
+        names: &BTreeSet<String>,
+    ) -> Result<()> {
+        let mut used = names.clone();
+        let mut gone = Vec::new();
+        for image in self.keys(ORIGINS)? {
+            if is_here(&image) {
+                used.extend(self.origins(&image)?.iter().map(|o| o.name.to_string()));
+            } else {
+                gone.push((ORIGINS, image));
+            }
+        }
+        let signed = self.keys(SIGNATURES)?.into_iter();
+        let unused = signed.filter(|name| !used.contains(name));
+        gone.extend(unused.map(|name| (SIGNATURES, name)));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let remove = || -> std::result::Result<(), redb::Error> {
+            let transaction = self.0.begin_write()?;
+            for (table, key) in &gone {
+                transaction.open_table(*table)?.remove(key.as_str())?;
+            }
+            Ok(transaction.commit()?)
+        };
+        remove().map_err(failed("write"))
+    }
+
+    fn keys(&self, table: Table) -> Result<Vec<String>> {
+        let read = || -> std::result::Result<Vec<String>, redb::Error> {
+            let rows = match self.0.begin_read()?.open_table(table) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                rows => rows?,
+            };
+            rows.iter()?
                 .map(|row| Ok(row?.0.value().to_owned()))
                 .collect()
         };
-        for name in known().map_err(failed("read"))? {
-            if !names.contains(&name) {
-                self.change(&name, |_| None)?;
-            }
-        }
-        Ok(())
+        read().map_err(failed("read"))
     }
 }
