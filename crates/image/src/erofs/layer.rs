@@ -6,8 +6,8 @@ use super::tree::{Content, Inode, Name, ROOT, Table, Tree};
 use super::write;
 use crate::rows::RootAttributes;
 use crate::unpack::{
-    self, ABOVE, Archive, Entry, Error, IMPLIED_MODE, Kind, Meaning, OPAQUE_ATTRIBUTE, Summary,
-    shown,
+    self, ABOVE, Archive, EXHAUSTED, Effort, Entry, Error, IMPLIED_MODE, Kind, Meaning,
+    OPAQUE_ATTRIBUTE, Summary, shown,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -16,6 +16,7 @@ use std::fs::File;
 pub(super) struct Layer<'o> {
     tree: Tree,
     spill: Spill<'o>,
+    effort: Effort,
     root: Option<RootAttributes>,
 }
 
@@ -24,6 +25,7 @@ impl<'o> Layer<'o> {
         Self {
             tree: Tree::new(IMPLIED_MODE),
             spill: Spill::new(out),
+            effort: Effort::default(),
             root: None,
         }
     }
@@ -108,16 +110,19 @@ impl<'o> Layer<'o> {
     }
 
     /// Where a path leads through the layer's symbolic links.
-    fn follow(&self, path: &[&[u8]]) -> Result<Vec<Vec<u8>>, &'static str> {
-        unpack::follow(path, &mut |place, name| {
-            let found = place
-                .iter()
-                .try_fold(ROOT, |here, part| self.tree.find(here, part))
-                .and_then(|here| self.tree.find(here, name))?;
-            let inode = self.tree.inode(found);
+    fn follow(&mut self, path: &[&[u8]]) -> Result<Vec<Vec<u8>>, &'static str> {
+        let tree = &self.tree;
+        // What each part of the place is.
+        let mut way: Vec<Option<Name>> = Vec::new();
+        unpack::follow(path, &mut self.effort, &mut |place, name| {
+            way.truncate(place.len());
+            let here = way.last().map_or(Some(ROOT), |here| *here);
+            let found = here.and_then(|here| tree.find(here, name));
+            way.push(found);
+            let inode = tree.inode(found?);
             inode
                 .is(format::SYMLINK)
-                .then(|| self.tree.target(inode).to_vec())
+                .then(|| tree.target(inode).to_vec())
         })
     }
 
@@ -263,11 +268,14 @@ impl<'o> Layer<'o> {
         Ok(())
     }
 
-    fn link_target(&self, path: &[u8]) -> Result<Name, &'static str> {
+    fn link_target(&mut self, path: &[u8]) -> Result<Name, &'static str> {
         const OUTSIDE: &str = "its target is outside of the layer";
         let mut parents = unpack::split(path).ok_or(OUTSIDE)?;
         let name = parents.pop().ok_or(OUTSIDE)?;
-        let straight = self.follow(&parents).map_err(|_| OUTSIDE)?;
+        let straight = self.follow(&parents).map_err(|reason| match reason {
+            EXHAUSTED => reason,
+            _ => OUTSIDE,
+        })?;
         let mut here = ROOT;
         for part in &straight {
             here = match self.tree.find(here, part) {

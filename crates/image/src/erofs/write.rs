@@ -130,9 +130,9 @@ struct Shape {
     attributes: u32,
     /// Bytes of content that the index holds: a directory's or a target's.
     content: u64,
-    /// Whole blocks of it, which lie elsewhere.
+    /// Blocks of it, which lie elsewhere; the last one may be filled up with zeros.
     blocks: u64,
-    /// The rest, which follows the inode.
+    /// The rest, which follows the inode in the same block.
     tail: u64,
     /// Bytes of the table of chunks.
     table: u64,
@@ -210,7 +210,7 @@ impl Placed<'_> {
         let timely = inode.time.is_none_or(|time| time == self.time);
         let attributes = self.attributes(inode);
         let attributes = attributes.map_or(0, |(own, mark)| own.len() + mark.len());
-        Shape {
+        let mut shape = Shape {
             extended: !fits || !timely || u32::try_from(size).is_err(),
             attributes: word(attributes),
             content,
@@ -220,7 +220,14 @@ impl Placed<'_> {
                 Content::Chunks(table) => 8 * self.tree.tables[table as usize].chunks.len() as u64,
                 _ => 0,
             },
+        };
+        // Attributes end at any fourth byte of a slot: then a block may have no room for what
+        // follows them, wherever the inode is.
+        if shape.head() % SLOT + shape.tail > BLOCK {
+            shape.blocks += 1;
+            shape.tail = 0;
         }
+        shape
     }
 
     /// The encoded attributes of an inode, in two pieces.
@@ -296,7 +303,9 @@ impl Placed<'_> {
         for (_, name) in &self.order {
             let shape = self.shape(*name);
             if shape.blocks > 0 {
-                out.write(&self.content(*name)[..shape.whole()])?;
+                let mut content = self.content(*name);
+                content.resize(content.len().max(shape.whole()), 0);
+                out.write(&content[..shape.whole()])?;
             }
         }
         out.out.flush()?;
@@ -368,7 +377,8 @@ struct Free {
 }
 
 impl Free {
-    /// Slots for `head` bytes and a tail that must not cross a block's border.
+    /// Slots for `head` bytes and a tail that must not cross a block's border, and for which there is
+    /// room behind the part of a slot that the head fills.
     fn take(&mut self, head: u64, tail: u64) -> u64 {
         if tail == 0 {
             let count = head.div_ceil(SLOT);

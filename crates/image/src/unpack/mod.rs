@@ -17,7 +17,7 @@ use crate::rows::RootAttributes;
 pub(crate) use archive::{Archive, Entry, Kind};
 pub(crate) use attributes::attributes;
 pub(crate) use compare::compare;
-pub(crate) use place::{ABOVE, Meaning, follow, place, split};
+pub(crate) use place::{ABOVE, EXHAUSTED, Effort, Meaning, follow, place, split};
 pub(crate) use sparse::Segment;
 use std::io::{self, BufRead};
 use std::path::Path;

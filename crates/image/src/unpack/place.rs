@@ -15,6 +15,8 @@ const MAX_NAME: usize = 255;
 
 /// As many symbolic links as Linux follows on one way.
 const MAX_LINKS: usize = 40;
+/// Why a layer's links are not followed any more.
+pub(crate) const EXHAUSTED: &str = "the layer's symbolic links lead on too long ways";
 /// Why an entry has no place.
 pub(crate) const ABOVE: &str = "a part of its path is a file in this layer";
 
@@ -96,31 +98,65 @@ pub(crate) fn place(entry: &Entry) -> Result<Place<'_>, Error> {
 /// Gives the target of what has a name in a directory; `None` when that is no link, or nothing.
 pub(crate) type LinkOf<'a> = &'a mut dyn FnMut(&[Vec<u8>], &[u8]) -> Option<Vec<u8>>;
 
+/// What one layer may still cost in symbolic links that are followed: each part of their targets, and
+/// the depth it is looked up at. A layer of which every path leads through links to eight
+/// directories may have a million of them.
+#[derive(Debug)]
+pub(crate) struct Effort(u64);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(1 << 26)
+    }
+}
+
+impl Effort {
+    /// # Errors
+    /// [`EXHAUSTED`].
+    fn take(&mut self, depth: usize) -> Result<(), &'static str> {
+        self.0 = self.0.saturating_sub(1 + depth as u64);
+        if self.0 == 0 { Err(EXHAUSTED) } else { Ok(()) }
+    }
+}
+
 /// Where a path leads when the symbolic links on its way are followed, with the layer as the root of
-/// all.
+/// all. `link` is asked for the parts one after the other: each for a place that is the one before,
+/// one above it, or the one before and the part that was asked for.
 ///
 /// Docker follows them too, and makes what a link points at where it does not exist; a link that
 /// leads out of the layer is an error there as well.
 ///
 /// # Errors
 /// Why there is no such place.
-pub(crate) fn follow(path: &[&[u8]], link: LinkOf<'_>) -> Result<Vec<Vec<u8>>, &'static str> {
+pub(crate) fn follow(
+    path: &[&[u8]],
+    effort: &mut Effort,
+    link: LinkOf<'_>,
+) -> Result<Vec<Vec<u8>>, &'static str> {
     let mut pending: VecDeque<Vec<u8>> = path.iter().map(|part| part.to_vec()).collect();
     let mut place: Vec<Vec<u8>> = Vec::new();
+    let mut length = 0;
     let mut links = 0;
     while let Some(part) = pending.pop_front() {
+        // The path itself is no longer than its entry.
+        if links > 0 {
+            effort.take(place.len())?;
+        }
         match part.as_slice() {
             b"" | b"." => continue,
             b".." => {
                 let above = place.pop();
-                above.ok_or("a part of its path is a symbolic link out of the layer")?;
+                let above =
+                    above.ok_or("a part of its path is a symbolic link out of the layer")?;
+                length -= above.len() + 1;
                 continue;
             }
             _ => {}
         }
         let Some(target) = link(&place, &part) else {
+            length += part.len() + 1;
             place.push(part);
-            if place.iter().map(|part| part.len() + 1).sum::<usize>() > MAX_PATH {
+            if length > MAX_PATH {
                 return Err("its path leads deeper than 4096 bytes");
             }
             continue;
@@ -131,6 +167,7 @@ pub(crate) fn follow(path: &[&[u8]], link: LinkOf<'_>) -> Result<Vec<Vec<u8>>, &
         }
         if target.starts_with(b"/") {
             place.clear();
+            length = 0;
         }
         for part in target.split(|byte| *byte == b'/').rev() {
             pending.push_front(part.to_vec());

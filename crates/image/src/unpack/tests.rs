@@ -305,6 +305,67 @@ fn links_are_followed_inside_the_layer() {
     assert!(stat("chain").is_dir(), "replaced by its own entry");
 }
 
+#[test]
+fn following_links_has_an_end() {
+    let mut raw = Raw::default();
+    for number in 0..39 {
+        let target = format!("{}{}l{}", "x/".repeat(800), "../".repeat(800), number + 1);
+        let header = Raw::header(b'2', format!("l{number}").as_bytes(), 0);
+        raw = raw
+            .pax(&[("linkpath", target.as_bytes())])
+            .push(header, b"");
+    }
+    raw = raw.link(b'2', "l39", "d");
+    Place::new()
+        .unpack(&Raw(raw.0.clone()).file("l0/1", b"").end())
+        .unwrap();
+    let raw = (1..5).fold(raw, |raw, number| raw.file(&format!("l0/{number}"), b""));
+    let error = Place::new().unpack(&raw.end()).unwrap_err().to_string();
+    assert!(error.contains("lead on too long ways"), "{error}");
+}
+
+#[test]
+fn targets_of_links_may_be_too_long() {
+    let long = "n".repeat(300);
+    for target in [format!("{long}/a"), format!("d/{long}")] {
+        let header = Raw::header(b'1', b"link", 0);
+        let archive = Raw::default().dir("d", 0o755);
+        let archive = archive.pax(&[("linkpath", target.as_bytes())]);
+        let archive = archive.push(header, b"").end();
+        let root = Place::new();
+        let unpacked = unpack(&mut &archive[..], &root.root()).unwrap_err();
+        let indexed = crate::erofs::tests::Indexed::new(&archive).err().unwrap();
+        assert_eq!(unpacked.to_string(), indexed.to_string());
+    }
+}
+
+/// Attributes of every length end anywhere in a slot of the index, and what follows them takes nearly
+/// a block.
+#[test]
+fn what_follows_attributes_has_room() {
+    let mut raw = Raw::default();
+    for (value, tail) in (0..8).flat_map(|n| (479..=514).map(move |tail| (1 + 4 * n, tail))) {
+        let value = vec![b'v'; value];
+        let attribute = ("SCHILY.xattr.trusted.a", value.as_slice());
+        let name = format!("{}-{tail}", value.len());
+        // Two own names and two others: 4 entries of 12 bytes.
+        let directory = Raw::header(b'5', name.as_bytes(), 0);
+        raw = raw.pax(&[attribute]).push(directory, b"");
+        for length in [220, tail - 48 - 3 - 220] {
+            let child = format!("{name}/{}", "n".repeat(length));
+            let header = Raw::header(b'0', b"", 0);
+            raw = raw.pax(&[("path", child.as_bytes())]).push(header, b"");
+        }
+        for size in [tail, tail + 512] {
+            let target = "t".repeat(size);
+            let header = Raw::header(b'2', format!("s{name}-{size}").as_bytes(), 0);
+            let records = [attribute, ("linkpath", target.as_bytes())];
+            raw = raw.pax(&records).push(header, b"");
+        }
+    }
+    Place::new().unpack(&raw.end()).unwrap();
+}
+
 /// An ACL's value of entries of tag, permissions and id.
 fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut value = 2u32.to_le_bytes().to_vec();

@@ -6,7 +6,7 @@
 use super::archive::{Archive, Entry, Kind};
 use super::attributes::{set_attributes, set_attributes_at, set_times_at};
 use super::copy::{copy, copy_sparse};
-use super::place::{self, ABOVE, Meaning, split};
+use super::place::{self, ABOVE, EXHAUSTED, Effort, Meaning, split};
 use super::trail::Trail;
 use super::{Error, IMPLIED_MODE, OPAQUE_ATTRIBUTE, Summary};
 use crate::rows::RootAttributes;
@@ -28,6 +28,7 @@ pub(super) struct Tree<'a> {
     there: Trail,
     directories: BTreeMap<Vec<u8>, Entry>,
     summary: Summary,
+    effort: Effort,
     /// A tree was replaced: the size has to be counted anew at the end.
     recount: bool,
 }
@@ -75,6 +76,7 @@ impl<'a> Tree<'a> {
             there: Trail::default(),
             directories: BTreeMap::new(),
             summary: Summary::default(),
+            effort: Effort::default(),
             recount: false,
         })
     }
@@ -141,7 +143,7 @@ impl<'a> Tree<'a> {
     }
 
     fn follow(&mut self, path: &[&[u8]]) -> Result<Vec<Vec<u8>>, &'static str> {
-        place::follow(path, &mut |place, name| {
+        place::follow(path, &mut self.effort, &mut |place, name| {
             let place: Vec<&[u8]> = place.iter().map(Vec::as_slice).collect();
             let missing = &mut |_: BorrowedFd<'_>, _: &[u8], errno: Errno| {
                 Err(Error::path("open directory", &place, errno))
@@ -364,7 +366,10 @@ impl<'a> Tree<'a> {
         });
         let straight = match blocked {
             Err(Error::Io { source, .. }) if is_blocked(&source) => {
-                self.follow(&parents).map_err(|_| outside())?
+                self.follow(&parents).map_err(|reason| match reason {
+                    EXHAUSTED => bad(reason),
+                    _ => outside(),
+                })?
             }
             _ => parents.iter().map(|part| part.to_vec()).collect(),
         };
@@ -373,7 +378,8 @@ impl<'a> Tree<'a> {
         for attempt in 0..2 {
             let there = self.there.enter(&self.root, &parents, &mut |_, _, errno| {
                 Err(match errno {
-                    Errno::NOENT => bad("its target is not in this layer"),
+                    // Nothing has a name that is too long.
+                    Errno::NOENT | Errno::NAMETOOLONG => bad("its target is not in this layer"),
                     Errno::NOTDIR | Errno::LOOP => bad("its target is below a file"),
                     errno => Error::io("open target of link", &entry.path, errno.into()),
                 })
@@ -387,7 +393,9 @@ impl<'a> Tree<'a> {
             let parent = Self::parent(&mut self.here, &self.root, place)?;
             match rustix::fs::linkat(there, name, parent, place.name, AtFlags::empty()) {
                 Ok(()) => return Ok(()),
-                Err(Errno::NOENT) => return Err(bad("its target is not in this layer")),
+                Err(Errno::NOENT | Errno::NAMETOOLONG) => {
+                    return Err(bad("its target is not in this layer"));
+                }
                 Err(Errno::PERM) => return Err(bad("its target is a directory")),
                 Err(Errno::EXIST) if attempt == 0 => {}
                 Err(errno) => return Err(place.failed("create hard link")(errno)),
