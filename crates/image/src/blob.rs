@@ -54,7 +54,8 @@ impl Blobs {
         }
         let digest = digest_of(bytes);
         let path = self.path(&digest);
-        if path.exists() {
+        // One that is damaged is written anew.
+        if self.read(&digest).is_ok() {
             return Ok(digest);
         }
         let scratch = self.scratch("document");
@@ -98,4 +99,22 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs_err::File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_document_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir(dir.path().join("ingest")).unwrap();
+        let blobs = Blobs::open(dir.path()).unwrap();
+        let digest = blobs.put(b"document").unwrap();
+        for damage in [&b"documend"[..], b""] {
+            fs_err::write(blobs.path(&digest), damage).unwrap();
+            assert_eq!(blobs.put(b"document").unwrap(), digest);
+            assert_eq!(blobs.read(&digest).unwrap(), b"document");
+        }
+    }
 }

@@ -30,7 +30,8 @@ const LIKELY: u64 = 4;
 
 /// Who knows of containers, and tells people of what is evicted.
 pub trait Keeper: fmt::Debug + Send + Sync {
-    /// All containers.
+    /// All containers. Asked while the store is locked: whoever answers must not wait for anybody
+    /// who uses it.
     fn users(&self) -> Vec<User>;
 
     /// Names and images that went to stay below the budget.
@@ -45,6 +46,13 @@ pub(crate) struct Budget {
     reserved: Mutex<u64>,
     /// Held while there is being evicted. Locked before everything else.
     turn: Mutex<()>,
+}
+
+impl Budget {
+    /// All containers there are now, if anybody knows.
+    pub(crate) fn users(&self) -> Option<Vec<User>> {
+        self.keeper.get().map(|keeper| keeper.users())
+    }
 }
 
 /// Room for a pull, and a hold on all layers of its image, until this is dropped.
@@ -163,7 +171,7 @@ impl Store {
                 break;
             }
             let before = plan.taken;
-            match self.remove(id.as_str(), true, &plan.users) {
+            match self.remove_idle(&id) {
                 Ok(removed) => {
                     plan.measure(self)?;
                     let freed = Bytes(before.saturating_sub(plan.taken));
@@ -172,7 +180,7 @@ impl Store {
                         keeper.evicted(&removed);
                     }
                 }
-                // A container came meanwhile.
+                // Somebody has come to need it.
                 Err(error) => tracing::debug!(image = %id, %error, "not evicted"),
             }
         }

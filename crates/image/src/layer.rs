@@ -120,12 +120,16 @@ impl Store {
     ) -> Result<(), Error> {
         let _hold = self.hold(diff_id);
         self.layer_row(diff_id)?;
+        let failed = |source| Error::io("add blob of layer", source);
+        let synced = fs_err::File::open(file).and_then(|file| file.sync_data());
+        synced.map_err(failed)?;
+        // A removal may be about to discard an earlier file of this name: see `Store::discard`.
+        let _quiet = self.inner.ingest.between_commits();
         let place = || -> io::Result<()> {
-            fs_err::File::open(file)?.sync_data()?;
             fs_err::rename(file, self.blob_path(&blob.digest))?;
             fs_err::File::open(self.inner.blobs.dir())?.sync_all()
         };
-        place().map_err(|source| Error::io("add blob of layer", source))?;
+        place().map_err(failed)?;
         self.inner.rows.write(|change| {
             let row = change.layer(diff_id)?;
             let mut row = row.ok_or_else(|| Error::NoSuchLayer(diff_id.clone()))?;

@@ -1,5 +1,6 @@
 //! Registration of images, and the names that point at them.
 
+use crate::blob::digest_of;
 use crate::catalog::{Catalog, Name};
 use crate::image::{Facts, ImageId, Registration};
 use crate::rows::{Change, ImageRow, IndexRow, Member};
@@ -20,7 +21,11 @@ impl Store {
     pub fn register(&self, image: &Registration<'_>) -> Result<ImageId, Error> {
         let config: ImageConfig = parse("image config", image.config)?;
         let member = member_of(image, config.rootfs.diff_ids.len())?;
-        self.fit()?;
+        let known = ImageId::new(digest_of(image.config));
+        // One that is here takes no more of the disk with another name.
+        if !self.inner.rows.catalog().images.contains_key(&known) {
+            self.fit()?;
+        }
         // Locked until the row is there: a removal must not discard what is written here.
         let _documents = self.inner.documents();
         for (descriptor, bytes) in image.index.iter().chain(&image.manifest) {

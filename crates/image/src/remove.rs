@@ -48,12 +48,29 @@ pub(crate) struct Leftovers {
 
 impl Store {
     /// Removes what `text` says: a name, or the image when it is an id or its last name. With a name
-    /// go all the platforms it stands for. `users` are all containers there are.
+    /// go all the platforms it stands for. `users` are all containers there are, where no [`Keeper`]
+    /// knows them.
+    ///
+    /// [`Keeper`]: crate::Keeper
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], the conflicts, and failures of the file system and the database.
     pub fn remove(&self, text: &str, force: bool, users: &[User]) -> Result<Vec<Removed>, Error> {
-        self.remove_with(text, users, |removal| removal.run(text, force))
+        self.remove_with(text, users, |removal| {
+            let gone = removal.run(text, force)?;
+            removal.check_pins(gone, force)
+        })
+    }
+
+    /// Removes an image with its names, unless a container has it or somebody holds a layer of it.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub(crate) fn remove_idle(&self, id: &ImageId) -> Result<Vec<Removed>, Error> {
+        self.remove_with(id.as_str(), &[], |removal| {
+            let gone = removal.run(id.as_str(), true)?;
+            removal.check_idle(gone)
+        })
     }
 
     /// Removes some of the platforms that a name stands for; the name goes with the last one.
@@ -68,7 +85,8 @@ impl Store {
         users: &[User],
     ) -> Result<Vec<Removed>, Error> {
         self.remove_with(text, users, |removal| {
-            removal.run_platforms(text, platforms, force)
+            let gone = removal.run_platforms(text, platforms, force)?;
+            removal.check_pins(gone, force)
         })
     }
 
@@ -81,6 +99,9 @@ impl Store {
         // Both locked until the rows are gone: see `Inner`.
         let documents = self.inner.documents();
         let holds = self.inner.holds();
+        // Asked once more under the lock: a container's image is pinned until it is among the users.
+        let now = self.inner.budget.users();
+        let users = now.as_deref().unwrap_or(users);
         let before = self.inner.rows.catalog();
         let (removed, leftovers) = self.inner.rows.write(|change| {
             let found = change.catalog().find(text)?;
@@ -91,12 +112,12 @@ impl Store {
                 id,
                 by_id: found.name.is_none(),
                 users,
+                holds: &holds,
                 removed: Vec::new(),
             };
             let mut leftovers = Leftovers::default();
             for image in run(&mut removal)? {
-                let held = |layer: &Digest| holds.contains_key(layer);
-                removal.delete(&image, &held, &mut leftovers)?;
+                removal.delete(&image, &mut leftovers)?;
             }
             drop_unnamed_indexes(change)?;
             Ok((removal.removed, leftovers))
@@ -177,15 +198,30 @@ impl Store {
         Ok(freed)
     }
 
-    /// Nothing owns these files any more; should this fail, the next opening finds them.
+    /// Nothing owned these files when their rows went; should this fail, the next opening finds
+    /// them. The same layer may have come again since: then its files are the new row's.
     pub(crate) fn discard(&self, leftovers: Leftovers) {
-        for layer in &leftovers.layers {
-            self.inner.mounts.forget(layer);
+        let Leftovers { mut blobs, layers } = leftovers;
+        // No layer gets its files and its row from here on.
+        let _quiet = self.inner.ingest.between_commits();
+        let rows = match self.inner.rows.layers_of(&layers) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(%error, "cannot discard; the next start tries again");
+                return;
+            }
+        };
+        for (layer, row) in std::iter::zip(&layers, rows) {
+            if let Some(row) = row {
+                let owned = row.owned_blobs(layer);
+                blobs.retain(|blob| !owned.contains(blob));
+            } else {
+                self.inner.mounts.forget(layer);
+                self.discard_or_warn(&self.layer_path(layer));
+            }
         }
-        let layers = leftovers.layers.iter().map(|layer| self.layer_path(layer));
-        let blobs = leftovers.blobs.iter().map(|blob| self.blob_path(blob));
-        for path in layers.chain(blobs) {
-            self.discard_or_warn(&path);
+        for blob in &blobs {
+            self.discard_or_warn(&self.blob_path(blob));
         }
     }
 

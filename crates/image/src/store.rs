@@ -84,7 +84,7 @@ pub(crate) struct Inner {
     /// What new layers get, once the kernel was asked.
     pub(crate) format: OnceLock<Format>,
     pub(crate) settler: Settler,
-    /// How many [`Hold`]s each layer has. Locked from looking at a layer's users until its row is
+    /// How many [`Hold`]s each layer has, and each image that is pinned. Locked from looking at a layer's users until its row is
     /// gone, so that whoever holds a layer and sees its row keeps it.
     holds: Mutex<HashMap<Digest, usize>>,
     /// Held while documents are written whose row comes after them, and while documents that lost
@@ -101,7 +101,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// The layer's diffID.
+    /// The layer's diffID; of a pin the image's id.
     #[must_use]
     pub fn diff_id(&self) -> &Digest {
         &self.diff_id
@@ -220,11 +220,44 @@ impl Store {
     }
 
     pub(crate) fn hold(&self, diff_id: &Digest) -> Hold {
-        *self.inner.holds().entry(diff_id.clone()).or_default() += 1;
+        self.hold_in(&mut self.inner.holds(), diff_id)
+    }
+
+    fn hold_in(&self, holds: &mut HashMap<Digest, usize>, diff_id: &Digest) -> Hold {
+        *holds.entry(diff_id.clone()).or_default() += 1;
         Hold {
             store: self.clone(),
             diff_id: diff_id.clone(),
         }
+    }
+
+    /// Holds all layers of an image: they stay, and the image is not evicted; it may be removed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`].
+    pub fn hold_image(&self, id: &ImageId) -> Result<Vec<Hold>, Error> {
+        let mut holds = self.inner.holds();
+        // Nobody removes it between the look and the holds.
+        let catalog = self.inner.rows.catalog();
+        let row = catalog.images.get(id);
+        let row = row.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
+        let layers = row.layers.iter();
+        Ok(layers
+            .map(|layer| self.hold_in(&mut holds, layer))
+            .collect())
+    }
+
+    /// As [`Store::hold_image`], and only force removes the image: for whoever makes a container of
+    /// it, until that is among the keeper's users.
+    ///
+    /// # Errors
+    /// As [`Store::hold_image`].
+    pub fn pin_image(&self, id: &ImageId) -> Result<Vec<Hold>, Error> {
+        // Should the image go in between, the look at it comes after the pin.
+        let pin = self.hold(id.digest());
+        let mut holds = self.hold_image(id)?;
+        holds.push(pin);
+        Ok(holds)
     }
 
     /// Stores a manifest, index or config. One that no image's row names is removed when the store

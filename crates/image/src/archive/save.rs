@@ -66,7 +66,11 @@ impl Store {
             sizes: BTreeMap::new(),
             newest: 0,
         };
+        let mut holds = Vec::new();
         for image in selected {
+            for id in &image.images {
+                holds.extend(self.hold_image(id)?);
+            }
             plan.select(image)?;
         }
         plan.documents()?;

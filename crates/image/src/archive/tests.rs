@@ -606,3 +606,35 @@ proptest! {
         }
     }
 }
+
+/// Takes bytes, and removes an image before the first of them.
+struct Removing<'a>(&'a Store, Vec<u8>);
+
+impl std::io::Write for Removing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.1.is_empty() {
+            self.0.remove("a:1", false, &[]).unwrap();
+            self.0.prune_layers().unwrap();
+        }
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_being_saved_stays_until_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let layers = [archive(&[("a", b"1")]), archive(&[("b", b"2")])];
+    let id = image(&store, &[&layers[0], &layers[1]], &["a:1"]);
+    let mut out = Removing(&store, Vec::new());
+    store.save(&[selected(&id, &["a:1"])], &mut out).unwrap();
+    let saved = out.1;
+    assert!(store.resolve("a:1").is_err());
+    store.prune_layers().unwrap();
+    assert_eq!(layer_count(&store), 0);
+    assert_eq!(load(&store, &saved).unwrap().len(), 1);
+}

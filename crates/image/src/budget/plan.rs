@@ -1,7 +1,6 @@
 //! What is on the disk, what of it has to stay, and what may go in which order.
 
 use crate::image::ImageId;
-use crate::remove::User;
 use crate::store::{Error, Store};
 use crate::usage::{Files, Parts, taken};
 use hull_spec::Digest;
@@ -26,7 +25,6 @@ pub(super) struct Plan {
     pub(super) kept: u64,
     /// Those of `kept` that belong to nothing yet.
     pub(super) arriving: u64,
-    pub(super) users: Vec<User>,
     /// Images that may go, the one used the longest ago first.
     pub(super) candidates: Vec<ImageId>,
 }
@@ -40,7 +38,7 @@ struct Arriving {
 impl Plan {
     pub(super) fn new(store: &Store, all: bool) -> Result<Self, Error> {
         let keeper = store.inner.budget.keeper.get();
-        let users = keeper.map(|keeper| keeper.users()).unwrap_or_default();
+        let users = store.inner.budget.users().unwrap_or_default();
         let held: HashSet<Digest> = store.inner.holds().keys().cloned().collect();
         let in_use: HashSet<&ImageId> = users.iter().map(|user| &user.image).collect();
         let catalog = store.inner.rows.catalog();
@@ -66,14 +64,17 @@ impl Plan {
         let (arriving, idle) = store.arriving(&files)?;
         let on_the_way = files.of(&arriving.layers) + arriving.bytes;
         kept.extend(arriving.layers);
-        let sizes = files.of(&kept) + (files.total() - files.content()) - idle;
+        // Each was looked at in its own moment, and downloads come and go.
+        let others = (files.total().saturating_sub(files.content())).saturating_sub(idle);
+        let sizes = files.of(&kept) + others;
         let kept = sizes.saturating_sub(if all { 0 } else { on_the_way });
         Ok(Self {
             all,
-            taken: files.total() - if all { 0 } else { on_the_way },
+            taken: files
+                .total()
+                .saturating_sub(if all { 0 } else { on_the_way }),
             kept,
             arriving: on_the_way,
-            users,
             candidates: candidates.into_iter().map(|(_, id)| id).collect(),
         })
     }
@@ -83,7 +84,8 @@ impl Plan {
         let files = store.files()?;
         let (arriving, _) = store.arriving(&files)?;
         let on_the_way = files.of(&arriving.layers) + arriving.bytes;
-        self.taken = files.total() - if self.all { 0 } else { on_the_way };
+        let apart = if self.all { 0 } else { on_the_way };
+        self.taken = files.total().saturating_sub(apart);
         Ok(())
     }
 }

@@ -131,6 +131,58 @@ fn containers_and_pulls_keep_what_they_need() {
     assert!(matches!(error, Err(Error::NoRoom { .. })), "{error:?}");
 }
 
+/// Knows of no container when it is asked first, and of one from then on.
+#[derive(Debug)]
+struct Late(Mutex<usize>, ImageId, Engine);
+
+impl Keeper for Late {
+    fn users(&self) -> Vec<User> {
+        let mut asked = lock2(&self.0);
+        *asked += 1;
+        if *asked == 2 {
+            self.2.uses(&self.1);
+        }
+        self.2.users()
+    }
+
+    fn evicted(&self, removed: &[Removed]) {
+        self.2.evicted(removed);
+    }
+}
+
+#[test]
+fn a_container_that_comes_late_keeps_its_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        budget: Some(2_600_000),
+        ..Options::default()
+    };
+    let store = store_with(dir.path(), options);
+    let a = image(&store, &[layer(1)], &["a:1"]);
+    image(&store, &[layer(2)], &["b:1"]);
+    image(&store, &[layer(3)], &["c:1"]);
+    let engine = Engine::default();
+    store.set_keeper(Box::new(Late(Mutex::new(0), a, engine.clone())));
+    let _room = store.room(&[wanted(&layer(4))]).unwrap();
+    assert_eq!(engine.untagged(), ["b:1"]);
+}
+
+#[test]
+fn a_new_name_needs_no_room() {
+    let (_dir, store, engine) = subject(1_000_000);
+    engine.uses(&image(&store, &[layer(1)], &["a:1"]));
+    let _arriving = crate::ingest::tests::add(&store, &layer(2));
+    assert!(matches!(store.fit(), Err(Error::NoRoom { .. })));
+    let id = store.resolve("a:1").unwrap();
+    let config = store.image(&id).unwrap().config_bytes;
+    let named = store.register(&crate::Registration {
+        config: &config,
+        names: &["b:1".parse().unwrap()],
+        ..crate::Registration::default()
+    });
+    assert_eq!(named.unwrap(), id);
+}
+
 #[test]
 fn pulls_at_the_same_time_share_the_room() {
     let (_dir, store, _) = subject(2_000_000);

@@ -82,7 +82,10 @@ impl Check<'_> {
             }
             Ok(())
         })?;
-        self.store.discard_or_warn(&self.store.blob_path(blob));
+        self.store.discard(Leftovers {
+            blobs: vec![blob.clone()],
+            layers: vec![diff_id.clone()],
+        });
         Ok(())
     }
 

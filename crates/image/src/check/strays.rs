@@ -41,26 +41,27 @@ impl Check<'_> {
             if strays.is_empty() {
                 continue;
             }
-            // What is moved into place gets its row in the same breath.
+            // What is moved into place gets its row in the same breath: nothing is until these are
+            // discarded. They are told afterwards, because who listens may be slow.
+            let documents = self.store.inner.documents();
             let quiet = self.store.inner.ingest.between_commits();
             let known = owned(self)?;
-            drop(quiet);
-            for entry in strays {
-                if known.contains(&entry.name) || !entry.path.exists() {
-                    continue;
-                }
-                self.stray(&root, &entry)?;
+            strays.retain(|entry| !known.contains(&entry.name) && entry.path.exists());
+            let findings: Vec<Finding> = strays.iter().map(|e| self.stray(&root, e)).collect();
+            drop((quiet, documents));
+            for finding in findings {
+                self.found(finding)?;
             }
         }
         Ok(())
     }
 
-    fn stray(&mut self, root: &Path, entry: &Entry) -> Step {
+    fn stray(&self, root: &Path, entry: &Entry) -> Finding {
         let path = entry.path.strip_prefix(root).unwrap_or(&entry.path);
         let id = path.display().to_string();
         let mut finding = Finding::new(Problem::Unowned, "file", id, "nothing refers to it");
         self.repair_stray(&entry.path, &mut finding);
-        self.found(finding)
+        finding
     }
 
     fn layer_names(&self) -> Step<BTreeSet<String>> {

@@ -77,7 +77,7 @@ impl Import<'_> {
         stage: &mut Stage,
         expected: Option<&Digest>,
     ) -> Result<ImportedLayer, Error> {
-        let _place = self.store.inner.ingest.places.enter();
+        let _place = self.store.inner.ingest.local.enter();
         let (staged, diff_id) = self.take(source, stage)?;
         if let Some(expected) = expected
             && *expected != diff_id

@@ -137,6 +137,8 @@ pub(crate) struct Ingest {
     busy: Mutex<HashMap<Digest, Arc<Busy>>>,
     next: AtomicU64,
     places: Places,
+    /// Places of local streams: one that brings nothing must not keep a pull waiting.
+    local: Places,
     /// Locked while a layer moves into place: the same may come from two sides at once.
     commits: Mutex<()>,
 }
@@ -148,6 +150,7 @@ impl Ingest {
             busy: Mutex::default(),
             next: AtomicU64::new(0),
             places: Places::new(),
+            local: Places::new(),
             commits: Mutex::default(),
         }
     }

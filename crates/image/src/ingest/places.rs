@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// More than there are processors: some wait for the network. Their number bounds the memory of all
-/// pulls together: a megabyte each, and the window of a zstd stream.
+/// pulls together, and of all local streams: a megabyte each, and the window of a zstd stream.
 const SPARE: usize = 4;
 
 /// Places for the threads of layers.
@@ -20,10 +20,14 @@ pub(super) struct Places {
 pub(super) struct Place<'a>(&'a Places);
 
 impl Places {
+    /// How many there are.
+    pub(super) fn count() -> usize {
+        std::thread::available_parallelism().map_or(1, NonZero::get) + SPARE
+    }
+
     pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
-            free: Mutex::new(processors + SPARE),
+            free: Mutex::new(Self::count()),
             changed: Condvar::new(),
         }
     }

@@ -8,11 +8,14 @@
 
 use crate::erofs;
 use crate::format::Format;
+use crate::remove::Leftovers;
 use crate::rows::LayerRow;
 use crate::store::{Error, Inner, Store};
 use hull_spec::Digest;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, Weak};
@@ -74,22 +77,33 @@ impl Store {
         for (diff_id, boot, row) in unsettled {
             if boot.split('/').next() == Some(now.as_str()) {
                 self.settle_later(&diff_id);
-            } else if self.is_whole(&diff_id, &row).map_err(failed)? {
-                self.drop_damaged_blobs(&diff_id, &row)?;
-                self.settle_later(&diff_id);
-            } else {
-                tracing::warn!(layer = %diff_id, "a layer was lost with the host's power; forgetting it");
-                self.inner
-                    .rows
-                    .write(|change| change.delete_layer(diff_id.as_str()))?;
-                self.inner.mounts.forget(&diff_id);
-                self.discard_or_warn(&self.layer_path(&diff_id));
+                continue;
+            }
+            match self.is_whole(&diff_id, &row) {
+                Ok(true) => {
+                    self.drop_damaged_blobs(&diff_id, &row)?;
+                    self.settle_later(&diff_id);
+                }
+                Ok(false) => {
+                    tracing::warn!(layer = %diff_id, "a layer was lost with the host's power; forgetting it");
+                    let rows = &self.inner.rows;
+                    rows.write(|change| change.delete_layer(diff_id.as_str()))?;
+                    self.discard(Leftovers {
+                        blobs: row.owned_blobs(&diff_id),
+                        layers: vec![diff_id],
+                    });
+                }
+                // One layer must not keep the store shut.
+                Err(error) => {
+                    tracing::warn!(layer = %diff_id, %error, "a layer cannot be verified; the next start tries again");
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether the archive has the layer's digest; then its index is made anew.
+    /// Whether the archive can be read and has the layer's digest; then its index is made anew. An
+    /// error says nothing of the archive.
     fn is_whole(&self, diff_id: &Digest, row: &LayerRow) -> io::Result<bool> {
         if row.format == Format::Directory {
             return Ok(true);
@@ -100,20 +114,26 @@ impl Store {
             return Ok(false);
         }
         let fresh = dir.join("erofs.new");
-        let mut index = fs_err::File::create(&fresh)?.into_file();
-        let mut archive = BufReader::with_capacity(1 << 18, fs_err::File::open(&tar)?);
-        erofs::index(&mut archive, &mut index).map_err(io::Error::other)?;
-        index.sync_data()?;
-        fs_err::rename(&fresh, dir.join("erofs"))?;
+        let renew = || {
+            let mut index = fs_err::File::create(&fresh)?.into_file();
+            let mut archive = BufReader::with_capacity(1 << 18, fs_err::File::open(&tar)?);
+            erofs::index(&mut archive, &mut index).map_err(io::Error::other)?;
+            index.sync_data()?;
+            fs_err::rename(&fresh, dir.join("erofs"))
+        };
+        renew().inspect_err(|_| {
+            // On a full disk it would keep its space; it may never have been made.
+            let _ = fs_err::remove_file(&fresh);
+        })?;
         Ok(true)
     }
 
     fn drop_damaged_blobs(&self, diff_id: &Digest, row: &LayerRow) -> Result<(), Error> {
-        let failed = |source| Error::io("verify blob of layer", source);
         let mut whole = Vec::new();
         for blob in &row.blobs {
             let path = self.blob_path(&blob.digest);
-            if has_digest(&path, &blob.digest).map_err(failed)? {
+            // Of what cannot be read now, a check says more later.
+            if has_digest(&path, &blob.digest).unwrap_or(true) {
                 whole.push(blob.clone());
             } else {
                 self.discard_or_warn(&path);
@@ -196,21 +216,28 @@ fn run(inner: &Weak<Inner>, queue: &Receiver<Digest>) {
     }
 }
 
-/// Whether a file is there and has this digest.
+/// Whether a file is there, can be read, and has this digest. Errors are the host's, not the file's.
 fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
-    let mut file = match fs_err::File::open(path) {
+    let lost = |error: Errno| {
+        if matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM) {
+            return Err(error.into());
+        }
+        let path = path.display();
+        tracing::warn!(%path, %error, "what the host's power may have taken cannot be read");
+        Ok(false)
+    };
+    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
+        Err(error) => return lost(error),
     };
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
-        match file.read(&mut buffer) {
+        match rustix::io::read(&file, &mut buffer[..]) {
             Ok(0) => break,
             Ok(count) => hash.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(Errno::INTR) => {}
+            Err(error) => return lost(error),
         }
     }
     Ok(Digest::from_sha256(&hash.finalize().into()) == *digest)

@@ -658,3 +658,80 @@ fn compressed_forms_are_dropped_on_demand() {
     archive.read_to_end(&mut read).unwrap();
     assert!(read == tar);
 }
+
+#[test]
+fn a_layer_that_cannot_be_verified_does_not_keep_the_store_shut() {
+    if !can_mount_erofs() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with(dir.path(), options(dir.path(), Format::Erofs));
+    let add = |name: &str| {
+        let (blob, hold) = add(&store, &archive(&[(name, b"1")]));
+        (blob.digest, hold.diff_id().clone())
+    };
+    let ((lost_blob, lost), (_, full)) = (add("lost"), add("full"));
+    let row = |layer: &Digest| store.inner.rows.layer(layer).unwrap();
+    // Reading a directory fails as reading from a broken disk does.
+    let tar = store.layer_path(&lost).join("tar");
+    fs_err::remove_file(&tar).unwrap();
+    fs_err::create_dir(&tar).unwrap();
+    // And this as writing to a full one.
+    fs_err::create_dir(store.layer_path(&full).join("erofs.new")).unwrap();
+    for layer in [&lost, &full] {
+        as_after_power_loss(&store, layer);
+    }
+    store.resume_settling().unwrap();
+    assert!(row(&lost).is_none() && !store.layer_path(&lost).exists());
+    assert!(!store.blob_path(&lost_blob).exists());
+    assert_eq!(row(&full).unwrap().unsettled.unwrap(), "another boot/1");
+}
+
+/// A stream that tells when it is read, and brings nothing as long as it is wanted.
+struct Stalled {
+    read: std::sync::mpsc::Sender<()>,
+    until: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl std::io::Read for Stalled {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        let _ = self.read.send(());
+        let over = lock(&self.until.0);
+        let over = self.until.1.wait_while(over, |over| !*over);
+        drop(over.unwrap());
+        Err(std::io::Error::other("nothing came"))
+    }
+}
+
+#[test]
+fn stalled_streams_keep_no_pull_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let (read, reads) = std::sync::mpsc::channel();
+    let until = Arc::new((Mutex::new(false), Condvar::new()));
+    let streams: Vec<_> = (0..Places::count())
+        .map(|_| {
+            let (store, read, until) = (store.clone(), read.clone(), Arc::clone(&until));
+            std::thread::spawn(move || {
+                let mut stalled = Stalled { read, until };
+                assert!(store.import_layer(&mut stalled, None).is_err());
+            })
+        })
+        .collect();
+    for _ in &streams {
+        reads.recv().unwrap();
+    }
+    let (done, pulled) = std::sync::mpsc::channel();
+    let pull = std::thread::spawn(move || {
+        add(&store, &archive(&[("a", b"1")]));
+        let _ = done.send(());
+    });
+    let came = pulled.recv_timeout(Duration::from_secs(120));
+    *lock(&until.0) = true;
+    until.1.notify_all();
+    for thread in streams {
+        thread.join().unwrap();
+    }
+    pull.join().unwrap();
+    came.expect("the pull waited for the streams");
+}

@@ -7,7 +7,7 @@ use crate::register::choose_again;
 use crate::rows::{Change, ImageRow, IndexRow};
 use crate::store::{Error, name_key};
 use hull_spec::{Digest, Platform, Reference};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// One removal, inside its transaction.
 pub(super) struct Removal<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Removal<'a> {
     pub(super) by_id: bool,
     /// All containers.
     pub(super) users: &'a [User],
+    /// Layers that somebody holds, and images that are pinned.
+    pub(super) holds: &'a HashMap<Digest, usize>,
     /// The names that stand for the image.
     pub(super) names: Vec<Reference>,
     pub(super) removed: Vec<Removed>,
@@ -199,14 +201,45 @@ impl Removal<'_> {
         Ok(())
     }
 
+    /// Refuses to take images that somebody makes a container of just now, as if it were there.
+    pub(super) fn check_pins(
+        &self,
+        images: Vec<ImageId>,
+        force: bool,
+    ) -> Result<Vec<ImageId>, Error> {
+        let mut pinned = images
+            .iter()
+            .filter(|id| self.holds.contains_key(id.digest()));
+        match pinned.next().filter(|_| !force) {
+            None => Ok(images),
+            Some(id) => Err(Error::SoftConflict {
+                image: id.short().to_owned(),
+                reason: "a container is being made of the image".to_owned(),
+            }),
+        }
+    }
+
+    /// Refuses to take images that anybody needs.
+    pub(super) fn check_idle(&self, images: Vec<ImageId>) -> Result<Vec<ImageId>, Error> {
+        let catalog = self.change.catalog();
+        let needed = |id: &&ImageId| {
+            let layers = catalog.images.get(*id).map(|row| &row.layers);
+            let mut parts = layers.into_iter().flatten().chain([id.digest()]);
+            self.users.iter().any(|user| user.image == **id)
+                || parts.any(|part| self.holds.contains_key(part))
+        };
+        match images.iter().find(needed) {
+            None => Ok(images),
+            Some(id) => Err(Error::SoftConflict {
+                image: id.short().to_owned(),
+                reason: "image is being used".to_owned(),
+            }),
+        }
+    }
+
     /// Deletes an image's row and those of layers that nothing else uses. Names that stood for it
     /// now stand for another of their platforms.
-    pub(super) fn delete(
-        &mut self,
-        id: &ImageId,
-        held: &dyn Fn(&Digest) -> bool,
-        leftovers: &mut Leftovers,
-    ) -> Result<(), Error> {
+    pub(super) fn delete(&mut self, id: &ImageId, leftovers: &mut Leftovers) -> Result<(), Error> {
         let row = self.change.catalog().images.get(id).cloned();
         let row = row.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         self.change.delete_image(id)?;
@@ -216,7 +249,7 @@ impl Removal<'_> {
         let used = self.change.used_layers()?;
         let mut rows = self.change.layers()?;
         for layer in row.layers.iter().rev() {
-            if used.contains(layer) || held(layer) {
+            if used.contains(layer) || self.holds.contains_key(layer) {
                 continue;
             }
             if let Some(gone) = rows.remove(layer.as_str()) {

@@ -164,6 +164,46 @@ fn a_snapshot_keeps_its_layers() {
 }
 
 #[test]
+fn what_came_again_is_not_discarded() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let tar = archive(&[("a", b"1")]);
+    let (blob, hold) = crate::ingest::tests::add(&store, &tar);
+    let old = digest_of(b"another form of the layer");
+    fs_err::write(store.blob_path(&old), "old").unwrap();
+    // A removal that lost its way between its rows and its files, while a pull was faster.
+    store.discard(Leftovers {
+        blobs: vec![blob.digest.clone(), old.clone()],
+        layers: vec![hold.diff_id().clone()],
+    });
+    assert!(store.layer_path(hold.diff_id()).exists());
+    assert!(store.blob_path(&blob.digest).exists());
+    assert!(!store.blob_path(&old).exists());
+}
+
+#[test]
+fn an_image_of_which_a_container_is_made_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let tar = archive(&[("a", b"1")]);
+    let id = image(&store, std::slice::from_ref(&tar), &["a:1"]);
+    let pin = store.pin_image(&id).unwrap();
+    for text in ["a:1", id.short()] {
+        let error = store.remove(text, false, &[]).unwrap_err();
+        assert!(matches!(error, Error::SoftConflict { .. }), "{error:?}");
+    }
+    assert!(store.remove_idle(&id).is_err());
+    drop(pin);
+    // Whoever reads it only keeps its layers.
+    let held = store.hold_image(&id).unwrap();
+    assert!(store.remove_idle(&id).is_err());
+    store.remove("a:1", false, &[]).unwrap();
+    assert!(store.layer_path(&digest_of(&tar)).exists());
+    drop(held);
+    assert!(store.pin_image(&id).is_err() && store.inner.holds().is_empty());
+}
+
+#[test]
 fn opening_removes_what_no_row_owns() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
