@@ -4,7 +4,7 @@ use super::live::Container;
 use super::record::Record;
 use super::{Config, Created, IpcMode, NetworkMode, PidMode, RestartPolicy, State, merge, mounts};
 use crate::{Engine, Error, ErrorKind, Result, blocking, names};
-use hull_image::{Image, Snapshotter};
+use hull_image::{Hold, Image, Snapshotter};
 use hull_spec::image::ContainerConfig;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Engine {
     }
 
     fn create_blocking(self: &Arc<Self>, name: Option<String>, config: Config) -> Result<Created> {
-        let image = self.image_of(&config)?;
+        let (image, _pin) = self.image_of(&config)?;
         self.check_stored(&image, &config.image)?;
         let runtime = self.runtime_of(&config)?;
         let id = names::id();
@@ -105,7 +105,8 @@ impl Engine {
         Ok(Created { id, warnings })
     }
 
-    fn image_of(&self, config: &Config) -> Result<Image> {
+    /// The image, which stays until the container is there.
+    fn image_of(&self, config: &Config) -> Result<(Image, Vec<Hold>)> {
         let platform: Option<hull_spec::Platform> = config
             .platform
             .as_deref()
@@ -117,7 +118,10 @@ impl Engine {
         let found = self
             .store
             .resolve_for(&config.image, platform.as_ref())
-            .and_then(|id| self.store.image(&id));
+            .and_then(|id| {
+                let pin = self.store.pin_image(&id)?;
+                Ok((self.store.image(&id)?, pin))
+            });
         found.map_err(crate::image::store_error)
     }
 

@@ -238,10 +238,11 @@ impl Pull {
         self.engine
             .check_pull(&self.reference, pinned, &self.auth)
             .await?;
+        let warning = self.foreign_platform(&documents);
+        // What is found here from now on stays.
+        let room = self.room(&documents).await?;
         let known = self.is_known(&documents).await?;
         let already = known && self.is_up_to_date(&documents, &top).await?;
-        let warning = self.foreign_platform(&documents);
-        let room = self.room(&documents).await?;
         let holds = if known {
             Vec::new()
         } else {

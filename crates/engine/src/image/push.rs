@@ -19,7 +19,7 @@ use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 pub use hull_image::Compression;
-use hull_image::{Image, ImageId, PlatformImage, Registration};
+use hull_image::{Hold, Image, ImageId, PlatformImage, Registration};
 use hull_registry::Pusher;
 use hull_spec::Digest;
 use hull_spec::image::{Descriptor, media_type as mt};
@@ -259,6 +259,8 @@ impl Push {
             Ok((bytes, parts))
         })
         .await?;
+        let here: Vec<ImageId> = parts.iter().filter_map(|part| part.image.clone()).collect();
+        let _holds = self.hold(&here)?;
         for part in parts.iter().filter(|part| part.image.is_none()) {
             let there = pusher.has_manifest(&part.manifest.digest).await;
             if !there.map_err(|e| registry_error(&e))? {
@@ -277,6 +279,15 @@ impl Push {
             bytes,
             instead_of: None,
         })
+    }
+
+    /// Keeps the layers of images that are being pushed.
+    fn hold(&self, images: &[ImageId]) -> Result<Vec<Hold>> {
+        let mut holds = Vec::new();
+        for id in images {
+            holds.extend(self.engine.store.hold_image(id).map_err(store_error)?);
+        }
+        Ok(holds)
     }
 
     async fn push_part(&self, pusher: &Pusher, part: PlatformImage) -> Result<()> {
@@ -307,10 +318,12 @@ impl Push {
         let name = self.reference.with_digest(&descriptor.digest);
         let engine = Arc::clone(&self.engine);
         let (descriptor, bytes) = (descriptor.clone(), bytes.to_vec());
-        let config = image.map(|image| image.config_bytes.clone());
+        let image = image.map(|image| (image.id.clone(), image.config_bytes.clone()));
         blocking(move || {
-            let registered = match config {
-                Some(config) => engine.store.register(&Registration {
+            let registered = match image {
+                // Removed meanwhile, it does not come back.
+                Some((id, _)) if engine.store.hold_image(&id).is_err() => return Ok(()),
+                Some((_, config)) => engine.store.register(&Registration {
                     index: None,
                     manifest: Some((&descriptor, &bytes)),
                     config: &config,

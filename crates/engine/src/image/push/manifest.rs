@@ -15,6 +15,7 @@ use std::sync::Arc;
 impl Push {
     /// Pushes an image's layers and config, and gives its manifest, which is not there yet.
     pub(super) async fn push_image(&self, pusher: &Pusher, image: Image) -> Result<Pushed> {
+        let _holds = self.hold(std::slice::from_ref(&image.id))?;
         let original = self.original(&image).await?;
         let layers = self.push_layers(pusher, &image, original.as_ref()).await?;
         let (descriptor, bytes) = match original {
