@@ -3,6 +3,7 @@
 use crate::blob::digest_of;
 use crate::catalog::{Catalog, Name};
 use crate::image::{Facts, ImageId, Registration};
+use crate::remove::Leftovers;
 use crate::rows::{Change, ImageRow, IndexRow, Member};
 use crate::store::{Error, Store, name_key, now_nanoseconds};
 use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest};
@@ -19,40 +20,91 @@ impl Store {
     /// [`Error::MissingLayer`], [`Error::WrongManifest`], [`Error::LayerCount`], [`Error::Parse`]
     /// and failures of the file system and of the database; then nothing is registered.
     pub fn register(&self, image: &Registration<'_>) -> Result<ImageId, Error> {
-        let config: ImageConfig = parse("image config", image.config)?;
-        let member = member_of(image, config.rootfs.diff_ids.len())?;
-        let known = ImageId::new(digest_of(image.config));
-        // One that is here takes no more of the disk with another name.
-        if !self.inner.rows.catalog().images.contains_key(&known) {
+        let mut ids = self.register_all_of(std::slice::from_ref(image))?;
+        // As many as there are images.
+        Ok(ids.remove(0))
+    }
+
+    /// As [`Store::register`], of several images at once: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Store::register`].
+    pub(crate) fn register_all_of(
+        &self,
+        images: &[Registration<'_>],
+    ) -> Result<Vec<ImageId>, Error> {
+        let mut checked = Vec::with_capacity(images.len());
+        for image in images {
+            let config: ImageConfig = parse("image config", image.config)?;
+            let member = member_of(image, config.rootfs.diff_ids.len())?;
+            checked.push((image, config, member));
+        }
+        let known = self.inner.rows.catalog();
+        let is_known = |image: &Registration<'_>| {
+            known
+                .images
+                .contains_key(&ImageId::new(digest_of(image.config)))
+        };
+        // What is here takes no more of the disk with another name.
+        if !images.iter().all(is_known) {
             self.fit()?;
         }
-        // Locked until the row is there: a removal must not discard what is written here.
+        // Locked until the rows are there: a removal must not discard what is written here.
         let _documents = self.inner.documents();
-        for (descriptor, bytes) in image.index.iter().chain(&image.manifest) {
-            if self.put_document(bytes)? != descriptor.digest
-                || u64::try_from(bytes.len()) != Ok(descriptor.size)
-            {
-                return Err(Error::WrongManifest(descriptor.digest.clone()));
-            }
-        }
-        let id = ImageId::new(self.put_document(image.config)?);
         let before = self.inner.rows.catalog();
-        self.inner.rows.write(|change| {
-            put_image(change, &id, &config, image)?;
-            change.put_used(&id, now_nanoseconds())?;
-            if let (Some((index, _)), Some(manifest)) = (image.index, member) {
-                let image = id.clone();
-                add_member(change, &index.digest, Member { manifest, image })?;
+        let mut written = Vec::new();
+        let ids = self.register_checked(checked, &mut written);
+        if ids.is_err() {
+            let now = self.inner.rows.catalog();
+            let kept = now.documents();
+            written.retain(|digest| !kept.contains(digest));
+            self.discard(Leftovers {
+                blobs: written,
+                layers: Vec::new(),
+            });
+        }
+        let ids = ids?;
+        self.discard_documents(&before);
+        Ok(ids)
+    }
+
+    fn register_checked(
+        &self,
+        images: Vec<(&Registration<'_>, ImageConfig, Option<Descriptor>)>,
+        written: &mut Vec<Digest>,
+    ) -> Result<Vec<ImageId>, Error> {
+        let mut ids = Vec::with_capacity(images.len());
+        for (image, ..) in &images {
+            for (descriptor, bytes) in image.index.iter().chain(&image.manifest) {
+                let digest = self.put_document(bytes)?;
+                let is_described = digest == descriptor.digest
+                    && u64::try_from(bytes.len()) == Ok(descriptor.size);
+                written.push(digest);
+                if !is_described {
+                    return Err(Error::WrongManifest(descriptor.digest.clone()));
+                }
             }
-            let target = image.index.or(image.manifest);
-            let target = target.map(|(descriptor, _)| Arc::new(descriptor.clone()));
-            for name in image.names {
-                point(change, name, &id, target.clone())?;
+            let config = self.put_document(image.config)?;
+            written.push(config.clone());
+            ids.push(ImageId::new(config));
+        }
+        self.inner.rows.write(|change| {
+            for ((image, config, member), id) in images.into_iter().zip(&ids) {
+                put_image(change, id, &config, image)?;
+                change.put_used(id, now_nanoseconds())?;
+                if let (Some((index, _)), Some(manifest)) = (image.index, member) {
+                    let image = id.clone();
+                    add_member(change, &index.digest, Member { manifest, image })?;
+                }
+                let target = image.index.or(image.manifest);
+                let target = target.map(|(descriptor, _)| Arc::new(descriptor.clone()));
+                for name in image.names {
+                    point(change, name, id, target.clone())?;
+                }
             }
             drop_unnamed_indexes(change)
         })?;
-        self.discard_documents(&before);
-        Ok(id)
+        Ok(ids)
     }
 
     /// Gives an image another name, taking it from the image that had it. Without tag and digest

@@ -15,8 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What all documents of an archive may take together.
-const MAX_DOCUMENTS: usize = 64 << 20;
+/// What is remembered of an archive may take this together: documents, names and links.
+const MAX_TOTAL: usize = 64 << 20;
+/// What an entry takes that is remembered, beside its names and content.
+const ENTRY: usize = 256;
+/// `PATH_MAX`.
+const MAX_PATH: usize = 4096;
 /// Links that are followed one after the other.
 const MAX_LINKS: usize = 16;
 /// How much is looked at to tell what an entry is: the mark of a tar header is in the first block.
@@ -109,6 +113,9 @@ impl Gather<'_> {
     pub(super) fn run(&mut self, input: &mut dyn BufRead) -> Result<(), Error> {
         let mut archive = Archive::new(input);
         while let Some(entry) = archive.next()? {
+            if entry.path.len().max(entry.link.len()) > MAX_PATH {
+                return Err(Error::LongName(shown(&entry.path)));
+            }
             let path = plain(&entry.path)?;
             match entry.kind {
                 Kind::File if path.is_empty() => {}
@@ -143,7 +150,19 @@ impl Gather<'_> {
 
     fn link(&mut self, path: String, target: &[u8]) -> Result<(), Error> {
         self.forget(&path);
-        self.found.links.insert(path, plain(target)?);
+        let target = plain(target)?;
+        self.count(path.len() + target.len())?;
+        self.found.links.insert(path, target);
+        Ok(())
+    }
+
+    /// Counts what is remembered of an entry. Only a document that is replaced is taken off again.
+    fn count(&mut self, bytes: usize) -> Result<(), Error> {
+        self.found.total += bytes + ENTRY;
+        let limit = MAX_TOTAL;
+        if self.found.total > limit {
+            return Err(Error::TooMuch { limit });
+        }
         Ok(())
     }
 
@@ -179,11 +198,7 @@ impl Gather<'_> {
         if let Some(stated) = stated {
             check(&path, stated, crate::blob::digest_of(&bytes))?;
         }
-        self.found.total += bytes.len() + path.len();
-        if self.found.total > MAX_DOCUMENTS {
-            let limit = MAX_DOCUMENTS;
-            return Err(Error::TooMuch { limit });
-        }
+        self.count(bytes.len() + path.len())?;
         self.found.documents.insert(path, bytes);
         Ok(())
     }
@@ -238,6 +253,9 @@ impl Gather<'_> {
         match imported {
             Ok(layer) => {
                 let diff_id = layer.hold.diff_id().clone();
+                // Noted first: it goes again should the archive be refused.
+                self.found.added.push(diff_id.clone());
+                self.count(path.len())?;
                 if let Some(total) = told {
                     (self.told)(Loading {
                         diff_id: diff_id.clone(),
@@ -245,7 +263,6 @@ impl Gather<'_> {
                         total,
                     });
                 }
-                self.found.added.push(diff_id);
                 self.found.layers.insert(path, Layer { layer, blob });
                 Ok(())
             }
@@ -256,6 +273,8 @@ impl Gather<'_> {
                 | Ingest::TooLarge { .. }
                 | Ingest::DiffId { .. }),
             ) => {
+                // It may tell a name from the layer.
+                self.count(path.len() + format!("{error:?}").len())?;
                 self.found.failed.insert(path, error);
                 Ok(())
             }

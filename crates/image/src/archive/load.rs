@@ -7,6 +7,7 @@ use crate::image::{ImageId, Registration};
 use crate::store::Store;
 use hull_spec::image::{Descriptor, Manifest};
 use hull_spec::{Digest, Platform, Reference};
+use std::collections::HashMap;
 use std::io::BufRead;
 
 /// How to load.
@@ -70,38 +71,27 @@ impl Store {
     }
 
     fn register_all(&self, found: &mut Gathered, images: &[Planned]) -> Result<Vec<Loaded>, Error> {
-        let mut loaded = Vec::with_capacity(images.len());
         for image in images {
             self.keep_blobs(found, image)?;
-            loaded.push(self.register_one(image)?);
         }
-        Ok(loaded)
-    }
-
-    fn register_one(&self, image: &Planned) -> Result<Loaded, Error> {
-        let before: Vec<Option<ImageId>> = image
-            .names
-            .iter()
-            .map(|name| self.resolve(&name.to_string()).ok())
+        let names = images.iter().flat_map(|image| &image.names);
+        let mut named: HashMap<&Reference, ImageId> = names
+            .filter_map(|name| Some((name, self.resolve(&name.to_string()).ok()?)))
             .collect();
-        let id = self.register(&Registration {
-            index: borrowed(image.index.as_ref()),
-            manifest: borrowed(image.manifest.as_ref()),
-            config: &image.config,
-            names: &image.names,
-        })?;
-        let replaced = image
-            .names
-            .iter()
-            .zip(before)
-            .filter_map(|(name, old)| Some((name.clone(), old?)))
-            .filter(|(_, old)| *old != id)
-            .collect();
-        Ok(Loaded {
-            id,
-            names: image.names.clone(),
-            replaced,
-        })
+        let registrations: Vec<Registration<'_>> = images.iter().map(registration).collect();
+        let ids = self.register_all_of(&registrations)?;
+        let loaded = images.iter().zip(ids).map(|(image, id)| {
+            let replaced = image.names.iter().filter_map(|name| {
+                let old = named.remove(name)?;
+                (old != id).then(|| (name.clone(), old))
+            });
+            Loaded {
+                replaced: replaced.collect(),
+                names: image.names.clone(),
+                id,
+            }
+        });
+        Ok(loaded.collect())
     }
 
     /// Gives the compressed layers of an image's manifest to the store.
@@ -126,6 +116,15 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+fn registration(image: &Planned) -> Registration<'_> {
+    Registration {
+        index: borrowed(image.index.as_deref()),
+        manifest: borrowed(image.manifest.as_ref()),
+        config: &image.config,
+        names: &image.names,
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{ingest, store, unpack};
 use hull_spec::{Digest, InvalidReference};
 use std::io;
 
-/// Why images could not be written or read. After a failed load the store is as before.
+/// Why images could not be written or read. After a failed load no image, name or layer is new.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The input cannot be read.
@@ -59,6 +59,9 @@ pub enum Error {
     /// An entry's name leads out of the archive.
     #[error("invalid archive: entry {0} is outside of it")]
     Outside(String),
+    /// An entry's name or target is longer than any path.
+    #[error("invalid archive: entry {0} has a name or target of more than 4096 bytes")]
+    LongName(String),
     /// Something that is referred to is not there.
     #[error("invalid archive: {what} {path} is not in it")]
     Missing {
@@ -111,12 +114,15 @@ pub enum Error {
         #[source]
         source: Option<InvalidReference>,
     },
-    /// More documents than any image has.
-    #[error("invalid archive: its documents are larger than {limit} bytes together")]
+    /// More documents or names than any image has.
+    #[error("invalid archive: its documents and names are larger than {limit} bytes together")]
     TooMuch {
         /// What is allowed.
         limit: usize,
     },
+    /// Documents that refer to each other so often that reading them would never end.
+    #[error("invalid archive: its documents refer to too many others")]
+    TooMany,
     /// Links that lead to links for ever, or an index that holds itself.
     #[error("invalid archive: {0} leads round in circles")]
     Circle(String),

@@ -7,9 +7,18 @@ use crate::blob::digest_of;
 use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use hull_spec::{Digest, Platform, Reference};
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// How deep indexes may be in indexes.
 const MAX_DEPTH: usize = 4;
+
+/// Bytes of documents that are looked at, the same ones each time anew: many small documents can refer
+/// to each other in more ways than there is time for.
+const MAX_LOOKED: u64 = 4 << 30;
+/// Bytes of documents that images keep, each its own.
+const MAX_KEPT: usize = 256 << 20;
+/// What looking at a document costs beside its bytes.
+const LOOK: u64 = 2048;
 
 /// A document with its descriptor.
 pub(super) type Document = (Descriptor, Vec<u8>);
@@ -19,7 +28,7 @@ pub(super) type Document = (Descriptor, Vec<u8>);
 pub(super) struct Planned {
     pub(super) config: Vec<u8>,
     pub(super) manifest: Option<Document>,
-    pub(super) index: Option<Document>,
+    pub(super) index: Option<Arc<Document>>,
     pub(super) names: Vec<Reference>,
     /// diffID and entry of each layer, the base first.
     pub(super) layers: Vec<(Digest, String)>,
@@ -30,6 +39,8 @@ pub(super) struct Planner<'a> {
     found: &'a mut Gathered,
     platform: Option<&'a Platform>,
     planned: Vec<Planned>,
+    looked: u64,
+    kept: usize,
     /// Whether an image was left out because of its platform.
     skipped: bool,
 }
@@ -45,6 +56,8 @@ pub(super) fn plan(
         found,
         platform,
         planned: Vec::new(),
+        looked: 0,
+        kept: 0,
         skipped: false,
     };
     let nested = |index: &Index| index.manifests.iter().any(is_index);
@@ -91,6 +104,15 @@ fn is_index(descriptor: &Descriptor) -> bool {
 }
 
 impl Planner<'_> {
+    /// Counts a document that is looked at.
+    fn look(&mut self, bytes: usize) -> Result<(), Error> {
+        self.looked += bytes as u64 + LOOK;
+        if self.looked > MAX_LOOKED {
+            return Err(Error::TooMany);
+        }
+        Ok(())
+    }
+
     /// Images as `manifest.json` lists them.
     fn items(&mut self, items: &[Item], index: Option<&Index>) -> Result<(), Error> {
         for item in items {
@@ -100,6 +122,7 @@ impl Planner<'_> {
                 path: format!("{:?}", item.config),
             })?;
             let config = config.to_vec();
+            self.look(config.len() + item.layers.len() * 64)?;
             let Some(layers) = self.layers(&config, &item.config, &item.layers)? else {
                 continue;
             };
@@ -114,13 +137,14 @@ impl Planner<'_> {
                 index: None,
                 names,
                 layers,
-            });
+            })?;
         }
         Ok(())
     }
 
     /// An image that is listed for each of its names is one.
-    fn add(&mut self, planned: Planned) {
+    fn add(&mut self, planned: Planned) -> Result<(), Error> {
+        self.look(self.planned.len())?;
         let same = |other: &&mut Planned| {
             let index = |planned: &Planned| {
                 planned
@@ -138,8 +162,16 @@ impl Planner<'_> {
                     }
                 }
             }
-            None => self.planned.push(planned),
+            None => {
+                let manifest = planned.manifest.as_ref().map_or(0, |(_, m)| m.len());
+                self.kept += planned.config.len() + manifest;
+                if self.kept > MAX_KEPT {
+                    return Err(Error::TooMany);
+                }
+                self.planned.push(planned);
+            }
         }
+        Ok(())
     }
 
     /// The manifest of a config, when all its layers came as it describes them, compressed: then a
@@ -149,10 +181,11 @@ impl Planner<'_> {
             let Some(bytes) = self.found.blob(&descriptor.digest)? else {
                 continue;
             };
-            let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else {
+            let bytes = bytes.to_vec();
+            self.look(bytes.len())?;
+            let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
                 continue;
             };
-            let bytes = bytes.to_vec();
             if manifest.config.digest == *config && self.is_as_described(&manifest, false)? {
                 return Ok(Some((bare(descriptor), bytes)));
             }
@@ -176,13 +209,14 @@ impl Planner<'_> {
     fn index(
         &mut self,
         index: &Index,
-        inside: Option<(&Document, &[Reference])>,
+        inside: Option<(&Arc<Document>, &[Reference])>,
         depth: usize,
     ) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             return Err(Error::Circle(INDEX.to_owned()));
         }
         for descriptor in &index.manifests {
+            self.look(0)?;
             let path = blob(&descriptor.digest);
             let bytes = match self.found.blob(&descriptor.digest)? {
                 Some(bytes) => bytes.to_vec(),
@@ -193,6 +227,7 @@ impl Planner<'_> {
                     return Err(Error::Missing { what, path });
                 }
             };
+            self.look(bytes.len())?;
             let own = name_of(descriptor);
             let names = match inside {
                 Some((_, names)) => names,
@@ -200,7 +235,7 @@ impl Planner<'_> {
             };
             if is_index(descriptor) {
                 let inner: Index = parse(&path, &bytes)?;
-                let document = (bare(descriptor), bytes);
+                let document = Arc::new((bare(descriptor), bytes));
                 // Of indexes in indexes the outermost is what the names point at.
                 let document = inside.map_or(&document, |(outer, _)| outer);
                 self.index(&inner, Some((document, names)), depth + 1)?;
@@ -216,7 +251,7 @@ impl Planner<'_> {
         &mut self,
         descriptor: &Descriptor,
         bytes: Vec<u8>,
-        outer: Option<&Document>,
+        outer: Option<&Arc<Document>>,
         names: &[Reference],
     ) -> Result<(), Error> {
         let path = blob(&descriptor.digest);
@@ -241,10 +276,11 @@ impl Planner<'_> {
             return Ok(());
         }
         let layers: Vec<String> = manifest.layers.iter().map(|l| blob(&l.digest)).collect();
+        self.look(config.len() + outer.map_or(0, |outer| outer.1.len()))?;
         let Some(layers) = self.layers(&config, &config_path, &layers)? else {
             return Ok(());
         };
-        let in_index = outer.filter(|(_, bytes)| lists(bytes, &descriptor.digest));
+        let in_index = outer.filter(|outer| lists(&outer.1, &descriptor.digest));
         let kept = self.is_as_described(&manifest, in_index.is_some())?;
         self.add(Planned {
             config,
@@ -252,8 +288,7 @@ impl Planner<'_> {
             index: in_index.filter(|_| kept).cloned(),
             names: names.to_vec(),
             layers,
-        });
-        Ok(())
+        })
     }
 
     /// Checks a config's layers against what came; `None` for an image of another platform.
@@ -301,6 +336,7 @@ impl Planner<'_> {
             let Some(config) = self.found.document(&item.config)?.map(<[u8]>::to_vec) else {
                 continue;
             };
+            self.look(config.len() + self.planned.len())?;
             let mut planned = self.planned.iter_mut();
             if let Some(planned) = planned.find(|planned| planned.config == config)
                 && planned.names.is_empty()

@@ -500,6 +500,105 @@ fn hostile_archives_are_refused_and_leave_nothing() {
     }
 }
 
+/// Why an archive of entries cannot be loaded; `kind` is that of all its headers.
+fn refusal(entries: impl Iterator<Item = (tar::EntryType, String, Vec<u8>)>) -> String {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (kind, name, data) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(0);
+        if kind == tar::EntryType::Symlink {
+            let target = String::from_utf8(data).unwrap();
+            builder.append_link(&mut header, name, target).unwrap();
+        } else {
+            header.set_size(data.len() as u64);
+            builder
+                .append_data(&mut header, name, data.as_slice())
+                .unwrap();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let error = load(&store, &builder.into_inner().unwrap()).unwrap_err();
+    nothing_left(&store);
+    error.to_string()
+}
+
+#[test]
+fn names_may_not_fill_the_memory() {
+    let long = |length: usize| "n/".repeat(length / 2);
+    let link = |name: String| (tar::EntryType::Symlink, name, b"x".to_vec());
+    let error = refusal([link(long(4098))].into_iter());
+    assert!(error.contains("more than 4096 bytes"), "{error}");
+    let links = (0..9000).map(|number| {
+        let (kind, name, _) = link(format!("{number}{}", long(4000)));
+        (kind, name, long(4000).into_bytes())
+    });
+    let error = refusal(links);
+    assert!(error.contains("documents and names are larger"), "{error}");
+}
+
+#[test]
+fn documents_may_not_refer_to_each_other_without_end() {
+    let kind = tar::EntryType::Regular;
+    let index_of = |digest: &str, size: usize| {
+        let one = format!(
+            r#"{{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:{digest}","size":{size}}}"#
+        );
+        let all = vec![one; 500].join(",");
+        format!(r#"{{"schemaVersion":2,"manifests":[{all}]}}"#).into_bytes()
+    };
+    let mut entries = Vec::new();
+    let mut document = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
+    for _ in 0..3 {
+        let digest = hex(&document);
+        let next = index_of(&digest, document.len());
+        entries.push((kind, format!("blobs/sha256/{digest}"), document));
+        document = next;
+    }
+    entries.push((kind, "index.json".to_owned(), document));
+    let error = refusal(entries.into_iter());
+    assert!(error.contains("refer to too many others"), "{error}");
+}
+
+#[test]
+fn all_images_of_an_archive_are_registered_or_none() {
+    let (one, two) = (archive(&[("a", b"1")]), archive(&[("b", b"2")]));
+    let (first, second) = (config(&[&one], "amd64"), config(&[&two], "amd64"));
+    let manifest = br#"[{"Config":"1.json","RepoTags":["x:1"],"Layers":["1.tar"]},{"Config":"2.json","RepoTags":["x:2"],"Layers":["2.tar"]}]"#;
+    let bytes = tar_of(&[
+        ("1.tar", &one),
+        ("2.tar", &two),
+        ("1.json", &first),
+        ("2.json", &second),
+        ("manifest.json", manifest),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    // The second image's layer is gone.
+    let layer = store.import_layer(&mut one.as_slice(), None).unwrap();
+    let names: Vec<Reference> = vec!["x:1".parse().unwrap()];
+    let of = |config| Registration {
+        config,
+        names: &names,
+        ..Registration::default()
+    };
+    let error = store.register_all_of(&[of(&first), of(&second)]);
+    error.unwrap_err();
+    assert!(store.images().unwrap().is_empty());
+    drop(layer);
+    store.prune_layers().unwrap();
+    nothing_left(&store);
+    let loaded = load(&store, &bytes).unwrap();
+    assert_eq!(loaded.len(), 2);
+    assert!(loaded.iter().all(|loaded| loaded.replaced.is_empty()));
+    let id = loaded[1].id.clone();
+    store.tag(&names[0], &id).unwrap();
+    let loaded = load(&store, &bytes).unwrap();
+    assert_eq!(loaded[0].replaced, [(names[0].clone(), id)]);
+}
+
 #[test]
 fn the_last_of_entries_with_one_name_counts() {
     let layer = archive(&[("a", b"1")]);

@@ -114,16 +114,14 @@ impl<'w> Archive<'w> {
             _ => return Ok(()),
         };
         let mut header = header_of(found, kind);
-        if kind != Type::Directory && found.stat.st_nlink > 1 {
-            let key = (found.stat.st_dev, found.stat.st_ino);
-            if let Some(first) = self.links.get(&key) {
-                header.kind = Type::Link;
-                header.size = 0;
-                header.link.clone_from(first);
-                header.xattrs = self.attributes(found)?.0;
-                return self.begin(&header);
-            }
-            self.links.insert(key, found.path.to_vec());
+        let key = (found.stat.st_dev, found.stat.st_ino);
+        let has_more = kind != Type::Directory && found.stat.st_nlink > 1;
+        if has_more && let Some(first) = self.links.get(&key) {
+            header.kind = Type::Link;
+            header.size = 0;
+            header.link.clone_from(first);
+            header.xattrs = self.attributes(found)?.0;
+            return self.begin(&header);
         }
         if kind == Type::Symlink {
             let target = rustix::fs::readlinkat(found.parent, found.name.as_slice(), Vec::new());
@@ -135,10 +133,14 @@ impl<'w> Archive<'w> {
         }
         let (xattrs, opaque) = self.attributes(found)?;
         header.xattrs = xattrs;
-        if kind == Type::File {
-            return self.file(found, &header);
+        let written = match kind {
+            Type::File => self.file(found, &header)?,
+            _ => self.begin(&header).map(|()| true)?,
+        };
+        // What is gone by now is no target for its other names.
+        if has_more && written {
+            self.links.insert(key, found.path.to_vec());
         }
-        self.begin(&header)?;
         if opaque && kind == Type::Directory {
             let mut mark = Header::new(Type::File, join(&header.path, OPAQUE), 0, 0);
             mark.mode = header.mode & 0o777;
@@ -161,9 +163,10 @@ impl<'w> Archive<'w> {
         self.begin(&header)
     }
 
-    fn file(&mut self, found: &Found<'_>, header: &Header) -> Result<(), Error> {
+    /// Writes a file; `false` when it is gone.
+    fn file(&mut self, found: &Found<'_>, header: &Header) -> Result<bool, Error> {
         let Some(file) = found.open()? else {
-            return Ok(());
+            return Ok(false);
         };
         self.begin(header)?;
         while self.writer.owed() > 0 {
@@ -177,7 +180,7 @@ impl<'w> Archive<'w> {
                 Err(errno) => return Err(found.failed("read")(errno)),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The extended attributes that belong into the archive, and whether it is an opaque directory.
@@ -195,6 +198,12 @@ impl<'w> Archive<'w> {
             let left_out = LEFT_OUT.iter().any(|prefix| name.starts_with(prefix));
             let is_opaque = self.marks && name == OPAQUE_ATTRIBUTE;
             if left_out && !is_opaque {
+                continue;
+            }
+            // A pax record's keyword ends at its first one: another attribute would come out.
+            if name.contains(&b'=') {
+                let (path, name) = (super::shown(found.path), super::shown(&name));
+                tracing::warn!(path, name, "an extended attribute is left out for its name");
                 continue;
             }
             let value = match xattr::get_at(found.parent, &found.name, &name) {
@@ -243,4 +252,48 @@ fn header_of(found: &Found<'_>, kind: Type) -> Header {
 
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     [directory, name].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{AtFlags, Mode, OFlags};
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn what_is_gone_is_no_target() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("a"), b"data").unwrap();
+        fs_err::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+        fs_err::hard_link(dir.path().join("a"), dir.path().join("c")).unwrap();
+        let root = rustix::fs::open(dir.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let mut out = Vec::new();
+        let mut archive = Archive::new(&mut out, true);
+        for name in [b"a", b"b", b"c"] {
+            let stat = rustix::fs::statat(&root, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            let found = Found {
+                path: name,
+                name: name.to_vec(),
+                parent: root.as_fd(),
+                kind: FileType::from_raw_mode(stat.st_mode),
+                stat,
+            };
+            if name == b"a" {
+                fs_err::remove_file(dir.path().join("a")).unwrap();
+            }
+            archive.add(&found).unwrap();
+        }
+        archive.finish().unwrap();
+        let mut archive = tar::Archive::new(out.as_slice());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let link = entry.link_name_bytes().map(|link| link.into_owned());
+            (entry.path_bytes().into_owned(), link)
+        });
+        let entries: Vec<_> = entries.collect();
+        assert_eq!(
+            entries,
+            [(b"b".to_vec(), None), (b"c".to_vec(), Some(b"b".to_vec())),]
+        );
+    }
 }

@@ -291,6 +291,28 @@ fn whole_trees_are_exported_with_their_links() {
     assert_eq!(last.link_name_bytes().unwrap().as_ref(), b"d/a");
 }
 
+#[test]
+fn attributes_that_pax_cannot_name_are_left_out() {
+    let place = Place::new();
+    let root = place.path("lower");
+    let file = fs_err::File::create(root.join("a")).unwrap();
+    for name in ["trusted.a=b", "trusted.c"] {
+        if let Err(error) = hull_linux::xattr::set(&file, name.as_bytes(), b"value") {
+            println!("skipped: cannot set attributes here: {error}");
+            return;
+        }
+    }
+    let mut out = Vec::new();
+    tree(open(&root).as_fd(), &mut out).unwrap();
+    let mut archive = tar::Archive::new(out.as_slice());
+    let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+    let records = entry.pax_extensions().unwrap().unwrap();
+    let records: Vec<String> = records
+        .map(|r| r.unwrap().key().unwrap().to_owned())
+        .collect();
+    assert_eq!(records, ["SCHILY.xattr.trusted.c"]);
+}
+
 /// One thing done to a tree.
 #[derive(Clone, Debug)]
 enum Deed {

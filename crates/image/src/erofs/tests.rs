@@ -315,3 +315,14 @@ fn what_takes_too_much_is_refused() {
         assert_eq!(found, [0, 7, 7, 7, 0]);
     }
 }
+
+#[test]
+fn text_may_not_fill_the_memory() {
+    let mut tree = tree::Tree::new(0o755);
+    let target = [b't'; 4096];
+    for _ in 0..(64 << 20) / target.len() {
+        tree.keep(&target).unwrap();
+    }
+    let error = tree.keep(b"t").unwrap_err().to_string();
+    assert!(error.contains("more than 64 MiB"), "{error}");
+}

@@ -9,7 +9,7 @@ use rustix::mount::{
 };
 use std::ffi::CString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Merges two directories or more, the topmost first, read-only (kernel documentation
@@ -40,9 +40,25 @@ fn by_context(lower: &[&Path]) -> rustix::io::Result<OwnedFd> {
     )
 }
 
+/// The number of the next directory to mount on.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A new directory in the temporary directory, in which nobody else can do anything. Others may have
+/// taken names there, by chance or on purpose.
+fn make_place() -> io::Result<PathBuf> {
+    for _ in 0..10_000 {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = std::env::temp_dir().join(format!("hull-view-{}-{number}", std::process::id()));
+        match rustix::fs::mkdir(&place, Mode::RWXU) {
+            Err(Errno::EXIST) => {}
+            made => return Ok(made.map(|()| place)?),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
 /// Names the directories by descriptors: the options of mount(2) are at most a page.
 fn by_mount(lower: &[&Path]) -> io::Result<OwnedFd> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut open = Vec::with_capacity(lower.len());
     let mut options = String::from("lowerdir=");
@@ -58,9 +74,7 @@ fn by_mount(lower: &[&Path]) -> io::Result<OwnedFd> {
         let text = "this kernel takes at most a page of layers: it needs Linux 6.8 for so many";
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let place = std::env::temp_dir().join(format!("hull-view-{}-{number}", std::process::id()));
-    rustix::fs::mkdir(&place, Mode::RWXU)?;
+    let place = make_place()?;
     let options = CString::new(options)?;
     let mounted = rustix::mount::mount(
         "overlay",
@@ -88,6 +102,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn taken_names_are_passed_over() {
+        let next = NEXT.load(Ordering::Relaxed);
+        let taken = (next..next + 3).map(|number| {
+            std::env::temp_dir().join(format!("hull-view-{}-{number}", std::process::id()))
+        });
+        let taken: Vec<PathBuf> = taken.collect();
+        let made: Vec<&PathBuf> = taken
+            .iter()
+            .filter(|t| std::fs::create_dir(t).is_ok())
+            .collect();
+        let place = make_place();
+        for place in made {
+            std::fs::remove_dir(place).unwrap();
+        }
+        let place = place.unwrap();
+        std::fs::remove_dir(&place).unwrap();
+        assert!(!taken.contains(&place));
+    }
+
+    #[test]
     fn both_ways_merge() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -96,7 +130,7 @@ mod tests {
             std::fs::write(path(directory).join(name), directory).unwrap();
         }
         let lower = [path("a"), path("b")];
-        let lower: Vec<&Path> = lower.iter().map(std::path::PathBuf::as_path).collect();
+        let lower: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
         let context = by_context(&lower).map_err(io::Error::from);
         for root in [context, by_mount(&lower)] {
             let root = match root {
