@@ -223,6 +223,7 @@ impl Gather<'_> {
             last: Instant::now(),
         };
         let imported = self.store.import_layer(&mut progress, stated.as_ref());
+        self.note(&imported);
         self.keep(path, imported, None, (!present).then_some(size))
     }
 
@@ -235,11 +236,19 @@ impl Gather<'_> {
     ) -> Result<(), Error> {
         let mut spool = Spool::new(data, &self.store.root().join("ingest"))?;
         let imported = self.store.import_layer(&mut spool, None);
+        self.note(&imported);
         let spooled = spool.finish()?;
         if let Some(stated) = &stated {
             check(&path, stated, spooled.digest.clone())?;
         }
         self.keep(path, imported, Some(spooled), Some(size))
+    }
+
+    /// Notes that a layer was added, before anything can be found wrong: it goes again then.
+    fn note(&mut self, imported: &Result<ImportedLayer, ingest::Error>) {
+        let added = imported.as_ref().ok();
+        let added = added.map(|layer| layer.hold.diff_id().clone());
+        self.found.added.extend(added);
     }
 
     fn keep(
@@ -253,8 +262,6 @@ impl Gather<'_> {
         match imported {
             Ok(layer) => {
                 let diff_id = layer.hold.diff_id().clone();
-                // Noted first: it goes again should the archive be refused.
-                self.found.added.push(diff_id.clone());
                 self.count(path.len())?;
                 if let Some(total) = told {
                     (self.told)(Loading {

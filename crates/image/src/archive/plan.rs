@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 4;
 
 /// Bytes of documents that are looked at, the same ones each time anew: many small documents can refer
 /// to each other in more ways than there is time for.
-const MAX_LOOKED: u64 = 4 << 30;
+const MAX_LOOKED: u64 = if cfg!(test) { 64 << 20 } else { 2 << 30 };
 /// Bytes of documents that images keep, each its own.
 const MAX_KEPT: usize = 256 << 20;
 /// What looking at a document costs beside its bytes.
@@ -146,12 +146,8 @@ impl Planner<'_> {
     fn add(&mut self, planned: Planned) -> Result<(), Error> {
         self.look(self.planned.len())?;
         let same = |other: &&mut Planned| {
-            let index = |planned: &Planned| {
-                planned
-                    .index
-                    .as_ref()
-                    .map(|(index, _)| index.digest.clone())
-            };
+            let index =
+                |planned: &Planned| planned.index.as_ref().map(|index| index.0.digest.clone());
             other.config == planned.config && index(other) == index(&planned)
         };
         match self.planned.iter_mut().find(same) {

@@ -454,6 +454,7 @@ fn hostile_archives_are_refused_and_leave_nothing() {
             ]),
             "unpacks to diffID",
         ),
+        (tar_of(&[(&wrong, &gzipped(&layer))]), "has digest"),
         (tar_of(&[(&wrong, b"{}")]), "has digest sha256:44136fa355b3"),
         (
             tar_of(&[
@@ -498,6 +499,12 @@ fn hostile_archives_are_refused_and_leave_nothing() {
         nothing_left(&store);
         assert!(store.images().unwrap().is_empty());
     }
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Why an archive of entries cannot be loaded; `kind` is that of all its headers.

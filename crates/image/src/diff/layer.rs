@@ -269,7 +269,7 @@ mod tests {
         let root = rustix::fs::open(dir.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
         let mut out = Vec::new();
         let mut archive = Archive::new(&mut out, true);
-        for name in [b"a", b"b", b"c"] {
+        for name in [b"a".as_slice(), b"b", b"c"] {
             let stat = rustix::fs::statat(&root, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
             let found = Found {
                 path: name,
