@@ -29,11 +29,17 @@ impl Check<'_> {
         if !self.options.repair {
             return;
         }
+        let documents = self.store.inner.documents();
+        if self.store.read_document(digest).is_ok() {
+            Self::done(finding, Ok("a pull has written it anew"));
+            return;
+        }
         let path = self.store.blob_path(digest);
         if let Err(error) = self.store.inner.trash.discard(&path) {
             finding.repair = Repair::Not(error.to_string());
             return;
         }
+        drop(documents);
         let catalog = self.store.inner.rows.catalog();
         let ids = catalog.images.keys();
         let hit: Vec<ImageId> = ids

@@ -245,3 +245,23 @@ fn what_comes_and_goes_meanwhile_is_no_finding() {
         assert_eq!(found, []);
     });
 }
+
+#[test]
+fn what_a_pull_made_good_meanwhile_is_kept() {
+    let (_dir, store, id) = subject();
+    let check = Check {
+        store: &store,
+        options: CheckOptions {
+            repair: true,
+            young: true,
+            users: &[],
+        },
+        tell: &mut |_| true,
+        checked: Checked::default(),
+        total: 0,
+    };
+    let mut finding = Finding::new(Problem::Damaged, "image", id.as_str(), "was damaged");
+    check.repair_document(id.digest(), &mut finding);
+    assert_eq!(store.resolve("x:1").unwrap(), id);
+    assert!(store.has_whole(&id) && finding.removed.is_empty());
+}

@@ -139,7 +139,8 @@ pub(crate) struct Ingest {
     places: Places,
     /// Places of local streams: one that brings nothing must not keep a pull waiting.
     local: Places,
-    /// Locked while a layer moves into place: the same may come from two sides at once.
+    /// Locked while a layer moves into place, because the same may come from two sides at once, and
+    /// while files that nothing owns any more go. Locked after the store's other locks.
     commits: Mutex<()>,
 }
 
