@@ -53,12 +53,38 @@ impl<'o> Layer<'o> {
     pub(super) fn finish(mut self, archive: &Archive<'_>) -> Result<Summary, Error> {
         let mut opaque = vec![0; format::ATTRIBUTES_HEAD];
         format::attribute(OPAQUE_ATTRIBUTE, b"y", &mut opaque);
+        if let Some(last) = archive.cut() {
+            self.complete(last, archive.offset())?;
+        }
         let out = self.spill.finish();
         let size = write::write(&mut self.tree, &opaque, archive.offset(), out)?;
         Ok(Summary {
             size,
             root: self.root,
         })
+    }
+
+    /// Copies the last bytes of an archive that does not end with a whole block: the kernel reads only
+    /// whole ones.
+    fn complete(&mut self, last: &[u8], end: u64) -> Result<(), Error> {
+        let first_of = |inode: &Inode| match inode.content {
+            Content::Archive(first) => Some(first),
+            _ => None,
+        };
+        let place = |inode: &Inode| first_of(inode).map(|f| u64::from(f) * format::BLOCK);
+        let block = end / format::BLOCK * format::BLOCK;
+        let ends = |inode: &Inode| place(inode).is_some_and(|place| place + inode.size > block);
+        let number = u32::try_from(self.tree.tables.len()).unwrap_or(u32::MAX);
+        let Some(inode) = self.tree.inodes_mut().iter_mut().find(|inode| ends(inode)) else {
+            return Ok(());
+        };
+        let Some(first) = first_of(inode) else {
+            return Ok(());
+        };
+        let chunks = self.spill.table_but_last(first, inode.size, last)?;
+        inode.content = Content::Chunks(number);
+        self.tree.tables.push(Table { bits: 0, chunks });
+        Ok(())
     }
 
     fn root(&mut self, entry: &Entry) -> Result<(), Error> {

@@ -182,6 +182,28 @@ impl<'o> Spill<'o> {
         Ok(table)
     }
 
+    /// The table of a file of `size` bytes that is in the archive from a block on, but for the last
+    /// bytes, whose block is not whole there.
+    pub(super) fn table_but_last(
+        &mut self,
+        first: u32,
+        size: u64,
+        last: &[u8],
+    ) -> Result<Vec<u64>, Error> {
+        let count = size.div_ceil(BLOCK);
+        self.chunks += count;
+        if self.chunks > MAX_CHUNKS {
+            return Err(Error::Truncated);
+        }
+        let whole = (0..size / BLOCK).map(|number| 1 << 16 | (u64::from(first) + number) << 32);
+        let mut table: Vec<u64> = whole.collect();
+        table.push(u64::from(format::block(self.end)?) << 32);
+        let written = self.out.write_all_at(last, self.end);
+        written.map_err(|source| Error::io("write index of", b"/", source))?;
+        self.end += BLOCK;
+        Ok(table)
+    }
+
     fn copy(
         &mut self,
         archive: &mut Archive<'_>,

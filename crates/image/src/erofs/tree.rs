@@ -203,6 +203,10 @@ impl Tree {
         &self.inodes
     }
 
+    pub(super) fn inodes_mut(&mut self) -> &mut [Inode] {
+        &mut self.inodes
+    }
+
     pub(super) fn parent(&self, name: Name) -> Name {
         self.entries[name as usize].parent
     }

@@ -57,6 +57,11 @@ pub(crate) struct Archive<'a> {
     /// Bytes of the current entry's data that nobody took yet.
     remaining: u64,
     padding: u64,
+    /// Whether the current entry is a sparse file, whose data has to be whole blocks.
+    is_sparse: bool,
+    /// The last bytes that were skipped of an entry's data, less than a block.
+    last: Vec<u8>,
+    is_cut: bool,
 }
 
 impl<'a> Archive<'a> {
@@ -66,6 +71,9 @@ impl<'a> Archive<'a> {
             offset: 0,
             remaining: 0,
             padding: 0,
+            is_sparse: false,
+            last: Vec::new(),
+            is_cut: false,
         }
     }
 
@@ -142,15 +150,30 @@ impl<'a> Archive<'a> {
         Ok(())
     }
 
+    /// Skips what is left of an entry. At the end of an archive its padding may be missing: Go's reader
+    /// takes that for the end, too.
     fn skip(&mut self) -> Result<(), Error> {
-        self.remaining += std::mem::take(&mut self.padding);
-        loop {
-            let count = self.data()?.len();
-            if count == 0 {
-                return Ok(());
+        let last = self.remaining % BLOCK as u64;
+        self.pass(self.remaining - last)?;
+        self.last = self.take(last)?;
+        self.remaining = std::mem::take(&mut self.padding);
+        while self.remaining > 0 {
+            match self.data().map(<[u8]>::len) {
+                Ok(count) => self.consume(count),
+                Err(Error::Truncated) if !self.is_sparse => {
+                    self.remaining = 0;
+                    self.is_cut = true;
+                }
+                Err(error) => return Err(error),
             }
-            self.consume(count);
         }
+        Ok(())
+    }
+
+    /// Where the padding of the last entry is missing at the archive's end: what was skipped of its
+    /// data's last block.
+    pub(crate) fn cut(&self) -> Option<&[u8]> {
+        self.is_cut.then_some(self.last.as_slice())
     }
 
     /// The next block; `None` where the archive ends at a block's border.
@@ -204,6 +227,7 @@ impl<'a> Archive<'a> {
 
     fn begin(&mut self, size: u64) {
         self.remaining = size;
+        self.is_sparse = false;
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
@@ -262,6 +286,7 @@ impl<'a> Archive<'a> {
         } else if let Some(map) = pax.sparse.filter(|_| kind == Kind::File) {
             self.pax_sparse(map, &mut entry)?;
         }
+        self.is_sparse = entry.sparse.is_some();
         Ok(entry)
     }
 

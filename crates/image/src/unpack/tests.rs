@@ -326,6 +326,34 @@ fn following_links_has_an_end() {
 }
 
 #[test]
+fn the_last_padding_may_be_missing() {
+    let first = Raw::default().file("a", &[1; 700]);
+    let whole = first.file("b", &[2; 300]).0;
+    let end = whole.len() - 512 + 300;
+    for length in [end, end + 100, whole.len(), whole.len() + 512] {
+        let mut archive = whole.clone();
+        archive.resize(length, 0);
+        let place = Place::new();
+        place.unpack(&archive).unwrap();
+        assert_eq!(fs_err::read(place.path("b")).unwrap(), [2; 300]);
+    }
+    for length in [end - 1, whole.len() + 1, whole.len() + 700] {
+        let mut archive = whole.clone();
+        archive.resize(length, 0);
+        let error = Place::new().unpack(&archive).unwrap_err();
+        assert!(matches!(error, Error::Truncated), "{length}: {error}");
+    }
+    let sparse = [
+        ("GNU.sparse.size", b"900".as_slice()),
+        ("GNU.sparse.map", b"10,700"),
+    ];
+    let mut archive = Raw::default().pax(&sparse).file("s", &[1; 700]).0;
+    archive.truncate(archive.len() - 1024 + 700);
+    let error = Place::new().unpack(&archive).unwrap_err();
+    assert!(matches!(error, Error::Truncated), "sparse: {error}");
+}
+
+#[test]
 fn targets_of_links_may_be_too_long() {
     let long = "n".repeat(300);
     for target in [format!("{long}/a"), format!("d/{long}")] {
