@@ -50,6 +50,9 @@ fn split(text: &str) -> Vec<String> {
     words
 }
 
+/// How deep a variable's replacement has variables of its own; as many frames lie on the stack.
+const MAX_DEPTH: usize = 32;
+
 /// Takes quotes away and puts variables in: `$name`, `${name}`, `${name:-else}`, `${name:+then}`,
 /// `${name-else}`, `${name+then}`.
 pub(super) fn expand(text: &str, env: &[String]) -> Result<String, String> {
@@ -57,6 +60,7 @@ pub(super) fn expand(text: &str, env: &[String]) -> Result<String, String> {
         text,
         rest: text.chars().peekable(),
         env,
+        depth: 0,
     };
     expander.until(None)
 }
@@ -65,6 +69,8 @@ struct Expander<'a> {
     text: &'a str,
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     env: &'a [String],
+    /// Of variables inside of variables.
+    depth: usize,
 }
 
 impl Expander<'_> {
@@ -85,6 +91,19 @@ impl Expander<'_> {
             None => Ok(out),
             Some(_) => Err(format!("failed to process {:?}: missing '}}'", self.text)),
         }
+    }
+
+    /// What stands for a variable, up to its brace.
+    fn replacement(&mut self) -> Result<String, String> {
+        if self.depth == MAX_DEPTH {
+            return Err(format!(
+                "failed to expand variables: they are nested more than {MAX_DEPTH} deep"
+            ));
+        }
+        self.depth += 1;
+        let replacement = self.until(Some('}'))?;
+        self.depth -= 1;
+        Ok(replacement)
     }
 
     fn unended(&self, quote: &str) -> String {
@@ -172,11 +191,11 @@ impl Expander<'_> {
         match operator {
             Some('}') if empty_counts => Ok(value.unwrap_or_default()),
             Some('-') => {
-                let other = self.until(Some('}'))?;
+                let other = self.replacement()?;
                 Ok(value.filter(|_| is_set).unwrap_or(other))
             }
             Some('+') => {
-                let other = self.until(Some('}'))?;
+                let other = self.replacement()?;
                 Ok(if is_set { other } else { String::new() })
             }
             _ => {
@@ -219,4 +238,23 @@ pub(super) fn nanoseconds(text: &str) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "a cast saturates")]
     let whole = total as i64;
     (!text.is_empty()).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_nested_only_so_deep() {
+        let nested = |depth: usize| format!("{}x{}", "${a-".repeat(depth), "}".repeat(depth));
+        assert_eq!(expand(&nested(32), &[]).unwrap(), "x");
+        for depth in [33, 100_000] {
+            let error = expand(&nested(depth), &[]).unwrap_err();
+            assert!(error.contains("more than 32 deep"), "{error}");
+            let quoted = format!("\"{}\"", nested(depth));
+            assert!(expand(&quoted, &[]).is_err());
+        }
+        let beside = nested(32).repeat(3);
+        assert_eq!(expand(&beside, &[]).unwrap(), "xxx");
+    }
 }

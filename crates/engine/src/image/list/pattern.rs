@@ -2,48 +2,88 @@
 
 use crate::{Error, ErrorKind, Result};
 
+/// The longest pattern in bytes; names have a few hundred at most.
+const MAX_PATTERN: usize = 4096;
+
+/// One place of a pattern.
+enum Place<'a> {
+    Star,
+    Any,
+    /// What follows `[`, with its end.
+    Class(&'a [u8]),
+    Byte(u8),
+}
+
 /// Go's `path.Match`: `*` and `?` not over slashes, `[a-z]` and `[^a-z]`, backslash before what is
 /// meant literally.
 ///
 /// # Errors
-/// A pattern that is none; dockerd answers 500.
+/// A pattern that is none; dockerd answers 500. `InvalidInput` for one longer than 4096 bytes.
 pub(super) fn path_match(pattern: &[u8], text: &[u8]) -> Result<bool> {
-    let bad = || Error::new(ErrorKind::Internal, "syntax error in pattern");
-    match pattern.split_first() {
-        None => Ok(text.is_empty()),
-        Some((b'*', rest)) => {
-            let longest = text.iter().take_while(|byte| **byte != b'/').count();
-            for taken in 0..=longest {
-                if path_match(rest, &text[taken..])? {
-                    return Ok(true);
+    if pattern.len() > MAX_PATTERN {
+        let message = format!("pattern is longer than {MAX_PATTERN} bytes");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let places = places(pattern)
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "syntax error in pattern"))?;
+    let (mut place, mut at) = (0, 0);
+    // The last star, and where what follows it was tried: no star before it needs to take more,
+    // since the last one takes over from the earliest fit, and none goes over a slash.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        match (places.get(place), text.get(at)) {
+            (None, None) => return Ok(true),
+            (Some(Place::Star), _) => {
+                place += 1;
+                star = Some((place, at));
+            }
+            (Some(wanted), Some(byte)) if wanted.fits(*byte) => {
+                place += 1;
+                at += 1;
+            }
+            _ => match star {
+                Some((after, from)) if text.get(from).is_some_and(|byte| *byte != b'/') => {
+                    (place, at) = (after, from + 1);
+                    star = Some((after, from + 1));
                 }
-            }
-            Ok(false)
-        }
-        Some((b'[', rest)) => {
-            let (fits, rest) =
-                class(rest, text.first().copied().unwrap_or_default()).ok_or_else(bad)?;
-            match text.split_first() {
-                Some((byte, tail)) if fits && *byte != b'/' => path_match(rest, tail),
-                _ => Ok(false),
-            }
-        }
-        Some((b'?', rest)) => match text.split_first() {
-            Some((byte, tail)) if *byte != b'/' => path_match(rest, tail),
-            _ => Ok(false),
-        },
-        Some((first, rest)) => {
-            let (wanted, rest) = if *first == b'\\' {
-                rest.split_first().ok_or_else(bad)?
-            } else {
-                (first, rest)
-            };
-            match text.split_first() {
-                Some((byte, tail)) if byte == wanted => path_match(rest, tail),
-                _ => Ok(false),
-            }
+                _ => return Ok(false),
+            },
         }
     }
+}
+
+impl Place<'_> {
+    fn fits(&self, byte: u8) -> bool {
+        match self {
+            Self::Star => false,
+            Self::Any => byte != b'/',
+            Self::Class(text) => class(text, byte).is_some_and(|(fits, _)| fits),
+            Self::Byte(wanted) => *wanted == byte,
+        }
+    }
+}
+
+/// `None` when a class or what a backslash is before has no end.
+fn places(mut pattern: &[u8]) -> Option<Vec<Place<'_>>> {
+    let mut places = Vec::new();
+    while let Some((first, rest)) = pattern.split_first() {
+        let (place, rest) = match first {
+            b'*' => (Place::Star, rest),
+            b'?' => (Place::Any, rest),
+            b'[' => {
+                let (_, after) = class(rest, 0)?;
+                (Place::Class(&rest[..rest.len() - after.len()]), after)
+            }
+            b'\\' => {
+                let (byte, rest) = rest.split_first()?;
+                (Place::Byte(*byte), rest)
+            }
+            byte => (Place::Byte(*byte), rest),
+        };
+        places.push(place);
+        pattern = rest;
+    }
+    Some(places)
 }
 
 /// Whether a byte is in the class whose text begins after `[`, and what follows it; `None` when it
@@ -92,6 +132,9 @@ mod tests {
             ("b[a-c]", "bb"),
             ("b[^a-c]", "bd"),
             ("\\*", "*"),
+            ("*a*/*b", "xaya/ab"),
+            ("a*", "a"),
+            ("a[^b]c", "a/c"),
             ("[\\]]", "]"),
         ] {
             assert_eq!(fits(pattern, text), Ok(true), "{pattern}");
@@ -100,12 +143,26 @@ mod tests {
             ("*app", "team/app"),
             ("b[a-c]", "bd"),
             ("a?", "a"),
+            ("a?b", "a/b"),
+            ("*a*b", "xa/ab"),
+            ("*b*", "xa/ab"),
             ("", "a"),
         ] {
             assert_eq!(fits(pattern, text), Ok(false), "{pattern}");
         }
-        for pattern in ["[a", "[]a]", "a\\", "[-x]"] {
+        for pattern in ["[a", "[]a]", "a\\", "[-x]", "b["] {
             assert_eq!(fits(pattern, "a"), Err(()), "{pattern}");
         }
+    }
+
+    #[test]
+    fn many_stars_are_no_burden() {
+        let text = "a".repeat(400);
+        let stars = "a*".repeat(2000) + "b";
+        assert!(!path_match(stars.as_bytes(), text.as_bytes()).unwrap());
+        let stars = "*".repeat(4096);
+        assert!(path_match(stars.as_bytes(), text.as_bytes()).unwrap());
+        let error = path_match("*".repeat(60_000).as_bytes(), b"a").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }
