@@ -73,11 +73,12 @@ impl Client {
                     mirror: false,
                     host: place.host.clone(),
                 };
-                match self.login_at(&endpoint.url(""), credentials).await {
-                    // Only where nobody answers is another way tried: what has answered has been
-                    // told the password.
-                    Err(LoginError::Failed(error @ Error::Transport { .. })) => last = error,
-                    other => return other,
+                let url = endpoint.url("");
+                match self.ask(&url, None).await {
+                    // Only where nobody answers is another way tried, before any password is told:
+                    // the next way may be plain HTTP.
+                    Err(error @ Error::Transport { .. }) => last = error,
+                    answer => return self.login_at(&url, answer?, credentials).await,
                 }
             }
         }
@@ -87,9 +88,9 @@ impl Client {
     async fn login_at(
         &self,
         url: &Url,
+        mut answer: Response,
         credentials: &Credentials,
     ) -> Result<Option<Secret>, LoginError> {
-        let mut answer = self.ask(url, None).await?;
         let mut token = None;
         if answer.status() == StatusCode::UNAUTHORIZED {
             let (grant, refresh) = self.grant(url, &answer, credentials).await?;

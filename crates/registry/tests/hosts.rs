@@ -17,7 +17,7 @@ use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
-use server::{Reply, Seen, Server, config, failure, text, with};
+use server::{Reply, Seen, Server, broken, config, failure, text, with};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -276,4 +276,30 @@ async fn proxies_are_asked_but_for_this_machine() {
         .await
         .unwrap_err();
     assert!(!error.to_string().contains("hidden"), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_that_was_told_over_tls_is_not_told_again_without() {
+    let server = Server::secured(Authority::new().server(None), |seen, _| {
+        if seen.path == "/token" {
+            return broken(200, "{".into(), 100);
+        }
+        let host = seen.header("host").unwrap();
+        let challenge = format!("Bearer realm=\"https://{host}/token\"");
+        with(text(401, ""), "www-authenticate", &challenge)
+    })
+    .await;
+    let alice = Credentials::Password {
+        username: "alice".into(),
+        password: "hunter2".into(),
+    };
+    // Loopback may be spoken to over plain HTTP, where TLS is not answered.
+    let address = server.address.to_string();
+    let error = Client::new(config())
+        .login(&address, &alice)
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&format!("https://{address}/token")), "{text}");
+    assert_eq!(server.count("/token"), 1);
 }

@@ -65,7 +65,7 @@ impl Server {
         Self::listening(None, cut, handler).await
     }
 
-    /// As [`Server::start`], behind TLS.
+    /// As [`Server::start`], behind TLS, with a handler that answers `/v2/` too.
     pub async fn secured(
         tls: Arc<rustls::ServerConfig>,
         handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
@@ -89,7 +89,9 @@ impl Server {
                 let (handler, log, cut) = (handler.clone(), log.clone(), cut.clone());
                 let tls = tls.clone();
                 tokio::spawn(async move {
-                    let service = service_fn(|request| answer(request, &*handler, &*cut, &log));
+                    let probes = tls.is_some();
+                    let service =
+                        service_fn(|request| answer(request, &*handler, &*cut, probes, &log));
                     let server = hyper::server::conn::http1::Builder::new();
                     // Broken connections are what is being tested.
                     match tls {
@@ -129,6 +131,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
     handler: &Handler,
     cut: &Cut,
+    probes: bool,
     log: &Mutex<Vec<Seen>>,
 ) -> Result<Reply, io::Error> {
     let (parts, mut body) = request.into_parts();
@@ -151,7 +154,7 @@ async fn answer(
         body: String::from_utf8_lossy(&bytes).into_owned(),
         bytes: bytes.into(),
     };
-    if seen.path == "/v2/" {
+    if seen.path == "/v2/" && !probes {
         return Ok(text(200, "{}"));
     }
     let before = {
