@@ -15,6 +15,7 @@ mod remove;
 mod save;
 mod search;
 mod tag;
+mod tell;
 
 pub use distribution::Distribution;
 pub use import::ImportRequest;

@@ -10,6 +10,7 @@
 
 mod documents;
 
+use super::tell::{Teller, telling};
 use super::{Credentials, Progress, PullRequest, wrapped};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
 use documents::Documents;
@@ -20,7 +21,7 @@ use hull_registry::{Credentials as Auth, Resolved};
 use hull_spec::image::Descriptor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 /// How often a bar moves: more is work for a terminal that nobody sees.
 const STEP: Duration = Duration::from_millis(100);
@@ -44,7 +45,7 @@ struct Pull {
     platform: Platform,
     /// Whether the platform was asked for.
     asked: bool,
-    told: mpsc::Sender<Result<Progress>>,
+    told: Teller<Result<Progress>>,
 }
 
 impl Engine {
@@ -73,7 +74,7 @@ impl Engine {
                 .map_err(|e: hull_spec::InvalidPlatform| invalid(&e))?,
             None => Platform::host(),
         };
-        let (told, progress) = mpsc::channel(64);
+        let (told, progress) = telling();
         let all = reference.tag().is_none() && reference.digest().is_none();
         let pull = Pull {
             engine: Arc::clone(self),
@@ -91,7 +92,7 @@ impl Engine {
         let task = tokio::spawn(async move {
             let engine = Arc::clone(&pull.engine);
             if let Err(error) = pull.run(first).await {
-                let _ = told.send(Err(error)).await;
+                told.line(Err(error));
                 // What it brought so far may be too much without its image.
                 let _ = blocking(move || engine.store.fit().map_err(super::store_error)).await;
             }
@@ -99,7 +100,7 @@ impl Engine {
         let guard = AbortOnDrop(task);
         Ok(
             stream::unfold((progress, guard), |(mut progress, guard)| async move {
-                progress.recv().await.map(|item| (item, (progress, guard)))
+                progress.next().await.map(|item| (item, (progress, guard)))
             })
             .boxed(),
         )
@@ -162,20 +163,17 @@ impl Pull {
             .map_err(|e| registry_error(&e))
     }
 
-    async fn tell(&self, id: &str, status: &str, bytes: Option<(u64, u64)>) {
+    fn tell(&self, id: &str, status: &str, bytes: Option<(u64, u64)>) {
         let progress = Progress {
             id: id.to_owned(),
             status: status.to_owned(),
             bytes,
         };
-        // A bar that does not move for a client that does not read is no loss; a download that waits
-        // for such a client would keep its place from the other pulls.
         if bytes.is_some() {
-            let _ = self.told.try_send(Ok(progress));
-            return;
+            self.told.bar(Ok(progress));
+        } else {
+            self.told.line(Ok(progress));
         }
-        // The error means that nobody listens: the task is being aborted.
-        let _ = self.told.send(Ok(progress)).await;
     }
 
     /// The repository's tags, for a reference without one: dockerd pulls them all.
@@ -213,9 +211,9 @@ impl Pull {
         } else {
             format!("Status: Downloaded newer image for {what}")
         };
-        self.tell("", &status, None).await;
+        self.tell("", &status, None);
         for warning in warnings {
-            self.tell("", &warning, None).await;
+            self.tell("", &warning, None);
         }
         self.engine
             .tell_image("pull", &what, &self.reference.familiar_name());
@@ -229,8 +227,7 @@ impl Pull {
             ToString::to_string,
         );
         let repository = self.reference.path();
-        self.tell(&name, &format!("Pulling from {repository}"), None)
-            .await;
+        self.tell(&name, &format!("Pulling from {repository}"), None);
         let top = resolved.descriptor.digest.clone();
         let documents = self.documents(resolved).await?;
         let image = ImageId::new(documents.manifest.config.digest.clone());
@@ -250,7 +247,7 @@ impl Pull {
         };
         let id = self.register(documents, &top).await?;
         drop((holds, room));
-        self.tell("", &format!("Digest: {top}"), None).await;
+        self.tell("", &format!("Digest: {top}"), None);
         tracing::debug!(image = %id, "pulled");
         Ok(One { already, warning })
     }
@@ -272,8 +269,7 @@ impl Pull {
             .zip(documents.config.rootfs.diff_ids.iter().cloned())
             .collect();
         for (layer, _) in &pairs {
-            self.tell(layer.digest.short(), "Pulling fs layer", None)
-                .await;
+            self.tell(layer.digest.short(), "Pulling fs layer", None);
         }
         stream::iter(pairs)
             .map(|(layer, diff_id)| self.layer(layer, diff_id))
@@ -295,13 +291,13 @@ impl Pull {
             .await?;
             match found {
                 Layer::Present(hold) => {
-                    self.tell(short, "Already exists", None).await;
+                    self.tell(short, "Already exists", None);
                     return Ok(hold);
                 }
                 Layer::InProgress(waiter) => self.follow(short, waiter).await?,
                 Layer::Fetch(writer) => {
                     let hold = self.fetch(&layer, writer).await?;
-                    self.tell(short, "Pull complete", None).await;
+                    self.tell(short, "Pull complete", None);
                     return Ok(hold);
                 }
             }
@@ -310,7 +306,7 @@ impl Pull {
 
     /// Shows how another pull's layer comes along, until that has ended.
     async fn follow(&self, short: &str, mut waiter: Waiter) -> Result<()> {
-        self.tell(short, "Waiting", None).await;
+        self.tell(short, "Waiting", None);
         let progress = waiter.progress();
         loop {
             let ended;
@@ -324,7 +320,7 @@ impl Pull {
             } else {
                 ("Extracting", progress.unpacked())
             };
-            self.tell(short, status, Some((done, total))).await;
+            self.tell(short, status, Some((done, total)));
         }
     }
 
@@ -334,7 +330,7 @@ impl Pull {
         let permit = match places.try_acquire() {
             Ok(permit) => Ok(permit),
             Err(_) => {
-                self.tell(short, "Waiting", None).await;
+                self.tell(short, "Waiting", None);
                 // Closed never: the semaphore lives as long as the engine.
                 places.acquire().await
             }
@@ -366,13 +362,12 @@ impl Pull {
                     short,
                     "Downloading",
                     Some((writer.progress().received(), layer.size)),
-                )
-                .await;
+                );
             }
         }
         drop(permit);
-        self.tell(short, "Verifying Checksum", None).await;
-        self.tell(short, "Download complete", None).await;
+        self.tell(short, "Verifying Checksum", None);
+        self.tell(short, "Download complete", None);
         let progress = writer.progress();
         let finish = blocking(move || {
             writer
@@ -384,7 +379,7 @@ impl Pull {
         loop {
             tokio::select! {
                 done = &mut finish => return done,
-                _ = tick.tick() => self.tell(short, "Extracting", Some((progress.unpacked(), progress.total()))).await,
+                _ = tick.tick() => self.tell(short, "Extracting", Some((progress.unpacked(), progress.total()))),
             }
         }
     }

@@ -13,6 +13,7 @@ mod layer;
 mod manifest;
 mod source;
 
+use super::tell::{Teller, telling};
 use super::{Credentials, Progress, store_error};
 use crate::image::pull::{AbortOnDrop, auth, registry_error};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
@@ -24,7 +25,7 @@ use hull_registry::Pusher;
 use hull_spec::Digest;
 use hull_spec::image::{Descriptor, media_type as mt};
 use std::sync::Arc;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore};
 
 /// What to push.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +69,7 @@ pub(crate) struct Pushes {
     /// Layers on their way at once.
     uploads: Semaphore,
     /// Compression takes all processors: one layer at a time.
-    compressing: Mutex<()>,
+    compressing: Arc<Mutex<()>>,
     /// How layers are compressed of which no compressed form is kept.
     compression: Compression,
 }
@@ -77,7 +78,7 @@ impl Pushes {
     pub(crate) fn new(uploads: usize, compression: Compression) -> Self {
         Self {
             uploads: Semaphore::new(uploads),
-            compressing: Mutex::default(),
+            compressing: Arc::default(),
             compression,
         }
     }
@@ -91,7 +92,7 @@ struct Push {
     platform: Option<Platform>,
     compression: Option<Compression>,
     auth: hull_registry::Credentials,
-    told: mpsc::Sender<Result<PushStep>>,
+    told: Teller<Result<PushStep>>,
 }
 
 impl Engine {
@@ -112,7 +113,7 @@ impl Engine {
             let found = move || engine.store.resolve_for(&name, Some(&platform));
             blocking(move || found().map_err(store_error)).await?;
         }
-        let (told, progress) = mpsc::channel(64);
+        let (told, progress) = telling();
         let push = Push {
             engine: Arc::clone(self),
             reference,
@@ -123,13 +124,13 @@ impl Engine {
         };
         let task = tokio::spawn(async move {
             if let Err(error) = push.run().await {
-                let _ = told.send(Err(error)).await;
+                told.line(Err(error));
             }
         });
         let guard = AbortOnDrop(task);
         Ok(
             stream::unfold((progress, guard), |(mut progress, guard)| async move {
-                progress.recv().await.map(|item| (item, (progress, guard)))
+                progress.next().await.map(|item| (item, (progress, guard)))
             })
             .boxed(),
         )
@@ -146,6 +147,10 @@ struct Pushed {
     bytes: Vec<u8>,
     /// The index that it stands in for.
     instead_of: Option<Descriptor>,
+    /// Whose manifest it is, if it is not an index.
+    image: Option<Image>,
+    /// They keep the layers until it is recorded.
+    _holds: Vec<Hold>,
 }
 
 impl Push {
@@ -155,8 +160,7 @@ impl Push {
             "",
             &format!("The push refers to repository [{repository}]"),
             None,
-        )
-        .await;
+        );
         let tags = self.tags()?;
         let pusher = self.engine.registry.pusher(&self.reference, &self.auth);
         let pusher = pusher.await.map_err(|e| registry_error(&e))?;
@@ -218,17 +222,17 @@ impl Push {
         };
         let tag = name.tag().unwrap_or_default();
         let descriptor = &pushed.descriptor;
-        put_manifest(pusher, Some(tag), descriptor, &pushed.bytes).await?;
+        self.put_manifest(pusher, Some(tag), &pushed).await?;
         if let Some(index) = pushed.instead_of {
             let (index, manifest) = (Box::new(index), Box::new(descriptor.clone()));
-            self.send(PushStep::InsteadOfIndex { index, manifest })
-                .await;
+            self.told
+                .line(Ok(PushStep::InsteadOfIndex { index, manifest }));
         }
         let (digest, size) = (descriptor.digest.to_string(), descriptor.size);
         let text = format!("{tag}: digest: {digest} size: {size}");
-        self.tell("", &text, None).await;
+        self.tell("", &text, None);
         let tag = tag.to_owned();
-        self.send(PushStep::Pushed { tag, digest, size }).await;
+        self.told.line(Ok(PushStep::Pushed { tag, digest, size }));
         Ok(())
     }
 
@@ -260,7 +264,8 @@ impl Push {
         })
         .await?;
         let here: Vec<ImageId> = parts.iter().filter_map(|part| part.image.clone()).collect();
-        let _holds = self.hold(&here)?;
+        let holds = self.hold(&here)?;
+        self.refuse_other_form(&parts).await?;
         for part in parts.iter().filter(|part| part.image.is_none()) {
             let there = pusher.has_manifest(&part.manifest.digest).await;
             if !there.map_err(|e| registry_error(&e))? {
@@ -273,11 +278,12 @@ impl Push {
         for part in parts {
             self.push_part(pusher, part).await?;
         }
-        self.record(&index, &bytes, None).await?;
         Ok(Pushed {
             descriptor: index,
             bytes,
             instead_of: None,
+            image: None,
+            _holds: holds,
         })
     }
 
@@ -305,19 +311,30 @@ impl Push {
             );
             return Err(Error::new(ErrorKind::Conflict, text));
         }
-        put_manifest(pusher, None, &pushed.descriptor, &pushed.bytes).await
+        self.put_manifest(pusher, None, &pushed).await
+    }
+
+    /// Stores the manifest or index, and records it only then: a repository digest says that the
+    /// repository has it, and the trust policy believes that.
+    async fn put_manifest(
+        &self,
+        pusher: &Pusher,
+        tag: Option<&str>,
+        pushed: &Pushed,
+    ) -> Result<()> {
+        let media_type = &pushed.descriptor.media_type;
+        let put = pusher.put_manifest(tag, media_type, pushed.bytes.clone().into());
+        put.await.map_err(|e| registry_error(&e))?;
+        self.record(pushed).await
     }
 
     /// Keeps what was pushed as the image's repository digest.
-    async fn record(
-        &self,
-        descriptor: &Descriptor,
-        bytes: &[u8],
-        image: Option<&Image>,
-    ) -> Result<()> {
+    async fn record(&self, pushed: &Pushed) -> Result<()> {
+        let (descriptor, bytes) = (&pushed.descriptor, &pushed.bytes);
         let name = self.reference.with_digest(&descriptor.digest);
         let engine = Arc::clone(&self.engine);
-        let (descriptor, bytes) = (descriptor.clone(), bytes.to_vec());
+        let (descriptor, bytes) = (descriptor.clone(), bytes.clone());
+        let image = pushed.image.as_ref();
         let image = image.map(|image| (image.id.clone(), image.config_bytes.clone()));
         blocking(move || {
             let registered = match image {
@@ -337,23 +354,17 @@ impl Push {
         .await
     }
 
-    async fn tell(&self, id: &str, status: &str, bytes: Option<(u64, u64)>) {
+    fn tell(&self, id: &str, status: &str, bytes: Option<(u64, u64)>) {
         let step = PushStep::Progress(Progress {
             id: id.to_owned(),
             status: status.to_owned(),
             bytes,
         });
         if bytes.is_some() {
-            // See `Pull::tell`.
-            let _ = self.told.try_send(Ok(step));
-            return;
+            self.told.bar(Ok(step));
+        } else {
+            self.told.line(Ok(step));
         }
-        self.send(step).await;
-    }
-
-    async fn send(&self, step: PushStep) {
-        // The error means that nobody listens: the task is being aborted.
-        let _ = self.told.send(Ok(step)).await;
     }
 }
 
@@ -372,17 +383,6 @@ fn record_index(
     });
     let source = source.ok_or_else(|| hull_image::Error::NoSuchDocument(index.clone()))?;
     engine.store.tag_as(name, &source)
-}
-
-async fn put_manifest(
-    pusher: &Pusher,
-    tag: Option<&str>,
-    descriptor: &Descriptor,
-    bytes: &[u8],
-) -> Result<()> {
-    let put = pusher.put_manifest(tag, &descriptor.media_type, bytes.to_vec().into());
-    put.await.map_err(|e| registry_error(&e))?;
-    Ok(())
 }
 
 fn is_index(descriptor: &Descriptor) -> bool {

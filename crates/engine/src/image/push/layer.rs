@@ -42,7 +42,7 @@ impl Push {
         let layers = self.layers(image, original).await?;
         // dockerd begins at the top.
         for layer in layers.iter().rev() {
-            self.tell(layer.diff_id.short(), "Preparing", None).await;
+            self.tell(layer.diff_id.short(), "Preparing", None);
         }
         stream::iter(layers)
             .map(|layer| self.push_layer(pusher, layer))
@@ -103,7 +103,7 @@ impl Push {
     async fn push_layer(&self, pusher: &Pusher, layer: Layer) -> Result<Descriptor> {
         let short = layer.diff_id.short();
         if let Some(foreign) = layer.original.as_ref().filter(|own| !own.urls.is_empty()) {
-            self.tell(short, "Skipped foreign layer", None).await;
+            self.tell(short, "Skipped foreign layer", None);
             return Ok(foreign.clone());
         }
         // Closed never: the semaphore lives as long as the engine.
@@ -111,7 +111,7 @@ impl Push {
         let _permit = match uploads.try_acquire() {
             Ok(permit) => Ok(permit),
             Err(_) => {
-                self.tell(short, "Waiting", None).await;
+                self.tell(short, "Waiting", None);
                 uploads.acquire().await
             }
         };
@@ -129,7 +129,7 @@ impl Push {
             return Ok(blob);
         }
         self.upload(pusher, &layer, &blob, begun).await?;
-        self.tell(short, "Pushed", None).await;
+        self.tell(short, "Pushed", None);
         Ok(blob)
     }
 
@@ -163,17 +163,23 @@ impl Push {
         let short = layer.diff_id.short();
         let there = pusher.has_blob(&blob.digest).await;
         if there.map_err(|e| registry_error(&e))? {
-            self.tell(short, "Layer already exists", None).await;
+            self.tell(short, "Layer already exists", None);
             return Ok(true);
+        }
+        if begun.is_some() {
+            return Ok(false);
         }
         for from in &layer.mounts {
             match pusher.mount(&blob.digest, from).await {
                 Ok(Mount::Mounted) => {
-                    self.tell(short, &format!("Mounted from {from}"), None)
-                        .await;
+                    self.tell(short, &format!("Mounted from {from}"), None);
                     return Ok(true);
                 }
-                Ok(Mount::Begun(upload)) => *begun = Some(upload),
+                // The registry does not mount this one: each further upload begun would be left behind.
+                Ok(Mount::Begun(upload)) => {
+                    *begun = Some(upload);
+                    break;
+                }
                 // No right to read there, for one: it is uploaded then.
                 Err(error) => tracing::debug!(%error, from, "a layer cannot be mounted"),
             }
@@ -188,11 +194,15 @@ impl Push {
         if let Some(blob) = self.candidates(layer).find(kept) {
             return Ok(blob.clone());
         }
-        let _turn = self.engine.pushes.compressing.lock().await;
-        self.tell(layer.diff_id.short(), "Compressing", None).await;
+        let turn = Arc::clone(&self.engine.pushes.compressing)
+            .lock_owned()
+            .await;
+        self.tell(layer.diff_id.short(), "Compressing", None);
         let (engine, diff_id) = (Arc::clone(&self.engine), layer.diff_id.clone());
         let docker = layer.docker;
         blocking(move || {
+            // A push that is cancelled does not end this: the next one waits for it.
+            let _turn = turn;
             let made = engine.store.compress_layer(&diff_id, wanted, docker);
             made.map_err(store_error)
         })
@@ -218,7 +228,7 @@ impl Push {
                 done = &mut upload => return done.map_err(|e| registry_error(&e)),
                 _ = tick.tick() => {
                     if sent.bytes() > 0 {
-                        self.tell(short, "Pushing", Some((sent.bytes(), blob.size))).await;
+                        self.tell(short, "Pushing", Some((sent.bytes(), blob.size)));
                     }
                 }
             }

@@ -4,7 +4,7 @@ use super::{Push, Pushed, store_error};
 use crate::image::pull::registry_error;
 use crate::{Error, ErrorKind, Result, blocking};
 use bytes::Bytes;
-use hull_image::{Compression, Image};
+use hull_image::{Compression, Image, PlatformImage};
 use hull_registry::Pusher;
 use hull_spec::image::{Descriptor, Manifest, media_type as mt};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 impl Push {
     /// Pushes an image's layers and config, and gives its manifest, which is not there yet.
     pub(super) async fn push_image(&self, pusher: &Pusher, image: Image) -> Result<Pushed> {
-        let _holds = self.hold(std::slice::from_ref(&image.id))?;
+        let holds = self.hold(std::slice::from_ref(&image.id))?;
         let original = self.original(&image).await?;
         let layers = self.push_layers(pusher, &image, original.as_ref()).await?;
         let (descriptor, bytes) = match original {
@@ -23,11 +23,12 @@ impl Push {
             own => make(&image, layers, own.as_ref())?,
         };
         self.push_config(pusher, &image, &bytes).await?;
-        self.record(&descriptor, &bytes, Some(&image)).await?;
         Ok(Pushed {
             descriptor,
             bytes,
             instead_of: None,
+            image: Some(image),
+            _holds: holds,
         })
     }
 
@@ -49,6 +50,34 @@ impl Push {
             bytes,
             manifest,
         }))
+    }
+
+    /// An index names its manifests by their digests: with layers of another form it cannot be pushed,
+    /// which is said before anything is uploaded.
+    pub(super) async fn refuse_other_form(&self, parts: &[PlatformImage]) -> Result<()> {
+        let Some(forced) = self.compression else {
+            return Ok(());
+        };
+        for part in parts {
+            let Some(id) = part.image.clone() else {
+                continue;
+            };
+            let engine = Arc::clone(&self.engine);
+            let mut image = blocking(move || engine.store.image(&id).map_err(store_error)).await?;
+            image.manifest = Some(part.manifest.clone());
+            let layers = self.original(&image).await?.map(|own| own.manifest.layers);
+            let fits = |layer: &Descriptor| {
+                !layer.urls.is_empty() || Compression::of(&layer.media_type).is_like(forced)
+            };
+            if !layers.is_some_and(|layers| layers.iter().all(fits)) {
+                let text = format!(
+                    "the layers of the index's manifest {} have another compression, with which the index would no longer name it: push one platform with --platform",
+                    part.manifest.digest
+                );
+                return Err(Error::new(ErrorKind::InvalidInput, text));
+            }
+        }
+        Ok(())
     }
 
     async fn push_config(&self, pusher: &Pusher, image: &Image, manifest: &[u8]) -> Result<()> {
