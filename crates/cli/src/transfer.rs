@@ -1,7 +1,9 @@
 //! Archives between files and the daemon.
 
 use crate::failure::{Failure, Outcome};
+use crate::terminal::Signals;
 use fs_err::File;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use hull_api::client::{Body, Upload, upload};
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt as _;
@@ -48,6 +50,7 @@ fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotADirectory => "not a directory".to_owned(),
         io::ErrorKind::IsADirectory => "is a directory".to_owned(),
         _ => error.kind().to_string(),
     }
@@ -62,32 +65,45 @@ pub(crate) fn check_output(path: &str, terminal: bool) -> Result<(), String> {
             Ok(())
         };
     }
-    let parent = parent(Path::new(path));
-    if let Err(error) = fs_err::metadata(&parent) {
-        let parent = parent.display();
-        return Err(format!(
-            "invalid output path: stat {parent}: {}",
-            plain(&error)
-        ));
-    }
-    match fs_err::metadata(path) {
-        Ok(found) if found.is_dir() => Err("cannot write to a directory".to_owned()),
-        Ok(found) if found.file_type().is_char_device() || found.file_type().is_block_device() => {
-            Err("cannot write to a device".to_owned())
-        }
-        _ => Ok(()),
+    let parent = parent(path);
+    let invalid = |why: &str| format!("invalid output path: stat {}: {why}", parent.display());
+    match fs_err::metadata(&parent) {
+        Ok(found) if found.is_dir() => replaceable(path),
+        Ok(_) => Err(invalid("not a directory")),
+        Err(error) => Err(invalid(&plain(&error))),
     }
 }
 
-fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
+/// Refuses what is no regular file: a rename over `/dev/stdout` or a pipe would take it from everybody.
+fn replaceable(path: &str) -> Result<(), String> {
+    let kind = match fs_err::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("stat {path}: {}", plain(&error))),
+    };
+    let what = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => "directory",
+        _ if kind.is_symlink() => "symbolic link directly",
+        _ if kind.is_fifo() => "named pipe (FIFO)",
+        _ if kind.is_socket() => "socket",
+        _ if kind.is_block_device() => "block device file",
+        _ => "character device file",
+    };
+    Err(format!("cannot write to a {what}"))
+}
+
+/// The directory a path is in. As in Go, one that ends in a slash is itself such a directory.
+fn parent(path: &str) -> PathBuf {
+    match Path::new(path).parent() {
+        _ if path.ends_with('/') => PathBuf::from(path),
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
 }
 
-/// Writes what the daemon sends to a file, or to standard output. The file has its name only when it
-/// is whole.
+/// Writes what the daemon sends to a file that only its owner may read, or to standard output. The file
+/// has its name only when it is whole.
 pub(crate) async fn received(body: Body, path: &str) -> Outcome {
     if path.is_empty() {
         return copy(body, &mut io::stdout().lock()).await;
@@ -96,14 +112,25 @@ pub(crate) async fn received(body: Body, path: &str) -> Outcome {
     let mut scratch = std::ffi::OsString::from(".");
     scratch.push(name);
     scratch.push(format!(".{}", std::process::id()));
-    let scratch = parent(Path::new(path)).join(scratch);
+    let scratch = parent(path).join(scratch);
     let written = async {
-        let mut file = File::create_new(&scratch)?;
+        let mut file = fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&scratch)?;
         copy(body, &mut file).await?;
+        // It may have come meanwhile.
+        replaceable(path).map_err(Failure::new)?;
         fs_err::rename(&scratch, path)?;
         Ok(())
     };
-    let written: Outcome = written.await;
+    let mut signals = Signals::ending()?;
+    let written: Outcome = tokio::select! {
+        written = written => written,
+        // The file without its name must not stay.
+        name = signals.next() => Err(Failure::Exit(Signals::exit_code(name))),
+    };
     if written.is_err() {
         // It may never have been made.
         let _ = fs_err::remove_file(&scratch);
@@ -117,29 +144,6 @@ async fn copy(mut body: Body, out: &mut impl io::Write) -> Outcome {
     }
     out.flush()?;
     Ok(())
-}
-
-/// A platform as the daemon wants it with archives: JSON; empty stays empty.
-pub(crate) fn platform(text: &str) -> Result<String, Failure> {
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    let parts: Vec<&str> = text.split('/').collect();
-    let (os, architecture, variant) = match parts.as_slice() {
-        [os, architecture] => (*os, *architecture, ""),
-        [os, architecture, variant] => (*os, *architecture, *variant),
-        [architecture] => ("linux", *architecture, ""),
-        _ => {
-            return Err(Failure::new(format!(
-                "invalid platform: {text:?}: cannot parse platform specifier: invalid argument"
-            )));
-        }
-    };
-    let mut platform = serde_json::json!({"architecture": architecture, "os": os});
-    if !variant.is_empty() {
-        platform["variant"] = variant.into();
-    }
-    Ok(platform.to_string())
 }
 
 #[cfg(test)]
@@ -157,20 +161,33 @@ mod tests {
             check_output(&path(""), true).unwrap_err(),
             "cannot write to a directory"
         );
-        let error = check_output(&path("none/x"), true).unwrap_err();
-        assert!(
-            error.ends_with("none: no such file or directory"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn platforms_become_json() {
-        assert_eq!(platform("").unwrap(), "");
-        assert_eq!(
-            platform("linux/arm64/v8").unwrap(),
-            r#"{"architecture":"arm64","os":"linux","variant":"v8"}"#
-        );
-        assert!(platform("a/b/c/d").is_err());
+        fs_err::write(path("file"), b"").unwrap();
+        check_output(&path("file"), true).unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        std::os::unix::fs::symlink("nothing", path("dangling")).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        let fifo = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), fifo.0, fifo.1, 0).unwrap();
+        for (name, expected) in [
+            (path("link"), "cannot write to a symbolic link directly"),
+            (path("dangling"), "cannot write to a symbolic link directly"),
+            (path("socket"), "cannot write to a socket"),
+            (path("fifo"), "cannot write to a named pipe (FIFO)"),
+            (
+                "/dev/null".to_owned(),
+                "cannot write to a character device file",
+            ),
+        ] {
+            assert_eq!(check_output(&name, true).unwrap_err(), expected, "{name}");
+        }
+        for (name, expected) in [
+            ("none/x", "none: no such file or directory"),
+            ("file/x", "file: not a directory"),
+            ("file/", "not a directory"),
+        ] {
+            let error = check_output(&path(name), true).unwrap_err();
+            assert!(error.starts_with("invalid output path: stat "), "{error}");
+            assert!(error.ends_with(expected), "{error}");
+        }
     }
 }

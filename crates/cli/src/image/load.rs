@@ -5,7 +5,7 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, value};
 use crate::progress::{self, Output};
-use crate::{terminal, transfer};
+use crate::{platform, terminal, transfer};
 
 static FLAGS: &[Flag] = &[
     value(
@@ -34,7 +34,7 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let input = matches.text("input");
-    let platform = transfer::platform(matches.text("platform"))?;
+    let platform = platform::json(matches.text("platform"))?;
     let archive = match input {
         "" if terminal::stdin_is_terminal() => {
             let text = "requested load from stdin, but stdin is empty";

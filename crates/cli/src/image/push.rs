@@ -5,9 +5,10 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, value};
+use crate::platform;
 use crate::progress::{self, Output};
 use hull_api::client::PushOptions;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::IsTerminal as _;
 
 static FLAGS: &[Flag] = &[
@@ -54,6 +55,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if name.digest.is_some() {
         return Err(Failure::new("cannot push a digest reference"));
     }
+    let platform = platform::json(matches.text("platform"))?;
     let tag = match name.tag {
         Some(tag) => tag,
         None if all => "",
@@ -66,7 +68,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     };
     let options = PushOptions {
         tag: tag.to_owned(),
-        platform: platform(matches.text("platform"))?,
+        platform,
         compression: matches.text("compression").to_owned(),
     };
     if !options.platform.is_empty() {
@@ -126,39 +128,10 @@ fn print_note(note: &str) {
     crate::print(&format!("\n Info -> {text}\n"));
 }
 
-/// The API has platforms as JSON here.
-fn platform(text: &str) -> Result<String, Failure> {
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    let parts: Vec<&str> = text.split('/').collect();
-    let platform = match parts.as_slice() {
-        [os, architecture] => json!({"os": os, "architecture": architecture}),
-        [os, architecture, variant] => {
-            json!({"os": os, "architecture": architecture, "variant": variant})
-        }
-        _ => {
-            return Err(Failure::new(format!(
-                "invalid platform: \"{text}\" is not os/arch[/variant]"
-            )));
-        }
-    };
-    Ok(platform.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn platforms_become_json() {
-        assert_eq!(platform("").unwrap(), "");
-        assert_eq!(
-            platform("linux/arm64/v8").unwrap(),
-            r#"{"architecture":"arm64","os":"linux","variant":"v8"}"#
-        );
-        assert!(platform("linux").is_err());
-    }
+    use serde_json::json;
 
     #[test]
     fn notes_are_made_of_aux_messages() {

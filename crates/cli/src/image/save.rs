@@ -4,7 +4,7 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, value};
-use crate::{terminal, transfer};
+use crate::{platform, terminal, transfer};
 
 static FLAGS: &[Flag] = &[
     value("output", "string", "Write to a file, instead of STDOUT").short('o'),
@@ -33,7 +33,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             _ => format!("failed to save image: {why}"),
         })
     })?;
-    let platform = transfer::platform(matches.text("platform"))?;
+    let platform = platform::json(matches.text("platform"))?;
     let client = cli.client()?;
     cli.block_on(async {
         let body = client.save(&matches.args, &platform).await?;

@@ -39,7 +39,10 @@ pub(crate) async fn create(request: Request) -> Result<Outcome, ApiError> {
     let pull = PullRequest {
         reference: format!("{image}{separator}{tag}"),
         platform: (!platform.is_empty()).then(|| platform.to_owned()),
-        credentials: credentials(decode_auth(auth.unwrap_or_default())?)?,
+        // dockerd lets the registry refuse one whose header cannot be read.
+        credentials: decode_auth(auth.unwrap_or_default())
+            .and_then(credentials)
+            .unwrap_or_default(),
     };
     let mut progress = request.app.engine.pull(pull).await?;
     let first = match progress.next().await {
