@@ -1,5 +1,7 @@
 //! Plain downloads: what `import` fetches, which is no registry's.
 
+use crate::Client;
+use crate::config::is_loopback;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -18,6 +20,9 @@ pub enum DownloadError {
     /// It is no URL of http or https.
     #[error("Get \"{0}\": unsupported protocol scheme")]
     Scheme(String),
+    /// What is set for proxies is wrong.
+    #[error(transparent)]
+    Setup(Box<crate::Error>),
     /// The server cannot be reached.
     #[error("Get \"{url}\"")]
     Unreachable {
@@ -54,6 +59,8 @@ impl DownloadError {
 
 /// Something that is being fetched.
 pub struct Download {
+    /// Its URL as it may be shown.
+    pub url: String,
     /// Its length in bytes, if the server tells.
     pub length: Option<u64>,
     /// Its bytes as they come.
@@ -63,58 +70,162 @@ pub struct Download {
 impl std::fmt::Debug for Download {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Download")
+            .field("url", &self.url)
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
 }
 
-/// Fetches a URL by GET, through the proxies of the environment. Without a scheme it is http's, as
-/// dockerd takes it.
-///
-/// # Errors
-/// See [`DownloadError`].
-pub async fn download(text: &str) -> Result<Download, DownloadError> {
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
+/// A URL as it may be shown: with its scheme (http when it has none), and stars for a password, as Go's
+/// HTTP client writes it.
+#[must_use]
+pub fn shown_url(text: &str) -> String {
+    let full = full(text);
+    let Some((scheme, rest)) = full.split_once("://") else {
+        return full;
     };
-    let url = full.parse::<Url>().ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
-    let url = url.ok_or_else(|| DownloadError::Scheme(full.clone()))?;
-    let unreachable = |source: reqwest::Error| DownloadError::Unreachable {
-        url: full.clone(),
-        source: source.without_url(),
-    };
-    crate::install_crypto_provider();
-    let client = reqwest::Client::builder()
-        .connect_timeout(PATIENCE)
-        .read_timeout(PATIENCE)
-        .build()
-        .map_err(unreachable)?;
-    let response = client.get(url).send().await.map_err(unreachable)?;
-    let status = response.status();
-    if !status.is_success() {
-        let mut page = Vec::new();
-        let mut body = response.bytes_stream();
-        while page.len() < MAX_PAGE
-            && let Some(Ok(bytes)) = body.next().await
-        {
-            page.extend_from_slice(&bytes);
-        }
-        page.truncate(MAX_PAGE);
-        return Err(DownloadError::Refused {
-            url: full,
-            status: status.to_string(),
-            code: status.as_u16(),
-            page: String::from_utf8_lossy(&page).trim().to_owned(),
-        });
+    // More slashes are skipped by those who parse it.
+    let slashes = rest.len() - rest.trim_start_matches(['/', '\\']).len();
+    let (slashes, rest) = rest.split_at(slashes);
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let user = authority
+        .rsplit_once('@')
+        .and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
+    match user {
+        Some((user, host)) => format!("{scheme}://{slashes}{user}:***@{host}{path}"),
+        None => full,
     }
-    Ok(Download {
-        length: response.content_length(),
-        bytes: response
-            .bytes_stream()
-            .map(|piece| piece.map_err(io::Error::other))
-            .boxed(),
-    })
+}
+
+/// Without a scheme it is http's, as dockerd takes it.
+fn full(text: &str) -> String {
+    match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    }
+}
+
+impl Client {
+    /// Fetches a URL by GET, through the proxies that registries are asked through. Without a scheme it
+    /// is http's.
+    ///
+    /// # Errors
+    /// See [`DownloadError`]; none of them tells the URL's password.
+    pub async fn download(&self, text: &str) -> Result<Download, DownloadError> {
+        let shown = shown_url(text);
+        let url = full(text).parse::<Url>().ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| DownloadError::Scheme(shown.clone()))?;
+        let unreachable = |source: reqwest::Error| DownloadError::Unreachable {
+            url: shown.clone(),
+            source: source.without_url(),
+        };
+        crate::install_crypto_provider();
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(PATIENCE)
+            .read_timeout(PATIENCE)
+            .no_proxy();
+        if !url.host_str().is_some_and(is_loopback) {
+            let rules = self.config().proxies.rules();
+            for proxy in rules.map_err(|error| DownloadError::Setup(Box::new(error)))? {
+                builder = builder.proxy(proxy);
+            }
+        }
+        let client = builder.build().map_err(unreachable)?;
+        let response = client.get(url).send().await.map_err(unreachable)?;
+        if !response.status().is_success() {
+            return Err(refused(shown, response).await);
+        }
+        Ok(Download {
+            url: shown,
+            length: response.content_length(),
+            bytes: response
+                .bytes_stream()
+                .map(|piece| piece.map_err(|error| io::Error::other(error.without_url())))
+                .boxed(),
+        })
+    }
+}
+
+async fn refused(url: String, response: reqwest::Response) -> DownloadError {
+    let status = response.status();
+    let mut page = Vec::new();
+    let mut body = response.bytes_stream();
+    while page.len() < MAX_PAGE
+        && let Some(Ok(bytes)) = body.next().await
+    {
+        page.extend_from_slice(&bytes);
+    }
+    page.truncate(MAX_PAGE);
+    DownloadError::Refused {
+        url,
+        status: status.to_string(),
+        code: status.as_u16(),
+        page: String::from_utf8_lossy(&page).trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Proxies};
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (text, expected) in [
+            ("http://u:pw@h:1/a?b@c:d", "http://u:***@h:1/a?b@c:d"),
+            ("u:pw@h/a", "http://u:***@h/a"),
+            ("https://u:p@w@h", "https://u:***@h"),
+            ("http:///u:pw@h/a", "http:///u:***@h/a"),
+            ("ftp://:pw@h/a", "ftp://:***@h/a"),
+            ("http://u@h:80/a:b@c", "http://u@h:80/a:b@c"),
+            ("h:80/a", "http://h:80/a"),
+        ] {
+            assert_eq!(shown_url(text), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn downloads_go_through_the_proxies_that_are_set() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = proxy.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = proxy.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let client = Client::new(Config {
+            proxies: Proxies {
+                http: Some(address.to_string()),
+                https: None,
+                none: Some(String::new()),
+            },
+            ..Config::default()
+        });
+        let error = client.download("us:hidden@files.invalid/a.tar").await;
+        let error = error.unwrap_err();
+        assert_eq!(error.status(), Some(404));
+        let text = error.to_string();
+        assert!(text.contains("http://us:***@files.invalid/a.tar"), "{text}");
+        let asked = asked.await.unwrap();
+        assert!(
+            asked.starts_with("GET http://files.invalid/a.tar "),
+            "{asked}"
+        );
+        // This machine is asked itself: nobody listens there.
+        let error = client.download("us:hidden@127.0.0.1:1/a.tar").await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, DownloadError::Unreachable { .. }));
+        assert!(
+            !format!("{error:?} {error}").contains("hidden"),
+            "{error:?}"
+        );
+    }
 }

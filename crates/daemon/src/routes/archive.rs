@@ -12,7 +12,7 @@ use hull_api::container::{Change, CommitResponse, Config as WireConfig};
 use hull_api::progress::{Detail, Message};
 use hull_engine::Platform;
 use hull_engine::container::{ChangeKind, CommitRequest};
-use hull_engine::image::{ContainerConfig, ImportRequest, LoadStep, platform_from_json};
+use hull_engine::image::{ContainerConfig, ImportRequest, LoadStep, platform_from_json, shown_url};
 use hull_engine::stream::{Incoming, Outgoing};
 use hyper::body::{Body as _, Incoming as HttpBody};
 use std::io;
@@ -186,6 +186,8 @@ pub(crate) async fn import(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let source = query.text("fromSrc").to_owned();
     let message = match query.text("message") {
+        // The history is for everybody: it has no URL's password.
+        "" if source.contains('@') => format!("Imported from {}", shown_url(&source)),
         "" => format!("Imported from {source}"),
         message => message.to_owned(),
     };
@@ -206,11 +208,6 @@ pub(crate) async fn import(request: Request) -> Result<Outcome, ApiError> {
     }
     engine.check_import(&wanted)?;
     let (length, bytes) = engine.fetch_import(&source).await?;
-    let source = if source.contains("://") {
-        source
-    } else {
-        format!("http://{source}")
-    };
     let (told, messages) = mpsc::channel(16);
     let bytes = counted(bytes, length, told.clone());
     tokio::spawn(async move {
@@ -224,7 +221,7 @@ pub(crate) async fn import(request: Request) -> Result<Outcome, ApiError> {
     let messages = stream::unfold(messages, |mut messages| async move {
         messages.recv().await.map(|message| (message, messages))
     });
-    let first = status(&format!("Downloading from {source}"));
+    let first = status(&format!("Downloading from {}", shown_url(&source)));
     let lines = stream::iter([first]).chain(messages).map(|m| line(&m));
     Ok(reply::stream(request.app.shutdown.clone(), JSON, lines).into())
 }

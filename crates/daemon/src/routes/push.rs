@@ -54,7 +54,9 @@ pub(crate) async fn distribution(request: Request) -> Result<Outcome, ApiError> 
     if !found.descriptor.annotations.is_empty() {
         descriptor["annotations"] = json!(found.descriptor.annotations);
     }
-    reply::ok(&json!({"Descriptor": descriptor, "Platforms": found.platforms}))
+    // An artifact's is null, as dockerd's.
+    let platforms = (!found.platforms.is_empty()).then_some(found.platforms);
+    reply::ok(&json!({"Descriptor": descriptor, "Platforms": platforms}))
 }
 
 /// Who asks. A header that cannot be read is nobody: dockerd lets the registry refuse.

@@ -32,7 +32,9 @@ impl Engine {
             mt::OCI_INDEX | mt::DOCKER_LIST => {
                 let index: Index = parse_document("image index", &resolved.bytes)?;
                 let all = index.manifests.into_iter();
-                all.filter_map(|manifest| manifest.platform).collect()
+                // One without a platform has an empty one in dockerd's answer.
+                let platform = |manifest: Descriptor| manifest.platform.unwrap_or_else(unnamed);
+                all.map(platform).collect()
             }
             _ => {
                 let manifest: Manifest = parse_document("image manifest", &resolved.bytes)?;
@@ -42,13 +44,24 @@ impl Engine {
                 let config = config.await.map_err(|e| refusal(&e))?;
                 // An artifact's config is no image's: it runs on nothing.
                 let config = serde_json::from_slice::<ImageConfig>(&config).ok();
-                config.map(platform).into_iter().collect()
+                let platform = config.map(platform);
+                let named = |of: &Platform| !of.os.is_empty() || !of.architecture.is_empty();
+                platform.filter(named).into_iter().collect()
             }
         };
         Ok(Distribution {
             descriptor,
             platforms,
         })
+    }
+}
+
+fn unnamed() -> Platform {
+    Platform {
+        architecture: String::new(),
+        os: String::new(),
+        os_version: None,
+        variant: None,
     }
 }
 

@@ -32,6 +32,7 @@ pub use save::platform_from_json;
 pub use search::{FoundImage, SearchRequest};
 
 use crate::{Config, Error, ErrorKind, Platform, Result};
+pub use hull_registry::shown_url;
 pub use hull_spec::image::{ContainerConfig, Descriptor, ImageConfig};
 use jiff::Timestamp;
 use std::fmt;

@@ -96,6 +96,10 @@ impl Store {
 
     /// Gives the compressed layers of an image's manifest to the store.
     fn keep_blobs(&self, found: &mut Gathered, image: &Planned) -> Result<(), Error> {
+        // The layers have their archives without them.
+        if self.inner.options.drop_compressed {
+            return Ok(());
+        }
         let Some((_, bytes)) = &image.manifest else {
             return Ok(());
         };

@@ -340,6 +340,29 @@ fn layouts_are_read_with_all_their_platforms() {
 }
 
 #[test]
+fn compressed_layers_are_dropped_on_demand() {
+    let (bytes, _) = layout(true);
+    for format in crate::ingest::tests::formats() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = crate::Options {
+            drop_compressed: true,
+            ..crate::ingest::tests::options(dir.path(), format)
+        };
+        let store = crate::ingest::tests::store_with(dir.path(), options);
+        let loaded = load(&store, &bytes).unwrap();
+        let layer = &store.image(&loaded[0].id).unwrap().layers[0];
+        let blobs = store.layer_blobs(layer).unwrap();
+        assert!(blobs.iter().all(|blob| blob.digest == *layer), "{blobs:?}");
+        let kept = fs_err::read_dir(dir.path().join("ingest")).unwrap();
+        assert_eq!(kept.count(), 0);
+        let mut read = Vec::new();
+        let mut tar = store.layer_archive(layer).unwrap();
+        tar.read_to_end(&mut read).unwrap();
+        assert!(read == archive(&[("a", b"1")]));
+    }
+}
+
+#[test]
 fn one_platform_can_be_chosen() {
     let (bytes, _) = layout(false);
     let dir = tempfile::tempdir().unwrap();
