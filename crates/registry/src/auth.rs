@@ -112,13 +112,13 @@ impl Client {
         let challenges = challenges(refusal.headers());
         let find = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if matches!(call.credentials, Credentials::RegistryToken(_)) {
-            return Err(Error::from_response(&call.reference, &call.purpose, refusal).await);
+            return Err(self.refusal(call, refusal).await);
         }
         if let Some(challenge) = find("bearer") {
             return self.bearer_grant(call, challenge).await;
         }
         if find("basic").is_none() {
-            return Err(Error::from_response(&call.reference, &call.purpose, refusal).await);
+            return Err(self.refusal(call, refusal).await);
         }
         let Credentials::Password { username, password } = &call.credentials else {
             return Err(Error::Unauthorized(format!(
@@ -205,11 +205,12 @@ impl Client {
             .send()
             .await
             .map_err(|error| transport(verb, realm, &error))?;
-        read_token(call, response, realm, verb).await
+        read_token(self, call, response, realm, verb).await
     }
 }
 
 async fn read_token(
+    client: &Client,
     call: &Call,
     mut response: Response,
     realm: &Url,
@@ -218,7 +219,7 @@ async fn read_token(
     debug_assert!(same_origin(response.url(), realm));
     if !response.status().is_success() {
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-        let error = Error::from_response(&call.reference, &call.purpose, response).await;
+        let error = client.refusal(call, response).await;
         return Err(match error {
             Error::Unauthorized(detail) if unauthorized => {
                 Error::Unauthorized(format!("{} \"{}\": {detail}", call.verb, call.url))

@@ -73,6 +73,12 @@ impl State {
             .clone()
     }
 
+    /// A body begins, perhaps once more: after a redirect or a request for credentials.
+    fn begin(&self, ended: bool) {
+        self.ended.store(ended, Ordering::Relaxed);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn fail(&self, why: String) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
@@ -130,6 +136,10 @@ impl Part {
             part: Part,
         }
         self.sent.set(self.range.start);
+        self.state.begin(self.range.is_empty());
+        if self.range.is_empty() {
+            return Body::from(Bytes::new());
+        }
         let reading = Reading {
             bytes: self.source.read_from(self.range.start),
             position: self.range.start,

@@ -1,7 +1,7 @@
 //! Where a repository can be fetched from, in which order.
 
 use crate::config::is_loopback;
-use crate::hosts::{Capability, Connection, Host, settings};
+use crate::hosts::{Asked, Capability, Connection, Host, server, settings};
 use crate::{Config, Error};
 use hull_spec::{DOCKER_HUB, Reference};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) fn places(config: &Config, reference: &Reference) -> Result<Vec<Place
             places.push(Place {
                 bases: vec![url.clone()],
                 mirror: true,
-                host: settings(config, &authority(url))?.server,
+                host: server(config, url, Asked::ByName)?,
             });
         }
     }
@@ -94,13 +94,24 @@ fn own_bases(config: &Config, domain: &str, connection: &Connection) -> Vec<Url>
     bases
 }
 
-/// Host and port of a URL, as it was written.
+/// Host and port of a URL, without its scheme's usual port, which URLs do not keep.
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     }
+}
+
+/// The names that references may have for a URL's host: with its port, and also without the usual one.
+pub(crate) fn authorities(url: &Url) -> Vec<String> {
+    let short = authority(url);
+    let host = url.host_str().unwrap_or_default();
+    let long = url
+        .port_or_known_default()
+        .map(|port| format!("{host}:{port}"));
+    let long = long.filter(|long| *long != short);
+    [Some(short), long].into_iter().flatten().collect()
 }
 
 /// How TLS and proxies are used for a URL.
@@ -123,7 +134,10 @@ pub(crate) fn trust(config: &Config, url: &Url, connection: &Connection) -> Trus
         Some(skip) => Some(skip),
         None => (!connection.authorities.is_empty()).then_some(false),
     };
-    let insecure = stated.unwrap_or_else(|| config.is_insecure(host, &authority(url)));
+    let insecure = stated.unwrap_or_else(|| {
+        let names = authorities(url);
+        names.iter().any(|name| config.is_insecure(host, name))
+    });
     match (is_loopback(host), insecure) {
         (true, true) => Trust::Local,
         (true, false) => Trust::LocalVerified,
@@ -165,6 +179,21 @@ mod tests {
             bases(&config, "debian"),
             ["https://m.lan/hub", "https://registry-1.docker.io/"]
         );
+    }
+
+    #[test]
+    fn a_written_usual_port_counts() {
+        let config = Config {
+            insecure: vec!["reg.lan:443".parse().unwrap()],
+            ..Config::default()
+        };
+        let trust_in = |url: &str| {
+            let url = Url::parse(url).unwrap();
+            trust(&config, &url, &Connection::default())
+        };
+        assert_eq!(trust_in("https://reg.lan:443/"), Trust::Unverified);
+        assert_eq!(trust_in("https://reg.lan:5000/"), Trust::Verified);
+        assert_eq!(trust_in("http://reg.lan/"), Trust::Verified);
     }
 
     #[test]

@@ -235,18 +235,21 @@ impl Error {
         }
     }
 
-    /// Reads an answer that is not a success.
+    /// Reads an answer that is not a success. Its body is waited for no longer than `patience`: what
+    /// came by then is what is told.
     pub(crate) async fn from_response(
         reference: &Reference,
         purpose: &Purpose,
         response: Response,
+        patience: Duration,
     ) -> Self {
         let status = response.status();
         let retry_after = response
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|value| retry_after(value.to_str().ok()?));
-        let body = read_body(response).await;
+        let mut body = Vec::new();
+        let _ = tokio::time::timeout(patience, read_body(response, &mut body)).await;
         let (code, detail) = explain(status, &body);
         let name = || reference.familiar_name();
         match (code.as_str(), status) {
@@ -281,8 +284,7 @@ impl Error {
 /// An error's text needs no more than this of a body, and none may fill the memory.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
-async fn read_body(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
+async fn read_body(mut response: Response, body: &mut Vec<u8>) {
     while let Ok(Some(chunk)) = response.chunk().await {
         let room = MAX_ERROR_BODY - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -290,7 +292,6 @@ async fn read_body(mut response: Response) -> Vec<u8> {
             break;
         }
     }
-    body
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@
 //! Of several directories the first that knows the host counts. The files are read for every request:
 //! they are small, and a renewed certificate counts at once.
 
+use crate::endpoint::authorities as names_of;
 use crate::{Config, Error};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -106,16 +107,53 @@ pub(crate) struct Settings {
 
 /// The settings of the registry that is called `authority`: host and port, as references write them.
 pub(crate) fn settings(config: &Config, authority: &str) -> Result<Settings, Error> {
-    let Some(directory) = directory(config, authority) else {
-        return Ok(Settings::default());
+    match directory(config, authority) {
+        Some(directory) => load(&directory, authority),
+        None => Ok(Settings::default()),
+    }
+}
+
+/// How a server came to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// As a registry, by its name.
+    ByName,
+    /// Another server led to it: a redirect's target or a token server. It may be no registry, so
+    /// what `_default` says of registries is not for it.
+    ByAnother,
+}
+
+/// What is set for the server at `url` by the name of its host. What is set there for another server
+/// (`server = "…"`) is not for it.
+pub(crate) fn server(config: &Config, url: &Url, asked: Asked) -> Result<Arc<Host>, Error> {
+    let names = names_of(url);
+    let own = names
+        .iter()
+        .find_map(|name| Some((named(config, name)?, name)));
+    let default = || Some((default(config)?, names.first()?));
+    let found = match asked {
+        Asked::ByName => own.or_else(default),
+        Asked::ByAnother => own,
     };
+    let Some((directory, name)) = found else {
+        return Ok(Arc::default());
+    };
+    let server = load(&directory, name)?.server;
+    let other = server
+        .url
+        .as_ref()
+        .is_some_and(|own| own.origin() != url.origin());
+    Ok(if other { Arc::default() } else { server })
+}
+
+fn load(directory: &Path, authority: &str) -> Result<Settings, Error> {
     let file = directory.join("hosts.toml");
     let read = match read(&file) {
         Ok(text) => String::from_utf8(text)
             .map_err(|error| error.to_string())
-            .and_then(|text| parse(&text, &directory, authority)),
+            .and_then(|text| parse(&text, directory, authority)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            certificates(&directory).map(|connection| Settings {
+            certificates(directory).map(|connection| Settings {
                 mirrors: Vec::new(),
                 server: Arc::new(Host {
                     connection,
@@ -132,6 +170,15 @@ pub(crate) fn settings(config: &Config, authority: &str) -> Result<Settings, Err
 }
 
 fn directory(config: &Config, authority: &str) -> Option<PathBuf> {
+    named(config, authority).or_else(|| default(config))
+}
+
+fn default(config: &Config) -> Option<PathBuf> {
+    let mut defaults = config.host_dirs.iter().map(|dir| dir.join("_default"));
+    defaults.find(|directory| directory.is_dir())
+}
+
+fn named(config: &Config, authority: &str) -> Option<PathBuf> {
     let mut names = vec![authority.to_owned()];
     if let Some((host, port)) = authority.rsplit_once(':')
         && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -141,12 +188,11 @@ fn directory(config: &Config, authority: &str) -> Option<PathBuf> {
     }
     // Authorities of URLs and references have no slashes, but this is where it would matter.
     names.retain(|name| !name.contains('/') && name != "." && name != "..");
-    let own = config
+    let mut own = config
         .host_dirs
         .iter()
         .flat_map(|dir| names.iter().map(move |name| dir.join(name)));
-    let defaults = config.host_dirs.iter().map(|dir| dir.join("_default"));
-    own.chain(defaults).find(|directory| directory.is_dir())
+    own.find(|directory| directory.is_dir())
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -489,6 +535,32 @@ mod tests {
         assert!(m.override_path && m.connection.skip_verify == Some(true));
         assert!(m.can(Capability::Pull, true) && !m.can(Capability::Push, true));
         assert!(settings.server.can(Capability::Push, false));
+    }
+
+    #[test]
+    fn settings_are_for_the_servers_that_they_name() {
+        let root = tempfile::tempdir().unwrap();
+        let config = config(root.path());
+        let put = |name: &str, text: &str| {
+            let directory = root.path().join("a").join(name);
+            fs_err::create_dir_all(&directory).unwrap();
+            fs_err::write(directory.join("hosts.toml"), text).unwrap();
+        };
+        put("_default", "skip_verify = true");
+        put("reg.lan:443", "skip_verify = true");
+        put(
+            "auth.lan",
+            "server = \"https://other.lan\"\nskip_verify = true",
+        );
+        let skips = |url: &str, asked| {
+            let host = server(&config, &Url::parse(url).unwrap(), asked).unwrap();
+            host.connection.skip_verify == Some(true)
+        };
+        assert!(skips("https://any.lan/", Asked::ByName));
+        assert!(!skips("https://any.lan/", Asked::ByAnother));
+        assert!(skips("https://reg.lan/", Asked::ByAnother));
+        assert!(!skips("https://auth.lan/token", Asked::ByAnother));
+        assert!(!skips("https://auth.lan/", Asked::ByName));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::endpoint::{Endpoint, places};
 use crate::reason::transport;
 use crate::search::{host_of, read};
+use crate::session::Call;
 use crate::{Challenge, Client, Credentials, Error, Secret, parse_challenges};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -73,12 +74,12 @@ impl Client {
                     mirror: false,
                     host: place.host.clone(),
                 };
-                let url = endpoint.url("");
-                match self.ask(&url, None).await {
+                let call = self.call(&endpoint, &reference, credentials, "");
+                match self.ask(&call, None).await {
                     // Only where nobody answers is another way tried, before any password is told:
                     // the next way may be plain HTTP.
                     Err(error @ Error::Transport { .. }) => last = error,
-                    answer => return self.login_at(&url, answer?, credentials).await,
+                    answer => return self.login_at(&call, answer?).await,
                 }
             }
         }
@@ -87,27 +88,28 @@ impl Client {
 
     async fn login_at(
         &self,
-        url: &Url,
+        call: &Call,
         mut answer: Response,
-        credentials: &Credentials,
     ) -> Result<Option<Secret>, LoginError> {
         let mut token = None;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            let (grant, refresh) = self.grant(url, &answer, credentials).await?;
+            let (grant, refresh) = self.grant(call, &answer).await?;
             token = refresh;
-            answer = self.ask(url, grant).await?;
+            answer = self.ask(call, grant).await?;
         }
         if answer.status() != StatusCode::OK {
             return Err(LoginError::Status {
-                url: url.to_string(),
+                url: call.url.to_string(),
                 status: answer.status().to_string(),
             });
         }
         Ok(token)
     }
 
-    async fn ask(&self, url: &Url, grant: Option<HeaderValue>) -> Result<Response, Error> {
-        let mut request = self.http(url, false)?.get(url.clone());
+    async fn ask(&self, call: &Call, grant: Option<HeaderValue>) -> Result<Response, Error> {
+        let url = &call.url;
+        let mut request = self.http_of(call, url, false)?.get(url.clone());
+        request = request.headers(call.host.headers.clone());
         if let Some(grant) = grant {
             request = request.header(AUTHORIZATION, grant);
         }
@@ -120,9 +122,8 @@ impl Client {
     /// What the registry asks for: a token of its server, or the password itself.
     async fn grant(
         &self,
-        url: &Url,
+        call: &Call,
         refusal: &Response,
-        credentials: &Credentials,
     ) -> Result<(Option<HeaderValue>, Option<Secret>), LoginError> {
         let values = refusal.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenges: Vec<Challenge> = values
@@ -131,15 +132,15 @@ impl Client {
             .collect();
         let find = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if let Some(challenge) = find("bearer") {
-            return self.exchange(url, challenge, credentials).await;
+            return self.exchange(call, challenge).await;
         }
         if find("basic").is_none() {
             return Ok((None, None));
         }
-        match basic(credentials) {
+        match basic(&call.credentials) {
             Some(grant) => Ok((Some(grant), None)),
             None => {
-                let text = format!("Get \"{url}\": no basic auth credentials");
+                let text = format!("Get \"{}\": no basic auth credentials", call.url);
                 Err(Error::Unauthorized(text).into())
             }
         }
@@ -148,10 +149,10 @@ impl Client {
     /// Credentials for a token, and for a refresh token where there are such.
     async fn exchange(
         &self,
-        url: &Url,
+        call: &Call,
         challenge: &Challenge,
-        credentials: &Credentials,
     ) -> Result<(Option<HeaderValue>, Option<Secret>), LoginError> {
+        let (url, credentials) = (&call.url, &call.credentials);
         let realm = challenge
             .get("realm")
             .and_then(|realm| Url::parse(realm).ok())
@@ -173,10 +174,12 @@ impl Client {
                 ];
                 (
                     "Post",
-                    self.http(&realm, false)?.post(realm.clone()).form(&form),
+                    self.http_of(call, &realm, false)?
+                        .post(realm.clone())
+                        .form(&form),
                 )
             }
-            _ => ("Get", self.token_request(&realm, service, credentials)?),
+            _ => ("Get", self.token_request(call, &realm, service)?),
         };
         let answer = request
             .send()
@@ -203,10 +206,11 @@ impl Client {
 
     fn token_request(
         &self,
+        call: &Call,
         realm: &Url,
         service: &str,
-        credentials: &Credentials,
     ) -> Result<reqwest::RequestBuilder, Error> {
+        let credentials = &call.credentials;
         let grant = basic(credentials);
         let mut url = realm.clone();
         {
@@ -220,7 +224,7 @@ impl Client {
                 query.append_pair("service", service);
             }
         }
-        let mut request = self.http(realm, false)?.get(url);
+        let mut request = self.http_of(call, realm, false)?.get(url);
         if let Some(grant) = grant {
             request = request.header(AUTHORIZATION, grant);
         }

@@ -100,7 +100,7 @@ impl Pusher {
             match response.status() {
                 status if status.is_success() => Ok(true),
                 StatusCode::NOT_FOUND => Ok(false),
-                _ => Err(Error::from_response(&call.reference, &call.purpose, response).await),
+                _ => Err(client.refusal(&call, response).await),
             }
         });
         found.await

@@ -1,6 +1,7 @@
 //! Searching for repositories: an API from before the distribution specification, which Docker Hub and
 //! some private registries have.
 
+use crate::hosts::Asked;
 use crate::login::basic;
 use crate::reason::transport;
 use crate::{Client, Credentials, Error};
@@ -80,7 +81,7 @@ impl Client {
         url.query_pairs_mut()
             .append_pair("q", name)
             .append_pair("n", &limit.to_string());
-        let mut request = self.http(&url, false)?.get(url.clone());
+        let mut request = self.http(&url)?.get(url.clone());
         request = request.header("X-Docker-Token", "true");
         if let Some(grant) = basic(credentials) {
             request = request.header(AUTHORIZATION, grant);
@@ -98,7 +99,7 @@ impl Client {
         let Err(first) = self.ping_index(&https).await else {
             return Ok(https);
         };
-        if self.is_verified(&https)? {
+        if self.is_verified(&https, Asked::ByName)? {
             let name = https.host_str().unwrap_or_default();
             return Err(SearchError::Term(format!(
                 "invalid registry endpoint https://{host}/v1/: {first}. If this private registry supports only HTTP or HTTPS with an unknown CA certificate, add `--insecure-registry {host}` to the daemon's arguments. In the case of HTTPS, if you have access to the registry's CA certificate, no need for the flag; place the CA certificate in the certs.d directory of {name}"
@@ -118,7 +119,7 @@ impl Client {
         let Ok(url) = base.join("v1/_ping") else {
             return Err(Error::Malformed(format!("{base} makes no URL")));
         };
-        let asked = self.http(&url, false)?.get(url.clone()).send().await;
+        let asked = self.http(&url)?.get(url.clone()).send().await;
         asked
             .map(drop)
             .map_err(|error| transport("Get", &url, &error))

@@ -1,8 +1,8 @@
 //! One request: sent, redirected, authorised, tried again.
 
 use crate::body::Payload;
-use crate::endpoint::{Trust, authority, trust};
-use crate::hosts::{Connection, Host, settings};
+use crate::endpoint::{Trust, trust};
+use crate::hosts::{Asked, Connection, Host, server};
 use crate::reason::transport;
 use crate::retry::Backoff;
 use crate::{Client, Config, Credentials, Error};
@@ -165,11 +165,11 @@ fn build(config: &Config, key: &Key) -> Result<reqwest::Client, Error> {
 }
 
 impl Client {
-    /// The HTTP client for a URL, with what is set for its own host.
-    pub(crate) fn http(&self, url: &Url, uploads: bool) -> Result<reqwest::Client, Error> {
-        let set = settings(self.config(), &authority(url))?;
+    /// The HTTP client for a registry's URL, with what is set for its host.
+    pub(crate) fn http(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        let host = server(self.config(), url, Asked::ByName)?;
         self.clients()
-            .get(self.config(), url, uploads, &set.server.connection)
+            .get(self.config(), url, false, &host.connection)
     }
 
     /// The HTTP client for a URL that a call leads to. The settings of the call's server are for that
@@ -184,10 +184,8 @@ impl Client {
         if same_origin(url, &call.home) {
             return self.clients().get(self.config(), url, uploads, own);
         }
-        let mut connection = settings(self.config(), &authority(url))?
-            .server
-            .connection
-            .clone();
+        let host = server(self.config(), url, Asked::ByAnother)?;
+        let mut connection = host.connection.clone();
         let insecure = trust(self.config(), url, &connection);
         // Only where certificates are verified at all: more authorities must not make it stricter.
         if matches!(insecure, Trust::Verified | Trust::LocalVerified) {
@@ -206,7 +204,13 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(Error::from_response(&call.reference, &call.purpose, response).await)
+        Err(self.refusal(call, response).await)
+    }
+
+    /// What an answer that is not a success says.
+    pub(crate) async fn refusal(&self, call: &Call, response: Response) -> Error {
+        let patience = self.config().stall_timeout;
+        Error::from_response(&call.reference, &call.purpose, response, patience).await
     }
 
     /// As [`Client::attempt`], with any answer, other than a 401 that credentials help against.
@@ -293,16 +297,16 @@ impl Client {
     }
 
     /// Whether a host is spoken to over verified TLS and not otherwise.
-    pub(crate) fn is_verified(&self, url: &Url) -> Result<bool, Error> {
-        let set = settings(self.config(), &authority(url))?;
-        let trust = trust(self.config(), url, &set.server.connection);
+    pub(crate) fn is_verified(&self, url: &Url, asked: Asked) -> Result<bool, Error> {
+        let host = server(self.config(), url, asked)?;
+        let trust = trust(self.config(), url, &host.connection);
         Ok(matches!(trust, Trust::Verified | Trust::LocalVerified))
     }
 
     /// Refuses to leave TLS, except for hosts that may do without.
     pub(crate) fn refuse_downgrade(&self, from: &Url, to: &Url) -> Result<(), Error> {
         let plain = from.scheme() == "https" && to.scheme() != "https";
-        if plain && self.is_verified(to)? {
+        if plain && self.is_verified(to, Asked::ByAnother)? {
             return Err(Error::PlainHttp {
                 url: to.to_string(),
             });

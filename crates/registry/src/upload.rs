@@ -215,10 +215,8 @@ impl Transfer<'_> {
         let mut url = upload.url.clone();
         let digest = self.blob.digest.as_str();
         url.query_pairs_mut().append_pair("digest", digest);
-        let mut call = self.sending(Method::PUT, "Put", url, left);
-        if left == 0 {
-            call.payload = Payload::Empty;
-        }
+        // Also with nothing left it is a part: the registry may take long to accept the blob.
+        let call = self.sending(Method::PUT, "Put", url, left);
         let answer = self.client().attempt(&call).await?;
         let stored = text(answer.headers(), "docker-content-digest");
         match stored.map(|text| text.parse::<Digest>()) {
@@ -236,7 +234,8 @@ impl Transfer<'_> {
         };
         let mut call = self.pusher.call(Method::GET, "Get", "");
         call.url = upload.url.clone();
-        match self.client().attempt(&call).await {
+        let client = self.client();
+        match client.with_retries(|| client.attempt(&call)).await {
             Ok(answer) => {
                 let has = text(answer.headers(), "range").and_then(|range| received(&range));
                 match has {
@@ -249,8 +248,11 @@ impl Transfer<'_> {
                 }
                 Ok(false)
             }
-            // The next attempt finds out.
-            Err(error) if error.is_transient() => Ok(false),
+            // What the registry has is unknown, so nothing can be added to it.
+            Err(error) if error.is_transient() => {
+                self.restart();
+                Ok(false)
+            }
             // It may have been finished, with the answer lost on the way.
             Err(_) => {
                 self.restart();

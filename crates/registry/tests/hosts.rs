@@ -303,3 +303,37 @@ async fn a_password_that_was_told_over_tls_is_not_told_again_without() {
     assert!(text.contains(&format!("https://{address}/token")), "{text}");
     assert_eq!(server.count("/token"), 1);
 }
+
+#[tokio::test]
+async fn signing_in_uses_what_is_set_for_the_registry() {
+    let authority = Authority::new();
+    let server = Server::secured(authority.server(None), |seen, _| {
+        match (seen.header("x-key"), seen.header("authorization")) {
+            (Some("secret"), Some(_)) => text(200, "{}"),
+            _ => with(text(401, ""), "www-authenticate", "Basic realm=\"x\""),
+        }
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = format!(
+        "server = \"https://{}\"\nca = \"ca.crt\"\n[header]\nx-key = \"secret\"\n",
+        server.address
+    );
+    // By a name that only the settings lead from.
+    put(
+        directory.path(),
+        "registry.invalid",
+        "ca.crt",
+        &authority.pem(),
+    );
+    put(directory.path(), "registry.invalid", "hosts.toml", &hosts);
+    let alice = Credentials::Password {
+        username: "alice".into(),
+        password: "hunter2".into(),
+    };
+    let token = client(directory.path())
+        .login("registry.invalid", &alice)
+        .await
+        .unwrap();
+    assert!(token.is_none());
+}

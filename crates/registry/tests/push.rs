@@ -14,7 +14,7 @@ use bytes::Bytes;
 use hull_registry::{Client, Config, Credentials, Error, Kind, Mount, Pusher, Sent, Source};
 use hull_spec::image::{Descriptor, media_type as mt};
 use server::{
-    Reply, Seen, Server, client, config, descriptor, digest, failure, redirect, text, with,
+    Reply, Seen, Server, client, config, descriptor, digest, failure, redirect, stalled, text, with,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -613,4 +613,27 @@ async fn tags_come_in_pages() {
     );
     let endless = client().tags(&server.reference("loop"), &nobody).await;
     assert!(matches!(endless.unwrap_err(), Error::TooLarge { .. }));
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_told_as_far_as_it_came() {
+    let server = Server::start(|seen, _| match seen.method.as_str() {
+        "POST" => with(text(202, ""), "location", "/v2/team/app/blobs/uploads/1"),
+        "PUT" => {
+            let body = r#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+            let mut reply = stalled(body.into());
+            *reply.status_mut() = hyper::StatusCode::FORBIDDEN;
+            reply
+        }
+        _ => text(404, ""),
+    })
+    .await;
+    let client = Client::new(Config {
+        stall_timeout: Duration::from_secs(2),
+        ..config()
+    });
+    let reference = server.reference("team/app:1");
+    let pusher = client.pusher(&reference, &Credentials::Anonymous);
+    let error = upload(&pusher.await.unwrap(), &sample()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{error}");
 }
