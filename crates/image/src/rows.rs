@@ -1,19 +1,21 @@
 //! The store's tables in the metadata database. Values are JSON: a row can be read by hand, and a
 //! field added later has a default.
 
+mod change;
+
+pub(crate) use change::Change;
+
 use crate::catalog::{Catalog, Name};
 use crate::format::Format;
 use crate::image::{Facts, ImageId};
 use crate::store::{Error, stored_id};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
-use redb::{
-    Database, Durability, ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::cell::{Ref, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 type Text = TableDefinition<'static, &'static str, &'static [u8]>;
@@ -389,176 +391,6 @@ fn collect_names(
         found.insert(name.value().to_owned(), id.value().to_owned());
     }
     Ok(found)
-}
-
-/// One transaction that changes rows.
-pub(crate) struct Change {
-    write: WriteTransaction,
-    /// The catalogue with this transaction's changes; a copy once there are any.
-    catalog: RefCell<Arc<Catalog>>,
-}
-
-impl Change {
-    fn edit(&self, edit: impl FnOnce(&mut Catalog)) {
-        edit(Arc::make_mut(&mut self.catalog.borrow_mut()));
-    }
-
-    /// The catalogue as this transaction sees it.
-    pub(crate) fn catalog(&self) -> Ref<'_, Catalog> {
-        Ref::map(self.catalog.borrow(), |catalog| &**catalog)
-    }
-
-    fn put<T: Serialize>(
-        &self,
-        table: &'static str,
-        definition: Text,
-        key: &str,
-        row: &T,
-    ) -> Result<(), Error> {
-        let bytes = encode(table, key, row)?;
-        let mut rows = self.write.open_table(definition).map_err(failed("write"))?;
-        rows.insert(key, bytes.as_slice())
-            .map_err(failed("write"))?;
-        Ok(())
-    }
-
-    fn delete(&self, definition: Text, key: &str) -> Result<bool, Error> {
-        let mut rows = self.write.open_table(definition).map_err(failed("write"))?;
-        let old = rows.remove(key).map_err(failed("write"))?;
-        Ok(old.is_some())
-    }
-
-    fn all<T: DeserializeOwned>(
-        &self,
-        table: &'static str,
-        definition: Text,
-    ) -> Result<BTreeMap<String, T>, Error> {
-        let rows = self.write.open_table(definition).map_err(failed("read"))?;
-        all(table, &rows)
-    }
-
-    pub(crate) fn layers(&self) -> Result<BTreeMap<String, LayerRow>, Error> {
-        self.all("layers", LAYERS)
-    }
-
-    pub(crate) fn snapshots(&self) -> Result<BTreeMap<String, SnapshotRow>, Error> {
-        self.all("snapshots", SNAPSHOTS)
-    }
-
-    pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool, Error> {
-        let rows = self.write.open_table(LAYERS).map_err(failed("read"))?;
-        let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
-        Ok(value.is_some())
-    }
-
-    pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>, Error> {
-        let rows = self.write.open_table(LAYERS).map_err(failed("read"))?;
-        let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
-        value
-            .map(|v| decode("layers", diff_id.as_str(), v.value()))
-            .transpose()
-    }
-
-    pub(crate) fn put_image(&self, id: &ImageId, row: &ImageRow) -> Result<(), Error> {
-        self.edit(|c| {
-            c.images.insert(id.clone(), Arc::new(row.clone()));
-        });
-        self.put("images", IMAGES, id.as_str(), row)
-    }
-
-    pub(crate) fn put_used(&self, id: &ImageId, at: i64) -> Result<(), Error> {
-        let mut rows = self.write.open_table(USED).map_err(failed("write"))?;
-        rows.insert(id.as_str(), at).map_err(failed("write"))?;
-        Ok(())
-    }
-
-    pub(crate) fn delete_image(&self, id: &ImageId) -> Result<bool, Error> {
-        self.edit(|c| {
-            c.images.remove(id);
-        });
-        let mut used = self.write.open_table(USED).map_err(failed("write"))?;
-        used.remove(id.as_str()).map_err(failed("write"))?;
-        drop(used);
-        self.delete(IMAGES, id.as_str())
-    }
-
-    pub(crate) fn put_layer(&self, diff_id: &Digest, row: &LayerRow) -> Result<(), Error> {
-        self.edit(|c| {
-            c.sizes.insert(diff_id.to_string(), row.size);
-        });
-        self.put("layers", LAYERS, diff_id.as_str(), row)
-    }
-
-    pub(crate) fn delete_layer(&self, diff_id: &str) -> Result<bool, Error> {
-        self.edit(|c| {
-            c.sizes.remove(diff_id);
-        });
-        self.delete(LAYERS, diff_id)
-    }
-
-    pub(crate) fn put_snapshot(&self, key: &str, row: &SnapshotRow) -> Result<(), Error> {
-        self.put("snapshots", SNAPSHOTS, key, row)
-    }
-
-    pub(crate) fn delete_snapshot(&self, key: &str) -> Result<bool, Error> {
-        self.delete(SNAPSHOTS, key)
-    }
-
-    pub(crate) fn put_name(&self, key: &str, name: &Name) -> Result<(), Error> {
-        let mut rows = self.write.open_table(NAMES).map_err(failed("write"))?;
-        rows.insert(key, name.image.as_str())
-            .map_err(failed("write"))?;
-        match &name.target {
-            Some(target) => {
-                let row = TargetRow {
-                    image: name.image.clone(),
-                    target: Descriptor::clone(target),
-                };
-                self.put("targets", TARGETS, key, &row)?;
-            }
-            None => {
-                self.delete(TARGETS, key)?;
-            }
-        }
-        self.edit(|c| {
-            c.names.insert(key.to_owned(), name.clone());
-        });
-        Ok(())
-    }
-
-    pub(crate) fn delete_name(&self, key: &str) -> Result<bool, Error> {
-        let mut rows = self.write.open_table(NAMES).map_err(failed("write"))?;
-        let old = rows.remove(key).map_err(failed("write"))?.is_some();
-        self.delete(TARGETS, key)?;
-        self.edit(|c| {
-            c.names.remove(key);
-        });
-        Ok(old)
-    }
-
-    pub(crate) fn put_index(&self, digest: &Digest, row: &IndexRow) -> Result<(), Error> {
-        self.edit(|c| {
-            c.indexes.insert(digest.clone(), Arc::new(row.clone()));
-        });
-        self.put("indexes", INDEXES, digest.as_str(), row)
-    }
-
-    pub(crate) fn delete_index(&self, digest: &Digest) -> Result<bool, Error> {
-        self.edit(|c| {
-            c.indexes.remove(digest);
-        });
-        self.delete(INDEXES, digest.as_str())
-    }
-
-    /// The layers that an image or a snapshot uses.
-    pub(crate) fn used_layers(&self) -> Result<BTreeSet<Digest>, Error> {
-        let snapshots = self.snapshots()?.into_values().flat_map(|row| row.layers);
-        let mut used: BTreeSet<Digest> = snapshots.collect();
-        for row in self.catalog().images.values() {
-            used.extend(row.layers.iter().cloned());
-        }
-        Ok(used)
-    }
 }
 
 #[cfg(test)]

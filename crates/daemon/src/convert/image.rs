@@ -120,10 +120,15 @@ pub(crate) fn inspect(
         manifests,
         config: Some(config(image)),
     };
-    if version.since(50) {
-        return Ok(Versioned::Newest(inspect));
+    match version.since(50) {
+        true => Ok(Versioned::Newest(inspect)),
+        false => Ok(Versioned::Older(older(&inspect, version)?)),
     }
-    let mut inspect = value(&inspect)?;
+}
+
+/// What clients before API 1.50 get: members of the configuration that images of today do not have.
+fn older(inspect: &Inspect, version: ApiVersion) -> Result<Value, ApiError> {
+    let mut inspect = value(inspect)?;
     if !version.since(45) {
         // The configuration of the container the image was committed from; images of today have none.
         inspect["ContainerConfig"] = value(&WireConfig::default())?;
@@ -141,7 +146,7 @@ pub(crate) fn inspect(
     ] {
         inspect["Config"][name] = zero;
     }
-    Ok(Versioned::Older(inspect))
+    Ok(inspect)
 }
 
 fn manifests(
