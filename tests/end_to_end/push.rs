@@ -198,6 +198,16 @@ fn an_index_is_pushed_whole_or_with_a_note() {
         let line = format!("again: digest: {digest} size: {}", bytes.len());
         assert!(pushed.ok().contains(&line), "{pushed:?}");
         assert_eq!(manifest(s, "push/parts", "again"), index);
+        if s.client.is_own() {
+            let same = s.run(&["push", "--compression", "gzip", &again]);
+            assert!(same.ok().contains(&line), "{same:?}");
+            let other = s.run(&["push", "--compression", "zstd", &again]);
+            assert!(
+                other.fails(1).contains("push one platform with --platform"),
+                "{other:?}"
+            );
+            assert_eq!(manifest(s, "push/parts", "again"), index);
+        }
         // Elsewhere it is not: one platform goes, and that is said.
         let second = hull_tests::registry::Registry::start(s.host);
         let elsewhere = format!("{}/parts:1", second.host());

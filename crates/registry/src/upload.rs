@@ -106,6 +106,25 @@ impl Pusher {
         };
         transfer.run().await
     }
+
+    /// Takes back an upload that will not be finished. Only a courtesy: registries forget it by themselves.
+    pub async fn cancel(&self, upload: Upload) {
+        if self
+            .client
+            .refuse_downgrade(&self.endpoint.base, &upload.url)
+            .is_err()
+        {
+            return;
+        }
+        let call = self.call(Method::GET, "Get", "").sending(
+            Method::DELETE,
+            "Delete",
+            upload.url,
+            Payload::None,
+        );
+        let patience = self.client.config().connect_timeout;
+        let _ = tokio::time::timeout(patience, self.client.attempt(&call)).await;
+    }
 }
 
 impl Transfer<'_> {
@@ -315,21 +334,10 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Takes back an upload that will not be finished. Only a courtesy: registries forget it by themselves.
     async fn cancel(&mut self) {
-        let Some(upload) = self.upload.take() else {
-            return;
-        };
-        let call = self.pusher.call(Method::GET, "Get", "").sending(
-            Method::DELETE,
-            "Delete",
-            upload.url,
-            Payload::None,
-        );
-        let _ = tokio::time::timeout(self.client().config().connect_timeout, async {
-            self.client().attempt(&call).await
-        })
-        .await;
+        if let Some(upload) = self.upload.take() {
+            self.pusher.cancel(upload).await;
+        }
     }
 }
 

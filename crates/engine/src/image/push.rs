@@ -265,7 +265,6 @@ impl Push {
         .await?;
         let here: Vec<ImageId> = parts.iter().filter_map(|part| part.image.clone()).collect();
         let holds = self.hold(&here)?;
-        self.refuse_other_form(&parts).await?;
         for part in parts.iter().filter(|part| part.image.is_none()) {
             let there = pusher.has_manifest(&part.manifest.digest).await;
             if !there.map_err(|e| registry_error(&e))? {
@@ -275,6 +274,7 @@ impl Push {
                 return Ok(pushed);
             }
         }
+        self.refuse_other_form(&parts).await?;
         for part in parts {
             self.push_part(pusher, part).await?;
         }

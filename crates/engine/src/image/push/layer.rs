@@ -118,6 +118,7 @@ impl Push {
         let mut begun = None;
         for blob in self.candidates(&layer) {
             if self.is_there(pusher, &layer, blob, &mut begun).await? {
+                cancel(pusher, begun).await;
                 return Ok(blob.clone());
             }
         }
@@ -126,6 +127,7 @@ impl Push {
         if !forms.iter().any(|known| known.digest == blob.digest)
             && self.is_there(pusher, &layer, &blob, &mut begun).await?
         {
+            cancel(pusher, begun).await;
             return Ok(blob);
         }
         self.upload(pusher, &layer, &blob, begun).await?;
@@ -166,19 +168,17 @@ impl Push {
             self.tell(short, "Layer already exists", None);
             return Ok(true);
         }
-        if begun.is_some() {
-            return Ok(false);
-        }
         for from in &layer.mounts {
             match pusher.mount(&blob.digest, from).await {
                 Ok(Mount::Mounted) => {
                     self.tell(short, &format!("Mounted from {from}"), None);
                     return Ok(true);
                 }
-                // The registry does not mount this one: each further upload begun would be left behind.
+                // Another repository may have it; one upload is enough.
                 Ok(Mount::Begun(upload)) => {
-                    *begun = Some(upload);
-                    break;
+                    if let Some(earlier) = begun.replace(upload) {
+                        pusher.cancel(earlier).await;
+                    }
                 }
                 // No right to read there, for one: it is uploaded then.
                 Err(error) => tracing::debug!(%error, from, "a layer cannot be mounted"),
@@ -233,5 +233,12 @@ impl Push {
                 }
             }
         }
+    }
+}
+
+/// Takes back an upload that a failed mount began and that is not needed.
+async fn cancel(pusher: &Pusher, begun: Option<Upload>) {
+    if let Some(upload) = begun {
+        pusher.cancel(upload).await;
     }
 }
