@@ -69,6 +69,17 @@ fn what_the_registry_lacks_is_said_as_docker_says_it() {
 #[test]
 fn tags_come_and_go_and_used_images_stay() {
     with_each_client(|s| {
+        let ambiguous = s.line("tag busybox sha256:1");
+        assert!(
+            ambiguous
+                .fails(1)
+                .contains("refusing to create an ambiguous tag using digest algorithm as name"),
+            "{ambiguous:?}"
+        );
+        let history = s.line("history --format {{.CreatedSince}}|{{.Size}} busybox");
+        for step in history.ok().lines() {
+            assert!(step.contains(" ago|") && step.ends_with('B'), "{step}");
+        }
         let id = s
             .run(&["images", "-q", "--no-trunc", "busybox"])
             .ok()

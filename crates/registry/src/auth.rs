@@ -121,10 +121,12 @@ impl Client {
             return Err(self.refusal(call, refusal).await);
         }
         let Credentials::Password { username, password } = &call.credentials else {
-            return Err(Error::Unauthorized(format!(
-                "{} \"{}\": no basic auth credentials",
-                call.verb, call.url
-            )));
+            let text = "no basic auth credentials".to_owned();
+            // dockerd tells the request of a pull only.
+            return Err(Error::Unauthorized(match call.purpose {
+                Purpose::Pull => format!("{} \"{}\": {text}", call.verb, call.url),
+                _ => text,
+            }));
         };
         let header = basic(username, password).ok_or_else(|| bad_secret(call))?;
         self.grants().put(key(call), header.clone(), None);

@@ -58,7 +58,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         "" => None,
         text => Some(platform::parse(text)?),
     };
-    let human = matches.bool("human");
+    let human = matches.bool_or("human", true);
     let default = if human { TABLE } else { TABLE_EXACT };
     let listing = Listing::new(
         matches.text("format"),

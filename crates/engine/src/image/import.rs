@@ -72,6 +72,7 @@ pub(crate) fn new_name(repository: &str, tag: &str) -> Result<Option<Reference>>
     if name.digest().is_some() {
         return Err(invalid("cannot import digest reference".to_owned()));
     }
+    super::tag::refuse_algorithm(&name)?;
     let name = match tag {
         "" => name,
         tag => name

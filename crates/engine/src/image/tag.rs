@@ -4,6 +4,18 @@ use crate::{Engine, Error, ErrorKind, Reference, Result, blocking};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Refuses a name that could be read as the beginning of a digest; the words are dockerd's.
+///
+/// # Errors
+/// `InvalidInput`.
+pub(super) fn refuse_algorithm(name: &Reference) -> Result<()> {
+    if name.familiar_name() == "sha256" {
+        let text = "refusing to create an ambiguous tag using digest algorithm as name";
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
+    Ok(())
+}
+
 impl Engine {
     /// Gives an image another name.
     ///
@@ -27,6 +39,7 @@ impl Engine {
         if !tag.is_empty() {
             reference = reference.with_tag(tag).map_err(invalid)?;
         }
+        refuse_algorithm(&reference)?;
         let reference = reference.with_default_tag();
         let (engine, source, tagged) = (Arc::clone(self), name.to_owned(), reference.clone());
         let tag = move || engine.store.tag_as(&tagged, &source);

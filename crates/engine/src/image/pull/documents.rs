@@ -3,7 +3,7 @@
 
 use super::Pull;
 use crate::image::{parse_document as parse, registry_error};
-use crate::{Error, ErrorKind, Result, blocking};
+use crate::{Error, ErrorKind, Platform, Result, blocking};
 use hull_image::{Facts, ImageId};
 use hull_registry::Resolved;
 use hull_spec::Digest;
@@ -56,6 +56,15 @@ fn check(manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
+/// A platform as it was asked for: nobody asks for the level of an amd64 processor.
+fn wanted(platform: &Platform) -> Platform {
+    let mut wanted = platform.clone();
+    if wanted.architecture == "amd64" {
+        wanted.variant = None;
+    }
+    wanted
+}
+
 impl Pull {
     /// Follows an index to the manifest of the platform, and the manifest to its config.
     pub(super) async fn documents(&self, resolved: Resolved) -> Result<Documents> {
@@ -69,7 +78,7 @@ impl Pull {
             let chosen = index.select(&self.platform).ok_or_else(|| {
                 let text = format!(
                     "no matching manifest for {} in the manifest list entries",
-                    self.platform
+                    wanted(&self.platform)
                 );
                 Error::new(ErrorKind::NotFound, text)
             })?;
