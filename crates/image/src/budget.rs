@@ -123,8 +123,8 @@ impl Store {
         Ok(room)
     }
 
-    /// Evicts until `likely` more bytes fit, or as much of it as can be had, at least `declared`.
-    /// Returns how much, reserved.
+    /// Evicts until `likely` more bytes fit; where that cannot be, only for the `declared` ones: nothing
+    /// goes for what is likely not to stay. Returns how much is reserved: as much of `likely` as can be had.
     fn make_room(&self, limit: u64, declared: u64, likely: u64) -> Result<u64, Error> {
         let budget = &self.inner.budget;
         let _turn = lock(&budget.turn);
@@ -136,7 +136,8 @@ impl Store {
             return Err(no_room(declared, limit, kept));
         }
         let wanted = likely.min(free);
-        self.evict(plan, limit - reserved - wanted)?;
+        let evicted_for = if likely <= free { likely } else { declared };
+        self.evict(plan, limit - reserved - evicted_for)?;
         *lock(&budget.reserved) += wanted;
         Ok(wanted)
     }
@@ -185,6 +186,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Discards what interrupted pulls left to be continued.
+    ///
+    /// # Errors
+    /// Failures of the file system.
+    pub fn prune_downloads(&self) -> Result<(), Error> {
+        self.discard_downloads(Duration::ZERO)
     }
 
     /// Discards downloads that nobody is at, last written to so long ago.

@@ -17,7 +17,8 @@ pub struct Pruned {
 
 impl Engine {
     /// Removes images without names, or with `dangling=false` all that no container uses. Without a
-    /// filter layers that no image has go too, such as those of a pull that was given up.
+    /// filter layers that no image has go too, such as those of a pull that was given up, and with all
+    /// images what interrupted pulls would continue.
     ///
     /// # Errors
     /// `InvalidInput` for a filter that makes no sense, `Conflict` while another prune runs.
@@ -51,6 +52,10 @@ impl Engine {
         let reclaimed = blocking(move || {
             if everything {
                 engine.store.prune_layers().map_err(super::store_error)?;
+            }
+            if everything && !dangling {
+                let pruned = engine.store.prune_downloads();
+                pruned.map_err(super::store_error)?;
             }
             Ok(engine.store.freed_since(&before))
         })

@@ -103,6 +103,21 @@ fn the_image_used_the_longest_ago_goes() {
 }
 
 #[test]
+fn nothing_goes_for_what_is_likely_not_to_stay() {
+    let (dir, store, engine) = subject(2_000_000);
+    image(&store, &[layer(1)], &["a:1"]);
+    let mut large = wanted(&layer(2));
+    large.1.size = 1_000_000;
+    let room = store.room(&[large]).unwrap();
+    assert_eq!(engine.untagged(), [""; 0]);
+    drop(room);
+    let partial = dir.path().join("ingest").join(digest_of(b"x").hex());
+    fs_err::write(&partial, b"some").unwrap();
+    store.prune_downloads().unwrap();
+    assert!(!partial.exists());
+}
+
+#[test]
 fn containers_and_pulls_keep_what_they_need() {
     let (_dir, store, engine) = subject(2_000_000);
     let base = layer(1);
