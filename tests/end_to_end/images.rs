@@ -96,7 +96,21 @@ fn tags_come_and_go_and_used_images_stay() {
         let short = id.trim_start_matches("sha256:")[..12].to_owned();
         let refused = s.run(&["rmi", &short]);
         assert!(refused.fails(1).contains("conflict"), "{refused:?}");
-        let _ = s.line("rm user").ok();
+        let shown = |name: &str| {
+            let filter = format!("name={name}");
+            let list = ["ps", "-a", "--format", "{{.Image}}", "-f", &filter];
+            s.run(&list).ok().to_owned()
+        };
+        let _ = s.line("tag busybox moved").ok();
+        let _ = s.line("create --name mover moved").ok();
+        assert_eq!(
+            (shown("user"), shown("mover")),
+            ("busybox".to_owned(), "moved".to_owned())
+        );
+        // A name that is gone is not the container's image any more.
+        let _ = s.line("rmi -f moved").ok();
+        assert_eq!(shown("mover"), short);
+        let _ = s.line("rm user mover").ok();
         let removed = s.run(&["rmi", "-f", &short]);
         assert!(
             removed.ok().contains(&format!("Deleted: {id}")),

@@ -101,7 +101,7 @@ impl Engine {
             };
             networks.insert(name.to_owned(), record.endpoint.clone().unwrap_or(idle));
         }
-        record.details(Surroundings {
+        let mut details = record.details(Surroundings {
             exec_ids: self.execs.of(&record.id),
             paths: self.paths(&record),
             snapshot: crate::image::snapshot_of(self.snapshots.describe(&record.id).ok().as_ref()),
@@ -110,7 +110,13 @@ impl Engine {
                 .endpoint
                 .as_ref()
                 .map(|_| self.wiring.namespace(&record.id)),
-        })
+        });
+        let meant = self.store.resolve(&details.image_name);
+        if meant.is_ok_and(|id| id.as_str() == details.image_id) {
+            return details;
+        }
+        details.image_name.clone_from(&details.image_id);
+        details
     }
 
     async fn sizes(self: &Arc<Self>, record: &Record) -> Result<Sizes> {
