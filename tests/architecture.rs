@@ -24,7 +24,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("cri", &["engine"]),
     ("daemon", &["api", "engine", "cri"]),
-    ("cli", &["api", "daemon"]),
+    ("cli", &["api", "daemon", "spec"]),
     ("tests", &["spec"]),
 ];
 

@@ -1,12 +1,12 @@
 //! `hull history`.
 
-use super::platform;
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
 use crate::flags::{Flag, Matches, flag, value};
 use crate::format::{ellipsis, human_duration, human_size, now_seconds, rfc3339, short_id};
 use crate::listing::Listing;
+use crate::platform;
 use crate::template::{Data, Record};
 use hull_api::image::HistoryItem;
 

@@ -5,8 +5,8 @@ use crate::container::show;
 use crate::context::Cli;
 use crate::failure::{Outcome, client_message};
 use crate::flags::{Flag, Matches, value};
-use crate::image::platform;
-use hull_api::client::{Target, encoded};
+use crate::platform;
+use hull_api::client::Target;
 
 static FLAGS: &[Flag] = &[
     value("format", "string", "Fill in a template, or 'json'").short('f'),
@@ -29,11 +29,8 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
-    let platform = match matches.text("platform") {
-        "" => None,
-        text => Some(encoded(&platform::parse(text)?)?),
-    };
-    let platform = platform.as_deref();
+    let platform = platform::json(matches.text("platform"))?;
+    let platform = Some(platform.as_str()).filter(|platform| !platform.is_empty());
     cli.block_on(show(
         &matches.args,
         matches.text("format"),

@@ -5,7 +5,6 @@ mod import;
 mod inspect;
 mod load;
 mod ls;
-mod platform;
 mod prune;
 mod pull;
 mod push;

@@ -4,7 +4,7 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome, client_message};
 use crate::flags::{Flag, Matches, flag, list};
-use crate::image::platform;
+use crate::platform;
 use hull_api::image::Platform;
 
 static FLAGS: &[Flag] = &[
