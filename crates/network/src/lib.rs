@@ -22,6 +22,7 @@ mod error;
 pub mod files;
 pub mod firewall;
 mod ipam;
+pub mod model;
 pub mod netns;
 mod pool;
 
