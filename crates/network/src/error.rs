@@ -1,8 +1,10 @@
 //! What can go wrong.
 
+use crate::model::Protocol;
 use hull_linux::netlink;
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Why a network could not be made, changed or removed.
@@ -59,6 +61,39 @@ pub enum Error {
     /// A network without room for a gateway and one endpoint, or a name that is none.
     #[error("invalid network: {0}")]
     Invalid(String),
+    /// Somebody has the port already.
+    #[error("failed to bind host port {} ({}): address already in use", SocketAddr::new(*host, *port), protocol.as_str())]
+    PortInUse {
+        /// The host's address.
+        host: IpAddr,
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+    },
+    /// No port of the range is free.
+    #[error("no {} port of {}-{} is free at {host}", protocol.as_str(), ports.start(), ports.end())]
+    NoPort {
+        /// The host's address.
+        host: IpAddr,
+        /// Where it was looked for.
+        ports: RangeInclusive<u16>,
+        /// Its protocol.
+        protocol: Protocol,
+    },
+    /// A port that cannot be bound: not an address of the host's, or not allowed.
+    #[error("failed to bind host port {} ({})", SocketAddr::new(*host, *port), protocol.as_str())]
+    Socket {
+        /// The host's address.
+        host: IpAddr,
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// The `nft` program is missing.
     #[error(
         "the nft program was not found: install the package nftables, or run containers with --network host or none"

@@ -25,10 +25,12 @@ mod ipam;
 pub mod model;
 pub mod netns;
 mod pool;
+pub mod ports;
 
 pub use bridge::{Bridge, BridgeConfig};
 pub use endpoint::{Endpoint, Removed, connect, disconnect, dismantle, reconcile};
 pub use error::Error;
+pub use firewall::{Firewall, FirewallOptions, Keeper, NetworkRules};
 pub use hull_linux::netlink::Mac;
 pub use ipam::Ipam;
 pub use ipnet::Ipv4Net;
