@@ -201,6 +201,10 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         limits: settings.transfer.limits,
         push_compression: settings.transfer.compression,
         policy: settings.policy.clone(),
+        network: hull_engine::network::NetworkConfig {
+            dns_program: program("hull-dns"),
+            ..hull_engine::network::NetworkConfig::default()
+        },
     }
 }
 

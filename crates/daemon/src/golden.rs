@@ -6,7 +6,7 @@ use crate::version::ApiVersion;
 use hull_api::container::CreateRequest;
 use hull_engine::container::{Details, Endpoint, Exit, MountPoint, Paths, Sizes, Snapshot, State};
 use hull_engine::image::{ImageConfig, ImageDetails, ImageSummary};
-use hull_engine::network::NetworkDetails;
+use hull_engine::network::{NetworkDetails, PoolRequest};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -67,6 +67,7 @@ fn details(request: &str, number: u8, name: &str) -> Details {
         },
         mounts: Vec::new(),
         networks: BTreeMap::new(),
+        ports: BTreeMap::new(),
         sandbox: None,
         sizes: None,
         config: Arc::new(config),
@@ -270,10 +271,13 @@ fn networks_are_listed_as_by_dockerd() {
         name: name.to_owned(),
         created: time(created),
         driver: driver.to_owned(),
-        subnet: None,
-        gateway: None,
-        options: BTreeMap::new(),
-        containers: BTreeMap::new(),
+        scope: "local".to_owned(),
+        ipv4: true,
+        ipam_driver: "default".to_owned(),
+        options: Some(BTreeMap::new()),
+        labels: Some(BTreeMap::new()),
+        predefined: true,
+        ..NetworkDetails::default()
     };
     let options = [
         ("default_bridge", "true"),
@@ -297,9 +301,12 @@ fn networks_are_listed_as_by_dockerd() {
         network(4, "none", "null", "2026-11-21T05:35:19.880998227Z"),
         network(10, "host", "host", "2026-11-21T05:35:19.882434895Z"),
         NetworkDetails {
-            subnet: Some("172.17.0.0/16".to_owned()),
-            gateway: Some("172.17.0.1".to_owned()),
-            options,
+            pools: Some(vec![PoolRequest {
+                subnet: "172.17.0.0/16".to_owned(),
+                gateway: "172.17.0.1".to_owned(),
+                ..PoolRequest::default()
+            }]),
+            options: Some(options),
             ..network(7, "bridge", "bridge", "2026-11-21T05:35:19.883183101Z")
         },
     ];

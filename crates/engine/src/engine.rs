@@ -80,6 +80,8 @@ pub struct Config {
     pub push_compression: crate::image::Compression,
     /// The trust policy's file; `None`: the usual places, and no policy when there is none.
     pub policy: Option<PathBuf>,
+    /// Networks.
+    pub network: crate::network::NetworkConfig,
 }
 
 /// Containers by id and by name.

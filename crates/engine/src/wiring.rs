@@ -1,7 +1,7 @@
 //! The default bridge, and containers' places on it.
 
 use crate::container::Endpoint;
-use crate::network::NetworkDetails;
+use crate::network::{Member, NetworkDetails, PoolRequest};
 use crate::{Error, ErrorKind, Result};
 use hull_network::{Bridge, BridgeConfig, Ipam, Mac};
 use jiff::Timestamp;
@@ -84,6 +84,8 @@ impl Wiring {
             address: address.to_string(),
             prefix_len: bridge.subnet.prefix_len(),
             mac_address: Mac::from_ipv4(address).to_string(),
+            ifname: "eth0".to_owned(),
+            ..Endpoint::default()
         })
     }
 
@@ -162,11 +164,31 @@ impl Wiring {
             name: name.to_owned(),
             created: self.began,
             driver: driver.to_owned(),
-            subnet: None,
-            gateway: None,
-            options: BTreeMap::new(),
-            containers: BTreeMap::new(),
+            scope: "local".to_owned(),
+            ipv4: true,
+            ipv6: false,
+            internal: false,
+            attachable: false,
+            config_only: false,
+            config_from: None,
+            ipam_driver: "default".to_owned(),
+            ipam_options: None,
+            pools: None,
+            options: Some(BTreeMap::new()),
+            labels: Some(BTreeMap::new()),
+            predefined: true,
+            members: BTreeMap::new(),
         };
+        let members = containers.iter().map(|(id, (name, endpoint))| {
+            let member = Member {
+                name: name.clone(),
+                endpoint_id: endpoint.endpoint_id.clone(),
+                mac_address: endpoint.mac_address.clone(),
+                ipv4: format!("{}/{}", endpoint.address, endpoint.prefix_len),
+                ipv6: String::new(),
+            };
+            (id.clone(), member)
+        });
         let options = [
             ("enable_icc", "true"),
             ("enable_ip_masquerade", "true"),
@@ -178,10 +200,15 @@ impl Wiring {
             .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
         vec![
             NetworkDetails {
-                subnet: bridge.as_ref().map(|bridge| bridge.subnet.to_string()),
-                gateway: bridge.as_ref().map(|bridge| bridge.gateway.to_string()),
-                options: BTreeMap::from(options),
-                containers: containers.clone(),
+                pools: bridge.map(|bridge| {
+                    vec![PoolRequest {
+                        subnet: bridge.subnet.to_string(),
+                        gateway: bridge.gateway.to_string(),
+                        ..PoolRequest::default()
+                    }]
+                }),
+                options: Some(BTreeMap::from(options)),
+                members: members.collect(),
                 ..network(0, BRIDGE, "bridge")
             },
             network(1, "host", "host"),

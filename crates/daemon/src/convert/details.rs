@@ -233,12 +233,7 @@ pub(crate) fn summary(details: &Details, now: Timestamp) -> Summary {
 }
 
 fn network_mode(details: &Details) -> String {
-    match &details.config.network {
-        NetworkMode::Bridge => "bridge".to_owned(),
-        NetworkMode::Host => "host".to_owned(),
-        NetworkMode::None => "none".to_owned(),
-        NetworkMode::Container(name) => format!("container:{name}"),
-    }
+    details.config.network.text()
 }
 
 fn ports(details: &Details) -> Vec<Port> {

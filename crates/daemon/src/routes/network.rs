@@ -14,7 +14,11 @@ const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope",
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     let filters = request.query.filters()?;
     filters.only(FILTERS)?;
-    let networks = request.app.engine.networks().await?;
+    let networks = request
+        .app
+        .engine
+        .networks(hull_engine::Filters::new())
+        .await?;
     // Before API 1.28 the list had the containers too.
     let containers = !request.version.since(28);
     let networks: Vec<_> = networks

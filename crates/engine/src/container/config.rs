@@ -1,9 +1,9 @@
 //! What a container runs and what surrounds it: as meant, checked for form by whoever converts, and
 //! for sense by the engine.
 
+use crate::network::EndpointRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// A container as asked for. Nothing of the image is merged in: the engine does that.
@@ -52,12 +52,19 @@ pub struct Config {
     /// Rows, columns.
     pub console_size: Option<(u16, u16)>,
 
-    /// Which network it is in.
+    /// Which network it is in, first of all.
     pub network: NetworkMode,
-    /// Instead of one made from the IP address.
+    /// Its places in networks, by the network's name or id as written: settings for that of `network`, and
+    /// more networks.
+    pub networks: BTreeMap<String, EndpointRequest>,
+    /// The address of its device in `network`, for clients that know only one; that of `networks` counts before.
     pub mac_address: Option<String>,
-    /// Instead of the next free one.
-    pub ipv4_address: Option<Ipv4Addr>,
+    /// `container[:alias]`, the old `--link`.
+    pub links: Vec<String>,
+    /// Which of its ports the host's ports lead to.
+    pub ports: BTreeMap<Port, Vec<PortBinding>>,
+    /// All exposed ports are published, at ports that are free.
+    pub publish_all: bool,
     /// Ports that the container says it listens on, besides the image's.
     pub exposed_ports: BTreeSet<Port>,
     /// Name servers instead of the host's.
@@ -136,6 +143,16 @@ pub struct Port {
     pub protocol: String,
 }
 
+/// A host's port that leads to a container's, as written; the engine checks and fills in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortBinding {
+    /// An address of the host; empty: the network's or the daemon's default.
+    pub host: String,
+    /// A port, a range of which any will do (`8000-8010`), or empty for any free one.
+    pub host_ports: String,
+}
+
 /// The network a container is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
@@ -148,6 +165,22 @@ pub enum NetworkMode {
     None,
     /// That of another container, by name or id.
     Container(String),
+    /// A user's, by name or id.
+    Named(String),
+}
+
+impl NetworkMode {
+    /// Docker's text for it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Bridge => "bridge".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::Container(name) => format!("container:{name}"),
+            Self::Named(name) => name.clone(),
+        }
+    }
 }
 
 /// The process ids a container sees.

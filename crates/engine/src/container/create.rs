@@ -202,8 +202,14 @@ fn refuse_unfinished(config: &Config) -> Result<()> {
         let text = "can't create 'AutoRemove' container with restart policy";
         return Err(Error::new(ErrorKind::InvalidInput, text));
     }
-    if config.mac_address.is_some() || config.ipv4_address.is_some() {
+    if config.mac_address.is_some() || config.networks.values().any(|place| !place.is_empty()) {
         return refuse("choosing a container's address");
+    }
+    if matches!(config.network, NetworkMode::Named(_)) || config.networks.len() > 1 {
+        return refuse("a user's network");
+    }
+    if config.publish_all || !config.ports.is_empty() || !config.links.is_empty() {
+        return refuse("publishing ports or linking containers");
     }
     Ok(())
 }

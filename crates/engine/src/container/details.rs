@@ -2,6 +2,7 @@
 
 use super::{Config, Port, State};
 use crate::Filters;
+use crate::network::EndpointRequest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,9 @@ pub struct Details {
     pub mounts: Vec<MountPoint>,
     /// By network name. Empty for a container in another's network.
     pub networks: BTreeMap<String, Endpoint>,
+    /// Its ports while it runs in a network of its own: where they are published, `None` for those that are
+    /// exposed only.
+    pub ports: BTreeMap<Port, Option<Vec<HostPort>>>,
     /// The network namespace's file, while there is one.
     pub sandbox: Option<PathBuf>,
     /// Only when asked for.
@@ -134,21 +138,44 @@ pub struct MountPoint {
     pub propagation: String,
 }
 
-/// A container's end of a network. Empty texts while it does not run.
+/// A port of the host's that leads to a container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HostPort {
+    /// `0.0.0.0`, `::`, or one of the host's addresses.
+    pub host: String,
+    /// On the host.
+    pub port: u16,
+}
+
+/// A container's end of a network: what was asked for and, while it runs, what came of it. Empty texts
+/// and zeros while it does not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Endpoint {
-    /// 64 hexadecimal digits.
+    /// As asked for.
+    pub request: EndpointRequest,
+    /// 64 hexadecimal digits; empty for a network that is not known yet.
     pub network_id: String,
     /// 64 hexadecimal digits.
     pub endpoint_id: String,
-    /// The router.
+    /// The IPv4 router.
     pub gateway: String,
     /// IPv4.
     pub address: String,
-    /// Of the network, bits.
+    /// Of the IPv4 network, bits.
     pub prefix_len: u8,
+    /// The IPv6 router.
+    pub gateway6: String,
+    /// IPv6.
+    pub address6: String,
+    /// Of the IPv6 network, bits.
+    pub prefix_len6: u8,
     /// Six bytes, colons between.
     pub mac_address: String,
+    /// Its names in a network that has names; `None` elsewhere.
+    pub dns_names: Option<Vec<String>>,
+    /// The device's name in the container.
+    pub ifname: String,
 }
 
 /// The processes of a container, in the columns of ps(1).

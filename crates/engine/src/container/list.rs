@@ -91,7 +91,7 @@ impl Engine {
             NetworkMode::Bridge => (crate::wiring::BRIDGE, true),
             NetworkMode::Host => ("host", true),
             NetworkMode::None => ("none", true),
-            NetworkMode::Container(_) => ("", false),
+            NetworkMode::Container(_) | NetworkMode::Named(_) => ("", false),
         };
         let mut networks = BTreeMap::new();
         if empty {
@@ -105,6 +105,7 @@ impl Engine {
             exec_ids: self.execs.of(&record.id),
             paths: self.paths(&record),
             snapshot: crate::image::snapshot_of(self.snapshots.describe(&record.id).ok().as_ref()),
+            ports: exposed(&record),
             networks,
             sandbox: record
                 .endpoint
@@ -176,6 +177,13 @@ impl Engine {
     }
 }
 
+/// What is exposed, while it runs in a network of its own.
+fn exposed(record: &Record) -> BTreeMap<super::Port, Option<Vec<super::HostPort>>> {
+    let ports = record.effective.exposed_ports.iter();
+    let shown = ports.filter(|_| record.endpoint.is_some());
+    shown.map(|port| (port.clone(), None)).collect()
+}
+
 fn check(filters: &Filters) -> Result<()> {
     let invalid = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
     for (name, values) in filters {
@@ -225,7 +233,7 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
         NetworkMode::Bridge => "bridge",
         NetworkMode::Host => "host",
         NetworkMode::None => "none",
-        NetworkMode::Container(_) => "",
+        NetworkMode::Container(_) | NetworkMode::Named(_) => "",
     };
     for name in ["publish", "isolation", "is-task"] {
         if filters.contains_key(name) {

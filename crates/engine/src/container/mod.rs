@@ -35,9 +35,11 @@ pub use changes::{Change, ChangeKind};
 pub use commit::CommitRequest;
 pub use config::{
     Config, Device, Groups, IpcMode, LogConfig, LogDriver, Mount, MountKind, NetworkMode, PidMode,
-    Port, Propagation, Resources, RestartPolicy, Seccomp, Throttle, Ulimit,
+    Port, PortBinding, Propagation, Resources, RestartPolicy, Seccomp, Throttle, Ulimit,
 };
-pub use details::{Details, Endpoint, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top};
+pub use details::{
+    Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
+};
 pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 pub use state::{Exit, State};
 

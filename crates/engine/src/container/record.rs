@@ -1,6 +1,6 @@
 //! What is kept of a container: one row, whole, per container.
 
-use super::{Config, Details, Endpoint, MountPoint, Paths, Port, Snapshot, State};
+use super::{Config, Details, Endpoint, HostPort, MountPoint, Paths, Port, Snapshot, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,7 @@ pub(crate) struct Surroundings {
     pub(crate) paths: Paths,
     pub(crate) snapshot: Snapshot,
     pub(crate) networks: BTreeMap<String, Endpoint>,
+    pub(crate) ports: BTreeMap<Port, Option<Vec<HostPort>>>,
     pub(crate) sandbox: Option<PathBuf>,
 }
 
@@ -84,6 +85,7 @@ impl Record {
             snapshot: around.snapshot,
             mounts: self.mounts.clone(),
             networks: around.networks,
+            ports: around.ports,
             sandbox: around.sandbox,
             sizes: None,
         }
