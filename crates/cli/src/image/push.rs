@@ -18,7 +18,7 @@ static FLAGS: &[Flag] = &[
         "string",
         "Form that layers get: gzip[:0-9], zstd[:1-19] or none. By default they are pushed as they were pulled",
     ),
-    flag("disable-content-trust", "Skip image signing (default true)"),
+    flag("disable-content-trust", "").hidden(),
     value(
         "platform",
         "string",

@@ -12,7 +12,7 @@ use hull_api::container::{Change, CommitResponse, Config as WireConfig};
 use hull_api::progress::{Detail, Message};
 use hull_engine::Platform;
 use hull_engine::container::{ChangeKind, CommitRequest};
-use hull_engine::image::{ContainerConfig, ImportRequest, LoadStep, platform_from_json, shown_url};
+use hull_engine::image::{ContainerConfig, ImportRequest, LoadStep, shown_url};
 use hull_engine::stream::{Incoming, Outgoing};
 use hyper::body::{Body as _, Incoming as HttpBody};
 use std::io;
@@ -58,7 +58,7 @@ fn all(request: &Request, name: &str) -> Vec<String> {
     values.map(str::to_owned).collect()
 }
 
-/// A platform is JSON here, unlike everywhere else.
+/// The one platform that may be asked for.
 fn platform(request: &Request) -> Result<Option<Platform>, ApiError> {
     let mut platforms = request.query.all("platform").into_iter();
     let mut platforms = platforms.by_ref().filter(|text| !text.is_empty());
@@ -69,7 +69,7 @@ fn platform(request: &Request) -> Result<Option<Platform>, ApiError> {
         let text = "multiple platform parameters not supported";
         return Err(ApiError::bad_request(text));
     }
-    Ok(Some(platform_from_json(first)?))
+    Ok(Some(super::image::platform(first)?))
 }
 
 /// An archive as the reply. What fails before its first bytes is told by the status; later only the

@@ -1,23 +1,17 @@
 //! `/hull/manifests/{name}`: manifests and indexes in registries.
 
-use super::pull::{credentials, decode_auth};
+use super::pull::who;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hull_api::manifest::{Descriptor, IndexPush, Platform, PushedIndex, RemoteManifest};
-use hull_engine::image::{Credentials, ImagePlatform};
-
-fn auth(request: &Request) -> Result<Credentials, ApiError> {
-    let header = request.headers.get("x-registry-auth");
-    let text = header.and_then(|value| value.to_str().ok());
-    credentials(decode_auth(text.unwrap_or_default())?)
-}
+use hull_engine::image::ImagePlatform;
 
 /// Fetches one.
 pub(crate) async fn get(request: Request) -> Result<Outcome, ApiError> {
-    let auth = auth(&request)?;
+    let auth = who(&request.headers);
     let engine = &request.app.engine;
     let found = engine.remote_manifest(&request.name, auth).await?;
     reply::ok(&RemoteManifest {
@@ -44,7 +38,7 @@ fn platform(of: ImagePlatform) -> Platform {
 
 /// Pushes an index.
 pub(crate) async fn put(mut request: Request) -> Result<Outcome, ApiError> {
-    let credentials = auth(&request)?;
+    let credentials = who(&request.headers);
     let push: IndexPush = request.json().await?;
     let bytes = STANDARD
         .decode(&push.raw)

@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use http::HeaderMap;
 use hull_api::image::AuthConfig;
 use hull_api::json;
 use hull_api::progress::{Detail, ErrorDetail, Message};
@@ -32,17 +33,10 @@ pub(crate) async fn create(request: Request) -> Result<Outcome, ApiError> {
         _ => ":",
     };
     let platform = query.text("platform");
-    let auth = request
-        .headers
-        .get("x-registry-auth")
-        .and_then(|value| value.to_str().ok());
     let pull = PullRequest {
         reference: format!("{image}{separator}{tag}"),
         platform: (!platform.is_empty()).then(|| platform.to_owned()),
-        // dockerd lets the registry refuse one whose header cannot be read.
-        credentials: decode_auth(auth.unwrap_or_default())
-            .and_then(credentials)
-            .unwrap_or_default(),
+        credentials: who(&request.headers),
     };
     let mut progress = request.app.engine.pull(pull).await?;
     let first = match progress.next().await {
@@ -145,9 +139,18 @@ fn size(bytes: u64) -> String {
     format!("{text}{}", UNITS[unit])
 }
 
+/// Who asks. A header that cannot be read is nobody: dockerd lets the registry refuse.
+pub(super) fn who(headers: &HeaderMap) -> Credentials {
+    let header = headers.get("x-registry-auth");
+    let text = header.and_then(|value| value.to_str().ok());
+    decode_auth(text.unwrap_or_default())
+        .and_then(credentials)
+        .unwrap_or_default()
+}
+
 /// Reads the `X-Registry-Auth` header. Clients write base64 of both alphabets, with and without
 /// padding.
-pub(super) fn decode_auth(header: &str) -> Result<AuthConfig, ApiError> {
+fn decode_auth(header: &str) -> Result<AuthConfig, ApiError> {
     if header.is_empty() {
         return Ok(AuthConfig::default());
     }

@@ -1,15 +1,14 @@
 //! `POST /images/{name}/push`, and what a registry says of an image.
 
-use super::pull::{credentials, decode_auth, failure, line, message};
+use super::image::platform;
+use super::pull::{failure, line, message, who};
 use crate::config::parse_compression;
 use crate::error::ApiError;
 use crate::reply::{self, JSON, Outcome};
 use crate::request::Request;
 use futures_util::StreamExt;
-use http::HeaderMap;
 use hull_api::progress::{Detail, Message};
-use hull_engine::Platform;
-use hull_engine::image::{Compression, Credentials, PushRequest, PushStep};
+use hull_engine::image::{Compression, PushRequest, PushStep};
 use serde_json::json;
 
 /// Pushes a tag, or all of a repository. Almost everything that can fail is told in the stream, as by
@@ -24,9 +23,9 @@ pub(crate) async fn push(request: Request) -> Result<Outcome, ApiError> {
     };
     let push = PushRequest {
         reference: format!("{}{separator}{tag}", request.name),
-        platform: match request.version.since(46) {
-            true => platform(query.text("platform"))?,
-            false => None,
+        platform: match query.text("platform") {
+            text if request.version.since(46) && !text.is_empty() => Some(platform(text)?),
+            _ => None,
         },
         credentials: who(&request.headers),
         compression: compression(query.text("compression"))?,
@@ -59,31 +58,12 @@ pub(crate) async fn distribution(request: Request) -> Result<Outcome, ApiError> 
     reply::ok(&json!({"Descriptor": descriptor, "Platforms": platforms}))
 }
 
-/// Who asks. A header that cannot be read is nobody: dockerd lets the registry refuse.
-fn who(headers: &HeaderMap) -> Credentials {
-    let header = headers.get("x-registry-auth");
-    let text = header.and_then(|value| value.to_str().ok());
-    decode_auth(text.unwrap_or_default())
-        .and_then(credentials)
-        .unwrap_or_default()
-}
-
 fn compression(text: &str) -> Result<Option<Compression>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
     let invalid = || ApiError::bad_request(format!("invalid compression: {text}"));
     parse_compression(text).map(Some).ok_or_else(invalid)
-}
-
-/// A platform as JSON, which the API has here and nowhere else in this form.
-fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    hull_api::json::from_slice(text.as_bytes())
-        .map(Some)
-        .map_err(|error| ApiError::bad_request(format!("failed to parse platform: {error}")))
 }
 
 fn aux(step: &PushStep) -> Message {

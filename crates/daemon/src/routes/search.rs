@@ -1,6 +1,6 @@
 //! `GET /images/search`.
 
-use super::pull::{credentials, decode_auth};
+use super::pull::who;
 use crate::error::ApiError;
 use crate::query::parse_int;
 use crate::reply::{self, Outcome};
@@ -22,16 +22,11 @@ pub(crate) async fn search(request: Request) -> Result<Outcome, ApiError> {
     let limit = u32::try_from(limit).map_err(|_| {
         ApiError::bad_request(format!("limit {limit} is outside the range of [1, 100]"))
     })?;
-    let header = request.headers.get("x-registry-auth");
-    // A search needs no credentials: what cannot be read is none, as for dockerd.
-    let credentials = header
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| decode_auth(value).and_then(credentials).ok());
     let search = SearchRequest {
         term: query.text("term").to_owned(),
         limit,
         filters,
-        credentials: credentials.unwrap_or_default(),
+        credentials: who(&request.headers),
     };
     let found = request.app.engine.search(search).await?;
     let results: Vec<_> = found

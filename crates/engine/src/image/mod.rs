@@ -28,7 +28,6 @@ pub use prune::Pruned;
 pub(crate) use pull::{Pulls, registry_error};
 pub(crate) use push::Pushes;
 pub use push::{Compression, PushRequest, PushStep};
-pub use save::platform_from_json;
 pub use search::{FoundImage, SearchRequest};
 
 use crate::{Config, Error, ErrorKind, Platform, Result};

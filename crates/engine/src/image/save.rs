@@ -127,14 +127,3 @@ impl Engine {
         Ok(images)
     }
 }
-
-/// A platform as the archive's requests state it: JSON.
-///
-/// # Errors
-/// `InvalidInput` in dockerd's words.
-pub fn platform_from_json(text: &str) -> Result<Platform> {
-    serde_json::from_str(text).map_err(|error| {
-        let text = format!("failed to parse platform: {error}");
-        Error::new(ErrorKind::InvalidInput, text)
-    })
-}
