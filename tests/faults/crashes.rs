@@ -153,18 +153,8 @@ fn kill_pulls(format: &str, rounds: u32) {
 
 #[test]
 fn pulls_into_archives_survive_kills() {
-    let host = Host::start();
-    let probe = Daemon::start(&host, &["--store-format", "auto"]);
-    let liar = Liar::start(&host, &image(1), Fault::Honest);
-    let _ = Client::Hull
-        .run(&probe, &["pull", "-q", &liar.reference()])
-        .ok();
-    let entries = fs_err::read_dir(probe.path("data/layers")).unwrap();
-    let mounted = entries
-        .flatten()
-        .all(|entry| entry.path().join("erofs").exists());
-    drop(probe);
-    if hull_tests::can_run("mounting layers from files", mounted) {
+    // Where the daemons of the tests have their directories.
+    if hull_tests::mounts_layers(&std::env::temp_dir()) {
         kill_pulls("erofs", 10);
     }
 }

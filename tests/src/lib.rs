@@ -15,7 +15,7 @@ pub mod liar;
 pub mod registry;
 pub mod setup;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The directory with the binaries under test: that of the running test, or `$HULL_BIN`.
 ///
@@ -43,4 +43,26 @@ pub fn can_run(what: &str, available: bool) -> bool {
         }
     }
     available
+}
+
+/// Whether layers of a store in `dir` must be mounted from files: the kernel does so since 6.12, with
+/// EROFS in it, from file systems that are neither memory nor layers themselves.
+///
+/// # Panics
+/// When the kernel does not say what it is.
+#[must_use]
+pub fn mounts_layers(dir: &Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const OVERLAY: u64 = 0x794c_7630;
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().expect("a release of Linux");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    let known = fs_err::read_to_string("/proc/filesystems").expect("the kernel's file systems");
+    let below = rustix::fs::statfs(dir).expect("the store's file system");
+    let below = u64::try_from(below.f_type).unwrap_or_default();
+    let available = number().zip(number()) >= Some((6, 12))
+        && known.split_whitespace().any(|word| word == "erofs")
+        && ![TMPFS, OVERLAY].contains(&below);
+    can_run("mounting layers from files", available)
 }

@@ -1,14 +1,13 @@
 //! `system check`: the store, the containers' files, and mounts that nobody needs.
 
+use crate::stream::{pieces_of, told_by};
 use crate::{Engine, Error, ErrorKind, Result};
-use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use hull_image::{Finding as Found, Problem, Removed, Repair, Report, Snapshotter as _, User};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What is younger may belong to a container that is being made.
 const GRACE: Duration = Duration::from_secs(60);
@@ -79,6 +78,7 @@ impl Engine {
         let turn = crate::prune::Running::claim(&self.check, "a check is already running")?;
         let (told, items) = mpsc::channel(64);
         let engine = Arc::clone(self);
+        let (end, ended) = oneshot::channel();
         let work = move || {
             let _turn = turn;
             // Refused it is only less polite.
@@ -87,13 +87,17 @@ impl Engine {
                 // The error means that nobody listens.
                 let _ = told.blocking_send(Err(error));
             }
+            let _ = end.send(());
         };
         let thread = std::thread::Builder::new().name("check".to_owned());
         thread.spawn(work).map_err(|error| {
             Error::new(ErrorKind::Internal, "could not start the check").caused_by(error)
         })?;
-        let next = |mut items: mpsc::Receiver<_>| async { Some((items.recv().await?, items)) };
-        Ok(stream::unfold(items, next).boxed())
+        let ended = async {
+            let failed = |e| Error::new(ErrorKind::Internal, "the check failed").caused_by(e);
+            ended.await.map_err(failed)
+        };
+        Ok(told_by(pieces_of(items), ended))
     }
 
     fn check_blocking(&self, options: CheckOptions, told: &Told) -> Result<()> {
@@ -232,10 +236,8 @@ impl Engine {
     /// namespaces of their own, but for the files that keep network namespaces.
     fn stray_mounts(&self, options: CheckOptions, findings: &mut Vec<Found>) {
         let (exec_root, data_root) = (&self.config.exec_root, &self.config.data_root);
-        let strays = |path: &PathBuf| {
-            let known: HashSet<String> = self.containers().iter().map(|c| c.id.clone()).collect();
-            is_stray(path, exec_root, data_root, &known)
-        };
+        let strays =
+            |path: &PathBuf| is_stray(path, exec_root, data_root, |id| self.is_container(id));
         let mounts = mount_points();
         for path in mounts.into_iter().rev().filter(|path| strays(path)) {
             // Its container may be gone with it by now, or only just have come.
@@ -290,7 +292,7 @@ fn is_old(path: &Path) -> bool {
 
 /// Whether a mount point is ours to answer for and of no use. Whatever else is mounted below the data
 /// root, an administrator has put there.
-fn is_stray(path: &Path, exec_root: &Path, data_root: &Path, known: &HashSet<String>) -> bool {
+fn is_stray(path: &Path, exec_root: &Path, data_root: &Path, known: impl Fn(&str) -> bool) -> bool {
     let words = |root: &Path| -> Option<Vec<String>> {
         let rest = path.strip_prefix(root).ok()?;
         let words = rest.iter().map(|word| word.to_string_lossy().into_owned());
@@ -301,7 +303,7 @@ fn is_stray(path: &Path, exec_root: &Path, data_root: &Path, known: &HashSet<Str
             [] | ["netns" | "layers"] => false,
             // The store mounts layers, and looks after them itself.
             ["layers", _] => false,
-            ["netns", id] => !known.contains(id),
+            ["netns", id] => !known(id),
             _ => true,
         };
     }
@@ -339,13 +341,12 @@ mod tests {
 
     #[test]
     fn strays_are_told_from_what_belongs_there() {
-        let known = HashSet::from(["abc".to_owned()]);
         let stray = |path: &str| {
             is_stray(
                 Path::new(path),
                 Path::new("/run/h"),
                 Path::new("/var/h"),
-                &known,
+                |id| id == "abc",
             )
         };
         for path in [

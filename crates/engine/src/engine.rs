@@ -342,10 +342,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(panic) => Err(
-            Error::new(ErrorKind::Internal, "the engine failed at this request").caused_by(panic),
-        ),
+        Err(panic) => Err(failed(panic)),
     }
+}
+
+/// What a request is told whose work panicked.
+pub(crate) fn failed(panic: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "the engine failed at this request").caused_by(panic)
 }
 
 /// Opens the image store.

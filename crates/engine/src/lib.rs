@@ -35,8 +35,8 @@ pub mod usage;
 pub mod volume;
 mod wiring;
 
-pub(crate) use engine::blocking;
 pub use engine::{Config, Engine, RuntimeProgram, TransferLimits};
+pub(crate) use engine::{blocking, failed};
 pub use error::{Error, ErrorKind};
 pub use hull_image::{FormatChoice as StoreFormat, InvalidFormat as InvalidStoreFormat};
 pub use hull_registry::Proxies;

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use std::io::{self, BufRead, Read, Write};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// How much is handed over at once.
 const PIECE: usize = 256 << 10;
@@ -24,7 +25,7 @@ pub(crate) fn written_by(
     work: impl FnOnce(&mut dyn Write) -> Result<()> + Send + 'static,
 ) -> Outgoing {
     let (send, pieces) = mpsc::channel(WAITING);
-    tokio::task::spawn_blocking(move || {
+    let work = tokio::task::spawn_blocking(move || {
         let mut writer = Sender {
             pieces: send.clone(),
             current: BytesMut::with_capacity(PIECE),
@@ -38,7 +39,37 @@ pub(crate) fn written_by(
             let _ = send.blocking_send(Err(error));
         }
     });
-    pieces_of(pieces)
+    told_by(pieces_of(pieces), Task(work).ended())
+}
+
+/// What work beside tells, which is over when its channel is. Work that panicked makes an error the last
+/// element: what came would look like all of it otherwise.
+pub(crate) fn told_by<T: Send + 'static>(
+    told: BoxStream<'static, Result<T>>,
+    ended: impl Future<Output = Result<()>> + Send + 'static,
+) -> BoxStream<'static, Result<T>> {
+    let failure = stream::once(ended).filter_map(|ended| async { ended.err().map(Err) });
+    told.chain(failure).boxed()
+}
+
+/// Work that ends when nobody waits for it any more; blocking work only if it has not begun.
+#[derive(Debug)]
+pub(crate) struct Task(pub(crate) JoinHandle<()>);
+
+impl Task {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub(crate) async fn ended(mut self) -> Result<()> {
+        (&mut self.0).await.map_err(crate::failed)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A channel as a stream.
@@ -157,7 +188,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn work_ends_when_nobody_listens_and_tells_its_errors() {
         let (told, ended) = tokio::sync::oneshot::channel();
-        let out = written_by(move |out| {
+        let mut out = written_by(move |out| {
             let error = loop {
                 if let Err(error) = out.write_all(&[0; PIECE]) {
                     break error;
@@ -166,11 +197,34 @@ mod tests {
             let _ = told.send(error.kind());
             Ok(())
         });
+        // Work that has not begun does not begin any more.
+        assert!(out.next().await.unwrap().is_ok());
         drop(out);
         assert_eq!(ended.await.unwrap(), io::ErrorKind::BrokenPipe);
         let mut out = written_by(|_| Err(Error::new(ErrorKind::NotFound, "nothing")));
         let error = out.next().await.unwrap().unwrap_err();
         assert_eq!(error.message(), "nothing");
         assert!(out.next().await.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_is_no_end() {
+        let mut out = written_by(|out| {
+            let _ = out.write_all(&[0; PIECE]);
+            panic!("on purpose");
+        });
+        assert_eq!(out.next().await.unwrap().unwrap().len(), PIECE);
+        let error = out.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(out.next().await.is_none());
+        let (told, items) = mpsc::channel(1);
+        let task = tokio::spawn(async move {
+            let _ = told.send(Ok(1)).await;
+            panic!("on purpose");
+        });
+        let items = told_by(pieces_of(items), Task(task).ended());
+        let items: Vec<_> = items.collect().await;
+        assert_eq!(items[0].as_ref().unwrap(), &1);
+        assert!(items[1].is_err() && items.len() == 2);
     }
 }

@@ -1,7 +1,7 @@
 //! `load`.
 
 use super::archive_error;
-use crate::stream::{Incoming, Reader, pieces_of};
+use crate::stream::{Incoming, Reader, Task, pieces_of, told_by};
 use crate::{Engine, Error, ErrorKind, Platform, Result};
 use futures_util::stream::BoxStream;
 use hull_image::archive::{LoadOptions, Loaded, Loading, decompressed};
@@ -36,13 +36,13 @@ impl Engine {
         let (told, steps) = mpsc::channel(64);
         let engine = Arc::clone(self);
         let reader = Reader::new(input);
-        tokio::task::spawn_blocking(move || {
+        let work = tokio::task::spawn_blocking(move || {
             if let Err(error) = engine.load_blocking(reader, platform.as_ref(), quiet, &told) {
                 // Who is gone need not know.
                 let _ = told.blocking_send(Err(error));
             }
         });
-        pieces_of(steps)
+        told_by(pieces_of(steps), Task(work).ended())
     }
 
     fn load_blocking(

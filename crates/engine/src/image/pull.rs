@@ -12,6 +12,7 @@ mod documents;
 
 use super::tell::{Teller, telling};
 use super::{Credentials, Progress, PullRequest, wrapped};
+use crate::stream::{Task, told_by};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
 use documents::Documents;
 use futures_util::stream::BoxStream;
@@ -97,22 +98,7 @@ impl Engine {
                 let _ = blocking(move || engine.store.fit().map_err(super::store_error)).await;
             }
         });
-        let guard = AbortOnDrop(task);
-        Ok(
-            stream::unfold((progress, guard), |(mut progress, guard)| async move {
-                progress.next().await.map(|item| (item, (progress, guard)))
-            })
-            .boxed(),
-        )
-    }
-}
-
-/// Ends a pull that nobody listens to any more.
-pub(super) struct AbortOnDrop(pub(super) tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+        Ok(told_by(progress, Task(task).ended()))
     }
 }
 

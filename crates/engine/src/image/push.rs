@@ -15,10 +15,10 @@ mod source;
 
 use super::tell::{Teller, telling};
 use super::{Credentials, Progress, store_error};
-use crate::image::pull::{AbortOnDrop, auth, registry_error};
+use crate::image::pull::{auth, registry_error};
+use crate::stream::{Task, told_by};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking};
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 pub use hull_image::Compression;
 use hull_image::{Hold, Image, ImageId, PlatformImage, Registration};
 use hull_registry::Pusher;
@@ -127,13 +127,7 @@ impl Engine {
                 told.line(Err(error));
             }
         });
-        let guard = AbortOnDrop(task);
-        Ok(
-            stream::unfold((progress, guard), |(mut progress, guard)| async move {
-                progress.next().await.map(|item| (item, (progress, guard)))
-            })
-            .boxed(),
-        )
+        Ok(told_by(progress, Task(task).ended()))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::{LogEntry, LogOptions, Logs};
 use crate::container::{LogDriver, Paths};
+use crate::stream::{Task, pieces_of, told_by};
 use crate::{Engine, Error, ErrorKind, Result};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
@@ -47,7 +47,7 @@ impl Engine {
         let stop = stop.map_err(|e| {
             Error::new(ErrorKind::Internal, "could not follow the log").caused_by(e)
         })?;
-        tokio::task::spawn_blocking(move || {
+        let work = tokio::task::spawn_blocking(move || {
             if let Err(error) = (Reader {
                 options,
                 sender: &sender,
@@ -60,12 +60,9 @@ impl Engine {
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        let entries = stream::unfold(entries, |mut entries| async {
-            entries.recv().await.map(|entry| (entry, entries))
-        });
         Ok(Logs {
             tty: record.config.tty,
-            entries: entries.boxed(),
+            entries: told_by(pieces_of(entries), Task(work).ended()),
         })
     }
 }
