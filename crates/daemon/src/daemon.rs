@@ -189,6 +189,7 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         data_root: settings.data_root.clone(),
         exec_root: settings.exec_root.clone(),
         shim: program("hull-shim"),
+        resolver: program("hull-dns"),
         runtimes,
         default_runtime: settings.default_runtime.clone(),
         insecure_registries: settings.insecure_registries.clone(),

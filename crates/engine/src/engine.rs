@@ -56,6 +56,8 @@ pub struct Config {
     pub exec_root: PathBuf,
     /// The shim's program.
     pub shim: PathBuf,
+    /// The resolver's program.
+    pub resolver: PathBuf,
     /// By name.
     pub runtimes: BTreeMap<String, RuntimeProgram>,
     /// One of `runtimes`.

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bridge;
+pub mod dns;
 mod endpoint;
 mod error;
 pub mod files;
