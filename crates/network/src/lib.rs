@@ -23,6 +23,7 @@ mod error;
 pub mod files;
 pub mod firewall;
 mod ipam;
+pub mod link;
 pub mod model;
 pub mod netns;
 mod pool;

@@ -127,14 +127,15 @@ pub enum IpvlanMode {
 pub struct Endpoint {
     /// Unique and stable; the engine uses 64 hexadecimal digits.
     pub id: String,
-    /// The device's name in the namespace.
+    /// The device's name in the namespace; `eth%d` is the first of that kind that is free.
     pub ifname: String,
     /// Its Ethernet address; `None`: the driver's choice. Ipvlan knows none of its own.
     pub mac: Option<MacAddress>,
     /// Its addresses, each with the prefix length of its pool (or 16 for IPv4 and 64 for IPv6 link-local ones).
     pub addresses: Vec<IpNet>,
     /// The routers by which everything else is reached, at most one of a family. Empty: another
-    /// endpoint of the namespace, or none, leads out.
+    /// endpoint of the namespace, or none, leads out. The unspecified address (`0.0.0.0`, `::`) stands for
+    /// the device itself, without a router (ipvlan of layer 3).
     pub gateways: Vec<IpAddr>,
     /// Names below `/proc/sys/net`, with `/` or `.` between their parts and `IFNAME` for the device, and their values.
     #[serde(default)]
