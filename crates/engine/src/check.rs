@@ -3,7 +3,7 @@
 use crate::stream::{pieces_of, told_by};
 use crate::{Engine, Error, ErrorKind, Result};
 use futures_util::stream::BoxStream;
-use hull_image::{Finding as Found, Problem, Removed, Repair, Report, Snapshotter as _, User};
+use hull_image::{Finding as Found, Problem, Repair, Report, Snapshotter as _, User};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -154,21 +154,6 @@ impl Engine {
             })
         };
         containers.iter().filter_map(user).collect()
-    }
-
-    pub(crate) fn tell_removed(&self, removed: &[Removed]) {
-        self.trust.forget(removed, &self.store);
-        for removed in removed {
-            match removed {
-                Removed::Untagged(name) => {
-                    let name = name.familiar();
-                    self.tell_image("untag", &name, &name);
-                }
-                Removed::Deleted(digest) => {
-                    self.tell_image("delete", digest.as_str(), digest.as_str());
-                }
-            }
-        }
     }
 
     /// What is wrong with containers' files and mounts.

@@ -1,7 +1,7 @@
 //! What all prunes share: their filters, and that each kind runs once at a time, as checks do.
 
 use crate::{Error, ErrorKind, Filters, Result};
-use jiff::{Span, Timestamp, civil};
+use jiff::{SignedDuration, Timestamp, civil};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -116,8 +116,11 @@ impl Chosen {
 /// A moment as Docker's clients write it: a Go duration before now, RFC 3339 with or without a zone
 /// and the smaller parts, or seconds since 1970.
 pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
-    if let Some(ago) = go_duration(text) {
-        return now.checked_sub(ago).ok();
+    // As in Go's clients, 0 is the year 1970.
+    if text != "0"
+        && let Ok(ago) = hull_spec::parse_duration(text)
+    {
+        return now.checked_sub(SignedDuration::from_nanos(ago)).ok();
     }
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
@@ -134,35 +137,6 @@ pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
         .take(9)
         .collect();
     Timestamp::new(seconds.parse().ok()?, digits.parse().ok()?).ok()
-}
-
-/// `1h30m`, `1.5h`, `300ms`: Go's `time.ParseDuration`.
-fn go_duration(text: &str) -> Option<Span> {
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut nanoseconds = 0.0;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (value, tail) = rest.split_at(number);
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.');
-        let (unit, tail) = tail.split_at(unit.unwrap_or(tail.len()));
-        let factor = match unit {
-            "ns" => 1.0,
-            "us" | "µs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        nanoseconds += value.parse::<f64>().ok()? * factor;
-        rest = tail;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "saturates, and then is refused"
-    )]
-    let nanoseconds = nanoseconds as i64;
-    (!text.is_empty()).then(|| Span::new().try_nanoseconds(nanoseconds).ok())?
 }
 
 #[cfg(test)]
@@ -182,6 +156,7 @@ mod tests {
                 "2026-01-02T03:04:05.5+01:00",
                 Some("2026-01-02T02:04:05.5Z"),
             ),
+            ("0", Some("1970-01-01T00:00:00Z")),
             ("1700000000", Some("2023-11-14T22:13:20Z")),
             ("1700000000.25", Some("2023-11-14T22:13:20.25Z")),
             ("nope", None),

@@ -109,14 +109,13 @@ impl Catalog {
                 .partition(|name| name.digest().is_some());
             let target = names.iter().find_map(|name| name.target.clone());
             let own = || row.manifest.clone().map(Arc::new);
-            let summed = || self.layer_sizes(&row.layers).iter().sum();
             Summary {
                 id: id.clone(),
                 tags,
                 repo_digests: digests,
                 beside,
                 target: target.or_else(own),
-                size: row.size.unwrap_or_else(summed),
+                size: self.size(row),
                 row: Arc::clone(row),
             }
         };
@@ -131,6 +130,12 @@ impl Catalog {
     fn index_of(&self, name: &Name) -> Option<&IndexRow> {
         let target = name.target.as_ref()?;
         self.indexes.get(&target.digest).map(|row| &**row)
+    }
+
+    /// Bytes of an image's layers.
+    pub(crate) fn size(&self, row: &ImageRow) -> u64 {
+        let summed = || self.layer_sizes(&row.layers).iter().sum();
+        row.size.unwrap_or_else(summed)
     }
 
     pub(crate) fn layer_sizes(&self, layers: &[Digest]) -> Vec<u64> {

@@ -293,27 +293,17 @@ impl Store {
         image.is_ok_and(|image| image.layers.iter().all(here))
     }
 
-    /// All images, in the order of their ids. One whose config is damaged is skipped with a warning.
-    /// Reads every config: [`Store::summaries`] does not.
-    ///
-    /// # Errors
-    /// None today: the table is in memory.
-    pub fn images(&self) -> Result<Vec<Image>, Error> {
-        let catalog = self.inner.rows.catalog();
-        let mut images = Vec::new();
-        for id in catalog.images.keys() {
-            match self.assemble(&catalog, id) {
-                Ok(image) => images.push(image),
-                Err(error) => tracing::warn!(%id, %error, "image cannot be read"),
-            }
-        }
-        Ok(images)
-    }
-
     /// What lists say of all images, in the order of their ids; from memory.
     #[must_use]
     pub fn summaries(&self) -> Vec<Summary> {
         self.inner.rows.catalog().summaries()
+    }
+
+    /// The sum of an image's layers; from memory.
+    #[must_use]
+    pub fn image_size(&self, id: &ImageId) -> Option<u64> {
+        let catalog = self.inner.rows.catalog();
+        catalog.images.get(id).map(|row| catalog.size(row))
     }
 
     /// Bytes of a layer's files, by diffID; of all layers there are.

@@ -417,27 +417,9 @@ fn identity(value: Option<Value>, directory: &Path) -> Result<Option<Zeroizing<V
 
 /// Go's durations, as far as they make sense here: `3s`, `1m30s`, `500ms`.
 fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let unit = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let part = number.parse::<f64>().ok()? * seconds;
-        total = total.checked_add(Duration::try_from_secs_f64(part).ok()?)?;
-        rest = after;
-    }
-    (total > Duration::ZERO).then_some(total)
+    let nanoseconds = hull_spec::parse_duration(text).ok()?;
+    let nanoseconds = u64::try_from(nanoseconds).ok()?;
+    (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
 }
 
 #[cfg(test)]

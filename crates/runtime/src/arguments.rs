@@ -219,7 +219,7 @@ fn checked(kind: Kind, name: &str, value: String) -> Result<String, Error> {
         },
         Kind::Number(_) | Kind::Duration(_) => {
             let number = match kind {
-                Kind::Duration(_) => duration(&value),
+                Kind::Duration(_) => hull_spec::parse_duration(&value).ok(),
                 _ => whole(&value),
             };
             number.map(|number| number.to_string()).ok_or_else(|| {
@@ -234,59 +234,6 @@ fn checked(kind: Kind, name: &str, value: String) -> Result<String, Error> {
 /// What Go says about a text that is no number.
 pub(crate) fn not_a_number(function: &str, text: &str) -> String {
     format!("strconv.{function}: parsing \"{text}\": invalid syntax")
-}
-
-/// A duration as Go writes them, `-1.5h20m3s`, in nanoseconds. Only 0 needs no unit.
-fn duration(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    let mut total = 0_i64;
-    loop {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, behind) = rest.split_at(digits);
-        let unit = behind.find(|c: char| c.is_ascii_digit() || c == '.');
-        let (unit, behind) = behind.split_at(unit.unwrap_or(behind.len()));
-        let unit: i64 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        total = total.checked_add(times(number, unit)?)?;
-        if behind.is_empty() {
-            break;
-        }
-        rest = behind;
-    }
-    Some(sign * total)
-}
-
-/// A decimal number times a unit, cut off below one.
-fn times(number: &str, unit: i64) -> Option<i64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-        return None;
-    }
-    let whole: i64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    let mut total = whole.checked_mul(unit)?;
-    let mut part = unit;
-    for digit in fraction.bytes() {
-        part /= 10;
-        total = total.checked_add(part.checked_mul(i64::from(digit - b'0'))?)?;
-    }
-    Some(total)
 }
 
 /// A number as Go writes them: decimal, or with `0x`, `0o`, `0b`, or octal after a plain `0`.
@@ -323,27 +270,6 @@ mod tests {
 
     fn parse(words: &[&str], order: Order) -> Result<Arguments, Error> {
         Arguments::parse(words.iter().map(Into::into).collect(), FLAGS, order)
-    }
-
-    #[test]
-    fn durations_are_read_as_go_reads_them() {
-        for (text, nanoseconds) in [
-            ("0", Some(0)),
-            ("0s", Some(0)),
-            ("5s", Some(5_000_000_000)),
-            ("1.5s", Some(1_500_000_000)),
-            (".5ms", Some(500_000)),
-            ("-1m2s", Some(-62_000_000_000)),
-            ("1h1ns", Some(3_600_000_000_001)),
-            ("5", None),
-            ("x", None),
-            ("", None),
-            ("1.2.3s", None),
-            ("s", None),
-            ("9999999999h", None),
-        ] {
-            assert_eq!(duration(text), nanoseconds, "{text:?}");
-        }
     }
 
     fn refused(words: &[&str]) -> String {

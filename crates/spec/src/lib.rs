@@ -1,4 +1,4 @@
-//! The values that join Hull's domains: digests, image references, platforms, the documents of the
+//! The values that join Hull's domains: digests, image references, platforms, durations, the documents of the
 //! OCI image and runtime specifications, and the description of a root file system.
 //!
 //! Nothing here does I/O. The documents are our own structs with public fields and serde defaults,
@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod digest;
+mod duration;
 pub mod image;
 mod platform;
 mod reference;
@@ -15,5 +16,6 @@ pub mod rootfs;
 pub mod runtime;
 
 pub use digest::{Digest, InvalidDigest};
+pub use duration::{InvalidDuration, parse_duration};
 pub use platform::{InvalidPlatform, Platform};
 pub use reference::{DOCKER_HUB, InvalidReference, Reference};

@@ -10,7 +10,7 @@ mod table;
 pub(crate) use help::{usage_line, write_flags, write_help};
 pub(crate) use table::{Flag, Kind, flag, int, list, value};
 
-use crate::format::{parse_bytes, parse_cpus, parse_duration};
+use crate::format::{parse_bytes, parse_cpus};
 use std::collections::BTreeMap;
 
 /// The flags of one command, as typed.
@@ -59,7 +59,7 @@ impl Matches {
     /// A duration in nanoseconds.
     pub(crate) fn nanoseconds(&self, long: &str) -> i64 {
         self.last(long)
-            .and_then(|text| parse_duration(text).ok())
+            .and_then(|text| hull_spec::parse_duration(text).ok())
             .unwrap_or_default()
     }
 
@@ -233,7 +233,9 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|_| integer("ParseUint")),
         Kind::Bytes => parse_memory(value).map(drop),
-        Kind::Duration => parse_duration(value).map(drop),
+        Kind::Duration => hull_spec::parse_duration(value)
+            .map(drop)
+            .map_err(|error| error.to_string()),
         Kind::Cpus => parse_cpus(value).map(drop),
         Kind::Checked(check) => check(value),
     }

@@ -7,7 +7,7 @@ mod size;
 mod table;
 mod timestamp;
 
-pub(crate) use duration::{human_duration, parse_duration};
+pub(crate) use duration::human_duration;
 pub(crate) use indent::{compact, indent, indent_by};
 pub(crate) use quote::quote;
 pub(crate) use size::{bytes_size, human_size, parse_bytes, parse_cpus};

@@ -1,6 +1,5 @@
 //! Times, in the formats of Go that Docker's clients print and take.
 
-use super::parse_duration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -58,7 +57,7 @@ pub(crate) fn log_time(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    if let Ok(nanoseconds) = parse_duration(text)
+    if let Ok(nanoseconds) = hull_spec::parse_duration(text)
         && text != "0"
     {
         let then = Timestamp::now().as_nanosecond() - i128::from(nanoseconds);

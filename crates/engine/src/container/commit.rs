@@ -63,7 +63,9 @@ impl Engine {
             return Err(Error::new(ErrorKind::Conflict, text));
         }
         let name = crate::image::new_name(&request.repository, &request.tag)?;
-        let own = self.config_of(&record);
+        let (engine, of) = (Arc::clone(self), record.clone());
+        let base = blocking(move || engine.base_of(&of)).await?;
+        let own = config_of(&record, base.as_ref());
         let mut config = request.config.clone().unwrap_or_else(|| own.clone());
         instructions::apply(&mut config, &request.changes)?;
         merge(&mut config, own);
@@ -71,63 +73,22 @@ impl Engine {
         let paused = pausing && self.pause(&record.id).await.is_ok();
         let engine = Arc::clone(self);
         let of = Arc::clone(&container);
-        let made = blocking(move || engine.commit_blocking(&of, &request, config, name)).await;
+        let made =
+            blocking(move || engine.commit_blocking(&of, &request, (base, config), name)).await;
         if paused && let Err(error) = self.unpause(&container.id).await {
             tracing::warn!(%error, "a container stays paused after its commit");
         }
         made
     }
 
-    /// The container's config as an image would have it.
-    fn config_of(&self, record: &Record) -> ContainerConfig {
-        let effective = record.effective.clone();
-        let id: Option<ImageId> = record.image_id.parse().ok();
-        let image = id.and_then(|id| self.store.image(&id).ok());
-        let image = image
-            .and_then(|image| image.config.config)
-            .unwrap_or_default();
-        let ports = effective.exposed_ports.iter();
-        let ports: BTreeMap<String, Empty> = ports
-            .map(|port| (format!("{}/{}", port.number, port.protocol), Empty {}))
-            .collect();
-        let anonymous = record.config.mounts.iter().filter_map(|mount| {
-            let anonymous =
-                matches!(&mount.kind, MountKind::Volume { name, .. } if name.is_empty());
-            anonymous.then(|| mount.target.display().to_string())
-        });
-        let volumes: BTreeMap<String, Empty> = effective
-            .volumes
-            .iter()
-            .cloned()
-            .chain(anonymous)
-            .map(|path| (path, Empty {}))
-            .collect();
-        ContainerConfig {
-            user: effective.user,
-            exposed_ports: (!ports.is_empty()).then_some(ports),
-            env: (!effective.env.is_empty()).then_some(effective.env),
-            entrypoint: effective.entrypoint,
-            cmd: effective.cmd,
-            volumes: (!volumes.is_empty()).then_some(volumes),
-            working_dir: effective.working_dir,
-            labels: (!effective.labels.is_empty()).then_some(effective.labels),
-            stop_signal: effective.stop_signal,
-            healthcheck: image.healthcheck,
-            shell: image.shell,
-            on_build: None,
-            args_escaped: image.args_escaped,
-        }
-    }
-
     fn commit_blocking(
         &self,
         container: &Container,
         request: &CommitRequest,
-        config: ContainerConfig,
+        (base, config): (Option<Image>, ContainerConfig),
         name: Option<Reference>,
     ) -> Result<ImageId> {
         let record = container.record();
-        let base = self.base_of(&record)?;
         let layer = self.layer_of(&record.id)?;
         let mut image = base
             .map(|image| image.config)
@@ -219,6 +180,43 @@ impl Engine {
                 (Ok(_), Ok(Err(error))) => Err(diff_error(error)),
             }
         })
+    }
+}
+
+/// The container's config as an image would have it.
+fn config_of(record: &Record, base: Option<&Image>) -> ContainerConfig {
+    let effective = record.effective.clone();
+    let image = base.and_then(|image| image.config.config.clone());
+    let image = image.unwrap_or_default();
+    let ports = effective.exposed_ports.iter();
+    let ports: BTreeMap<String, Empty> = ports
+        .map(|port| (format!("{}/{}", port.number, port.protocol), Empty {}))
+        .collect();
+    let anonymous = record.config.mounts.iter().filter_map(|mount| {
+        let anonymous = matches!(&mount.kind, MountKind::Volume { name, .. } if name.is_empty());
+        anonymous.then(|| mount.target.display().to_string())
+    });
+    let volumes: BTreeMap<String, Empty> = effective
+        .volumes
+        .iter()
+        .cloned()
+        .chain(anonymous)
+        .map(|path| (path, Empty {}))
+        .collect();
+    ContainerConfig {
+        user: effective.user,
+        exposed_ports: (!ports.is_empty()).then_some(ports),
+        env: (!effective.env.is_empty()).then_some(effective.env),
+        entrypoint: effective.entrypoint,
+        cmd: effective.cmd,
+        volumes: (!volumes.is_empty()).then_some(volumes),
+        working_dir: effective.working_dir,
+        labels: (!effective.labels.is_empty()).then_some(effective.labels),
+        stop_signal: effective.stop_signal,
+        healthcheck: image.healthcheck,
+        shell: image.shell,
+        on_build: None,
+        args_escaped: image.args_escaped,
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Details {
     pub config: Arc<Config>,
     /// `sha256:…`.
     pub image_id: String,
-    /// The image as it was named, or its id when that name now means another image.
+    /// The image as it was named; in lists its id when that name now means another image.
     pub image_name: String,
 
     /// What runs: image and configuration put together. The first word is the program.

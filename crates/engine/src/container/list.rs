@@ -2,9 +2,9 @@
 
 use super::live::Container;
 use super::record::{Record, Surroundings};
-use super::{Details, Endpoint, ListOptions, NetworkMode, Sizes};
+use super::{Details, Endpoint, ListOptions, NetworkMode, Sizes, Snapshot};
 use crate::{Engine, Error, ErrorKind, Filters, Result, blocking};
-use hull_image::Snapshotter;
+use hull_image::{ImageId, Snapshotter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -60,7 +60,9 @@ impl Engine {
             {
                 continue;
             }
-            let mut details = self.details(&container);
+            // Nobody lists how root file systems are made, and to tell it takes reading.
+            let mut details = self.details(&container, Snapshot::default());
+            self.name_image(&mut details);
             if options.sizes {
                 details.sizes = Some(self.sizes(&record).await?);
             }
@@ -78,14 +80,19 @@ impl Engine {
     /// `NotFound`.
     pub async fn inspect(self: &Arc<Self>, name: &str, sizes: bool) -> Result<Details> {
         let container = self.find(name)?;
-        let mut details = self.details(&container);
+        let (engine, id) = (Arc::clone(self), container.id.clone());
+        let snapshot = blocking(move || {
+            let root = engine.snapshots.describe(&id).ok();
+            Ok(crate::image::snapshot_of(root.as_ref()))
+        });
+        let mut details = self.details(&container, snapshot.await?);
         if sizes {
             details.sizes = Some(self.sizes(&container.record()).await?);
         }
         Ok(details)
     }
 
-    fn details(&self, container: &Container) -> Details {
+    fn details(&self, container: &Container, snapshot: Snapshot) -> Details {
         let record = container.record();
         let (name, empty) = match record.config.network {
             NetworkMode::Bridge => (crate::wiring::BRIDGE, true),
@@ -101,23 +108,26 @@ impl Engine {
             };
             networks.insert(name.to_owned(), record.endpoint.clone().unwrap_or(idle));
         }
-        let mut details = record.details(Surroundings {
+        record.details(Surroundings {
             exec_ids: self.execs.of(&record.id),
             paths: self.paths(&record),
-            snapshot: crate::image::snapshot_of(self.snapshots.describe(&record.id).ok().as_ref()),
+            snapshot,
             ports: exposed(&record),
             networks,
             sandbox: record
                 .endpoint
                 .as_ref()
                 .map(|_| self.wiring.namespace(&record.id)),
-        });
+        })
+    }
+
+    /// A name that now means another image gives way to the id.
+    fn name_image(&self, details: &mut Details) {
         let meant = self.store.resolve(&details.image_name);
         if meant.is_ok_and(|id| id.as_str() == details.image_id) {
-            return details;
+            return;
         }
         details.image_name.clone_from(&details.image_id);
-        details
     }
 
     async fn sizes(self: &Arc<Self>, record: &Record) -> Result<Sizes> {
@@ -129,11 +139,9 @@ impl Engine {
                 .usage(&id)
                 .map_err(crate::image::snapshot_error)?
                 .size;
-            let image = engine
-                .store
-                .resolve(&image)
-                .and_then(|id| engine.store.image(&id))
-                .map_or(0, |image| image.size);
+            let image = image.parse::<ImageId>().ok();
+            let image = image.and_then(|id| engine.store.image_size(&id));
+            let image = image.unwrap_or(0);
             Ok(Sizes {
                 writable,
                 root: writable + image,

@@ -2,6 +2,7 @@
 
 use super::{RemoveOptions, Removed};
 use crate::{Engine, Result, blocking};
+use hull_image::Removed as Gone;
 use std::sync::Arc;
 
 impl Engine {
@@ -26,22 +27,28 @@ impl Engine {
             };
             removed
                 .map_err(super::store_error)
-                .inspect(|rows| engine.trust.forget(rows, store))
+                .inspect(|removed| engine.tell_removed(removed))
         });
-        let mut removed = Vec::new();
-        for row in rows.await? {
-            match row {
-                hull_image::Removed::Untagged(reference) => {
-                    let name = reference.familiar();
+        let removed = rows.await?.into_iter().map(|row| match row {
+            Gone::Untagged(name) => Removed::Untagged(name.familiar()),
+            Gone::Deleted(digest) => Removed::Deleted(digest.to_string()),
+        });
+        Ok(removed.collect())
+    }
+
+    /// Forgets what was known of images that are gone, and tells of them. Blocking.
+    pub(crate) fn tell_removed(&self, removed: &[Gone]) {
+        self.trust.forget(removed, &self.store);
+        for removed in removed {
+            match removed {
+                Gone::Untagged(name) => {
+                    let name = name.familiar();
                     self.tell_image("untag", &name, &name);
-                    removed.push(Removed::Untagged(name));
                 }
-                hull_image::Removed::Deleted(digest) => {
+                Gone::Deleted(digest) => {
                     self.tell_image("delete", digest.as_str(), digest.as_str());
-                    removed.push(Removed::Deleted(digest.to_string()));
                 }
             }
         }
-        Ok(removed)
     }
 }

@@ -62,7 +62,7 @@ impl Engine {
         // A repository is all its tags.
         if let Some(repository) = name.as_ref().filter(|name| is_repository(name)) {
             let mut tags = Vec::new();
-            for image in self.store.images().map_err(super::store_error)? {
+            for image in self.store.summaries() {
                 let of_it = |tag: &&Reference| tag.name() == repository.name();
                 tags.extend(image.tags.iter().filter(of_it).cloned());
             }

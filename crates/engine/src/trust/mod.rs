@@ -81,7 +81,7 @@ impl Trust {
             .map(ToString::to_string)
             .collect();
         let here: HashSet<&str> = images.iter().map(|image| image.id.as_str()).collect();
-        self.rows.retain(|image| here.contains(image), &names)
+        self.rows.retain(|image| here.contains(image), names)
     }
 
     /// Reads the policy; `None` when there is none.
@@ -245,7 +245,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Forbidden`, with the rule and its scope.
-    pub fn check_archive(&self, transports: &[&str]) -> Result<()> {
+    pub(crate) fn check_archive(&self, transports: &[&str]) -> Result<()> {
         let Some(loaded) = self.trust.load()? else {
             return Ok(());
         };

@@ -4,9 +4,7 @@
 use super::evaluate::Signature;
 use crate::{Error, ErrorKind, Reference, Result};
 use hull_spec::Digest;
-use redb::{
-    Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
-};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -96,14 +94,11 @@ impl Rows {
         self.add(ORIGINS, image, &[origin], most)
     }
 
-    /// A row's list; one that cannot be read is empty, which admits nothing.
     fn get<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Vec<T>> {
         let read = || -> std::result::Result<Vec<T>, redb::Error> {
             let rows = self.0.begin_read()?.open_table(table)?;
             let row = rows.get(key)?;
-            Ok(row
-                .and_then(|row| serde_json::from_slice(row.value()).ok())
-                .unwrap_or_default())
+            Ok(row.map(|row| list(row.value())).unwrap_or_default())
         };
         read().map_err(failed("read"))
     }
@@ -134,10 +129,8 @@ impl Rows {
             transaction.set_durability(Durability::None)?;
             {
                 let mut rows = transaction.open_table(table)?;
-                let before: Vec<T> = rows
-                    .get(key)?
-                    .and_then(|row| serde_json::from_slice(row.value()).ok())
-                    .unwrap_or_default();
+                let before = rows.get(key)?;
+                let before: Vec<T> = before.map(|row| list(row.value())).unwrap_or_default();
                 // Lists of strings are always JSON.
                 let bytes = serde_json::to_vec(&merged(&before)).unwrap_or_default();
                 rows.insert(key, bytes.as_slice())?;
@@ -148,47 +141,35 @@ impl Rows {
     }
 
     /// Removes the origins of images that `is_here` does not know, and the signatures of names under
-    /// which no image was pulled and that are not in `names`.
+    /// which no image was pulled and that are not in `names`. What the disk keeps of them goes at the
+    /// next start.
     pub(super) fn retain(
         &self,
         is_here: impl Fn(&str) -> bool,
-        names: &BTreeSet<String>,
+        names: BTreeSet<String>,
     ) -> Result<()> {
-        let mut used = names.clone();
-        let mut gone = Vec::new();
-        for image in self.keys(ORIGINS)? {
-            if is_here(&image) {
-                used.extend(self.origins(&image)?.iter().map(|o| o.name.to_string()));
-            } else {
-                gone.push((ORIGINS, image));
-            }
-        }
-        let signed = self.keys(SIGNATURES)?.into_iter();
-        let unused = signed.filter(|name| !used.contains(name));
-        gone.extend(unused.map(|name| (SIGNATURES, name)));
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let remove = || -> std::result::Result<(), redb::Error> {
-            let transaction = self.0.begin_write()?;
-            for (table, key) in &gone {
-                transaction.open_table(*table)?.remove(key.as_str())?;
-            }
+        let mut used = names;
+        let mut remove = || -> std::result::Result<(), redb::Error> {
+            let mut transaction = self.0.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            transaction.open_table(ORIGINS)?.retain(|image, row| {
+                let here = is_here(image);
+                if here {
+                    let origins = list::<Origin>(row).into_iter();
+                    used.extend(origins.map(|origin| origin.name.to_string()));
+                }
+                here
+            })?;
+            let mut signatures = transaction.open_table(SIGNATURES)?;
+            signatures.retain(|name, _| used.contains(name))?;
+            drop(signatures);
             Ok(transaction.commit()?)
         };
         remove().map_err(failed("write"))
     }
+}
 
-    fn keys(&self, table: Table) -> Result<Vec<String>> {
-        let read = || -> std::result::Result<Vec<String>, redb::Error> {
-            let rows = match self.0.begin_read()?.open_table(table) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                rows => rows?,
-            };
-            rows.iter()?
-                .map(|row| Ok(row?.0.value().to_owned()))
-                .collect()
-        };
-        read().map_err(failed("read"))
-    }
+/// A row's list; one that cannot be read is empty, which admits nothing.
+fn list<T: DeserializeOwned>(row: &[u8]) -> Vec<T> {
+    serde_json::from_slice(row).unwrap_or_default()
 }

@@ -56,7 +56,7 @@ fn names_are_found_as_docker_finds_them() {
     assert_eq!(found.tags, ["debian:12".parse().unwrap()]);
     assert_eq!(found.repo_digests, [name.parse().unwrap()]);
     assert_eq!((found.size, found.layer_sizes), (1, vec![1]));
-    assert_eq!(store.images().unwrap().len(), 1);
+    assert_eq!(store.summaries().len(), 1);
 }
 
 #[test]
