@@ -3,7 +3,7 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{container, image, manifest, system};
+use crate::{container, image, manifest, network, system};
 
 /// How users call this program.
 pub(crate) const PROGRAM: &str = "hull";
@@ -71,6 +71,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "manifest",
         "Put together indexes of images for several platforms",
     ),
+    ("network", "Work with networks"),
     ("system", "Work with the daemon"),
 ];
 
@@ -80,6 +81,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
         container::COMMANDS,
         image::COMMANDS,
         manifest::COMMANDS,
+        network::COMMANDS,
         system::COMMANDS,
     ]
     .into_iter()

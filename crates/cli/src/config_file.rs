@@ -32,6 +32,8 @@ pub(crate) struct ConfigFile {
     ps_format: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     images_format: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    networks_format: String,
     #[serde(flatten)]
     rest: BTreeMap<String, serde_json::Value>,
     /// Those of the environment, which count first.
@@ -95,6 +97,11 @@ impl ConfigFile {
     /// The format of `ps`, if configured.
     pub(crate) fn ps_format(&self) -> &str {
         &self.ps_format
+    }
+
+    /// The format of `network ls`, if configured.
+    pub(crate) fn networks_format(&self) -> &str {
+        &self.networks_format
     }
 
     /// The format of `images`, if configured.

@@ -90,6 +90,15 @@ pub(crate) fn filters(typed: &[String]) -> Result<BTreeMap<String, Vec<String>>,
     Ok(filters)
 }
 
+/// `--filter`, where the flag itself is refused.
+pub(crate) fn check_filter(text: &str) -> Result<(), String> {
+    if text.contains('=') {
+        Ok(())
+    } else {
+        Err("bad format of filter (expected name=value)".to_owned())
+    }
+}
+
 /// Asks before something cannot be undone.
 pub(crate) fn confirm(warning: &str) -> bool {
     crate::print(&format!(

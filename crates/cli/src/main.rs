@@ -13,6 +13,7 @@ mod format;
 mod image;
 mod listing;
 mod manifest;
+mod network;
 mod platform;
 mod progress;
 mod system;

@@ -14,6 +14,7 @@ mod hijack;
 mod image;
 mod lines;
 mod manifest;
+mod network;
 mod query;
 mod system;
 mod transport;

@@ -27,13 +27,11 @@ impl std::fmt::Debug for AuthReply {
     }
 }
 
-/// What a prune of networks or of the build cache did.
+/// What a prune of the build cache did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Pruned {
-    /// Of networks.
-    pub networks_deleted: Option<Vec<String>>,
-    /// Of the build cache.
+    /// What is gone.
     pub caches_deleted: Option<Vec<String>>,
     /// Bytes.
     pub space_reclaimed: u64,
@@ -74,18 +72,16 @@ impl Client {
         Ok(JsonLines::new(response))
     }
 
-    /// Removes what nothing uses, of `networks` or of the `build` cache. Returns the names of what is gone
-    /// and the bytes of it.
+    /// Removes what nothing uses of the build cache. Returns the names of what is gone and the bytes of it.
     ///
     /// # Errors
     /// 400 for a filter the daemon does not know.
-    pub async fn prune(
+    pub async fn prune_build(
         &self,
-        what: &str,
         all: bool,
         filters: &BTreeMap<String, Vec<String>>,
     ) -> Result<Pruned, Error> {
-        let target = Target::segments(&[what, "prune"])
+        let target = Target::new("/build/prune")
             .flag("all", all)
             .filters(filters);
         Ok(json::from_slice(

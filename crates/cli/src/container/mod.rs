@@ -32,6 +32,7 @@ use std::future::Future;
 
 pub(crate) use inspect::{container_target, show};
 pub(crate) use ls::row;
+pub(crate) use options::{check_label, check_link, csv, pairs};
 pub(crate) use prune::prune;
 
 /// All of them.

@@ -2,6 +2,7 @@
 
 mod duration;
 mod indent;
+mod natural;
 mod quote;
 mod size;
 mod table;
@@ -9,6 +10,7 @@ mod timestamp;
 
 pub(crate) use duration::human_duration;
 pub(crate) use indent::{compact, indent, indent_by};
+pub(crate) use natural::natural_cmp;
 pub(crate) use quote::quote;
 pub(crate) use size::{bytes_size, human_size, parse_bytes, parse_cpus};
 pub(crate) use table::TabWriter;

@@ -46,21 +46,18 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         return Ok(());
     }
     let mut space = crate::container::prune(cli, &filters)?;
-    let client = cli.client()?;
-    let networks = cli.block_on(client.prune("networks", false, &filters))?;
-    tell("Networks", networks.networks_deleted);
+    crate::network::prune(cli, &filters)?;
     space += crate::image::prune(cli, all, filters.clone())?;
-    let cache = cli.block_on(client.prune("build", all, &filters))?;
-    tell("build cache objects", cache.caches_deleted);
+    let client = cli.client()?;
+    let cache = cli.block_on(client.prune_build(all, &filters))?;
+    if let Some(gone) = cache.caches_deleted.filter(|names| !names.is_empty()) {
+        crate::print(&format!(
+            "Deleted build cache objects:\n{}\n\n",
+            gone.join("\n")
+        ));
+    }
     crate::listing::reclaimed(space + cache.space_reclaimed);
     Ok(())
-}
-
-fn tell(what: &str, gone: Option<Vec<String>>) {
-    let Some(gone) = gone.filter(|names| !names.is_empty()) else {
-        return;
-    };
-    crate::print(&format!("Deleted {what}:\n{}\n\n", gone.join("\n")));
 }
 
 /// What will go, in Docker's words.

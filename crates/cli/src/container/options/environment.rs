@@ -12,7 +12,7 @@ pub(super) fn check_env(text: &str) -> Result<(), String> {
 }
 
 /// `--label`: anything with a name.
-pub(super) fn check_label(text: &str) -> Result<(), String> {
+pub(crate) fn check_label(text: &str) -> Result<(), String> {
     if text.is_empty() || text.starts_with('=') {
         return Err(format!("invalid label '{text}': empty name"));
     }
@@ -92,7 +92,7 @@ pub(super) fn labels(
 }
 
 /// `name=value` as a map; a name alone has an empty value.
-pub(super) fn pairs(texts: &[String]) -> BTreeMap<String, String> {
+pub(crate) fn pairs(texts: &[String]) -> BTreeMap<String, String> {
     texts
         .iter()
         .map(|text| match text.split_once('=') {

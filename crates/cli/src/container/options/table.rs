@@ -91,7 +91,8 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
     list("dns", "list", "DNS server to ask").kind(Kind::Checked(hosts::check_ip)),
     list("dns-option", "list", "Option of the resolver"),
     list("dns-opt", "", "").same_as("dns-option"),
-    list("dns-search", "list", "Domain to search names in"),
+    list("dns-search", "list", "Domain to search names in")
+        .kind(Kind::Checked(hosts::check_domain)),
     value("domainname", "string", "NIS domain name of the container"),
     value(
         "entrypoint",
@@ -148,8 +149,8 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
     flag("interactive", "Keep standard input open").short('i'),
     value("io-maxbandwidth", "", "").kind(Kind::Bytes).hidden(),
     int("io-maxiops", "").hidden(),
-    value("ip", "string", "IPv4 address of the container").kind(Kind::Checked(hosts::check_ip)),
-    value("ip6", "string", "IPv6 address of the container").kind(Kind::Checked(hosts::check_ip)),
+    value("ip", "string", "IPv4 address of the container"),
+    value("ip6", "string", "IPv6 address of the container"),
     value("ipc", "string", "IPC namespace"),
     value("isolation", "string", "").hidden(),
     value("kernel-memory", "bytes", "")
@@ -159,13 +160,12 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
         .short('l')
         .kind(Kind::Checked(environment::check_label)),
     list("label-file", "list", "File with labels, one a line"),
-    list("link", "list", "Container to be linked to"),
+    list("link", "list", "Container to be linked to").kind(Kind::Checked(network::check_link)),
     list(
         "link-local-ip",
         "list",
         "Link-local address of the container",
-    )
-    .kind(Kind::Checked(hosts::check_ip)),
+    ),
     value("log-driver", "string", "Where the output is kept"),
     list("log-opt", "list", "Option of the log driver"),
     value("mac-address", "string", "MAC address of the container"),

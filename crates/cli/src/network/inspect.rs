@@ -1,0 +1,39 @@
+//! `hull network inspect`.
+
+use crate::command::{Arity, Command};
+use crate::container::show;
+use crate::context::Cli;
+use crate::failure::{Outcome, client_message};
+use crate::flags::{Flag, Matches, flag, value};
+use hull_api::client::Target;
+
+static FLAGS: &[Flag] = &[
+    value("format", "string", "Fill in a template, or 'json'").short('f'),
+    flag("verbose", "Show more, where there is more").short('v'),
+];
+
+pub(crate) static COMMAND: Command = Command {
+    words: &["network inspect"],
+    usage: "[OPTIONS] NETWORK [NETWORK...]",
+    about: "Show everything about one or more networks",
+    flags: &[FLAGS],
+    arity: Arity::AtLeast(1),
+    interspersed: true,
+    run,
+};
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let client = cli.client()?;
+    let verbose = matches.bool("verbose").then_some("true");
+    cli.block_on(show(
+        &matches.args,
+        matches.text("format"),
+        |name| async move {
+            let target = Target::segments(&["networks", &name]).query_some("verbose", verbose);
+            match client.get_raw(&target).await {
+                Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),
+                Err(error) => Err(client_message(&error)),
+            }
+        },
+    ))
+}

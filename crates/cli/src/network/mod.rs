@@ -1,0 +1,28 @@
+//! Commands about networks, one file each.
+
+mod connect;
+mod create;
+mod disconnect;
+mod inspect;
+mod ls;
+mod prune;
+mod rm;
+mod subnets;
+
+#[cfg(test)]
+mod recorded;
+
+use crate::command::Command;
+
+pub(crate) use prune::prune;
+
+/// All of them.
+pub(crate) static COMMANDS: &[&Command] = &[
+    &connect::COMMAND,
+    &create::COMMAND,
+    &disconnect::COMMAND,
+    &inspect::COMMAND,
+    &ls::COMMAND,
+    &prune::COMMAND,
+    &rm::COMMAND,
+];
