@@ -3,10 +3,11 @@
 use crate::container::Endpoint;
 use crate::network::{Member, NetworkDetails, PoolRequest};
 use crate::{Error, ErrorKind, Result};
+use hull_network::model::Pool;
 use hull_network::{Bridge, BridgeConfig, Ipam, Mac};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -107,9 +108,15 @@ impl Wiring {
         };
         let address = up
             .addresses
-            .allocate()
+            .allocate(false)
             .map_err(failed("no address is free on the default bridge"))?;
-        Ok((up.bridge.clone(), address))
+        match address.map(|address| address.addr()) {
+            Some(IpAddr::V4(address)) => Ok((up.bridge.clone(), address)),
+            _ => Err(Error::new(
+                ErrorKind::Internal,
+                "the default bridge has no IPv4 addresses",
+            )),
+        }
     }
 
     fn ensure(&self, up: &mut Option<Up>) -> Result<()> {
@@ -121,15 +128,21 @@ impl Wiring {
         hull_network::firewall::ensure(bridge.subnet, &bridge.name).map_err(failed(
             "could not set up the firewall of the default bridge",
         ))?;
-        let addresses = Ipam::new(bridge.subnet, bridge.gateway)
-            .map_err(failed("could not set up the default bridge"))?;
+        let pool = Pool {
+            subnet: bridge.subnet.into(),
+            range: None,
+            gateway: Some(bridge.gateway.into()),
+            reserved: BTreeMap::new(),
+        };
+        let addresses =
+            Ipam::new(&[pool]).map_err(failed("could not set up the default bridge"))?;
         *up = Some(Up { bridge, addresses });
         Ok(())
     }
 
     fn release(&self, address: Ipv4Addr) {
         if let Some(up) = self.lock().as_mut() {
-            up.addresses.release(address);
+            up.addresses.release(address.into());
         }
     }
 

@@ -1,10 +1,10 @@
 //! Bridges.
 
 use crate::error::{file, link};
-use crate::pool::{choose_subnet, host_networks};
+use crate::pool::{choose_subnet, default_pools, host_networks};
 use crate::{Error, Mac};
 use hull_linux::netlink::{Link, Socket};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::Ipv4Addr;
 
 /// What a bridge shall be.
@@ -158,7 +158,7 @@ fn addressing(
     let subnet = match (config.subnet, current) {
         (Some(subnet), _) => subnet.trunc(),
         (None, Some(current)) => current.trunc(),
-        (None, None) => choose_subnet(&host_networks(socket)?)?,
+        (None, None) => free_subnet()?,
     };
     let first = || subnet.hosts().next();
     let gateway = config
@@ -170,6 +170,13 @@ fn addressing(
             Error::Invalid(format!("{subnet} has no room for a gateway and endpoints"))
         })?;
     Ok((subnet, gateway))
+}
+
+fn free_subnet() -> Result<Ipv4Net, Error> {
+    match choose_subnet(&default_pools(&[], "")?, false, &[], &host_networks()?)? {
+        IpNet::V4(subnet) => Ok(subnet),
+        IpNet::V6(_) => Err(Error::NoSubnet),
+    }
 }
 
 /// Lets the host route. Written only when needed: the kernel walks all devices on every write.

@@ -2,8 +2,7 @@
 
 use crate::model::Protocol;
 use hull_linux::netlink;
-use ipnet::Ipv4Net;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -32,22 +31,44 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// Every network of the default pools overlaps a route of the host.
-    #[error(
-        "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
-    )]
+    /// Every network of the default pools overlaps another network or a route of the host.
+    #[error("all predefined address pools have been fully subnetted")]
     NoSubnet,
-    /// All addresses are in use.
-    #[error("no available IPv4 addresses on this network's address pools: {0}")]
-    PoolFull(Ipv4Net),
-    /// An address that cannot be given out.
-    #[error("address {address} is already in use or not usable in {subnet}")]
-    AddressUnavailable {
-        /// The address.
-        address: Ipv4Addr,
-        /// The network.
-        subnet: Ipv4Net,
+    /// What was asked for as pools of a network makes no sense.
+    #[error("invalid network config:\n{0}")]
+    PoolConfig(String),
+    /// A subnet that overlaps another network's, or another of its own network.
+    #[error("invalid pool request: Pool overlaps with other one on this address space")]
+    PoolOverlap,
+    /// More subnets of a family than a bridge can have.
+    #[error("bridge driver doesn't support multiple subnets")]
+    SeveralSubnets,
+    /// A subnet that cannot be a bridge's.
+    #[error("{0}")]
+    Subnet(String),
+    /// A gateway or a reserved address that cannot be had.
+    #[error("failed to allocate {what}: {reason}")]
+    PoolAddress {
+        /// What for.
+        what: String,
+        /// Why not.
+        reason: &'static str,
     },
+    /// Default address pools that make no sense.
+    #[error("invalid default address pool: {0}")]
+    DefaultPool(String),
+    /// All addresses of this family are in use. Docker's text goes on with ": name (id)" of the network.
+    #[error("no available IPv{family} addresses on this network's address pools")]
+    PoolFull {
+        /// 4 or 6.
+        family: u8,
+    },
+    /// An address that somebody has, or that nobody may have.
+    #[error("Address already in use")]
+    AddressInUse(IpAddr),
+    /// An address in none of the network's subnets.
+    #[error("invalid address {0}: It does not belong to any of this network's subnets")]
+    AddressOutside(IpAddr),
     /// A device with the bridge's name that is no bridge.
     #[error(
         "{name} exists and is a {kind} device, not a bridge: remove it or choose another bridge name"

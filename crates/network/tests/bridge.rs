@@ -11,6 +11,7 @@
 
 use hull_linux::namespace::{self, flag};
 use hull_linux::netlink::Socket;
+use hull_network::model::Pool;
 use hull_network::{
     Bridge, BridgeConfig, Endpoint, Ipam, Mac, connect, disconnect, dismantle, firewall, netns,
     reconcile,
@@ -125,9 +126,19 @@ fn endpoints_reach_each_other_and_the_bridge() {
     assert_eq!(bridge.gateway, Ipv4Addr::new(172, 17, 0, 1));
     assert_eq!(Bridge::ensure(&BridgeConfig::default()).unwrap(), bridge);
 
-    let mut ipam = Ipam::new(bridge.subnet, bridge.gateway).unwrap();
-    let a = host.endpoint("aaaa", &bridge, ipam.allocate().unwrap());
-    let b = host.endpoint("bbbb", &bridge, ipam.allocate().unwrap());
+    let mut ipam = Ipam::new(&[Pool {
+        subnet: bridge.subnet.into(),
+        range: None,
+        gateway: Some(bridge.gateway.into()),
+        reserved: Default::default(),
+    }])
+    .unwrap();
+    let mut next = || match ipam.allocate(false).unwrap().unwrap().addr() {
+        std::net::IpAddr::V4(address) => address,
+        std::net::IpAddr::V6(_) => unreachable!(),
+    };
+    let a = host.endpoint("aaaa", &bridge, next());
+    let b = host.endpoint("bbbb", &bridge, next());
     listen_in(&a.netns, 80);
     serve(TcpListener::bind((bridge.gateway, 81)).unwrap());
 

@@ -7,6 +7,7 @@
 //!         │
 //!  message.rs                    bytes of requests, walker over bytes of answers (no I/O)
 //!
+//!  reach.rs                     what there are routes to, and changes of that
 //!  namespace.rs                  a socket inside another network namespace; pinned namespaces
 //! ```
 //!
@@ -17,12 +18,14 @@ mod address;
 mod link;
 mod message;
 mod namespace;
+mod reach;
 mod route;
 mod socket;
 mod transfer;
 
 pub use link::{Link, Mac, VethPair};
 pub use namespace::{open_in, pin_new};
+pub use reach::{Reach, RouteChange, RouteMonitor};
 pub use route::Route;
 pub use socket::Socket;
 pub use transfer::{Transferred, transfer};
