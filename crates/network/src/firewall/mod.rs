@@ -1,5 +1,7 @@
 //! Packet filter and address translation, in one nftables table of our own.
 
+pub mod explain;
+pub mod foreign;
 mod program;
 mod state;
 
