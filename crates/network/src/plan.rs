@@ -209,6 +209,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn refusals_are_dockerds() {
         let refused = |subnet, range, gateway| {
             let error = read_pools(&[text(subnet, range, gateway)], true).unwrap_err();
