@@ -83,9 +83,15 @@ impl<'h> Daemon<'h> {
             .append(true)
             .open(self.path("log"))
             .expect("the log");
-        self.host
-            .command(crate::binaries().join("hull"))
-            .arg("daemon")
+        let mut command = match other_engine() {
+            None => {
+                let mut command = self.host.command(crate::binaries().join("hull"));
+                command.arg("daemon");
+                command
+            }
+            Some(program) => self.host.command(program),
+        };
+        command
             .args(["-H", &self.address()])
             .arg("--data-root")
             .arg(self.path("data"))
@@ -294,6 +300,13 @@ fn processes(text: &str) -> Vec<String> {
     .collect()
 }
 
+/// A program, from `$HULL_TEST_ENGINE`, that is started as daemon in place of Hull's, with the arguments that Hull's would
+/// get (they are dockerd's): tests that are driven by the docker client alone then record what it does.
+#[must_use]
+pub fn other_engine() -> Option<std::ffi::OsString> {
+    std::env::var_os("HULL_TEST_ENGINE")
+}
+
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
         if reference().is_some() {
@@ -317,6 +330,10 @@ impl Drop for Daemon<'_> {
                 self.restart();
             }
             self.remove_containers();
+            if other_engine().is_some() {
+                self.stop();
+                return;
+            }
             wait_until("nothing is left of the containers", || {
                 self.leftovers()
                     .is_empty()

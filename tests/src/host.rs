@@ -4,6 +4,7 @@
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A network namespace with loopback up; dropping it ends it.
@@ -67,20 +68,7 @@ impl Host {
     /// # Panics
     /// When the namespace cannot be entered, or `work` panics.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let Some(path) = self.namespace() else {
-            return work();
-        };
-        std::thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                let namespace = fs_err::File::open(path).expect("open the namespace");
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("enter the namespace");
-                work()
-            });
-            inside
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        within(&self.path(), work)
     }
 
     /// The names of the network interfaces.
@@ -92,11 +80,46 @@ impl Host {
         shown.ok().lines().filter_map(name).collect()
     }
 
+    /// The process that keeps the namespace.
+    ///
+    /// # Panics
+    /// When the tests run against the reference, whose namespace is nobody's.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().expect("a namespace of its own").id()
+    }
+
+    /// Where the namespace is found.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.namespace()
+            .unwrap_or_else(|| "/proc/self/ns/net".to_owned())
+            .into()
+    }
+
     fn namespace(&self) -> Option<String> {
         self.0
             .as_ref()
             .map(|holder| format!("/proc/{}/ns/net", holder.id()))
     }
+}
+
+/// Runs `work` on a thread of its own in the network namespace at `path`.
+///
+/// # Panics
+/// When the namespace cannot be entered, or `work` panics.
+pub fn within<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let namespace = fs_err::File::open(path).expect("open the namespace");
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("enter the namespace");
+            work()
+        });
+        inside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for Host {

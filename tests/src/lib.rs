@@ -11,7 +11,9 @@ pub mod host;
 pub mod http;
 pub mod image;
 pub mod index;
+pub mod layout;
 pub mod liar;
+pub mod probe;
 pub mod registry;
 pub mod setup;
 

@@ -1,0 +1,8 @@
+//! Networks as their users and their enemies meet them: who reaches whom and as whom, held against what dockerd does on the
+//! same layout; what becomes of them when processes are killed and rules flushed; and many of everything.
+//!
+//! "Host", "router", "neighbour", "outside" and the containers are all network namespaces; nothing is sent anywhere else.
+#![forbid(unsafe_code)]
+
+mod matrix;
+mod stage;
