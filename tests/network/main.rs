@@ -3,6 +3,15 @@
 //!
 //! "Host", "router", "neighbour", "outside" and the containers are all network namespaces; nothing is sent anywhere else.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests: a fault is told as one story, and times are told on the way"
+)]
 
+mod faults;
 mod matrix;
+mod scale;
 mod stage;
+mod traces;

@@ -272,6 +272,18 @@ impl<'h> Daemon<'h> {
             .collect()
     }
 
+    /// The processes of a program, by its name, that were started for this daemon.
+    #[must_use]
+    pub fn processes_of(&self, program: &str) -> Vec<i32> {
+        let below = self.directory.path().to_string_lossy().into_owned();
+        let pid = |line: String| {
+            let (pid, command) = line.split_once(' ')?;
+            let own = command.split(' ').next()?.ends_with(program);
+            own.then(|| pid.parse().ok())?
+        };
+        processes(&below).into_iter().filter_map(pid).collect()
+    }
+
     /// The processes of shims of this daemon, as (pid, command line).
     #[must_use]
     pub fn shims(&self) -> Vec<(i32, String)> {

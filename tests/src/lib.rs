@@ -13,9 +13,11 @@ pub mod image;
 pub mod index;
 pub mod layout;
 pub mod liar;
+pub mod names;
 pub mod probe;
 pub mod registry;
 pub mod setup;
+pub mod stream;
 
 use std::path::{Path, PathBuf};
 
