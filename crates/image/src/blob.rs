@@ -6,7 +6,7 @@ use hull_spec::Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The blob directory.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Blobs {
     /// Where files grow before they get their name; on the same file system.
     scratch: PathBuf,
     next: AtomicU64,
+    /// Whether there are names that the disk may not have yet.
+    unsynced: AtomicBool,
 }
 
 /// The digest of `bytes`.
@@ -30,6 +32,7 @@ impl Blobs {
             dir,
             scratch: root.join("ingest"),
             next: AtomicU64::new(0),
+            unsynced: AtomicBool::new(false),
         })
     }
 
@@ -47,7 +50,7 @@ impl Blobs {
         self.scratch.join(format!("{what}-{number}"))
     }
 
-    /// Stores a document durably.
+    /// Stores a document. It is durable once [`Blobs::sync`] comes back.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
         if bytes.len() > MAX_DOCUMENT {
             return Err(Error::DocumentTooLarge { size: bytes.len() });
@@ -59,15 +62,27 @@ impl Blobs {
             return Ok(digest);
         }
         let scratch = self.scratch("document");
-        let written = write_durably(&scratch, bytes)
-            .and_then(|()| fs_err::rename(&scratch, &path))
-            .and_then(|()| fs_err::File::open(&self.dir)?.sync_all());
+        let written = write_durably(&scratch, bytes).and_then(|()| fs_err::rename(&scratch, &path));
         if let Err(source) = written {
             // It may never have been made; the sweep at the next start looks again.
             let _ = fs_err::remove_file(&scratch);
             return Err(Error::io("store document", source));
         }
+        self.unsynced.store(true, Ordering::Release);
         Ok(digest)
+    }
+
+    /// Brings the names of what was stored to the disk, all at once.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        if !self.unsynced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let dir = fs_err::File::open(&self.dir);
+        let synced = dir.and_then(|dir| dir.sync_all());
+        synced.map_err(|source| Error::io("store document", source))?;
+        // Documents are stored and synced under one lock: none came in between.
+        self.unsynced.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Reads a document back and verifies it, so that a damaged disk is found here.

@@ -109,8 +109,9 @@ impl Store {
             return Ok(room);
         };
         let (mut declared, mut likely) = (0_u64, 0_u64);
+        let catalog = self.inner.rows.catalog();
         for (layer, blob) in layers {
-            if self.inner.rows.layer(layer)?.is_some() {
+            if catalog.has_layer(layer) {
                 continue;
             }
             let factor = if blob.digest == *layer { 1 } else { LIKELY };

@@ -122,6 +122,11 @@ impl Catalog {
         self.images.iter().map(summary).collect()
     }
 
+    /// Whether a layer is here.
+    pub(crate) fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.sizes.contains_key(diff_id.as_str())
+    }
+
     /// Bytes of each layer.
     pub(crate) fn layers(&self) -> &HashMap<String, u64> {
         &self.sizes

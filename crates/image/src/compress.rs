@@ -101,7 +101,7 @@ struct Packed {
 
 /// What [`compress`] made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compressed {
+pub(crate) struct Compressed {
     /// Of the compressed bytes.
     pub digest: Digest,
     /// How many they are.
@@ -133,7 +133,7 @@ type Job = (Vec<u8>, SyncSender<io::Result<Packed>>);
 ///
 /// # Errors
 /// Failures of `source` and `out`.
-pub fn compress(
+pub(crate) fn compress(
     source: &mut dyn Read,
     out: &mut (dyn Write + Send),
     how: Compression,

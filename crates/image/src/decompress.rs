@@ -3,6 +3,25 @@
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, Read};
 
+/// How a stream is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    /// By the first bytes, of which four are enough.
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            // The second form is a frame to skip, with which zstd:chunked may begin (RFC 8878, 3.1.2).
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
 /// A stream that is gzip, zstd or neither, by its first bytes: media types are wrong often enough.
 pub(crate) enum Decoder<R: BufRead> {
     Gzip(Box<MultiGzDecoder<R>>),
@@ -13,17 +32,12 @@ pub(crate) enum Decoder<R: BufRead> {
 impl<R: BufRead> Decoder<R> {
     /// Looks at the first bytes. All that `reader` reads at once must hold four of them, if there are.
     pub(crate) fn new(mut reader: R) -> io::Result<Self> {
-        let buffer = reader.fill_buf()?;
-        let mut magic = [0; 4];
-        let count = buffer.len().min(4);
-        magic[..count].copy_from_slice(&buffer[..count]);
-        Ok(match magic {
-            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(reader))),
-            // The second form is a frame to skip, with which zstd:chunked may begin (RFC 8878, 3.1.2).
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+        Ok(match Packing::of(reader.fill_buf()?) {
+            Some(Packing::Gzip) => Self::Gzip(Box::new(MultiGzDecoder::new(reader))),
+            Some(Packing::Zstd) => {
                 Self::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(reader)?))
             }
-            _ => Self::Plain(reader),
+            None => Self::Plain(reader),
         })
     }
 

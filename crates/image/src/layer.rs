@@ -1,6 +1,7 @@
 //! Layers that are in the store, as archives: for whoever saves, pushes or verifies them.
 
 use crate::decompress::Decoder;
+use crate::erofs;
 use crate::format::Format;
 use crate::rows::LayerRow;
 use crate::store::{Error, Hold, Store};
@@ -26,15 +27,6 @@ enum Source {
 }
 
 impl LayerArchive {
-    /// The archive, where it lies on disk as it is. Reading moves the position that both share.
-    #[must_use]
-    pub fn file(&self) -> Option<&std::fs::File> {
-        match &self.source {
-            Source::File(file) => Some(file.file()),
-            Source::Compressed(_) => None,
-        }
-    }
-
     /// Its size in bytes, if that is known before it is read.
     #[must_use]
     #[expect(
@@ -61,6 +53,24 @@ impl fmt::Debug for LayerArchive {
         f.debug_struct("LayerArchive")
             .field("length", length)
             .finish_non_exhaustive()
+    }
+}
+
+/// A file that goes with this, unless it was moved.
+pub(crate) struct Scratch<'a> {
+    store: &'a Store,
+    path: PathBuf,
+}
+
+impl Scratch<'_> {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        self.store.discard_or_warn(&self.path);
     }
 }
 
@@ -149,13 +159,30 @@ impl Store {
     pub fn layer_directories(&self, layers: &[Digest]) -> Result<Vec<PathBuf>, Error> {
         let rows = self.inner.rows.layers_of(layers)?;
         let place = |(layer, row): (&Digest, Option<LayerRow>)| {
-            let mounts = self.mounts_dir();
-            match (row?.format, mounts) {
-                (Format::Erofs, Some(mounts)) => Some(mounts.join(layer.hex())),
-                _ => Some(self.layer_path(layer)),
-            }
+            let format = row?.format;
+            Some(self.layer_place(layer, format))
         };
         Ok(std::iter::zip(layers, rows).filter_map(place).collect())
+    }
+
+    /// Makes the index of a layer's archive again, into a file beside the downloads.
+    pub(crate) fn fresh_index(&self, diff_id: &Digest) -> io::Result<Scratch<'_>> {
+        let path = self.inner.blobs.scratch("check");
+        let scratch = Scratch { store: self, path };
+        let mut index = fs_err::File::create(scratch.path())?.into_file();
+        let tar = fs_err::File::open(self.layer_path(diff_id).join("tar"))?;
+        let mut archive = BufReader::with_capacity(BUFFER, tar);
+        erofs::index(&mut archive, &mut index).map_err(io::Error::other)?;
+        index.sync_data()?;
+        Ok(scratch)
+    }
+
+    /// Replaces the index of a layer's archive. What is mounted keeps the old one until it is unmounted.
+    pub(crate) fn renew_index(&self, diff_id: &Digest) -> io::Result<()> {
+        let fresh = self.fresh_index(diff_id)?;
+        let dir = self.layer_path(diff_id);
+        fs_err::rename(fresh.path(), dir.join("erofs"))?;
+        fs_err::File::open(dir)?.sync_all()
     }
 
     fn layer_row(&self, diff_id: &Digest) -> Result<LayerRow, Error> {

@@ -1,4 +1,4 @@
-//! The local image store: content by digest, layers unpacked once, names, and the snapshots that
+//! The local image store: content by digest, each layer once, names, and the snapshots that
 //! containers write to. What lies on disk is drawn in [`store`].
 //!
 //! Everything here blocks; callers in async code use a blocking thread. A pull goes like this:
@@ -6,7 +6,7 @@
 //! ```text
 //! for each layer:  store.begin_layer(descriptor, diff_id)
 //!                    Present(hold)       nothing to fetch
-//!                    InProgress(waiter)  waiter.wait(), then ask again
+//!                    InProgress(waiter)  waiter.wait_timeout(…), then ask again
 //!                    Fetch(writer)       fetch from writer.offset(); writer.write(bytes)…; hold = writer.finish()
 //! store.register(&Registration { … })    the commit point: now the image exists
 //! drop the holds                         from here on the image's row keeps its layers
@@ -21,7 +21,7 @@ mod check;
 mod compress;
 mod decompress;
 pub mod diff;
-pub mod erofs;
+mod erofs;
 mod error;
 mod format;
 pub mod fuzz;
@@ -35,12 +35,12 @@ mod rows;
 pub mod snapshot;
 pub mod store;
 mod trash;
-pub mod unpack;
+mod unpack;
 mod usage;
 
 pub use budget::{Keeper, Room};
 pub use check::{CheckOptions, Checked, Finding, Problem, Repair, Report};
-pub use compress::{Compressed, Compression, compress};
+pub use compress::Compression;
 pub use format::{Format, FormatChoice, InvalidFormat};
 pub use image::{Facts, Image, ImageId, MAX_DOCUMENT, PlatformImage, Registration, Summary};
 pub use ingest::{ImportedLayer, Layer, LayerWriter, Progress, Waiter};

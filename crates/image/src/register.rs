@@ -73,10 +73,11 @@ impl Store {
         images: Vec<(&Registration<'_>, ImageConfig, Option<Descriptor>)>,
         written: &mut Vec<Digest>,
     ) -> Result<Vec<ImageId>, Error> {
+        let blobs = &self.inner.blobs;
         let mut ids = Vec::with_capacity(images.len());
         for (image, ..) in &images {
             for (descriptor, bytes) in image.index.iter().chain(&image.manifest) {
-                let digest = self.put_document(bytes)?;
+                let digest = blobs.put(bytes)?;
                 let is_described = digest == descriptor.digest
                     && u64::try_from(bytes.len()) == Ok(descriptor.size);
                 written.push(digest);
@@ -84,10 +85,11 @@ impl Store {
                     return Err(Error::WrongManifest(descriptor.digest.clone()));
                 }
             }
-            let config = self.put_document(image.config)?;
+            let config = blobs.put(image.config)?;
             written.push(config.clone());
             ids.push(ImageId::new(config));
         }
+        blobs.sync()?;
         self.inner.rows.write(|change| {
             for ((image, config, member), id) in images.into_iter().zip(&ids) {
                 put_image(change, id, &config, image)?;
@@ -234,7 +236,7 @@ fn put_image(
     image: &Registration<'_>,
 ) -> Result<(), Error> {
     for layer in &config.rootfs.diff_ids {
-        if !change.has_layer(layer)? {
+        if !change.catalog().has_layer(layer) {
             return Err(Error::MissingLayer {
                 image: id.clone(),
                 layer: layer.clone(),

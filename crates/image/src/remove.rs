@@ -5,7 +5,7 @@ mod removal;
 use crate::catalog::Catalog;
 use crate::image::ImageId;
 use crate::register::drop_unnamed_indexes;
-use crate::rows::LayerRow;
+use crate::rows::{LayerRow, blob_names, layer_names};
 use crate::store::{Error, Store};
 use hull_spec::{Digest, Platform, Reference};
 use removal::Removal;
@@ -202,6 +202,9 @@ impl Store {
     /// them. The same layer may have come again since: then its files are the new row's.
     pub(crate) fn discard(&self, leftovers: Leftovers) {
         let Leftovers { mut blobs, layers } = leftovers;
+        if blobs.is_empty() && layers.is_empty() {
+            return;
+        }
         // No layer gets its files and its row from here on.
         let _quiet = self.inner.ingest.between_commits();
         let rows = match self.inner.rows.layers_of(&layers) {
@@ -238,16 +241,8 @@ impl Store {
         self.prune_layers_older_than(RESUME_WINDOW)?;
         let rows = &self.inner.rows;
         let layers = rows.layers()?;
-        let hex = |text: &str| text.strip_prefix("sha256:").unwrap_or(text).to_owned();
-        let layer_dirs: BTreeSet<String> = layers.keys().map(|key| hex(key)).collect();
-        let mut blobs: BTreeSet<String> = layers
-            .iter()
-            .filter_map(|(key, row)| Some(row.owned_blobs(&key.parse().ok()?)))
-            .flatten()
-            .map(|digest| digest.hex().to_owned())
-            .collect();
-        let catalog = rows.catalog();
-        blobs.extend(catalog.documents().iter().map(|d| d.hex().to_owned()));
+        let layer_dirs = layer_names(&layers);
+        let blobs = blob_names(&layers, &rows.catalog());
         let snapshots: BTreeSet<String> = rows.snapshots()?.into_keys().collect();
         let root = &self.inner.root;
         self.keep_only(&root.join("layers"), |name, _| layer_dirs.contains(name))

@@ -15,7 +15,7 @@ use redb::{Database, Durability, ReadableDatabase as _, ReadableTable, TableDefi
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 type Text = TableDefinition<'static, &'static str, &'static [u8]>;
@@ -123,6 +123,23 @@ impl LayerRow {
         }
         owned
     }
+}
+
+/// The directories below `layers/` that these rows own.
+pub(crate) fn layer_names(layers: &BTreeMap<String, LayerRow>) -> BTreeSet<String> {
+    let hex = |key: &String| key.trim_start_matches("sha256:").to_owned();
+    layers.keys().map(hex).collect()
+}
+
+/// The files below `blobs/` that these rows and the catalogue's own.
+pub(crate) fn blob_names(
+    layers: &BTreeMap<String, LayerRow>,
+    catalog: &Catalog,
+) -> BTreeSet<String> {
+    let of_layer = |(key, row): (&String, &LayerRow)| Some(row.owned_blobs(&key.parse().ok()?));
+    let of_layers: Vec<Digest> = layers.iter().filter_map(of_layer).flatten().collect();
+    let all = of_layers.iter().chain(catalog.documents());
+    all.map(|digest| digest.hex().to_owned()).collect()
 }
 
 fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Error> {

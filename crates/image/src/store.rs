@@ -1,12 +1,12 @@
 //! The store: opening, layers and their holds, documents, names and images.
 //!
-//! On disk, below the data root (format version 1, kept in table `image.meta`):
+//! On disk, below the data root (format version 2, kept in table `image.meta`):
 //!
 //! ```text
 //! hull.db                 tables image.*: which of the files below count. No row, no file:
 //!                         what no row owns is removed when the store is opened.
-//! blobs/sha256/<hex>      configs, manifests, indexes and compressed layers, exactly as the registry
-//!                         sent them
+//! blobs/sha256/<hex>      configs, manifests, indexes and compressed layers, exactly as they came or as
+//!                         they were made for a push; a directory's archive that came without
 //! layers/<hex>/           a layer, named by its diffID; never changed again. Either (format `erofs`)
 //!     tar                 its uncompressed archive, exactly as it was hashed, and
 //!     erofs               an index that the kernel mounts: names, attributes, places in the archive
@@ -14,7 +14,8 @@
 //!                         overlayfs's: character device 0/0, trusted.overlay.opaque.
 //! ingest/<hex>            a compressed layer that is still arriving; what is there of one that was
 //!                         interrupted is continued within a day
-//! ingest/layer-<n>/       what was made of it so far; useless after a crash
+//! ingest/layer-<n>/       what was made of it so far; useless after a crash, as all else there:
+//!                         `document-`, `load-`, `push-`, `check-<n>`
 //! snapshots/<key>/upper   what a container wrote
 //! snapshots/<key>/work    overlayfs's scratch space
 //! trash/<n>               on its way out
@@ -84,8 +85,8 @@ pub(crate) struct Inner {
     /// What new layers get, once the kernel was asked.
     pub(crate) format: OnceLock<Format>,
     pub(crate) settler: Settler,
-    /// How many [`Hold`]s each layer has, and each image that is pinned. Locked from looking at a layer's users until its row is
-    /// gone, so that whoever holds a layer and sees its row keeps it.
+    /// How many [`Hold`]s each layer has, and each image that is pinned. Locked from looking at a
+    /// layer's users until its row is gone, so that whoever holds a layer and sees its row keeps it.
     holds: Mutex<HashMap<Digest, usize>>,
     /// Held while documents are written whose row comes after them, and while documents that lost
     /// their row are discarded: the same document may be both. Locked before `holds`.
@@ -207,6 +208,15 @@ impl Store {
         self.inner.root.join("layers").join(diff_id.hex())
     }
 
+    /// Where a layer's files are for who uses them: of one that is a file system itself, where it is
+    /// mounted meanwhile.
+    pub(crate) fn layer_place(&self, diff_id: &Digest, format: Format) -> PathBuf {
+        match (format, self.mounts_dir()) {
+            (Format::Erofs, Some(mounts)) => mounts.join(diff_id.hex()),
+            _ => self.layer_path(diff_id),
+        }
+    }
+
     /// The file with a blob's bytes, whether it exists or not.
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -260,15 +270,6 @@ impl Store {
         Ok(holds)
     }
 
-    /// Stores a manifest, index or config. One that no image's row names is removed when the store
-    /// is opened next.
-    ///
-    /// # Errors
-    /// [`Error::DocumentTooLarge`] and failures of the file system.
-    pub fn put_document(&self, bytes: &[u8]) -> Result<Digest, Error> {
-        self.inner.blobs.put(bytes)
-    }
-
     /// Reads a document and verifies its digest.
     ///
     /// # Errors
@@ -288,9 +289,9 @@ impl Store {
     /// Whether an image is here with its config and all its layers: one that lost any is pulled again.
     #[must_use]
     pub fn has_whole(&self, id: &ImageId) -> bool {
-        let here = |layer: &Digest| matches!(self.inner.rows.layer(layer), Ok(Some(_)));
-        let image = self.image(id);
-        image.is_ok_and(|image| image.layers.iter().all(here))
+        let catalog = self.inner.rows.catalog();
+        let image = self.assemble(&catalog, id);
+        image.is_ok_and(|image| image.layers.iter().all(|layer| catalog.has_layer(layer)))
     }
 
     /// What lists say of all images, in the order of their ids; from memory.

@@ -2,6 +2,7 @@
 
 use super::documents::BLOBS;
 use super::{Error, Loading};
+use crate::decompress::Packing;
 use crate::image::MAX_DOCUMENT;
 use crate::ingest::{self, ImportedLayer};
 use crate::store::Store;
@@ -11,8 +12,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, Cursor, Read, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What is remembered of an archive may take this together: documents, names and links.
@@ -211,7 +211,7 @@ impl Gather<'_> {
         data: &mut dyn Read,
     ) -> Result<(), Error> {
         let present = match &stated {
-            Some(digest) => self.store.layer_blobs(digest).is_ok(),
+            Some(digest) => self.store.inner.rows.catalog().has_layer(digest),
             None => false,
         };
         let mut progress = Progress {
@@ -234,7 +234,7 @@ impl Gather<'_> {
         stated: Option<Digest>,
         data: &mut dyn Read,
     ) -> Result<(), Error> {
-        let mut spool = Spool::new(data, &self.store.root().join("ingest"))?;
+        let mut spool = Spool::new(data, self.store.inner.blobs.scratch("load"))?;
         let imported = self.store.import_layer(&mut spool, None);
         self.note(&imported);
         let spooled = spool.finish()?;
@@ -299,11 +299,8 @@ enum Content {
 
 /// What an entry is, by its first block; very old tar archives are told by their name.
 fn kind_of(path: &str, head: &[u8]) -> Content {
-    match head {
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            return Content::Compressed;
-        }
-        _ => {}
+    if Packing::of(head).is_some() {
+        return Content::Compressed;
     }
     let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
     let is_tar = head.get(257..262) == Some(b"ustar");
@@ -398,10 +395,7 @@ struct Spool<'a> {
 }
 
 impl<'a> Spool<'a> {
-    fn new(inner: &'a mut dyn Read, dir: &Path) -> Result<Self, Error> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        // No name that the next start would keep.
-        let path = dir.join(format!("load-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    fn new(inner: &'a mut dyn Read, path: PathBuf) -> Result<Self, Error> {
         let file = fs_err::File::create(&path).map_err(|source| Error::Io {
             operation: "create file for compressed layer",
             source,

@@ -1,5 +1,6 @@
 //! Archives that are compressed as a whole.
 
+use crate::decompress::Packing;
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
@@ -20,16 +21,15 @@ pub fn decompressed<'a>(
 ) -> io::Result<Box<dyn BufRead + Send + 'a>> {
     let mut mark = Vec::with_capacity(MARK);
     input.by_ref().take(MARK as u64).read_to_end(&mut mark)?;
-    let kind = mark.clone();
+    let (packing, bzip2) = (Packing::of(&mark), mark.starts_with(b"BZh"));
+    let xz = mark == [0xfd, b'7', b'z', b'X', b'Z', 0];
     let whole = Cursor::new(mark).chain(input);
-    Ok(match kind.as_slice() {
-        [0x1f, 0x8b, ..] => buffered(MultiGzDecoder::new(whole)),
-        [b'B', b'Z', b'h', ..] => buffered(MultiBzDecoder::new(whole)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => buffered(XzReader::new(whole, true)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            buffered(zstd::stream::read::Decoder::with_buffer(whole)?)
-        }
-        _ => Box::new(whole),
+    Ok(match packing {
+        Some(Packing::Gzip) => buffered(MultiGzDecoder::new(whole)),
+        Some(Packing::Zstd) => buffered(zstd::stream::read::Decoder::with_buffer(whole)?),
+        None if bzip2 => buffered(MultiBzDecoder::new(whole)),
+        None if xz => buffered(XzReader::new(whole, true)),
+        None => Box::new(whole),
     })
 }
 

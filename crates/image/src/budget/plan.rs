@@ -1,11 +1,14 @@
 //! What is on the disk, what of it has to stay, and what may go in which order.
 
+use crate::catalog::Catalog;
 use crate::image::ImageId;
+use crate::rows::{LayerRow, SnapshotRow};
 use crate::store::{Error, Store};
 use crate::usage::{Files, Parts, taken};
 use hull_spec::Digest;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// A partial download.
@@ -35,33 +38,54 @@ struct Arriving {
     bytes: u64,
 }
 
+/// What rows and holds say at one moment.
+struct State {
+    catalog: Arc<Catalog>,
+    layers: BTreeMap<String, LayerRow>,
+    snapshots: BTreeMap<String, SnapshotRow>,
+    held: HashSet<Digest>,
+}
+
+impl State {
+    fn read(store: &Store) -> Result<Self, Error> {
+        let rows = &store.inner.rows;
+        // A layer that its image owns by now is held no more.
+        let held = store.inner.holds().keys().cloned().collect();
+        Ok(Self {
+            catalog: rows.catalog(),
+            layers: rows.layers()?,
+            snapshots: rows.snapshots()?,
+            held,
+        })
+    }
+}
+
 impl Plan {
     pub(super) fn new(store: &Store, all: bool) -> Result<Self, Error> {
         let keeper = store.inner.budget.keeper.get();
         let users = store.inner.budget.users().unwrap_or_default();
-        let held: HashSet<Digest> = store.inner.holds().keys().cloned().collect();
         let in_use: HashSet<&ImageId> = users.iter().map(|user| &user.image).collect();
-        let catalog = store.inner.rows.catalog();
-        let layers = store.inner.rows.layers()?;
         let used = store.inner.rows.used()?;
+        let files = store.files()?;
+        let state = State::read(store)?;
+        let layers = &state.layers;
         let (mut kept, mut candidates) = (Parts::default(), Vec::new());
-        for (id, row) in &catalog.images {
+        for (id, row) in &state.catalog.images {
             if keeper.is_none()
                 || in_use.contains(id)
-                || row.layers.iter().any(|layer| held.contains(layer))
+                || row.layers.iter().any(|layer| state.held.contains(layer))
             {
-                kept.extend(Parts::new(id, &catalog, &layers));
+                kept.extend(Parts::new(id, &state.catalog, layers));
             } else {
                 let at = used.get(id.as_str()).copied().unwrap_or(0);
                 candidates.push((at.max(row.tagged_at), id.clone()));
             }
         }
-        for row in store.inner.rows.snapshots()?.values() {
-            kept.extend(Parts::of_layers(&row.layers, &layers));
+        for row in state.snapshots.values() {
+            kept.extend(Parts::of_layers(&row.layers, layers));
         }
         candidates.sort();
-        let files = store.files()?;
-        let (arriving, idle) = store.arriving(&files)?;
+        let (arriving, idle) = store.arriving(&files, &state)?;
         let on_the_way = files.of(&arriving.layers) + arriving.bytes;
         kept.extend(arriving.layers);
         // Each was looked at in its own moment, and downloads come and go.
@@ -82,7 +106,7 @@ impl Plan {
     /// Looks again at what is on the disk.
     pub(super) fn measure(&mut self, store: &Store) -> Result<(), Error> {
         let files = store.files()?;
-        let (arriving, _) = store.arriving(&files)?;
+        let (arriving, _) = store.arriving(&files, &State::read(store)?)?;
         let on_the_way = files.of(&arriving.layers) + arriving.bytes;
         let apart = if self.all { 0 } else { on_the_way };
         self.taken = files.total().saturating_sub(apart);
@@ -118,19 +142,12 @@ impl Store {
     }
 
     /// What is on its way, and the bytes of downloads that nobody is at.
-    fn arriving(&self, files: &Files) -> Result<(Arriving, u64), Error> {
-        let catalog = self.inner.rows.catalog();
-        let rows = self.inner.rows.layers()?;
-        let mut owned: BTreeSet<Digest> = BTreeSet::new();
-        for row in catalog.images.values() {
-            owned.extend(row.layers.iter().cloned());
-        }
-        for row in self.inner.rows.snapshots()?.into_values() {
-            owned.extend(row.layers);
-        }
-        let held: HashMap<Digest, usize> = self.inner.holds().clone();
-        let new = held.into_keys().filter(|layer| !owned.contains(layer));
-        let layers = Parts::of_layers(&new.collect::<Vec<_>>(), &rows);
+    fn arriving(&self, files: &Files, state: &State) -> Result<(Arriving, u64), Error> {
+        let images = state.catalog.images.values().map(|row| &row.layers);
+        let snapshots = state.snapshots.values().map(|row| &row.layers);
+        let owned: HashSet<&Digest> = images.chain(snapshots).flatten().collect();
+        let new = state.held.iter().filter(|layer| !owned.contains(layer));
+        let layers = Parts::of_layers(&new.cloned().collect::<Vec<_>>(), &state.layers);
         let idle = self.downloads()?;
         let idle: u64 = idle.iter().filter_map(|d| taken(&d.path).ok()).sum();
         // The directory's own size is neither.

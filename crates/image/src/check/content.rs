@@ -1,16 +1,14 @@
 //! The content of files.
 
 use super::{Check, Finding, Problem, Step, Stop};
-use crate::erofs;
 use crate::format::Format;
 use crate::rows::LayerRow;
-use crate::store::{Error, Store};
+use crate::store::Error;
 use crate::unpack;
 use hull_spec::Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead as _, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 /// One read, and the distance between two looks at whether anybody still listens.
 const CHUNK: usize = 1 << 20;
@@ -260,46 +258,6 @@ impl Check<'_> {
         Ok(wrong)
     }
 }
-
-/// A file that goes with this.
-pub(super) struct Scratch<'a> {
-    store: &'a Store,
-    path: PathBuf,
-}
-
-impl Scratch<'_> {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        self.store.discard_or_warn(&self.path);
-    }
-}
-
-impl Store {
-    /// Makes the index of a layer's archive again, into a file beside the downloads.
-    pub(super) fn fresh_index(&self, diff_id: &Digest) -> io::Result<Scratch<'_>> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self
-            .inner
-            .root
-            .join("ingest")
-            .join(format!("check-{number}"));
-        let scratch = Scratch { store: self, path };
-        let mut index = fs_err::File::create(scratch.path())?.into_file();
-        let tar = fs_err::File::open(self.layer_path(diff_id).join("tar"))?;
-        let mut archive = BufReader::with_capacity(CHUNK, tar);
-        erofs::index(&mut archive, &mut index).map_err(io::Error::other)?;
-        index.sync_data()?;
-        Ok(scratch)
-    }
-}
-
-/// Names scratch files.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     let open =

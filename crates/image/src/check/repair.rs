@@ -69,15 +69,9 @@ impl Check<'_> {
         Self::done(finding, outcome);
     }
 
-    /// What is mounted keeps the old one until it is unmounted.
     fn renew_index(&self, diff_id: &Digest) -> Result<(), Error> {
-        let renew = || {
-            let fresh = self.store.fresh_index(diff_id)?;
-            let dir = self.store.layer_path(diff_id);
-            fs_err::rename(fresh.path(), dir.join("erofs"))?;
-            fs_err::File::open(dir)?.sync_all()
-        };
-        renew().map_err(|source| Error::io("make index of layer anew", source))
+        let renewed = self.store.renew_index(diff_id);
+        renewed.map_err(|source| Error::io("make index of layer anew", source))
     }
 
     fn drop_blob(&self, diff_id: &Digest, blob: &Digest) -> Result<(), Error> {

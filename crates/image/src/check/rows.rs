@@ -2,7 +2,6 @@
 
 use super::{Check, Finding, Problem, Step};
 use hull_spec::Digest;
-use std::collections::BTreeSet;
 
 impl Check<'_> {
     /// Names → images → layers.
@@ -20,7 +19,7 @@ impl Check<'_> {
             self.found(finding)?;
         }
         for (id, row) in &catalog.images {
-            let Some(lost) = self.lost(&row.layers)? else {
+            let Some(lost) = self.lost(&row.layers) else {
                 continue;
             };
             // It may have been removed, with its layers, meanwhile.
@@ -36,13 +35,9 @@ impl Check<'_> {
     }
 
     /// The first of these layers that has no row.
-    fn lost(&self, layers: &[Digest]) -> Step<Option<Digest>> {
-        for layer in layers {
-            if self.store.inner.rows.layer(layer)?.is_none() {
-                return Ok(Some(layer.clone()));
-            }
-        }
-        Ok(None)
+    fn lost<'l>(&self, layers: &'l [Digest]) -> Option<&'l Digest> {
+        let catalog = self.store.inner.rows.catalog();
+        layers.iter().find(|layer| !catalog.has_layer(layer))
     }
 
     /// Snapshots have their directories and layers. Nothing is done about one that has not: it is a
@@ -53,7 +48,7 @@ impl Check<'_> {
         for (key, row) in snapshots {
             let dir = self.store.inner.root.join("snapshots").join(&key);
             let absent = ["upper", "work"].map(|name| !dir.join(name).is_dir());
-            let lost = self.lost(&row.layers)?;
+            let lost = self.lost(&row.layers);
             if absent == [false, false] && lost.is_none() {
                 continue;
             }
@@ -69,20 +64,5 @@ impl Check<'_> {
             self.found(finding)?;
         }
         Ok(())
-    }
-
-    /// The digits of the digests of all blobs that a row names.
-    pub(super) fn owned_blobs(&self) -> Step<BTreeSet<String>> {
-        let layers = self.store.inner.rows.layers()?;
-        let mut owned = BTreeSet::new();
-        for (key, row) in layers {
-            if let Ok(diff_id) = key.parse::<Digest>() {
-                let blobs = row.owned_blobs(&diff_id);
-                owned.extend(blobs.iter().map(|blob| blob.hex().to_owned()));
-            }
-        }
-        let catalog = self.store.inner.rows.catalog();
-        owned.extend(catalog.documents().iter().map(|d| d.hex().to_owned()));
-        Ok(owned)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Check, Finding, GRACE, Problem, Step};
 use crate::remove::RESUME_WINDOW;
+use crate::rows::{blob_names, layer_names};
 use crate::store::Error;
 use hull_spec::Digest;
 use std::collections::BTreeSet;
@@ -65,9 +66,12 @@ impl Check<'_> {
     }
 
     fn layer_names(&self) -> Step<BTreeSet<String>> {
-        let hex = |key: String| key.trim_start_matches("sha256:").to_owned();
-        let layers = self.store.inner.rows.layers()?;
-        Ok(layers.into_keys().map(hex).collect())
+        Ok(layer_names(&self.store.inner.rows.layers()?))
+    }
+
+    fn owned_blobs(&self) -> Step<BTreeSet<String>> {
+        let rows = &self.store.inner.rows;
+        Ok(blob_names(&rows.layers()?, &rows.catalog()))
     }
 
     fn snapshot_names(&self) -> Step<BTreeSet<String>> {

@@ -48,7 +48,7 @@ use std::io::BufRead;
 ///
 /// # Errors
 /// See [`Error`]; what was written until then stays.
-pub fn index(archive: &mut dyn BufRead, out: &mut File) -> Result<Summary, Error> {
+pub(crate) fn index(archive: &mut dyn BufRead, out: &mut File) -> Result<Summary, Error> {
     let mut archive = Archive::new(archive);
     let mut layer = layer::Layer::new(out);
     while let Some(entry) = archive.next()? {

@@ -96,17 +96,8 @@ struct Busy {
 pub struct Waiter(Arc<Busy>);
 
 impl Waiter {
-    /// Blocks until the layer is there or was given up; [`Store::begin_layer`] tells which.
-    pub fn wait(&self) {
-        let ended = lock(&self.0.ended);
-        let _ended = self
-            .0
-            .changed
-            .wait_while(ended, |ended| !*ended)
-            .unwrap_or_else(PoisonError::into_inner);
-    }
-
-    /// As [`Waiter::wait`], but not longer than `timeout`. Tells whether waiting is over.
+    /// Blocks until the layer is there or was given up, which [`Store::begin_layer`] tells, but not
+    /// longer than `timeout`. Tells whether waiting is over.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let ended = lock(&self.0.ended);

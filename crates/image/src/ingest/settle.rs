@@ -6,7 +6,6 @@
 //! note off the row. The note of an earlier boot means that the power failed in between: then the
 //! layer is verified before it counts again.
 
-use crate::erofs;
 use crate::format::Format;
 use crate::remove::Leftovers;
 use crate::rows::LayerRow;
@@ -15,10 +14,10 @@ use hull_spec::Digest;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, Weak};
+use std::sync::{Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 /// The pull to which a layer belongs is likely to be over when nothing came for so long.
@@ -31,9 +30,13 @@ const BATCH: usize = 64;
 pub(crate) struct Settler(Mutex<Option<Sender<Digest>>>);
 
 /// Names this boot of the host: `/proc/sys/kernel/random/boot_id`, proc(5).
-fn boot() -> io::Result<String> {
+fn boot() -> io::Result<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT.get() {
+        return Ok(known);
+    }
     let id = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(id.trim().to_owned())
+    Ok(BOOT.get_or_init(|| id.trim().to_owned()))
 }
 
 /// The note of a layer that is written now: the boot, and a number that tells it from the same layer
@@ -75,7 +78,7 @@ impl Store {
         }
         let now = boot().map_err(failed)?;
         for (diff_id, boot, row) in unsettled {
-            if boot.split('/').next() == Some(now.as_str()) {
+            if boot.split('/').next() == Some(now) {
                 self.settle_later(&diff_id);
                 continue;
             }
@@ -108,23 +111,10 @@ impl Store {
         if row.format == Format::Directory {
             return Ok(true);
         }
-        let dir = self.layer_path(diff_id);
-        let tar = dir.join("tar");
-        if !has_digest(&tar, diff_id)? {
+        if !has_digest(&self.layer_path(diff_id).join("tar"), diff_id)? {
             return Ok(false);
         }
-        let fresh = dir.join("erofs.new");
-        let renew = || {
-            let mut index = fs_err::File::create(&fresh)?.into_file();
-            let mut archive = BufReader::with_capacity(1 << 18, fs_err::File::open(&tar)?);
-            erofs::index(&mut archive, &mut index).map_err(io::Error::other)?;
-            index.sync_data()?;
-            fs_err::rename(&fresh, dir.join("erofs"))
-        };
-        renew().inspect_err(|_| {
-            // On a full disk it would keep its space; it may never have been made.
-            let _ = fs_err::remove_file(&fresh);
-        })?;
+        self.renew_index(diff_id)?;
         Ok(true)
     }
 

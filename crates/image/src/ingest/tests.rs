@@ -386,7 +386,7 @@ fn two_pulls_share_one_download_as(format: Format) {
         panic!("a second download");
     };
     assert!(!waiter.wait_timeout(Duration::from_millis(1)));
-    let waiting = std::thread::spawn(move || waiter.wait());
+    let waiting = std::thread::spawn(move || while !waiter.wait_timeout(Duration::from_secs(1)) {});
     writer.write(&blob).unwrap();
     let hold = writer.finish().unwrap();
     waiting.join().unwrap();
@@ -467,7 +467,7 @@ fn a_local_layer_needs_no_blob_as(format: Format) {
         let mut read = Vec::new();
         let mut archive = store.layer_archive(&id).unwrap();
         archive.read_to_end(&mut read).unwrap();
-        assert!(read == tar && archive.file().is_some());
+        assert!(read == tar);
         assert!(store.layer_blobs(&id).unwrap().is_empty());
         assert_eq!(entries(&dir.path().join("ingest")), Vec::<String>::new());
         drop(archive);

@@ -247,12 +247,11 @@ impl Removal<'_> {
         self.removed.push(Removed::Deleted(id.digest().clone()));
         self.report_chain(&row);
         let used = self.change.used_layers()?;
-        let mut rows = self.change.layers()?;
         for layer in row.layers.iter().rev() {
             if used.contains(layer) || self.holds.contains_key(layer) {
                 continue;
             }
-            if let Some(gone) = rows.remove(layer.as_str()) {
+            if let Some(gone) = self.change.layer(layer)? {
                 self.change.delete_layer(layer.as_str())?;
                 leftovers.blobs.extend(gone.owned_blobs(layer));
                 leftovers.layers.push(layer.clone());

@@ -70,12 +70,6 @@ impl Change {
         self.all("snapshots", SNAPSHOTS)
     }
 
-    pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool, Error> {
-        let rows = self.write.open_table(LAYERS).map_err(failed("read"))?;
-        let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
-        Ok(value.is_some())
-    }
-
     pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>, Error> {
         let rows = self.write.open_table(LAYERS).map_err(failed("read"))?;
         let value = rows.get(diff_id.as_str()).map_err(failed("read"))?;
@@ -108,9 +102,13 @@ impl Change {
     }
 
     pub(crate) fn put_layer(&self, diff_id: &Digest, row: &LayerRow) -> Result<(), Error> {
-        self.edit(|c| {
-            c.sizes.insert(diff_id.to_string(), row.size);
-        });
+        // Other changes of a row are not worth a copy of the catalogue.
+        let known = self.catalog().sizes.get(diff_id.as_str()) == Some(&row.size);
+        if !known {
+            self.edit(|c| {
+                c.sizes.insert(diff_id.to_string(), row.size);
+            });
+        }
         self.put("layers", LAYERS, diff_id.as_str(), row)
     }
 

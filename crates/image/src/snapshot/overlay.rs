@@ -60,25 +60,20 @@ impl Overlay {
             .collect();
         let rows = self.store.inner.rows.layers_of(&unique);
         let rows = rows.map_err(|source| record(key, source))?;
-        let mounts = self.store.mounts_dir();
         let mut lower = Vec::with_capacity(unique.len());
         for (layer, row) in unique.iter().zip(rows) {
             let row = row.ok_or_else(|| Error::Layer {
                 key: key.to_owned(),
                 layer: layer.clone(),
             })?;
-            let files = self.store.layer_path(layer);
-            if row.format == Format::Directory {
-                lower.push(files);
-                continue;
-            }
-            if mount && !view.has(layer) {
-                view.mount(layer, &files).map_err(|source| Error::Mount {
+            if row.format == Format::Erofs && mount && !view.has(layer) {
+                let mounted = view.mount(layer, &self.store.layer_path(layer));
+                mounted.map_err(|source| Error::Mount {
                     layer: layer.clone(),
                     source,
                 })?;
             }
-            lower.push(mounts.unwrap_or(&files).join(layer.hex()));
+            lower.push(self.store.layer_place(layer, row.format));
         }
         Ok(lower)
     }

@@ -154,7 +154,7 @@ pub(crate) const IMPLIED_MODE: u16 = 0o755;
 
 /// What an archive held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Bytes in its files.
     pub size: u64,
     pub(crate) root: Option<RootAttributes>,
@@ -164,7 +164,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// See [`Error`]; what was unpacked until then stays.
-pub fn unpack(archive: &mut dyn BufRead, root: &Path) -> Result<Summary, Error> {
+pub(crate) fn unpack(archive: &mut dyn BufRead, root: &Path) -> Result<Summary, Error> {
     let mut archive = Archive::new(archive);
     let mut tree = Tree::open(root)?;
     while let Some(entry) = archive.next()? {
