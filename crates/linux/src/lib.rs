@@ -9,6 +9,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod nftables;
 pub mod path;
 pub mod process;
 pub mod procfs;

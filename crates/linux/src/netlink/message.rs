@@ -1,11 +1,11 @@
 //! Bytes of netlink messages (netlink(7)): native byte order, everything aligned to four bytes.
 
 /// Flags of a request that changes something.
-pub(super) const ACK: u16 = 0x4;
+pub(crate) const ACK: u16 = 0x4;
 /// Make it, it must not exist.
-pub(super) const CREATE: u16 = 0x400 | 0x200;
+pub(crate) const CREATE: u16 = 0x400 | 0x200;
 /// Everything there is.
-pub(super) const DUMP: u16 = 0x300;
+pub(crate) const DUMP: u16 = 0x300;
 const REQUEST: u16 = 0x1;
 const HEADER: usize = 16;
 /// `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`, which are no part of an attribute's type.
@@ -13,13 +13,13 @@ const TYPE_MASK: u16 = 0x3fff;
 
 /// A request being written.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(crate) struct Message {
     bytes: Vec<u8>,
 }
 
 impl Message {
     /// `fixed` is the family's own header, such as `struct ifinfomsg`.
-    pub(super) fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
+    pub(crate) fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -30,7 +30,15 @@ impl Message {
         Self { bytes }
     }
 
-    pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+    /// With more flags.
+    pub(crate) fn with_flags(mut self, flags: u16) -> Self {
+        for (byte, more) in self.bytes[6..8].iter_mut().zip(flags.to_ne_bytes()) {
+            *byte |= more;
+        }
+        self
+    }
+
+    pub(crate) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         self.put(kind, value);
         self
     }
@@ -44,19 +52,19 @@ impl Message {
     }
 
     /// A text with the zero that the kernel expects after it.
-    pub(super) fn text(mut self, kind: u16, value: &str) -> Self {
+    pub(crate) fn text(mut self, kind: u16, value: &str) -> Self {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.put(kind, &bytes);
         self
     }
 
-    pub(super) fn number(self, kind: u16, value: u32) -> Self {
+    pub(crate) fn number(self, kind: u16, value: u32) -> Self {
         self.attribute(kind, &value.to_ne_bytes())
     }
 
     /// An attribute that holds attributes, and perhaps bytes before them, written by `inner`.
-    pub(super) fn nested(mut self, kind: u16, inner: impl FnOnce(Self) -> Self) -> Self {
+    pub(crate) fn nested(mut self, kind: u16, inner: impl FnOnce(Self) -> Self) -> Self {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -67,14 +75,14 @@ impl Message {
     }
 
     /// Bytes as they are, within [`Message::nested`].
-    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
         pad(&mut self.bytes);
         self
     }
 
     /// The finished bytes.
-    pub(super) fn finish(mut self, sequence: u32) -> Vec<u8> {
+    pub(crate) fn finish(mut self, sequence: u32) -> Vec<u8> {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes[..4].copy_from_slice(&length.to_ne_bytes());
         self.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
@@ -88,15 +96,17 @@ fn pad(bytes: &mut Vec<u8>) {
 
 /// One message of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer<'a> {
-    pub(super) kind: u16,
-    pub(super) flags: u16,
-    pub(super) sequence: u32,
-    pub(super) payload: &'a [u8],
+pub(crate) struct Answer<'a> {
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) sequence: u32,
+    /// Whose request it answers, or in news, who made the change.
+    pub(crate) port: u32,
+    pub(crate) payload: &'a [u8],
 }
 
 /// The messages in a buffer; ends at the first that does not fit.
-pub(super) fn answers(mut bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
+pub(crate) fn answers(mut bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
     std::iter::from_fn(move || {
         let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
         if length < HEADER {
@@ -108,13 +118,14 @@ pub(super) fn answers(mut bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
             kind: u16_at(message, 4)?,
             flags: u16_at(message, 6)?,
             sequence: u32_at(message, 8)?,
+            port: u32_at(message, 12)?,
             payload: &message[HEADER..],
         })
     })
 }
 
 /// The attributes in a payload after its fixed header; ends at the first that does not fit.
-pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
         let kind = u16_at(bytes, 2)? & TYPE_MASK;
@@ -124,18 +135,18 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let bytes = bytes.get(at..at + 2)?;
     Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at + 4)?;
     Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
 /// A text attribute without its zero.
-pub(super) fn text(value: &[u8]) -> String {
+pub(crate) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }

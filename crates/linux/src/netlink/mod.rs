@@ -16,7 +16,7 @@
 
 mod address;
 mod link;
-mod message;
+pub(crate) mod message;
 mod namespace;
 mod reach;
 mod route;
@@ -24,6 +24,7 @@ mod socket;
 mod transfer;
 
 pub use link::{Link, Mac, VethPair};
+pub(crate) use namespace::in_namespace;
 pub use namespace::{open_in, pin_new};
 pub use reach::{Reach, RouteChange, RouteMonitor};
 pub use route::Route;
@@ -68,6 +69,13 @@ impl Error {
             self.source.raw_os_error(),
             Some(libc::ENODEV | libc::ENXIO | libc::EADDRNOTAVAIL | libc::ESRCH | libc::ENOENT)
         )
+    }
+
+    /// Whether something was changed by others since it was read.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        // ERESTART, which is no error number of user space's.
+        self.source.raw_os_error() == Some(85)
     }
 
     /// Whether the object exists already.

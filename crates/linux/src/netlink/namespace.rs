@@ -12,10 +12,18 @@ use std::path::Path;
 /// # Errors
 /// When `namespace` is no network namespace, or without `CAP_SYS_ADMIN`.
 pub fn open_in(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
+    in_namespace(namespace, Socket::open)
+}
+
+/// Does something inside a network namespace, in a thread of its own.
+pub(crate) fn in_namespace<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> Result<T, Error> + Send,
+) -> Result<T, Error> {
     in_thread(|| {
         rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
             .map_err(|error| Error::new("enter", "a network namespace", error))?;
-        Socket::open()
+        work()
     })
 }
 
