@@ -54,6 +54,13 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// firewalld does not let our bridges through.
+    #[error("set up the zone of our bridges in firewalld")]
+    Firewalld {
+        /// Its answer, or the bus's.
+        #[source]
+        source: hull_linux::systemd::Error,
+    },
     /// Default address pools that make no sense.
     #[error("invalid default address pool: {0}")]
     DefaultPool(String),
