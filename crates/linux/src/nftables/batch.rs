@@ -231,6 +231,14 @@ impl Batch {
         });
     }
 
+    /// Puts a rule behind the one with this number.
+    pub fn insert_rule_after(&mut self, table: &Table, chain: &str, handle: u64, rule: &Rule) {
+        let what = ("add a rule to nftables chain", chain);
+        self.push(table, (kind::NEW_RULE, APPEND), what, |m| {
+            rule.write(m.text(2, chain).attribute(6, &handle.to_be_bytes()))
+        });
+    }
+
     /// Removes one rule.
     pub fn delete_rule(&mut self, table: &Table, chain: &str, handle: u64) {
         let what = ("delete a rule of nftables chain", chain);

@@ -1,5 +1,6 @@
 //! What there is: chains, rules, sets and elements, of all tables or one.
 
+use super::expression::Verdict;
 use super::socket::{Socket, be32};
 use super::{Family, SUBSYSTEM, Table, header, kind};
 use crate::netlink::Error;
@@ -43,6 +44,25 @@ impl FoundExpression {
     #[must_use]
     pub fn attribute(&self, wanted: u16) -> Option<&[u8]> {
         attribute(&self.data, wanted)
+    }
+
+    /// What it makes of the packet, if it decides that.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        if self.name != "immediate" {
+            return None;
+        }
+        let verdict = attribute(self.attribute(2)?, 2)?;
+        let chain = || attribute(verdict, 2).map(text);
+        Some(match be32(attribute(verdict, 1)?)?.cast_signed() {
+            0 => Verdict::Drop,
+            1 => Verdict::Accept,
+            -1 => Verdict::Continue,
+            -3 => Verdict::Jump(chain()?),
+            -4 => Verdict::Goto(chain()?),
+            -5 => Verdict::Return,
+            _ => return None,
+        })
     }
 
     /// One of its attributes, as a number.

@@ -110,18 +110,31 @@ impl Firewalld {
             ("description", Value::text("bridges of containers")),
             ("target", Value::text("ACCEPT")),
         ];
-        let added = self.call(CONFIG, ".config", "addZone2", vec![Value::text(zone), dictionary(&settings)]);
+        let added = self.call(
+            CONFIG,
+            ".config",
+            "addZone2",
+            vec![Value::text(zone), dictionary(&settings)],
+        );
         unless_there(added)?;
         let list = |text| Value::Array(Type::Plain('s'), vec![Value::text(text)]);
         let settings = [
             ("version", Value::text("1.0")),
-            ("description", Value::text("what containers' networks get is decided in their own table")),
+            (
+                "description",
+                Value::text("what containers' networks get is decided in their own table"),
+            ),
             ("ingress_zones", list("ANY")),
             ("egress_zones", list(zone)),
             ("target", Value::text("ACCEPT")),
         ];
         let policy = Value::Text(format!("{zone}-forwarding"));
-        let added = self.call(CONFIG, ".config", "addPolicy", vec![policy, dictionary(&settings)]);
+        let added = self.call(
+            CONFIG,
+            ".config",
+            "addPolicy",
+            vec![policy, dictionary(&settings)],
+        );
         unless_there(added)?;
         self.call(PATH, "", "reload", Vec::new())?;
         Ok(())
@@ -135,7 +148,11 @@ impl Firewalld {
             }
             Some(Value::Text(present)) if present != zone => {
                 // Somebody wanted it there.
-                tracing::warn!(device, zone = present, "the bridge is in another zone of firewalld");
+                tracing::warn!(
+                    device,
+                    zone = present,
+                    "the bridge is in another zone of firewalld"
+                );
                 Ok(())
             }
             _ => Ok(()),
@@ -176,7 +193,9 @@ fn dictionary(entries: &[(&str, Value)]) -> Value {
 fn unless_there(answer: Result<Vec<Value>, systemd::Error>) -> Result<(), systemd::Error> {
     match answer {
         Err(systemd::Error::Refused { text, .. })
-            if ["NAME_CONFLICT", "ALREADY_ENABLED"].iter().any(|code| text.starts_with(code)) =>
+            if ["NAME_CONFLICT", "ALREADY_ENABLED"]
+                .iter()
+                .any(|code| text.starts_with(code)) =>
         {
             Ok(())
         }

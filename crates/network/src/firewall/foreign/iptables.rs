@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::error::link;
 use hull_linux::nftables::{
-    Batch, Chain, Comparison, Expression, Family, FoundChain, FoundRule, Hook, Meta, Register, Rule,
-    Socket, Table, Verdict,
+    Batch, Chain, Comparison, Expression, Family, FoundChain, FoundRule, Hook, Meta, Register,
+    Rule, Socket, Table, Verdict,
 };
 use std::collections::BTreeSet;
 

@@ -93,7 +93,8 @@ impl Foreign {
     /// [`Error::Link`], [`Error::File`] when the kernel has no descriptors left or no thread.
     pub fn keep(&self) -> Result<ForeignKeeper, Error> {
         let monitor = Monitor::open().map_err(link("watch", "other software's tables"))?;
-        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(file("make", "an event descriptor"))?;
+        let stop =
+            eventfd(0, EventfdFlags::CLOEXEC).map_err(file("make", "an event descriptor"))?;
         let stop = Arc::new(stop);
         // A socket acts where it was opened: not where the new thread may be.
         self.shared.socket(&mut self.shared.lock())?;
@@ -103,7 +104,10 @@ impl Foreign {
             .spawn(move || {
                 if let Err(error) = watch(monitor, &stopped, &shared) {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "other software's packet filters are no longer watched");
+                    tracing::warn!(
+                        error,
+                        "other software's packet filters are no longer watched"
+                    );
                 }
             })
             .map_err(file("start", "a thread that watches other tables"))?;
@@ -188,7 +192,9 @@ fn watch(mut monitor: Monitor, stop: &OwnedFd, shared: &Shared) -> Result<(), Er
             }
             Ok(None) => {}
             // Some were lost: whatever they were.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+            {
                 since.get_or_insert_with(Instant::now);
             }
             Err(error) => return Err(file("read", "changes of other tables")(error)),
@@ -207,6 +213,9 @@ fn again(shared: &Shared) {
     let zone = firewalld::apply(&shared.bus, &shared.name, &state.devices, &none);
     for error in [tables.err(), zone.err()].into_iter().flatten() {
         let error = &error as &dyn std::error::Error;
-        tracing::warn!(error, "other software's packet filter may drop containers' packets");
+        tracing::warn!(
+            error,
+            "other software's packet filter may drop containers' packets"
+        );
     }
 }

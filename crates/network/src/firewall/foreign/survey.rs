@@ -59,10 +59,12 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
         let zone = super::firewalld::zone_name(name);
         let ours = super::iptables::chain_name(name);
         let opened = match owner(chain, &all) {
-            Some("firewalld") => all.iter().any(|other| {
-                other.table == *table && other.name.ends_with(&format!("_{zone}"))
-            }),
-            _ => all.iter().any(|other| other.table == *table && other.name == ours),
+            Some("firewalld") => all
+                .iter()
+                .any(|other| other.table == *table && other.name.ends_with(&format!("_{zone}"))),
+            _ => all
+                .iter()
+                .any(|other| other.table == *table && other.name == ours),
         };
         chains.push(ForeignChain {
             family: table.family.as_str().to_owned(),
