@@ -226,3 +226,99 @@ fn ufw_lets_our_bridges_through_after_a_reload() {
     until("the rule after ufw disable and enable", open);
     drop(directory);
 }
+
+/// A program that ends with the test.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(line: &str) -> Self {
+        let mut words = line.split(' ');
+        let child = Command::new(words.next().unwrap())
+            .args(words)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const BUS: &str = r#"<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen>
+<auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/>
+<allow send_type="method_call"/><allow send_type="signal"/><allow send_type="method_return"/>
+<allow send_type="error"/><allow receive_type="method_call"/><allow receive_type="signal"/>
+<allow receive_type="method_return"/><allow receive_type="error"/></policy></busconfig>"#;
+
+#[test]
+fn firewalld_has_a_zone_of_our_bridges_after_a_reload() {
+    if !private_host(&["firewalld", "dbus-daemon", "firewall-cmd", "nft"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    own_copy("/etc/firewalld", directory.path());
+    for path in ["/run", "/var/log"] {
+        let empty = directory
+            .path()
+            .join(path.trim_start_matches('/').replace('/', "-"));
+        std::fs::create_dir(&empty).unwrap();
+        mount_bind(&empty, path).unwrap();
+    }
+    std::fs::create_dir("/run/dbus").unwrap();
+    fs_err::write("/run/dbus.conf", BUS).unwrap();
+    let foreign = Foreign::with_bus("hull", "/run/dbus/system_bus_socket".into());
+    let _keeper = foreign.keep().unwrap();
+    // Neither a bus, nor firewalld on it.
+    foreign.allow(names(&["hull0"])).unwrap();
+    let _bus = Running::start("dbus-daemon --config-file=/run/dbus.conf --nofork --nopidfile");
+    until("the bus", || {
+        Path::new("/run/dbus/system_bus_socket").exists()
+    });
+    foreign.allow(names(&["hull0"])).unwrap();
+
+    let firewalld = Running::start("firewalld --nofork --nopid");
+    let state = || {
+        Command::new("firewall-cmd")
+            .arg("--state")
+            .output()
+            .unwrap()
+    };
+    until("firewalld", || state().status.success());
+    // Its start is seen by its table.
+    let in_zone = |device: &str| {
+        let listed = Command::new("firewall-cmd")
+            .args(["--zone=hull", "--list-interfaces"])
+            .output();
+        let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+        listed.split_whitespace().any(|name| name == device)
+    };
+    until("the bridge in the zone", || in_zone("hull0"));
+    foreign.allow(names(&["hull0", "br-b"])).unwrap();
+    assert!(in_zone("br-b"));
+    assert!(sh("firewall-cmd --get-policies").contains("hull-forwarding"));
+    let found = survey("hull").unwrap();
+    let forward = found.chains.iter().find(|c| c.hook == "forward").unwrap();
+    assert_eq!(forward.owner.as_deref(), Some("firewalld"));
+    assert!(forward.opened);
+
+    // Reloads forget what is not permanent.
+    sh("firewall-cmd --reload");
+    until("the bridges after a reload", || {
+        in_zone("hull0") && in_zone("br-b")
+    });
+    foreign.allow(names(&["br-b"])).unwrap();
+    assert!(!in_zone("hull0") && in_zone("br-b"));
+    // Where somebody wants a bridge elsewhere, it stays.
+    sh("firewall-cmd --zone=trusted --add-interface=br-c");
+    foreign.allow(names(&["br-b", "br-c"])).unwrap();
+    assert!(!in_zone("br-c") && in_zone("br-b"));
+    drop(firewalld);
+    foreign.allow(names(&["br-d"])).unwrap();
+}
