@@ -11,9 +11,7 @@
 )]
 
 mod faults;
-mod loopback;
 mod matrix;
-mod parents;
 mod scale;
 mod stage;
 mod traces;

@@ -53,6 +53,30 @@ pub fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
         .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
+/// Receives what there is, at most as many bytes as fit, and the descriptor that came with them, closed on
+/// exec. 0 bytes are the end. The kernel never joins bytes that came with different descriptors.
+///
+/// # Errors
+/// What recvmsg(2) gives.
+pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(
+            socket.as_fd(),
+            &mut slices,
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, descriptor))
+}
+
 /// The path of `name` in `directory` through this process's descriptor: short enough for an address
 /// whatever the directory's own path is (unix(7) allows 108 bytes).
 #[must_use]

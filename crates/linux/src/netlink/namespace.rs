@@ -12,27 +12,24 @@ use std::path::Path;
 /// # Errors
 /// When `namespace` is no network namespace, or without `CAP_SYS_ADMIN`.
 pub fn open_in(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
-    inside(namespace, Socket::open)?
+    in_namespace(namespace, Socket::open)
 }
 
-/// Does something inside the network namespace that `namespace` is a file of, in a thread of its own:
-/// sockets that are opened there belong to it, and `/proc/sys/net` is its own (setns(2), Linux 3.0).
-///
-/// # Errors
-/// When `namespace` is no network namespace, or without `CAP_SYS_ADMIN`; then nothing was done.
-pub fn inside<T: Send>(
+/// Does something inside a network namespace, in a thread of its own.
+pub(crate) fn in_namespace<T: Send>(
     namespace: BorrowedFd<'_>,
-    work: impl FnOnce() -> T + Send,
+    work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
     in_thread(|| {
         rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
             .map_err(|error| Error::new("enter", "a network namespace", error))?;
-        Ok(work())
+        work()
     })
 }
 
 /// Makes a network namespace and mounts it at `path`, an existing empty file, where it stays until
-/// that mount is gone (`unshare(2)`, Linux 2.6.24). Its loopback device is up.
+/// that mount is gone (`unshare(2)`, Linux 2.6.24). Its loopback device is up; devices that come into
+/// it do not get IPv6 addresses by themselves, as in Docker's networks without IPv6.
 ///
 /// # Errors
 /// Without `CAP_SYS_ADMIN`, or when `path` cannot be mounted on.
@@ -43,6 +40,7 @@ pub fn pin_new(path: &Path) -> Result<(), Error> {
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
             .map_err(|error| Error::new("create", "a network namespace", error))?;
         Socket::open()?.set_up("lo")?;
+        without_ipv6()?;
         rustix::mount::mount_bind("/proc/thread-self/ns/net", path).map_err(|error| {
             Error::new(
                 "mount a network namespace at",
@@ -51,6 +49,21 @@ pub fn pin_new(path: &Path) -> Result<(), Error> {
             )
         })
     })
+}
+
+/// A kernel without IPv6 has no such file, which is just as well.
+fn without_ipv6() -> Result<(), Error> {
+    let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, b"1"))
+    {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::new("write", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {

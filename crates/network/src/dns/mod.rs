@@ -10,8 +10,11 @@
 //! ```
 
 mod names;
+mod protocol;
+mod server;
 
 pub use names::Names;
+pub use server::serve;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
