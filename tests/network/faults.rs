@@ -325,7 +325,7 @@ fn a_port_that_is_taken_is_an_error_that_leaves_nothing() {
         let before = stage.traces();
         for (port, options) in [
             ("9202", "-p 9202:80"),
-            ("9202", "-p 9200:79 -p 9200-9205:80-85"),
+            ("9202", "-p 9199:79 -p 9200-9205:80-85"),
             ("9202", "-p 9201:79 -p 9202:80/tcp -p 9203:80/udp"),
             ("9210", "-p 9210:80"),
             ("9210", "-p 127.0.0.1:9210:80"),

@@ -11,7 +11,9 @@
 )]
 
 mod faults;
+mod loopback;
 mod matrix;
+mod parents;
 mod scale;
 mod stage;
 mod traces;

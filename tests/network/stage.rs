@@ -20,6 +20,10 @@ pub(crate) struct Stage<'l> {
 
 /// Runs `test` with a daemon of these `arguments` on a layout of its own.
 pub(crate) fn with(client: Client, arguments: &[&str], test: impl FnOnce(&mut Stage<'_>)) {
+    let client = match hull_tests::daemon::other_engine() {
+        None => client,
+        Some(_) => Client::Docker,
+    };
     let busybox_there = || std::path::Path::new(BUSYBOX).exists();
     let docker = client.is_own() || hull_tests::command::exists("docker");
     if !hull_tests::can_run("the docker client", docker)

@@ -176,3 +176,15 @@ pub struct DisconnectRequest {
 pub struct PruneResponse {
     pub networks_deleted: Option<Vec<String>>,
 }
+
+/// `GET /hull/networks/explain`: who can reach a container, or one of its ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Explanation {
+    /// As asked for.
+    pub container: String,
+    /// As asked for; empty: all of it.
+    pub port: String,
+    /// For people, one after the other.
+    pub lines: Vec<String>,
+}

@@ -34,7 +34,7 @@ fn image_id() -> String {
 /// A container made by `request`, as the engine tells of it.
 fn details(request: &str, number: u8, name: &str) -> Details {
     let request = CreateRequest::from_slice(request.as_bytes()).unwrap();
-    let config = convert::create::config(request, None, false).unwrap();
+    let config = convert::create::config(request, None, false, ApiVersion::NEWEST).unwrap();
     let cmd = config.cmd.clone();
     Details {
         id: id(number),

@@ -8,6 +8,7 @@ pub mod device;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod neighbour;
 pub mod netlink;
 pub mod nftables;
 pub mod path;

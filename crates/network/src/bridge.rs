@@ -1,8 +1,8 @@
 //! Bridges.
 
-use crate::error::{file, link};
+use crate::Error;
+use crate::error::link;
 use crate::pool::{choose_subnet, default_pools, host_networks};
-use crate::{Error, Mac};
 use hull_linux::netlink::{Link, Socket};
 use ipnet::{IpNet, Ipv4Net};
 use std::net::Ipv4Addr;
@@ -59,43 +59,21 @@ impl Bridge {
         let mut socket = Socket::open().map_err(link("set up bridge", &config.name))?;
         let found = existing(&mut socket, &config.name)?;
         let (subnet, gateway) = addressing(&mut socket, config, found.as_ref())?;
-        let created = found.is_none();
-        let result = Self::set_up(&mut socket, config, subnet, gateway, created);
-        if result.is_err() && created {
-            // It may not even have come to be.
-            let _ = socket.delete_link(&config.name);
-        }
-        result
-    }
-
-    fn set_up(
-        socket: &mut Socket,
-        config: &BridgeConfig,
-        subnet: Ipv4Net,
-        gateway: Ipv4Addr,
-        create: bool,
-    ) -> Result<Self, Error> {
-        let error = || link("set up bridge", &config.name);
-        if create {
-            // A fixed address, or the bridge would take the least of its ports' and change it.
-            socket
-                .create_bridge(&config.name, Mac::from_ipv4(gateway), config.mtu)
-                .map_err(error())?;
-        } else {
-            socket.set_up(&config.name).map_err(error())?;
-        }
-        let bridge = socket.link(&config.name).map_err(error())?;
-        match socket.add_address(bridge.index, gateway, subnet.prefix_len()) {
-            Err(failed) if !failed.is_existing() => return Err(error()(failed)),
-            _ => {}
-        }
-        enable_forwarding()?;
-        Ok(Self {
+        let bridge = Self {
             name: config.name.clone(),
-            index: bridge.index,
+            index: 0,
             subnet,
             gateway,
-            mtu: bridge.mtu,
+            mtu: config.mtu,
+        };
+        crate::link::up(&network(&bridge))?;
+        let made = socket
+            .link(&config.name)
+            .map_err(link("set up bridge", &config.name))?;
+        Ok(Self {
+            index: made.index,
+            mtu: made.mtu,
+            ..bridge
         })
     }
 
@@ -179,11 +157,28 @@ fn free_subnet() -> Result<Ipv4Net, Error> {
     }
 }
 
-/// Lets the host route. Written only when needed: the kernel walks all devices on every write.
-fn enable_forwarding() -> Result<(), Error> {
-    const PATH: &str = "/proc/sys/net/ipv4/ip_forward";
-    if fs_err::read_to_string(PATH).is_ok_and(|value| value.trim() == "1") {
-        return Ok(());
+/// As the drivers know it.
+pub(crate) fn network(bridge: &Bridge) -> crate::model::Network {
+    crate::model::Network {
+        id: bridge.name.clone(),
+        driver: crate::model::Driver::Bridge(crate::model::BridgeOptions {
+            device: bridge.name.clone(),
+            mtu: Some(bridge.mtu),
+            icc: true,
+            masquerade: true,
+            masquerade6: true,
+            gateway_mode: crate::model::GatewayMode::Nat,
+            gateway_mode6: crate::model::GatewayMode::Nat,
+            source: Vec::new(),
+            trusted_interfaces: Vec::new(),
+            inhibit_ipv4: false,
+        }),
+        pools: vec![crate::model::Pool {
+            subnet: bridge.subnet.into(),
+            range: None,
+            gateway: Some(bridge.gateway.into()),
+            reserved: std::collections::BTreeMap::new(),
+        }],
+        internal: false,
     }
-    fs_err::write(PATH, "1").map_err(file("enable forwarding in", PATH))
 }

@@ -86,6 +86,32 @@ pub enum Error {
         /// Its kind.
         kind: String,
     },
+    /// A device that a network or endpoint needs is not there.
+    #[error("network device {0} was not found")]
+    NoDevice(String),
+    /// A device that belongs to another network.
+    #[error("network device {device} is in use by network {owner}")]
+    Taken {
+        /// The device.
+        device: String,
+        /// The id of its network.
+        owner: String,
+    },
+    /// The namespace has a device of this name already.
+    #[error("the container has a network device {device} already")]
+    NameTaken {
+        /// The device.
+        device: String,
+    },
+    /// The kernel has no devices of a kind.
+    #[error(
+        "this kernel has no {kind} devices: load the module ({}), or use another driver",
+        module(kind)
+    )]
+    Unsupported {
+        /// `macvlan`, `ipvlan`, `vlan`.
+        kind: &'static str,
+    },
     /// A network without room for a gateway and one endpoint, or a name that is none.
     #[error("invalid network: {0}")]
     Invalid(String),
@@ -139,6 +165,11 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+fn module(kind: &str) -> String {
+    let module = if kind == "vlan" { "8021q" } else { kind };
+    format!("modprobe {module}")
 }
 
 pub(crate) fn link(

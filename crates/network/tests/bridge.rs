@@ -227,7 +227,7 @@ fn a_failed_connection_leaves_nothing() {
         ifname: "eth0".to_owned(),
     };
     let error = connect(&bridge, &endpoint).unwrap_err();
-    assert_eq!(error.to_string(), "connect endpoint dddd");
+    assert_eq!(error.to_string(), "join endpoint dddd");
     assert_eq!(Socket::open().unwrap().links().unwrap(), before);
     let gone = Endpoint {
         netns: host.namespaces().join("nothing"),

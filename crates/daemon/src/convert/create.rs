@@ -2,10 +2,9 @@
 
 use super::{defaults, mounts, resources, security, unsupported};
 use crate::error::ApiError;
-use hull_api::container::{Config as WireConfig, CreateRequest, HostConfig, NetworkingConfig};
-use hull_engine::container::{
-    Config, IpcMode, LogConfig, LogDriver, NetworkMode, PidMode, Port, RestartPolicy,
-};
+use crate::version::ApiVersion;
+use hull_api::container::{Config as WireConfig, CreateRequest, HostConfig};
+use hull_engine::container::{Config, IpcMode, LogConfig, LogDriver, PidMode, Port, RestartPolicy};
 use std::collections::BTreeSet;
 
 /// Converts a request, defaults and all.
@@ -16,22 +15,32 @@ pub(crate) fn config(
     mut request: CreateRequest,
     platform: Option<String>,
     cgroup_v2: bool,
+    version: ApiVersion,
 ) -> Result<Config, ApiError> {
     defaults::fill_in(&mut request, cgroup_v2);
     refuse_what_is_missing(&request.config, &request.host_config)?;
-    let network = network_mode(&request.host_config.network_mode)?;
-    let endpoint = endpoint(
-        &request.networking_config,
-        &request.host_config.network_mode,
-    )?;
+    super::ports::check_sharing(&request.config, &request.host_config)?;
+    let places = super::ports::places(&mut request, version)?;
     let kept = serde_json::to_value(&request)
         .map_err(|error| ApiError::internal(format!("could not keep the request: {error}")))?;
     check_names(&request.config)?;
-    let mac_address = endpoint.or(Some(request.config.mac_address.clone()));
+    let mac_address = Some(request.config.mac_address.clone());
+    let published = super::ports::bindings(&request.host_config)?;
+    super::ports::check_hosts(
+        request
+            .host_config
+            .extra_hosts
+            .as_deref()
+            .unwrap_or_default(),
+    )?;
     let meant = Config {
         platform,
         request: Some(kept),
-        network,
+        network: places.mode,
+        networks: places.networks,
+        links: places.links,
+        ports: published,
+        publish_all: request.host_config.publish_all_ports,
         mac_address: mac_address.filter(|mac| !mac.is_empty()),
         ..process(request.config)?
     };
@@ -117,10 +126,6 @@ fn refuse_what_is_missing(config: &WireConfig, host: &HostConfig) -> Result<(), 
     let health = config.healthcheck.as_ref();
     let checks_health =
         health.is_some_and(|check| !check.test.is_empty() && check.test[0] != "NONE");
-    let publishes = host
-        .port_bindings
-        .as_ref()
-        .is_some_and(|ports| !ports.is_empty());
     let volumes = config.volumes.as_ref();
     for (asked, what) in [
         (checks_health, "health checks"),
@@ -128,19 +133,13 @@ fn refuse_what_is_missing(config: &WireConfig, host: &HostConfig) -> Result<(), 
             volumes.is_some_and(|volumes| !volumes.is_empty()),
             "volumes",
         ),
-        (publishes || host.publish_all_ports, "published ports"),
         (some(host.volumes_from.as_ref()), "--volumes-from"),
-        (some(host.links.as_ref()), "links"),
         (
             some(host.device_requests.as_ref()),
             "device requests such as --gpus",
         ),
         (host.init == Some(true), "--init"),
         (!host.storage_opt.is_empty(), "--storage-opt"),
-        (
-            config.network_disabled,
-            "NetworkDisabled: use network mode none",
-        ),
         (
             !matches!(host.volume_driver.as_str(), "" | "local"),
             "volume drivers",
@@ -198,64 +197,6 @@ fn check_names(config: &WireConfig) -> Result<(), ApiError> {
         ))),
         None => Ok(()),
     }
-}
-
-fn network_mode(mode: &str) -> Result<NetworkMode, ApiError> {
-    Ok(match mode {
-        "" | "default" | "bridge" => NetworkMode::Bridge,
-        "host" => NetworkMode::Host,
-        "none" => NetworkMode::None,
-        other => match other.strip_prefix("container:") {
-            Some("") => {
-                return Err(ApiError::bad_request(
-                    "Invalid network mode: invalid container format container:<name|id>",
-                ));
-            }
-            Some(name) => NetworkMode::Container(name.to_owned()),
-            None => return Err(no_network(other)),
-        },
-    })
-}
-
-/// dockerd finds out when it starts the container, and says this. Not 404: clients would take that for
-/// a missing image, and pull it.
-fn no_network(name: &str) -> ApiError {
-    ApiError::bad_request(format!(
-        "failed to set up container networking: network {name} not found"
-    ))
-}
-
-/// Checks the endpoint that the client describes; returns the MAC address it asks for.
-fn endpoint(networking: &NetworkingConfig, mode: &str) -> Result<Option<String>, ApiError> {
-    let mut mac_address = None;
-    for (name, endpoint) in networking.endpoints_config.iter().flatten() {
-        if name != mode && !(name == "default" && mode == "bridge") {
-            if !matches!(name.as_str(), "bridge" | "host" | "none") {
-                return Err(no_network(name));
-            }
-            return Err(unsupported("more than one network for a container"));
-        }
-        if some(endpoint.aliases.as_ref()) {
-            return Err(ApiError::bad_request(
-                "network-scoped aliases are only supported for user-defined networks",
-            ));
-        }
-        let addresses = endpoint.ipam_config.as_ref();
-        if addresses
-            .is_some_and(|asked| !asked.ipv4_address.is_empty() || !asked.ipv6_address.is_empty())
-        {
-            return Err(ApiError::bad_request(
-                "user specified IP address is supported on user defined networks only",
-            ));
-        }
-        if some(endpoint.links.as_ref()) {
-            return Err(unsupported("links"));
-        }
-        if !endpoint.mac_address.is_empty() {
-            mac_address = Some(endpoint.mac_address.clone());
-        }
-    }
-    Ok(mac_address)
 }
 
 fn pid_mode(mode: &str) -> Result<PidMode, ApiError> {
@@ -383,8 +324,13 @@ fn ports(texts: impl Iterator<Item = String>) -> Result<BTreeSet<Port>, ApiError
     texts.map(|text| port(&text)).collect()
 }
 
-fn port(text: &str) -> Result<Port, ApiError> {
-    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+/// A port as `number[/protocol]`.
+///
+/// # Errors
+/// 400 in dockerd's words.
+pub(crate) fn port(text: &str) -> Result<Port, ApiError> {
+    let lower = text.to_ascii_lowercase();
+    let (number, protocol) = lower.split_once('/').unwrap_or((&lower, "tcp"));
     let number = number.parse().ok().filter(|number| *number != 0);
     match (number, protocol) {
         (Some(number), "tcp" | "udp" | "sctp") => Ok(Port {

@@ -2,13 +2,14 @@
 
 use super::time;
 use crate::human;
+use crate::version::ApiVersion;
 use hull_api::container::{
     Config, CreateRequest, Empty, Inspect, MountPoint, NetworkSettings, Port, PortBinding,
     State as WireState, Summary, SummaryHostConfig, SummaryNetworks, Words,
 };
 use hull_api::network::EndpointSettings;
 use hull_api::system::GraphDriver;
-use hull_engine::container::{Details, Endpoint, NetworkMode, State};
+use hull_engine::container::{Details, HostPort, NetworkMode, State};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +20,7 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
     let request = request(details);
     let mut host_config = request.host_config;
     host_config.runtime.clone_from(&details.runtime);
+    host_config.network_mode = network_mode(details);
     Inspect {
         id: details.id.clone(),
         created: details.created.to_string(),
@@ -90,8 +92,19 @@ fn config(details: &Details, asked: Config) -> Config {
         entrypoint: details.entrypoint.clone().map(Words),
         labels: Some(details.labels.clone()),
         stop_signal: details.stop_signal.clone().unwrap_or_default(),
+        mac_address: main_mac(details),
         ..asked
     }
+}
+
+/// The Ethernet address that was asked for in the first network.
+fn main_mac(details: &Details) -> String {
+    let config = &details.config;
+    let place = config.networks.get(&config.network.text());
+    let asked = place.and_then(|place| place.mac.clone());
+    asked
+        .or_else(|| config.mac_address.clone())
+        .unwrap_or_default()
 }
 
 fn state(state: &State) -> WireState {
@@ -153,12 +166,6 @@ fn mounts(details: &Details) -> Vec<MountPoint> {
 type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
 
 fn network_settings(details: &Details) -> NetworkSettings {
-    let mut ports = PortMap::new();
-    if has_own_addresses(details) {
-        for port in &details.exposed_ports {
-            ports.insert(format!("{}/{}", port.number, port.protocol), None);
-        }
-    }
     let sandbox = details
         .sandbox
         .as_deref()
@@ -168,36 +175,59 @@ fn network_settings(details: &Details) -> NetworkSettings {
         // There is one network namespace per container, so it needs no other name.
         sandbox_id: sandbox.map(|_| details.id.clone()).unwrap_or_default(),
         sandbox_key: sandbox.map(path).unwrap_or_default(),
-        ports: Some(ports),
+        ports: Some(port_map(details)),
         endpoint_id: bridge.endpoint_id,
         gateway: bridge.gateway,
+        global_ipv6_address: bridge.address6,
+        global_ipv6_prefix_len: bridge.prefix_len6.into(),
         ip_address: bridge.address,
         ip_prefix_len: bridge.prefix_len.into(),
+        ipv6_gateway: bridge.gateway6,
         mac_address: bridge.mac_address,
         networks: Some(networks(details)),
         ..NetworkSettings::default()
     }
 }
 
-fn has_own_addresses(details: &Details) -> bool {
-    details.state.pid().is_some() && details.config.network == NetworkMode::Bridge
+fn port_map(details: &Details) -> PortMap {
+    let binding = |at: &HostPort| PortBinding {
+        host_ip: at.host.clone(),
+        host_port: at.port.to_string(),
+    };
+    let ports = details.ports.iter();
+    let ports = ports.map(|(port, bindings)| {
+        let bindings = bindings.as_ref();
+        let bindings = bindings.map(|bindings| bindings.iter().map(binding).collect());
+        (format!("{}/{}", port.number, port.protocol), bindings)
+    });
+    ports.collect()
 }
 
 fn networks(details: &Details) -> BTreeMap<String, EndpointSettings> {
-    let convert = |(name, endpoint): (&String, &Endpoint)| (name.clone(), self::endpoint(endpoint));
-    details.networks.iter().map(convert).collect()
+    let asked = details.config.request.as_ref();
+    // Such a container has a network namespace of its own and is in no network, not even `none`.
+    let disabled = asked.is_some_and(|request| request["NetworkDisabled"] == true);
+    let places = details.networks.iter().filter(|_| !disabled);
+    places
+        .map(|(name, place)| (name.clone(), super::network::settings(place)))
+        .collect()
 }
 
-fn endpoint(endpoint: &Endpoint) -> EndpointSettings {
-    EndpointSettings {
-        mac_address: endpoint.mac_address.clone(),
-        network_id: endpoint.network_id.clone(),
-        endpoint_id: endpoint.endpoint_id.clone(),
-        gateway: endpoint.gateway.clone(),
-        ip_address: endpoint.address.clone(),
-        ip_prefix_len: endpoint.prefix_len.into(),
-        ..EndpointSettings::default()
+/// Gives an inspected container the form that older clients know.
+pub(crate) fn as_of(mut inspect: Inspect, version: ApiVersion) -> Inspect {
+    if version.since(45) {
+        return inspect;
     }
+    let short = inspect.id.get(..12).unwrap_or_default().to_owned();
+    let networks = inspect.network_settings.networks.iter_mut().flatten();
+    for (_, place) in networks.filter(|(_, place)| place.dns_names.is_some()) {
+        // Where it has names, its short id was one of the aliases.
+        let aliases = place.aliases.get_or_insert_default();
+        if !aliases.contains(&short) {
+            aliases.push(short.clone());
+        }
+    }
+    inspect
 }
 
 /// One element of `GET /containers/json`.
@@ -232,20 +262,34 @@ pub(crate) fn summary(details: &Details, now: Timestamp) -> Summary {
     }
 }
 
+/// The network mode as the client gave it; another container by its id, when that is known.
 fn network_mode(details: &Details) -> String {
-    details.config.network.text()
+    let asked = details.config.request.as_ref();
+    let asked = asked.and_then(|request| request["HostConfig"]["NetworkMode"].as_str());
+    match (&details.config.network, asked) {
+        (NetworkMode::Container(_), _) | (_, None) => details.config.network.text(),
+        (_, Some(asked)) => asked.to_owned(),
+    }
 }
 
 fn ports(details: &Details) -> Vec<Port> {
-    if !has_own_addresses(details) {
-        return Vec::new();
+    let mut all = Vec::new();
+    for (port, bindings) in &details.ports {
+        let exposed = Port {
+            private_port: port.number,
+            protocol: port.protocol.clone(),
+            ..Port::default()
+        };
+        match bindings.as_deref() {
+            None | Some([]) => all.push(exposed),
+            Some(bindings) => all.extend(bindings.iter().map(|at| Port {
+                ip: at.host.clone(),
+                public_port: at.port,
+                ..exposed.clone()
+            })),
+        }
     }
-    let convert = |port: &hull_engine::container::Port| Port {
-        private_port: port.number,
-        protocol: port.protocol.clone(),
-        ..Port::default()
-    };
-    details.exposed_ports.iter().map(convert).collect()
+    all
 }
 
 /// The list's sentence about a state.

@@ -8,6 +8,7 @@ pub(crate) mod details;
 pub(crate) mod image;
 pub(crate) mod mounts;
 pub(crate) mod network;
+pub(crate) mod ports;
 pub(crate) mod resources;
 pub(crate) mod security;
 pub(crate) mod system;

@@ -34,7 +34,7 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted = request.json_by(CreateRequest::from_slice).await?;
     let platform = Some(request.query.text("platform").to_owned());
     let platform = platform.filter(|platform| !platform.is_empty());
-    let config = convert::create::config(wanted, platform, request.app.cgroup_v2)?;
+    let config = convert::create::config(wanted, platform, request.app.cgroup_v2, request.version)?;
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());
     let created = request.app.engine.create(name, config).await?;
@@ -49,7 +49,8 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
     let sizes = request.query.flag("size");
     let details = request.app.engine.inspect(&request.name, sizes).await?;
-    reply::ok(&convert::details::inspect(&details))
+    let inspect = convert::details::inspect(&details);
+    reply::ok(&convert::details::as_of(inspect, request.version))
 }
 
 /// `POST /containers/{id}/start`.

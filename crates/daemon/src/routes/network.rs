@@ -2,10 +2,13 @@
 
 use crate::convert;
 use crate::error::ApiError;
-use crate::query::Filters;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
-use hull_engine::network::NetworkDetails;
+use http::StatusCode;
+use hull_api::network::{
+    ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, Explanation, PruneResponse,
+};
+use hull_engine::container::Port;
 
 /// The filters of `GET /networks`.
 const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
@@ -14,40 +17,124 @@ const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope",
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     let filters = request.query.filters()?;
     filters.only(FILTERS)?;
-    let networks = request
-        .app
-        .engine
-        .networks(hull_engine::Filters::new())
-        .await?;
+    let networks = request.app.engine.networks(filters.0).await?;
     // Before API 1.28 the list had the containers too.
     let containers = !request.version.since(28);
     let networks: Vec<_> = networks
         .iter()
-        .filter(|network| matches(network, &filters))
         .map(|network| convert::network::inspect(network, containers))
         .collect();
     reply::ok(&networks)
 }
 
-fn matches(network: &NetworkDetails, filters: &Filters) -> bool {
-    let one_of = |name: &str, matches: &dyn Fn(&str) -> bool| {
-        let values = filters.values(name);
-        values.is_empty() || values.iter().any(|value| matches(value))
-    };
-    one_of("name", &|value| network.name.contains(value))
-        && one_of("id", &|value| network.id.starts_with(value))
-        && one_of("driver", &|value| network.driver == value)
-        && one_of("scope", &|value| value == "local")
-        && one_of("type", &|value| value == "builtin")
-        // The predefined networks have no labels and are never dangling.
-        && one_of("label", &|_| false)
-        && one_of("dangling", &|value| matches!(value, "0" | "false"))
-}
-
 /// `GET /networks/{id}`.
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
+    let verbose = request.query.text("verbose");
+    if !matches!(
+        verbose,
+        "" | "1"
+            | "t"
+            | "T"
+            | "TRUE"
+            | "true"
+            | "True"
+            | "0"
+            | "f"
+            | "F"
+            | "FALSE"
+            | "false"
+            | "False"
+    ) {
+        return Err(ApiError::bad_request(format!(
+            "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
+        )));
+    }
     let network = request.app.engine.network_inspect(&request.name).await?;
+    let scope = request.query.text("scope");
+    if !scope.is_empty() && scope != network.scope {
+        return Err(ApiError::not_found(format!(
+            "network {} not found",
+            request.name
+        )));
+    }
     reply::ok(&convert::network::inspect(&network, true))
+}
+
+/// `POST /networks/create`.
+pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
+    let asked: CreateRequest = request.json_or_default().await?;
+    let asked = convert::network::request(asked, request.version);
+    let created = request.app.engine.network_create(asked).await?;
+    let reply = CreateResponse {
+        id: created.id,
+        warning: created.warning,
+    };
+    Ok(reply::json(StatusCode::CREATED, &reply)?.into())
+}
+
+/// `DELETE /networks/{id}`.
+pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
+    request.app.engine.network_remove(&request.name).await?;
+    reply::done()
+}
+
+/// `POST /networks/{id}/connect`.
+pub(crate) async fn connect(mut request: Request) -> Result<Outcome, ApiError> {
+    let asked: ConnectRequest = request.json_or_default().await?;
+    named(&asked.container)?;
+    let place = asked.endpoint_config.unwrap_or_default();
+    let place = convert::network::place(place, request.version)?;
+    let engine = &request.app.engine;
+    engine
+        .network_connect(&request.name, &asked.container, place)
+        .await?;
+    Ok(reply::empty(StatusCode::OK).into())
+}
+
+/// `POST /networks/{id}/disconnect`.
+pub(crate) async fn disconnect(mut request: Request) -> Result<Outcome, ApiError> {
+    let asked: DisconnectRequest = request.json_or_default().await?;
+    named(&asked.container)?;
+    let engine = &request.app.engine;
+    engine
+        .network_disconnect(&request.name, &asked.container, asked.force)
+        .await?;
+    Ok(reply::empty(StatusCode::OK).into())
+}
+
+fn named(container: &str) -> Result<(), ApiError> {
+    if container.is_empty() {
+        return Err(ApiError::bad_request("invalid name or ID supplied: \"\""));
+    }
+    Ok(())
+}
+
+/// `POST /networks/prune`.
+pub(crate) async fn prune(request: Request) -> Result<Outcome, ApiError> {
+    let filters = request.query.filters()?;
+    filters.only(&["label", "label!", "until"])?;
+    let gone = request.app.engine.network_prune(filters.0).await?;
+    reply::ok(&PruneResponse {
+        networks_deleted: (!gone.is_empty()).then_some(gone),
+    })
+}
+
+/// `GET /hull/networks/explain`: Hull's own.
+pub(crate) async fn explain(request: Request) -> Result<Outcome, ApiError> {
+    let container = request.query.text("container");
+    named(container)?;
+    let asked = request.query.text("port");
+    let port: Option<Port> = match asked {
+        "" => None,
+        text => Some(convert::create::port(text)?),
+    };
+    let engine = &request.app.engine;
+    let lines = engine.network_explain(container, port).await?;
+    reply::ok(&Explanation {
+        container: container.to_owned(),
+        port: asked.to_owned(),
+        lines,
+    })
 }
 
 /// `GET /plugins`: there are none.

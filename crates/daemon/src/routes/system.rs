@@ -82,15 +82,6 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
     )?)
 }
 
-/// `POST /networks/prune`: the networks there are cannot be removed, so none is.
-pub(crate) async fn prune_networks(request: Request) -> Result<Outcome, ApiError> {
-    request
-        .query
-        .filters()?
-        .only(&["label", "label!", "until"])?;
-    reply::ok(&serde_json::json!({"NetworksDeleted": null}))
-}
-
 /// `POST /build/prune`: there is no build cache, so nothing of it is removed.
 pub(crate) async fn prune_build_cache(_request: Request) -> Result<Outcome, ApiError> {
     reply::ok(&serde_json::json!({"CachesDeleted": null, "SpaceReclaimed": 0}))

@@ -1,26 +1,34 @@
 //! Network devices.
 
-use super::message::{CREATE, Message, attributes, text, u32_at};
-use super::socket::change;
-use super::{Error, Socket};
+use super::message::{Message, attributes, text, u32_at};
+use super::{Batch, Error, Socket};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_ADDRESS: u16 = 1;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_LINK: u16 = 5;
+pub(super) const IFLA_MASTER: u16 = 10;
+pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
-const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
-const VETH_INFO_PEER: u16 = 1;
+const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_GROUP: u16 = 27;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+/// `BR_STATE_FORWARDING`.
+const FORWARDING: u8 = 3;
+const AF_INET: u16 = 2;
+const IFLA_INET_CONF: u16 = 1;
+const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const IFF_UP: u32 = 1;
 /// Length of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
@@ -59,6 +67,10 @@ pub struct Link {
     pub alias: String,
     /// The bridge it is a port of.
     pub master: Option<u32>,
+    /// Of a veth pair the other end's number, of a device on another that one's; perhaps in another namespace.
+    pub lower: Option<u32>,
+    /// The number of the group that it was put into; 0 for none.
+    pub group: u32,
     /// Its Ethernet address.
     pub mac: Option<Mac>,
     /// The longest packet, in bytes.
@@ -67,83 +79,144 @@ pub struct Link {
     pub up: bool,
 }
 
-/// A veth pair to be made: one end here, the other in a namespace.
-#[derive(Clone, Copy, Debug)]
-pub struct VethPair<'a> {
-    /// The name of this end.
-    pub name: &'a str,
-    /// The text that marks this end.
-    pub alias: &'a str,
-    /// The bridge that this end becomes a port of.
-    pub master: u32,
-    /// The namespace of the other end.
-    pub namespace: BorrowedFd<'a>,
-    /// The other end's name there.
-    pub peer_name: &'a str,
-    /// The other end's Ethernet address.
-    pub peer_mac: Mac,
-    /// The longest packet of both ends, in bytes.
-    pub mtu: u32,
+/// What shall change of a device; what is not said stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkChange<'a> {
+    /// A new name, or a pattern such as `eth%d`, of which the kernel takes the first that is free. Not for
+    /// devices that are up.
+    pub name: Option<&'a str>,
+    /// Set up, or down.
+    pub up: Option<bool>,
+    /// The text that marks it.
+    pub alias: Option<&'a str>,
+    /// The longest packet, in bytes.
+    pub mtu: Option<u32>,
+    /// The group that it is put into.
+    pub group: Option<u32>,
+    /// Of a bridge's port.
+    pub port: Option<BridgePort>,
+    /// Whether packets to and from 127.0.0.0/8 may pass over it (Linux 3.6; by netlink 2.6.37).
+    pub route_localnet: Option<bool>,
+}
+
+/// What a bridge does with one of its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// A packet may leave by the port that it came in by. Linux 2.6.32.
+    pub hairpin: bool,
+    /// No packets between this port and others that are isolated too. Linux 4.18.
+    pub isolated: bool,
+}
+
+impl Batch {
+    /// Changes the device with this number. [`Error::is_absent`] when there is none.
+    pub fn change_link(&mut self, index: u32, change: &LinkChange<'_>) -> &mut Self {
+        let message = changed(
+            Message::new(RTM_NEWLINK, 0, &ifinfomsg(index, change.up)),
+            change,
+        );
+        self.push("change link", index.to_string(), message)
+    }
+
+    /// Changes the device with this name. [`Error::is_absent`] when there is none.
+    pub fn change_named(&mut self, name: &str, change: &LinkChange<'_>) -> &mut Self {
+        let named = LinkChange {
+            name: Some(name),
+            ..*change
+        };
+        let message = changed(
+            Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, change.up)),
+            &named,
+        );
+        self.push("change link", name, message)
+    }
+
+    /// Lets a bridge's port, whose other end has just come up, pass packets at once: the bridge would
+    /// find that out by itself only some milliseconds later, and drop what comes until then.
+    /// `ENETDOWN` when there is no carrier, `EBUSY` when the bridge takes part in a spanning tree.
+    pub fn open_port(&mut self, name: &str) -> &mut Self {
+        let message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, None)).text(IFLA_IFNAME, name);
+        let message = port(message, |m| m.attribute(IFLA_BRPORT_STATE, &[FORWARDING]));
+        self.push("open bridge port", name, message)
+    }
+
+    /// Removes the device with this name; of a veth pair, both ends.
+    /// [`Error::is_absent`] when there is none.
+    pub fn delete_link(&mut self, name: &str) -> &mut Self {
+        let message = Message::new(RTM_DELLINK, 0, &ifinfomsg(0, None)).text(IFLA_IFNAME, name);
+        self.push("delete link", name, message)
+    }
+
+    /// Removes all devices of a group together: the kernel waits only once until nobody looks at them
+    /// any more. Linux 4.0. [`Error::is_absent`] when there is none.
+    pub fn delete_group(&mut self, group: u32) -> &mut Self {
+        let message = Message::new(RTM_DELLINK, 0, &ifinfomsg(0, None)).number(IFLA_GROUP, group);
+        self.push("delete links of group", group.to_string(), message)
+    }
+}
+
+fn changed(mut message: Message, change: &LinkChange<'_>) -> Message {
+    if let Some(name) = change.name {
+        message = message.text(IFLA_IFNAME, name);
+    }
+    if let Some(alias) = change.alias {
+        message = message.attribute(IFLA_IFALIAS, alias.as_bytes());
+    }
+    if let Some(mtu) = change.mtu {
+        message = message.number(IFLA_MTU, mtu);
+    }
+    if let Some(group) = change.group {
+        message = message.number(IFLA_GROUP, group);
+    }
+    if let Some(options) = change.port {
+        message = port(message, |m| {
+            m.attribute(IFLA_BRPORT_MODE, &[options.hairpin.into()])
+                .attribute(IFLA_BRPORT_ISOLATED, &[options.isolated.into()])
+        });
+    }
+    if let Some(on) = change.route_localnet {
+        message = message.nested(IFLA_AF_SPEC, |m| {
+            m.nested(AF_INET, |m| {
+                m.nested(IFLA_INET_CONF, |m| {
+                    m.number(IPV4_DEVCONF_ROUTE_LOCALNET, on.into())
+                })
+            })
+        });
+    }
+    message
+}
+
+/// Options of a bridge's port, as those of a port of any kind since Linux 3.14.
+fn port(message: Message, options: impl FnOnce(Message) -> Message) -> Message {
+    message.nested(IFLA_LINKINFO, |m| {
+        m.text(IFLA_INFO_SLAVE_KIND, "bridge")
+            .nested(IFLA_INFO_SLAVE_DATA, options)
+    })
+}
+
+/// The question for the device with this name.
+pub(super) fn get_link(name: &str) -> Message {
+    Message::new(RTM_GETLINK, 0, &ifinfomsg(0, None)).text(IFLA_IFNAME, name)
 }
 
 impl Socket {
-    /// Makes a bridge that is up. Linux 2.6.
-    ///
-    /// # Errors
-    /// [`Error::is_existing`] when the name is taken; `EOPNOTSUPP` without the kernel's bridge module.
-    pub fn create_bridge(&mut self, name: &str, mac: Mac, mtu: u32) -> Result<(), Error> {
-        let message = change(RTM_NEWLINK, CREATE, &ifinfomsg(0, true))
-            .text(IFLA_IFNAME, name)
-            .attribute(IFLA_ADDRESS, &mac.0)
-            .number(IFLA_MTU, mtu)
-            .nested(IFLA_LINKINFO, |m| m.text(IFLA_INFO_KIND, "bridge"));
-        self.change(vec![message])
-            .map_err(|error| Error::new("create bridge", name, error))
-    }
-
-    /// Makes a veth pair, this end up, the other end in its namespace from the start (veth(4)).
-    /// Linux 2.6.34 for `IFLA_NET_NS_FD` in the peer.
-    ///
-    /// # Errors
-    /// [`Error::is_existing`] when a name is taken on either side.
-    pub fn create_veth(&mut self, pair: &VethPair<'_>) -> Result<(), Error> {
-        let namespace = pair.namespace.as_raw_fd().cast_unsigned();
-        let create = change(RTM_NEWLINK, CREATE, &ifinfomsg(0, true))
-            .text(IFLA_IFNAME, pair.name)
-            .number(IFLA_MTU, pair.mtu)
-            .number(IFLA_MASTER, pair.master)
-            .nested(IFLA_LINKINFO, |m| {
-                m.text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, |m| {
-                    m.nested(VETH_INFO_PEER, |m| {
-                        m.raw(&ifinfomsg(0, false))
-                            .text(IFLA_IFNAME, pair.peer_name)
-                            .attribute(IFLA_ADDRESS, &pair.peer_mac.0)
-                            .number(IFLA_MTU, pair.mtu)
-                            .number(IFLA_NET_NS_FD, namespace)
-                    })
-                })
-            });
-        self.change(vec![create])
-            .map_err(|error| Error::new("create veth", pair.name, error))?;
-        // The kernel takes an alias only for a device that exists.
-        let mark = change(RTM_NEWLINK, 0, &ifinfomsg(0, false))
-            .text(IFLA_IFNAME, pair.name)
-            .attribute(IFLA_IFALIAS, pair.alias.as_bytes());
-        self.change(vec![mark]).map_err(|error| {
-            // Unmarked it would be nobody's; the name is ours, as it was made a moment ago.
-            let _ = self.delete_link(pair.name);
-            Error::new("mark veth", pair.name, error)
-        })
-    }
-
     /// The device with this name.
     ///
     /// # Errors
     /// [`Error::is_absent`] when there is none.
     pub fn link(&mut self, name: &str) -> Result<Link, Error> {
-        let message = Message::new(RTM_GETLINK, 0, &ifinfomsg(0, false)).text(IFLA_IFNAME, name);
-        self.get(message, read_link)
+        self.get(get_link(name), read_link)
             .map_err(|error| Error::new("look up link", name, error))
+    }
+
+    /// The device with this number.
+    ///
+    /// # Errors
+    /// [`Error::is_absent`] when there is none.
+    pub fn link_at(&mut self, index: u32) -> Result<Link, Error> {
+        let message = Message::new(RTM_GETLINK, 0, &ifinfomsg(index, None));
+        self.get(message, read_link)
+            .map_err(|error| Error::new("look up link", index.to_string(), error))
     }
 
     /// All devices.
@@ -151,7 +224,7 @@ impl Socket {
     /// # Errors
     /// When the kernel's answer cannot be read.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        self.dump(RTM_GETLINK, &ifinfomsg(0, false), read_link)
+        self.dump(RTM_GETLINK, &ifinfomsg(0, None), read_link)
             .map_err(|error| Error::new("list", "links", error))
     }
 
@@ -160,9 +233,15 @@ impl Socket {
     /// # Errors
     /// [`Error::is_absent`] when there is none.
     pub fn set_up(&mut self, name: &str) -> Result<(), Error> {
-        let message = change(RTM_NEWLINK, 0, &ifinfomsg(0, true)).text(IFLA_IFNAME, name);
-        self.change(vec![message])
-            .map_err(|error| Error::new("set up link", name, error))
+        let mut batch = Batch::new();
+        batch.change_named(
+            name,
+            &LinkChange {
+                up: Some(true),
+                ..LinkChange::default()
+            },
+        );
+        self.run(batch)
     }
 
     /// Removes a device; of a veth pair, both ends.
@@ -170,24 +249,24 @@ impl Socket {
     /// # Errors
     /// [`Error::is_absent`] when there is none.
     pub fn delete_link(&mut self, name: &str) -> Result<(), Error> {
-        let message = change(RTM_DELLINK, 0, &ifinfomsg(0, false)).text(IFLA_IFNAME, name);
-        self.change(vec![message])
-            .map_err(|error| Error::new("delete link", name, error))
+        let mut batch = Batch::new();
+        batch.delete_link(name);
+        self.run(batch)
     }
 }
 
 /// `struct ifinfomsg`: family, type, index, flags and which of them change.
-fn ifinfomsg(index: u32, up: bool) -> [u8; IFINFOMSG] {
+pub(super) fn ifinfomsg(index: u32, up: Option<bool>) -> [u8; IFINFOMSG] {
     let mut bytes = [0; IFINFOMSG];
     bytes[4..8].copy_from_slice(&index.to_ne_bytes());
-    if up {
-        bytes[8..12].copy_from_slice(&IFF_UP.to_ne_bytes());
+    if let Some(up) = up {
+        bytes[8..12].copy_from_slice(&u32::from(up).to_ne_bytes());
         bytes[12..16].copy_from_slice(&IFF_UP.to_ne_bytes());
     }
     bytes
 }
 
-fn read_link(payload: &[u8]) -> Option<Link> {
+pub(super) fn read_link(payload: &[u8]) -> Option<Link> {
     let mut link = Link {
         index: u32_at(payload, 4)?,
         up: u32_at(payload, 8)? & IFF_UP != 0,
@@ -199,6 +278,8 @@ fn read_link(payload: &[u8]) -> Option<Link> {
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
             IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_LINK => link.lower = u32_at(value, 0),
+            IFLA_GROUP => link.group = u32_at(value, 0)?,
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(Mac),
             IFLA_LINKINFO => {
                 if let Some((_, name)) = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND)

@@ -81,6 +81,13 @@ impl Message {
         self
     }
 
+    /// Lets the kernel answer also when all went well.
+    pub(super) fn acknowledged(mut self) -> Self {
+        let flags = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) | ACK;
+        self.bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+        self
+    }
+
     /// The finished bytes.
     pub(crate) fn finish(mut self, sequence: u32) -> Vec<u8> {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);

@@ -1,7 +1,10 @@
 //! rtnetlink (rtnetlink(7)): links, addresses and routes, with blocking requests of our own.
 //!
 //! ```text
-//!  link.rs address.rs route.rs   what is asked, as messages           (verbs on Socket)
+//!  new_link.rs link.rs           what is asked, as messages           (verbs on Batch and Socket)
+//!  address.rs route.rs
+//!         │
+//!  batch.rs                      changes that go together, each with what it is about
 //!         │
 //!  socket.rs                     send a batch, read one answer each; dumps
 //!         │
@@ -15,19 +18,23 @@
 //! of them: a request costs two system calls, and an attribute that nobody here knows is passed over.
 
 mod address;
+mod batch;
 mod link;
 pub(crate) mod message;
 mod namespace;
+mod new_link;
 mod reach;
 mod route;
 mod socket;
 mod transfer;
 
-pub use link::{Link, Mac, VethPair};
-pub(crate) use namespace::in_namespace;
-pub use namespace::{open_in, pin_new};
+pub use address::Address;
+pub use batch::Batch;
+pub use link::{BridgePort, Link, LinkChange, Mac};
+pub use namespace::{inside, open_in, pin_new};
+pub use new_link::{IpvlanMode, LinkKind, MacvlanMode, NewLink, VethPeer};
 pub use reach::{Reach, RouteChange, RouteMonitor};
-pub use route::Route;
+pub use route::DefaultRoute;
 pub use socket::Socket;
 pub use transfer::{Transferred, transfer};
 
@@ -76,6 +83,18 @@ impl Error {
     pub fn is_outdated(&self) -> bool {
         // ERESTART, which is no error number of user space's.
         self.source.raw_os_error() == Some(85)
+    }
+
+    /// The number of the kernel's error.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+
+    /// Whether the kernel has no such devices.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::EOPNOTSUPP)
     }
 
     /// Whether the object exists already.

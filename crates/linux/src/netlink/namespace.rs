@@ -12,24 +12,27 @@ use std::path::Path;
 /// # Errors
 /// When `namespace` is no network namespace, or without `CAP_SYS_ADMIN`.
 pub fn open_in(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
-    in_namespace(namespace, Socket::open)
+    inside(namespace, Socket::open)?
 }
 
-/// Does something inside a network namespace, in a thread of its own.
-pub(crate) fn in_namespace<T: Send>(
+/// Does something inside the network namespace that `namespace` is a file of, in a thread of its own:
+/// sockets that are opened there belong to it, and `/proc/sys/net` is its own (setns(2), Linux 3.0).
+///
+/// # Errors
+/// When `namespace` is no network namespace, or without `CAP_SYS_ADMIN`; then nothing was done.
+pub fn inside<T: Send>(
     namespace: BorrowedFd<'_>,
-    work: impl FnOnce() -> Result<T, Error> + Send,
+    work: impl FnOnce() -> T + Send,
 ) -> Result<T, Error> {
     in_thread(|| {
         rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
             .map_err(|error| Error::new("enter", "a network namespace", error))?;
-        work()
+        Ok(work())
     })
 }
 
 /// Makes a network namespace and mounts it at `path`, an existing empty file, where it stays until
-/// that mount is gone (`unshare(2)`, Linux 2.6.24). Its loopback device is up; devices that come into
-/// it do not get IPv6 addresses by themselves, as in Docker's networks without IPv6.
+/// that mount is gone (`unshare(2)`, Linux 2.6.24). Its loopback device is up.
 ///
 /// # Errors
 /// Without `CAP_SYS_ADMIN`, or when `path` cannot be mounted on.
@@ -40,7 +43,6 @@ pub fn pin_new(path: &Path) -> Result<(), Error> {
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
             .map_err(|error| Error::new("create", "a network namespace", error))?;
         Socket::open()?.set_up("lo")?;
-        without_ipv6()?;
         rustix::mount::mount_bind("/proc/thread-self/ns/net", path).map_err(|error| {
             Error::new(
                 "mount a network namespace at",
@@ -49,21 +51,6 @@ pub fn pin_new(path: &Path) -> Result<(), Error> {
             )
         })
     })
-}
-
-/// A kernel without IPv6 has no such file, which is just as well.
-fn without_ipv6() -> Result<(), Error> {
-    let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|mut file| io::Write::write_all(&mut file, b"1"))
-    {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::new("write", path, error))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {

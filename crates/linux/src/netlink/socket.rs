@@ -1,7 +1,7 @@
 //! The socket and its request loop.
 
 use super::Error;
-use super::message::{ACK, Answer, DUMP, Message, answers, u32_at};
+use super::message::{Answer, DUMP, Message, answers, u32_at};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -43,32 +43,67 @@ impl Socket {
         })
     }
 
-    /// Sends changes in one system call and waits for the kernel's word on each. The kernel goes on
-    /// after one that failed; the first failure is told.
-    pub(super) fn change(&mut self, messages: Vec<Message>) -> io::Result<()> {
+    /// Sends changes in one system call; the kernel goes on after one that failed. Only the last is
+    /// acknowledged, so that a batch that succeeds takes one answer.
+    ///
+    /// # Errors
+    /// The first failure, and which of them it was.
+    pub(super) fn change(&mut self, messages: Vec<Message>) -> Result<(), (usize, io::Error)> {
+        let messages = acknowledge_last(messages);
+        self.converse(messages, |answer| {
+            (answer.kind == NLMSG_ERROR).then(|| acknowledged(answer))
+        })
+    }
+
+    /// Sends changes and a question, the last of `messages`, in one system call, and reads its answer.
+    pub(super) fn change_and_get<T>(
+        &mut self,
+        messages: Vec<Message>,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, (usize, io::Error)> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        self.converse(messages, |answer| {
+            Some(match answer.kind {
+                NLMSG_ERROR => Err(acknowledged(answer).err().unwrap_or_else(invalid)),
+                _ => read(answer.payload).ok_or_else(invalid),
+            })
+        })
+    }
+
+    /// Sends all, then receives until `last` has made something of an answer to the last of them.
+    fn converse<T>(
+        &mut self,
+        messages: Vec<Message>,
+        last: impl Fn(&Answer<'_>) -> Option<io::Result<T>>,
+    ) -> Result<T, (usize, io::Error)> {
         let first = self.sequence.wrapping_add(1);
-        let mut batch = Vec::new();
-        let count = messages.len();
+        let end = messages.len().saturating_sub(1);
+        let mut batch = Vec::with_capacity(messages.len() * 128);
         for message in messages {
             self.sequence = self.sequence.wrapping_add(1);
             batch.extend(message.finish(self.sequence));
         }
-        self.send(&batch)?;
-        let mut failure = None;
-        let mut open = count;
-        while open > 0 {
+        self.send(&batch).map_err(|error| (0, error))?;
+        let (mut failure, mut result) = (None, None);
+        while result.is_none() {
             self.receive(|answer| {
-                let ours = answer.sequence.wrapping_sub(first) < u32::try_from(count).unwrap_or(0);
-                if !ours || answer.kind != NLMSG_ERROR {
-                    return;
+                let at = usize::try_from(answer.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
+                if at == end {
+                    result = result.take().or_else(|| last(&answer));
+                } else if at < end
+                    && answer.kind == NLMSG_ERROR
+                    && let Err(error) = acknowledged(&answer)
+                {
+                    failure.get_or_insert((at, error));
                 }
-                open -= 1;
-                if let Err(error) = acknowledged(&answer) {
-                    failure.get_or_insert(error);
-                }
-            })?;
+            })
+            .map_err(|error| (0, error))?;
         }
-        failure.map_or(Ok(()), Err)
+        match (failure, result) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(result)) => result.map_err(|error| (end, error)),
+            (None, None) => Err((end, io::ErrorKind::InvalidData.into())),
+        }
     }
 
     /// Asks for one object and reads the answer.
@@ -77,25 +112,8 @@ impl Socket {
         message: Message,
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<T> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
-        self.send(&message.finish(sequence))?;
-        let mut found = None;
-        while found.is_none() {
-            self.receive(|answer| {
-                if answer.sequence != sequence {
-                    return;
-                }
-                found = Some(match answer.kind {
-                    NLMSG_ERROR => Err(acknowledged(&answer)
-                        .err()
-                        .unwrap_or_else(|| io::Error::from(io::ErrorKind::InvalidData))),
-                    _ => read(answer.payload)
-                        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
-                });
-            })?;
-        }
-        found.unwrap_or_else(|| Err(io::ErrorKind::InvalidData.into()))
+        self.change_and_get(vec![message], read)
+            .map_err(|(_, error)| error)
     }
 
     /// Asks for all objects of a kind; those that `read` does not understand are left out.
@@ -165,9 +183,10 @@ impl Socket {
     }
 }
 
-/// A change, which the kernel acknowledges.
-pub(super) fn change(kind: u16, flags: u16, fixed: &[u8]) -> Message {
-    Message::new(kind, ACK | flags, fixed)
+fn acknowledge_last(mut messages: Vec<Message>) -> Vec<Message> {
+    let last = messages.pop().map(Message::acknowledged);
+    messages.extend(last);
+    messages
 }
 
 fn acknowledged(answer: &Answer<'_>) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! Network devices that go to another network namespace and keep their addresses.
 
-use super::message::{CREATE, attributes, u32_at};
-use super::socket::change;
+use super::message::{CREATE, Message, attributes, u32_at};
 use super::{Error, Link, Socket, open_in};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -111,10 +110,10 @@ impl Socket {
     ) -> std::io::Result<()> {
         let mut fixed = [0; IFINFOMSG];
         fixed[4..8].copy_from_slice(&index.to_ne_bytes());
-        let message = change(RTM_NEWLINK, 0, &fixed)
+        let message = Message::new(RTM_NEWLINK, 0, &fixed)
             .text(IFLA_IFNAME, name)
             .number(IFLA_NET_NS_FD, namespace.as_raw_fd().cast_unsigned());
-        self.change(vec![message])
+        self.change(vec![message]).map_err(|(_, error)| error)
     }
 
     /// Gives a device that has just come its addresses, and sets it up.
@@ -124,15 +123,16 @@ impl Socket {
             let mut fixed = [0; IFADDRMSG];
             fixed[..4].copy_from_slice(&address.fixed);
             fixed[4..].copy_from_slice(&index.to_ne_bytes());
-            let message = change(RTM_NEWADDR, CREATE, &fixed);
+            let message = Message::new(RTM_NEWADDR, CREATE, &fixed);
             let attributes = address.attributes.iter();
             attributes.fold(message, |message, (kind, value)| {
                 message.attribute(*kind, value)
             })
         });
         for message in messages {
-            self.change(vec![message])
-                .map_err(|error| Error::new("keep the addresses of network device", name, error))?;
+            self.change(vec![message]).map_err(|(_, error)| {
+                Error::new("keep the addresses of network device", name, error)
+            })?;
         }
         if up { self.set_up(name) } else { Ok(()) }
     }

@@ -54,7 +54,7 @@ impl Socket {
     /// # Errors
     /// When it is no network namespace, or without `CAP_SYS_ADMIN`.
     pub fn open_in(namespace: BorrowedFd<'_>) -> Result<Self, Error> {
-        crate::netlink::in_namespace(namespace, Self::open)
+        crate::netlink::inside(namespace, Self::open)?
     }
 
     /// The socket's address, by which a [`super::Monitor`] knows its changes.

@@ -1,0 +1,133 @@
+//! Removing endpoints.
+
+use super::mark::{self, Owner};
+use crate::error::{file, link};
+use crate::model::{Driver, Network};
+use crate::{Error, netns};
+use hull_linux::netlink::{self, Batch, Link, LinkChange, Socket};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+/// Takes an endpoint away; one that is not there is no error. `netns`: where it is, if that still
+/// exists; with the namespace its devices go by themselves. Waits until the device is gone.
+///
+/// # Errors
+/// [`Error`].
+pub fn leave(
+    network: &Network,
+    endpoint_id: &str,
+    netns: Option<&Path>,
+    ifname: &str,
+) -> Result<(), Error> {
+    match (&network.driver, netns) {
+        (Driver::Bridge(_), _) => remove_pairs(&[endpoint_id]),
+        (_, Some(netns)) => remove_inside(endpoint_id, netns, ifname),
+        (_, None) => Ok(()),
+    }
+}
+
+/// Takes down the network of a container that ended: its namespace is unpinned at once, and its
+/// endpoints' devices are removed behind the caller's back. The kernel needs some 30 ms to remove a
+/// device, nearly all of it waiting until no processor looks at it any more, and nobody else has to
+/// wait for that: the address can be given out again, as it only means something inside the pair.
+///
+/// Should this process end before, the devices go with their namespace, or else by
+/// [`reconcile`](super::reconcile).
+///
+/// # Errors
+/// [`Error::File`] when the namespace's file cannot be removed; the devices are removed all the same.
+pub fn dismantle(netns: &Path, endpoints: &[String]) -> Result<(), Error> {
+    let unpinned = netns::remove(netns);
+    if endpoints.is_empty() {
+        return unpinned;
+    }
+    let owners = endpoints.to_vec();
+    let remove = move || {
+        let ids: Vec<&str> = owners.iter().map(String::as_str).collect();
+        if let Err(error) = remove_pairs(&ids) {
+            tracing::warn!(endpoints = ?ids, %error, "endpoints' devices were left behind");
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("dismantle".to_owned())
+        .stack_size(128 << 10)
+        .spawn(remove);
+    if thread.is_err() {
+        // No threads left: then the caller has to wait after all.
+        let ids: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+        remove_pairs(&ids)?;
+    }
+    unpinned
+}
+
+pub(crate) fn remove_pairs(endpoints: &[&str]) -> Result<(), Error> {
+    let error = || link("remove endpoint", endpoints.join(", "));
+    let mut socket = Socket::open().map_err(error())?;
+    let mut found = Vec::new();
+    for id in endpoints {
+        found.extend(pair(&mut socket, id).map_err(error())?);
+    }
+    doom(&mut socket, &found).map_err(error())
+}
+
+/// The host's end of an endpoint's pair.
+fn pair(socket: &mut Socket, id: &str) -> Result<Option<Link>, netlink::Error> {
+    for name in mark::names(id) {
+        match socket.link(&name) {
+            Ok(found) if mark::owner(&found) == Owner::Id(id) => return Ok(Some(found)),
+            // Another's device has the name, so ours has a later one.
+            Ok(_) => {}
+            Err(failed) if failed.is_absent() => {}
+            Err(failed) => return Err(failed),
+        }
+    }
+    Ok(None)
+}
+
+/// Removes devices. They are put into one group first, and the group is removed: whoever waits for the
+/// kernel at the same time finds that the first of them has removed everybody's.
+pub(super) fn doom(socket: &mut Socket, devices: &[Link]) -> Result<(), netlink::Error> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    for device in devices {
+        batch.change_link(
+            device.index,
+            &LinkChange {
+                group: Some(mark::DOOMED),
+                ..LinkChange::default()
+            },
+        );
+    }
+    match socket.run(batch) {
+        // One of them has gone by itself; the others are in the group.
+        Err(error) if !error.is_absent() => return Err(error),
+        _ => {}
+    }
+    let mut batch = Batch::new();
+    batch.delete_group(mark::DOOMED);
+    match socket.run(batch) {
+        Err(error) if !error.is_absent() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove_inside(id: &str, netns: &Path, ifname: &str) -> Result<(), Error> {
+    let namespace = match fs_err::File::open(netns) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(file("open", netns)(error)),
+    };
+    netlink::inside(namespace.as_fd(), || {
+        let mut socket = Socket::open()?;
+        let all = socket.links()?;
+        let (named, others): (Vec<Link>, Vec<Link>) = all
+            .into_iter()
+            .filter(|device| mark::owner(device) == Owner::Id(id))
+            .partition(|device| device.name == ifname);
+        doom(&mut socket, if named.is_empty() { &others } else { &named })
+    })
+    .and_then(|result| result)
+    .map_err(link("remove endpoint", id))
+}

@@ -1,0 +1,125 @@
+//! Settings of one device below `/proc/sys/net`.
+
+use super::forwarding::write;
+use crate::Error;
+use std::path::PathBuf;
+
+const ROOT: &str = "/proc/sys/net";
+/// Stands for the device's name.
+const PLACEHOLDER: &str = "IFNAME";
+/// More than any kernel has for one device.
+const MAX: usize = 256;
+
+/// A checked setting: family, directory, name, and value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sysctl {
+    family: String,
+    directory: String,
+    name: String,
+    value: String,
+}
+
+/// Reads names such as `net.ipv4.conf.IFNAME.log_martians`, with or without `net` before, and `/` or
+/// `.` between the parts. Only settings of the endpoint's own device are possible.
+pub(super) fn parse(all: &[(String, String)]) -> Result<Vec<Sysctl>, Error> {
+    if all.len() > MAX {
+        return Err(Error::Invalid(format!(
+            "{} settings for one endpoint are too many",
+            all.len()
+        )));
+    }
+    all.iter()
+        .map(|(key, value)| parse_one(key, value))
+        .collect()
+}
+
+fn parse_one(key: &str, value: &str) -> Result<Sysctl, Error> {
+    let invalid = || {
+        Error::Invalid(format!(
+            "`{key}` is no setting of an endpoint's device: these are net.FAMILY.conf.{PLACEHOLDER}.NAME"
+        ))
+    };
+    let plain = |part: &&str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    let mut parts: Vec<&str> = key.split(['.', '/']).collect();
+    if parts.first() == Some(&"net") {
+        parts.remove(0);
+    }
+    let [family, directory, device, name] = parts.as_slice() else {
+        return Err(invalid());
+    };
+    if *device != PLACEHOLDER
+        || ![family, directory, name].into_iter().all(plain)
+        || value.contains('\0')
+    {
+        return Err(invalid());
+    }
+    Ok(Sysctl {
+        family: (*family).to_owned(),
+        directory: (*directory).to_owned(),
+        name: (*name).to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+/// Writes the settings of the device `ifname`, in the calling thread's network namespace.
+pub(super) fn apply(ifname: &str, all: &[Sysctl]) -> Result<(), Error> {
+    for setting in all {
+        let path: PathBuf = [
+            ROOT,
+            &setting.family,
+            &setting.directory,
+            ifname,
+            &setting.name,
+        ]
+        .iter()
+        .collect();
+        write(&path, &setting.value)?;
+    }
+    Ok(())
+}
+
+/// Whether the device has no IPv6 at all, as Docker has it on networks without. A kernel without IPv6
+/// needs no word.
+pub(super) fn disable_ipv6(ifname: &str, disabled: bool) -> Result<(), Error> {
+    let path: PathBuf = [ROOT, "ipv6", "conf", ifname, "disable_ipv6"]
+        .iter()
+        .collect();
+    match write(&path, if disabled { "1" } else { "0" }) {
+        Err(_) if disabled && !path.exists() => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_endpoints_own_device_is_set() {
+        let one = |key: &str| parse(&[(key.to_owned(), "1".to_owned())]);
+        for good in [
+            "net.ipv4.conf.IFNAME.log_martians",
+            "net/ipv4/conf/IFNAME/log_martians",
+            "ipv6.neigh.IFNAME.anycast_delay",
+        ] {
+            assert_eq!(one(good).unwrap().len(), 1, "{good}");
+        }
+        for bad in [
+            "",
+            "net.ipv4.conf.all.forwarding",
+            "net.ipv4.ip_forward",
+            "net.ipv4.conf.IFNAME",
+            "net.ipv4.conf.IFNAME.a.b",
+            "net/ipv4/../IFNAME/x",
+            "kernel.net.ipv4.conf.IFNAME.x",
+            "net.ipv4.conf.IFNAME.a b",
+        ] {
+            assert!(one(bad).is_err(), "{bad}");
+        }
+    }
+}
