@@ -13,6 +13,7 @@
 mod faults;
 mod loopback;
 mod matrix;
+mod names;
 mod parents;
 mod scale;
 mod stage;

@@ -5,10 +5,10 @@ use hull_tests::command::Finished;
 use hull_tests::daemon::Daemon;
 use hull_tests::host::reference;
 use hull_tests::image::{BUSYBOX, Family, Packing, busybox};
-use hull_tests::layout::{Layout, Pair};
+use hull_tests::layout::{Layout, OUTSIDE, Pair};
 use hull_tests::registry::Registry;
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// The daemon, with `busybox` in its store, and what is around it.
@@ -35,6 +35,7 @@ pub(crate) fn with(client: Client, arguments: &[&str], test: impl FnOnce(&mut St
         return;
     }
     let layout = Layout::start();
+    hull_tests::names::serve(&layout.outside.path(), SocketAddr::new(OUTSIDE[0], 53));
     let daemon = Daemon::start(&layout.host, arguments);
     let mut stage = Stage {
         client,
@@ -74,10 +75,10 @@ impl Stage<'_> {
         self.run(&words).ok().to_owned()
     }
 
-    /// Starts a container that does nothing but live.
+    /// Starts a container that does nothing but live. Names that are not of its networks are asked outside.
     pub(crate) fn container(&self, name: &str, options: &str) -> Place {
         self.line(&format!(
-            "run -d --stop-timeout 0 --name {name} {options} busybox sleep 1000000"
+            "run -d --stop-timeout 0 --dns 198.51.100.2 --name {name} {options} busybox sleep 1000000"
         ));
         self.place(name)
     }

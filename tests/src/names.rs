@@ -23,16 +23,71 @@ pub struct Answer {
 /// When the namespace cannot be entered.
 #[must_use]
 pub fn resolve(path: &Path, server: SocketAddr, name: &str, six: bool) -> Option<Answer> {
-    within(path, || {
-        let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-        socket.connect(server).ok()?;
-        socket.set_read_timeout(Some(Duration::from_secs(3))).ok()?;
+    within(path, || Asker::new(server).ask(name, six))
+}
+
+/// Somebody who asks often, from the namespace of the thread that made it.
+#[derive(Debug)]
+pub struct Asker(UdpSocket);
+
+impl Asker {
+    /// Will ask `server`.
+    ///
+    /// # Panics
+    /// Without a socket.
+    #[must_use]
+    pub fn new(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        socket.connect(server).expect("an address");
+        let patience = Some(Duration::from_secs(10));
+        socket.set_read_timeout(patience).expect("a time limit");
+        Self(socket)
+    }
+
+    /// As [`resolve`].
+    #[must_use]
+    pub fn ask(&self, name: &str, six: bool) -> Option<Answer> {
         let kind = if six { 28 } else { 1 };
-        socket.send(&question(name, kind)).ok()?;
+        self.0.send(&question(name, kind)).ok()?;
         let mut reply = [0; 4096];
-        let length = socket.recv(&mut reply).ok()?;
+        let length = self.0.recv(&mut reply).ok()?;
         read(&reply[..length], kind)
-    })
+    }
+}
+
+/// A name server of the world: names that begin with `known` have [`KNOWN`], others do not exist. It lives as long as the
+/// test does.
+///
+/// # Panics
+/// When the address is taken.
+pub fn serve(path: &Path, at: SocketAddr) {
+    let socket = within(path, || UdpSocket::bind(at).expect("bind"));
+    std::thread::spawn(move || {
+        let mut message = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut message) {
+            let _ = socket.send_to(&reply(&message[..length]), from);
+        }
+    });
+}
+
+/// The address of the names that [`serve`] knows.
+pub const KNOWN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
+
+fn reply(question: &[u8]) -> Vec<u8> {
+    let known = question
+        .get(13..18)
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"known"));
+    let end = skip_name(question, 12).map_or(question.len(), |end| end + 4);
+    let wants_four = question.get(end - 3) == Some(&1);
+    let mut reply = question.get(..end).unwrap_or_default().to_vec();
+    reply.resize(end.max(12), 0);
+    reply[2..4].copy_from_slice(&[0x81, if known { 0x80 } else { 0x83 }]);
+    reply[6..12].fill(0);
+    if known && wants_four {
+        reply[7] = 1;
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 77]);
+    }
+    reply
 }
 
 fn question(name: &str, kind: u8) -> Vec<u8> {
