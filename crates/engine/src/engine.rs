@@ -4,8 +4,8 @@ use crate::container::Execs;
 use crate::container::live::Container;
 use crate::event::{Event, EventOptions};
 use crate::journal::Journal;
+use crate::network::Networks;
 use crate::rows::Rows;
-use crate::wiring::Wiring;
 use crate::{Error, ErrorKind, Result};
 use futures_util::stream::BoxStream;
 use hull_image::{FormatChoice as StoreFormat, Overlay, Store};
@@ -108,9 +108,10 @@ pub struct Engine {
     pub(crate) trust: crate::trust::Trust,
     pub(crate) image_prune: crate::prune::Running,
     pub(crate) container_prune: crate::prune::Running,
+    pub(crate) network_prune: crate::prune::Running,
     pub(crate) check: Arc<crate::prune::Running>,
     pub(crate) journal: Journal,
-    pub(crate) wiring: Wiring,
+    pub(crate) networks: Networks,
     pub(crate) cgroups: Layout,
     pub(crate) execs: Execs,
     pub(crate) id: String,
@@ -150,7 +151,7 @@ impl Engine {
             Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e)
         })?;
         let engine = Arc::new(Self {
-            wiring: Wiring::new(&config.exec_root, &id),
+            networks: Networks::open(&config.exec_root, &id, &config.network, &rows)?,
             registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
             snapshots: Overlay::new(store.clone()),
             pulls: crate::image::Pulls::new(config.limits.downloads),
@@ -158,6 +159,7 @@ impl Engine {
             trust,
             image_prune: crate::prune::Running::default(),
             container_prune: crate::prune::Running::default(),
+            network_prune: crate::prune::Running::default(),
             check: Arc::default(),
             journal: Journal::default(),
             execs: Execs::default(),
@@ -298,23 +300,15 @@ impl Engine {
             .tell("container", action, &container.id, attributes);
     }
 
-    /// Tells that a container joined or left the bridge.
-    pub(crate) fn tell_network(&self, container: &Container, action: &str) {
-        let attributes = [
-            ("container", container.id.as_str()),
-            ("name", crate::wiring::BRIDGE),
-            ("type", "bridge"),
-        ];
-        let attributes = attributes
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        self.journal.tell(
-            "network",
-            action,
-            self.wiring.id(crate::wiring::BRIDGE),
-            attributes,
-        );
+    /// Tells of something that happened to a network, perhaps with a container.
+    pub(crate) fn tell_network(
+        &self,
+        row: &crate::network::Row,
+        action: &str,
+        container: Option<&str>,
+    ) {
+        let attributes = crate::network::attributes(row, container);
+        self.journal.tell("network", action, &row.id, attributes);
     }
 
     pub(crate) fn container_dir(&self, id: &str) -> PathBuf {

@@ -5,7 +5,7 @@
 //! Engine ── index of containers ── Container: record (row in hull.db), shim, waiters
 //!    ├───── image::Store, Overlay snapshots      what containers are made of
 //!    ├───── registry::Client                     where images come from
-//!    ├───── Wiring                               the default bridge
+//!    ├───── Networks                             bridges, addresses, names, published ports
 //!    └───── Journal                              events
 //! ```
 //!
@@ -33,7 +33,6 @@ pub mod system;
 pub mod trust;
 pub mod usage;
 pub mod volume;
-mod wiring;
 
 pub use engine::{Config, Engine, RuntimeProgram, TransferLimits};
 pub(crate) use engine::{blocking, failed};

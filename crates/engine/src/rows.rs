@@ -1,12 +1,15 @@
 //! The engine's table in the metadata database.
 
 use crate::container::record::Record;
+use crate::network::Row as NetworkRow;
 use crate::{Error, ErrorKind, Result};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::sync::Arc;
 
 /// Container id → [`Record`] as JSON.
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.containers");
+/// Network id → [`NetworkRow`] as JSON.
+const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.networks");
 /// Name → value: the engine's own id, the version of the tables.
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("engine.meta");
 /// Counted up when rows can no longer be read as they are.
@@ -33,6 +36,7 @@ impl Rows {
             let change = db.begin_write()?;
             let found = {
                 change.open_table(CONTAINERS)?;
+                change.open_table(NETWORKS)?;
                 let mut meta = change.open_table(META)?;
                 let found = meta.get("version")?.map(|value| value.value().to_owned());
                 if found.is_none() {
@@ -93,6 +97,74 @@ impl Rows {
         let write = || -> std::result::Result<(), redb::Error> {
             let change = self.0.begin_write()?;
             change.open_table(CONTAINERS)?.remove(id)?;
+            Ok(change.commit()?)
+        };
+        write().map_err(failed("write"))
+    }
+
+    /// All networks that users made.
+    pub(crate) fn networks(&self) -> Result<Vec<NetworkRow>> {
+        let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
+            let table = self.0.begin_read()?.open_table(NETWORKS)?;
+            let rows = table.iter()?;
+            rows.map(|row| Ok(row?.1.value().to_vec())).collect()
+        };
+        let parse = |row: &Vec<u8>| {
+            serde_json::from_slice(row).map_err(|e| {
+                Error::new(ErrorKind::Internal, "a network's row cannot be read").caused_by(e)
+            })
+        };
+        read().map_err(failed("read"))?.iter().map(parse).collect()
+    }
+
+    /// Keeps a network, durably.
+    pub(crate) fn put_network(&self, row: &NetworkRow) -> Result<()> {
+        let bytes = serde_json::to_vec(row).map_err(|e| {
+            Error::new(ErrorKind::Internal, "a network cannot be written down").caused_by(e)
+        })?;
+        let write = || -> std::result::Result<(), redb::Error> {
+            let change = self.0.begin_write()?;
+            change
+                .open_table(NETWORKS)?
+                .insert(row.id.as_str(), bytes.as_slice())?;
+            Ok(change.commit()?)
+        };
+        write().map_err(failed("write"))
+    }
+
+    /// Forgets a network, durably.
+    pub(crate) fn delete_network(&self, id: &str) -> Result<()> {
+        let write = || -> std::result::Result<(), redb::Error> {
+            let change = self.0.begin_write()?;
+            change.open_table(NETWORKS)?.remove(id)?;
+            Ok(change.commit()?)
+        };
+        write().map_err(failed("write"))
+    }
+
+    /// The address ranges that the default bridge had last.
+    pub(crate) fn default_pools(&self) -> Result<Vec<hull_network::model::Pool>> {
+        let read = || -> std::result::Result<Option<String>, redb::Error> {
+            let meta = self.0.begin_read()?.open_table(META)?;
+            Ok(meta
+                .get("bridge-pools")?
+                .map(|value| value.value().to_owned()))
+        };
+        let text = read().map_err(failed("read"))?.unwrap_or_default();
+        // What cannot be read is chosen anew.
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// Keeps the address ranges of the default bridge, durably.
+    pub(crate) fn put_default_pools(&self, pools: &[hull_network::model::Pool]) -> Result<()> {
+        let text = serde_json::to_string(pools).map_err(|e| {
+            Error::new(ErrorKind::Internal, "a network cannot be written down").caused_by(e)
+        })?;
+        let write = || -> std::result::Result<(), redb::Error> {
+            let change = self.0.begin_write()?;
+            change
+                .open_table(META)?
+                .insert("bridge-pools", text.as_str())?;
             Ok(change.commit()?)
         };
         write().map_err(failed("write"))

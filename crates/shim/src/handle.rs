@@ -41,14 +41,25 @@ pub struct Handle {
     pid: i32,
 }
 
+fn send_launch(to: &mut UnixStream, launch: &Launch, held: Vec<OwnedFd>) -> io::Result<()> {
+    let count = u32::try_from(held.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let launch = Launch {
+        held: count,
+        ..launch.clone()
+    };
+    protocol::send(to, &launch)?;
+    held.iter()
+        .try_for_each(|descriptor| socket::send_descriptor(&*to, b"h", descriptor.as_fd()))
+}
+
 impl Handle {
-    /// Starts the shim at `program`, which mounts and creates the container as `launch` says.
-    /// Returns when the container is created and waits to be started.
+    /// Starts the shim at `program`, which mounts and creates the container as `launch` says, and keeps
+    /// the descriptors `held` open. Returns when the container is created and waits to be started.
     ///
     /// # Errors
     /// [`Error::Refused`] with the runtime's message when the container could not be created; then
     /// nothing of it is left but the bundle.
-    pub fn spawn(program: &Path, launch: &Launch) -> Result<Self, Error> {
+    pub fn spawn(program: &Path, launch: &Launch, held: Vec<OwnedFd>) -> Result<Self, Error> {
         let unreachable = |source| Error::Unreachable {
             bundle: launch.bundle.clone(),
             source,
@@ -65,7 +76,7 @@ impl Handle {
             program: program.to_owned(),
             source,
         })?;
-        let sent = protocol::send(&mut ours, launch);
+        let sent = send_launch(&mut ours, launch, held);
         // What was started leaves a child of its own behind and ends at once.
         let waited = child.wait();
         sent.and(waited).map_err(unreachable)?;

@@ -23,6 +23,10 @@ pub struct Launch {
     /// being unmounted: gone from its mount namespace once the root is mounted.
     #[serde(default)]
     pub foreign_mounts: Option<PathBuf>,
+    /// How many descriptors come behind this message, one with each byte. The shim keeps them open as long
+    /// as it lives, and looks into none: sockets that keep the host's ports for the container.
+    #[serde(default)]
+    pub held: u32,
     /// Where output is written; `None` for nowhere.
     pub log: Option<LogConfig>,
     /// Whether the first process has a terminal.

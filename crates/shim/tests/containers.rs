@@ -98,6 +98,7 @@ fn container(command: &str) -> Option<Container> {
             max_size: 0,
             max_files: 1,
         }),
+        held: 0,
         tty: false,
         open_stdin: false,
         stdin_once: false,
@@ -139,7 +140,12 @@ impl Container {
     }
 
     fn spawn(&self) -> Handle {
-        Handle::spawn(Path::new(env!("CARGO_BIN_EXE_hull-shim")), &self.launch).unwrap()
+        Handle::spawn(
+            Path::new(env!("CARGO_BIN_EXE_hull-shim")),
+            &self.launch,
+            Vec::new(),
+        )
+        .unwrap()
     }
 
     fn exit(&self) -> ExitRecord {
@@ -254,6 +260,7 @@ fn a_command_that_is_not_there_is_told_in_the_runtimes_words() {
     let error = Handle::spawn(
         Path::new(env!("CARGO_BIN_EXE_hull-shim")),
         &container.launch,
+        Vec::new(),
     )
     .unwrap_err();
     assert!(

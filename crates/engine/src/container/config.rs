@@ -62,6 +62,7 @@ pub struct Config {
     /// `container[:alias]`, the old `--link`.
     pub links: Vec<String>,
     /// Which of its ports the host's ports lead to.
+    #[serde(with = "pairs")]
     pub ports: BTreeMap<Port, Vec<PortBinding>>,
     /// All exposed ports are published, at ports that are free.
     pub publish_all: bool,
@@ -129,6 +130,23 @@ pub struct Config {
     pub auto_remove: bool,
     /// The runtime's name; `None`: the daemon's default.
     pub runtime: Option<String>,
+}
+
+/// JSON has no objects whose keys are objects: kept as a list of pairs.
+mod pairs {
+    use super::{BTreeMap, Port, PortBinding};
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    type Ports = BTreeMap<Port, Vec<PortBinding>>;
+
+    pub(super) fn serialize<S: Serializer>(ports: &Ports, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(ports)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Ports, D::Error> {
+        let pairs = Vec::<(Port, Vec<PortBinding>)>::deserialize(from)?;
+        Ok(pairs.into_iter().collect())
+    }
 }
 
 /// Supplementary groups, names or numbers.
@@ -413,4 +431,28 @@ pub enum RestartPolicy {
         /// How often at most; 0 is no bound.
         max_retries: u32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_ports_and_old_rows_are_read() {
+        let port = Port {
+            number: 80,
+            protocol: "tcp".to_owned(),
+        };
+        let config = Config {
+            network: NetworkMode::Named("front".to_owned()),
+            networks: BTreeMap::from([("front".to_owned(), EndpointRequest::default())]),
+            ports: BTreeMap::from([(port, vec![PortBinding::default()])]),
+            ..Config::default()
+        };
+        let kept = serde_json::to_vec(&config).unwrap();
+        assert_eq!(serde_json::from_slice::<Config>(&kept).unwrap(), config);
+        let old = br#"{"image":"a","network":"Bridge","ipv4_address":null}"#;
+        let old: Config = serde_json::from_slice(old).unwrap();
+        assert_eq!((old.network, old.ports.len()), (NetworkMode::Bridge, 0));
+    }
 }

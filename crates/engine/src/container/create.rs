@@ -25,6 +25,8 @@ impl Engine {
             .transpose()?;
         merge::check(&config)?;
         refuse_unfinished(&config)?;
+        let mut config = config;
+        self.settle_config(&mut config)?;
         let engine = Arc::clone(self);
         blocking(move || engine.create_blocking(name, config)).await
     }
@@ -44,6 +46,11 @@ impl Engine {
             &id,
         )?;
         effective.runtime = runtime;
+        if let NetworkMode::Container(other) = &config.network {
+            effective.hostname = self
+                .find(other)?
+                .read(|other| other.effective.hostname.clone());
+        }
         super::capabilities::of(&config)?;
         super::resources::rlimits(&config.ulimits)?;
         super::log::options(&config.log)?;
@@ -75,7 +82,7 @@ impl Engine {
             )
             .caused_by(e)
         })?;
-        let record = Record {
+        let mut record = Record {
             id: id.to_owned(),
             name: name.to_owned(),
             created: Timestamp::now(),
@@ -86,9 +93,12 @@ impl Engine {
             restart_count: 0,
             effective,
             mounts,
+            networks: None,
+            publications: Vec::new(),
             endpoint: None,
             config: Arc::new(config),
         };
+        record.networks = Some(self.new_places(&record)?);
         // Only what is evicted next depends on it.
         if let Err(error) = self.store.touch(&image.id) {
             tracing::warn!(%error, "the use of an image was not noted");
@@ -190,26 +200,16 @@ fn refuse_unfinished(config: &Config) -> Result<()> {
             format!("{what} is not supported by this version of Hull"),
         ))
     };
-    match (&config.network, &config.pid, &config.ipc) {
-        (NetworkMode::Container(_), ..) => return refuse("sharing another container's network"),
-        (_, PidMode::Container(_), _) => {
+    match (&config.pid, &config.ipc) {
+        (PidMode::Container(_), _) => {
             return refuse("sharing another container's PID namespace");
         }
-        (.., IpcMode::Container(_)) => return refuse("sharing another container's IPC namespace"),
+        (_, IpcMode::Container(_)) => return refuse("sharing another container's IPC namespace"),
         _ => {}
     }
     if config.auto_remove && config.restart != RestartPolicy::No {
         let text = "can't create 'AutoRemove' container with restart policy";
         return Err(Error::new(ErrorKind::InvalidInput, text));
-    }
-    if config.mac_address.is_some() || config.networks.values().any(|place| !place.is_empty()) {
-        return refuse("choosing a container's address");
-    }
-    if matches!(config.network, NetworkMode::Named(_)) || config.networks.len() > 1 {
-        return refuse("a user's network");
-    }
-    if config.publish_all || !config.ports.is_empty() || !config.links.is_empty() {
-        return refuse("publishing ports or linking containers");
     }
     Ok(())
 }

@@ -130,7 +130,6 @@ impl Engine {
         let restart = container.read(|kept| wants_restart(kept, code));
         let remove = container.read(|kept| kept.config.auto_remove)
             && !container.comes_back.load(Ordering::Relaxed);
-        let had_network = container.read(|kept| kept.endpoint.is_some());
         let engine = Arc::clone(self);
         let ending = Arc::clone(container);
         let oom = exit.oom_killed;
@@ -141,9 +140,7 @@ impl Engine {
         if oom {
             self.tell_container(container, "oom", &[]);
         }
-        if had_network {
-            self.tell_network(container, "disconnect");
-        }
+        self.tell_networks(container, "disconnect");
         let seconds = ran.as_secs().to_string();
         self.tell_container(
             container,
@@ -179,7 +176,7 @@ impl Engine {
                 .apply(event)
                 .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
         };
-        self.network_down(container);
+        self.unwire(container);
         let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
         apply(Event::Exited(exit))?;
         if restart {

@@ -2,10 +2,9 @@
 
 use super::live::Container;
 use super::record::{Record, Surroundings};
-use super::{Details, Endpoint, ListOptions, NetworkMode, Sizes, Snapshot};
+use super::{Details, ListOptions, Sizes, Snapshot};
 use crate::{Engine, Error, ErrorKind, Filters, Result, blocking};
 use hull_image::{ImageId, Snapshotter};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The filters that lists know.
@@ -94,30 +93,13 @@ impl Engine {
 
     fn details(&self, container: &Container, snapshot: Snapshot) -> Details {
         let record = container.record();
-        let (name, empty) = match record.config.network {
-            NetworkMode::Bridge => (crate::wiring::BRIDGE, true),
-            NetworkMode::Host => ("host", true),
-            NetworkMode::None => ("none", true),
-            NetworkMode::Container(_) | NetworkMode::Named(_) => ("", false),
-        };
-        let mut networks = BTreeMap::new();
-        if empty {
-            let idle = Endpoint {
-                network_id: self.wiring.id(name).to_owned(),
-                ..Endpoint::default()
-            };
-            networks.insert(name.to_owned(), record.endpoint.clone().unwrap_or(idle));
-        }
         record.details(Surroundings {
             exec_ids: self.execs.of(&record.id),
             paths: self.paths(&record),
             snapshot,
-            ports: exposed(&record),
-            networks,
-            sandbox: record
-                .endpoint
-                .as_ref()
-                .map(|_| self.wiring.namespace(&record.id)),
+            ports: crate::network::publish::shown(&record),
+            networks: record.places().clone(),
+            sandbox: self.sandbox_file(&record),
         })
     }
 
@@ -128,6 +110,13 @@ impl Engine {
             return;
         }
         details.image_name.clone_from(&details.image_id);
+    }
+
+    /// The namespace of a running container's own network.
+    fn sandbox_file(&self, record: &Record) -> Option<std::path::PathBuf> {
+        let shares = matches!(record.config.network, super::NetworkMode::Container(_));
+        let own = record.is_running() && !shares && !record.places().contains_key("host");
+        own.then(|| self.netns_of(record))
     }
 
     async fn sizes(self: &Arc<Self>, record: &Record) -> Result<Sizes> {
@@ -185,13 +174,6 @@ impl Engine {
     }
 }
 
-/// What is exposed, while it runs in a network of its own.
-fn exposed(record: &Record) -> BTreeMap<super::Port, Option<Vec<super::HostPort>>> {
-    let ports = record.effective.exposed_ports.iter();
-    let shown = ports.filter(|_| record.endpoint.is_some());
-    shown.map(|port| (port.clone(), None)).collect()
-}
-
 fn check(filters: &Filters) -> Result<()> {
     let invalid = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
     for (name, values) in filters {
@@ -237,13 +219,7 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
             .get(name)
             .is_none_or(|values| values.iter().any(|value| test(value)))
     };
-    let network = match &record.config.network {
-        NetworkMode::Bridge => "bridge",
-        NetworkMode::Host => "host",
-        NetworkMode::None => "none",
-        NetworkMode::Container(_) | NetworkMode::Named(_) => "",
-    };
-    for name in ["publish", "isolation", "is-task"] {
+    for name in ["isolation", "is-task"] {
         if filters.contains_key(name) {
             let text = format!("the filter `{name}` is not supported by this version of Hull");
             return Err(Error::new(ErrorKind::NotImplemented, text));
@@ -259,7 +235,11 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
             let exit = record.state.exit().filter(|_| record.state.pid().is_none());
             exit.is_some_and(|exit| value.parse() == Ok(exit.code))
         })
-        && any("network", &|value| value == network)
+        && any("network", &|value| {
+            let mut places = record.places().iter();
+            places.any(|(name, place)| name == value || place.network_id.starts_with(value))
+        })
+        && any("publish", &|value| publishes(record, value))
         && any("volume", &|value| {
             record
                 .mounts
@@ -273,6 +253,22 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
             })
         })
         && any("health", &|value| value == "none"))
+}
+
+/// `8080`, `8080/tcp`, `8000-8010/udp`: whether one of a running container's published ports is among them.
+fn publishes(record: &Record, value: &str) -> bool {
+    let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
+        return false;
+    };
+    let published = crate::network::publish::effective(record);
+    published.iter().any(|publication| {
+        publication.host.is_some()
+            && publication.protocol.as_str() == protocol
+            && *publication.host_ports.start() <= last
+            && first <= *publication.host_ports.end()
+    })
 }
 
 /// Docker's names are regular expressions; what people use of them is parts and anchors.

@@ -1,6 +1,7 @@
 //! What is kept of a container: one row, whole, per container.
 
 use super::{Config, Details, Endpoint, HostPort, MountPoint, Paths, Port, Snapshot, State};
+use hull_network::model::Publication;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,14 @@ pub(crate) struct Record {
     /// What runs.
     pub(crate) effective: Effective,
     pub(crate) mounts: Vec<MountPoint>,
-    /// The address it has, while it runs, and its MAC address.
+    /// Its places in networks, by the network's name; `None` in rows of versions that knew one only.
+    #[serde(default)]
+    pub(crate) networks: Option<BTreeMap<String, Endpoint>>,
+    /// The host's ports that are kept for it while it runs, and where they lead.
+    #[serde(default)]
+    pub(crate) publications: Vec<Publication>,
+    /// The place of a row without `networks`.
+    #[serde(default, skip_serializing)]
     pub(crate) endpoint: Option<Endpoint>,
 }
 
@@ -89,6 +97,25 @@ impl Record {
             sandbox: around.sandbox,
             sizes: None,
         }
+    }
+
+    /// Its places in networks, by the network's name.
+    pub(crate) fn places(&self) -> &BTreeMap<String, Endpoint> {
+        static NONE: BTreeMap<String, Endpoint> = BTreeMap::new();
+        self.networks.as_ref().unwrap_or(&NONE)
+    }
+
+    /// Its places in networks, to be changed.
+    pub(crate) fn places_mut(&mut self) -> &mut BTreeMap<String, Endpoint> {
+        self.networks.get_or_insert_default()
+    }
+
+    /// Forgets what came of its places: it does not run.
+    pub(crate) fn idle_places(&mut self) {
+        for place in self.places_mut().values_mut() {
+            *place = crate::network::place::idle(place);
+        }
+        self.publications.clear();
     }
 
     /// Whether it runs, paused or not.

@@ -4,7 +4,7 @@ use super::exit::wants_restart;
 use super::live::Container;
 use super::record::Record;
 use super::state::Event;
-use super::{Exit, RestartPolicy, State};
+use super::{Exit, NetworkMode, RestartPolicy, State};
 use crate::{Engine, Result};
 use hull_image::Snapshotter;
 use hull_shim::protocol::Snapshot;
@@ -20,23 +20,18 @@ impl Engine {
     pub(crate) fn recover(self: &Arc<Self>) -> Result<()> {
         let mut running = Vec::new();
         for record in self.rows.containers()? {
-            let container = Arc::new(Container::new(record));
+            let container = Arc::new(Container::new(self.with_places(record)));
             self.adopt_name(&container);
             if let Some(found) = self.recover_one(&container)? {
                 running.push((container, found));
             }
         }
         self.sweep();
-        let live: Vec<_> = running
+        let live: Vec<Record> = running
             .iter()
-            .filter_map(|(container, _)| {
-                Some((
-                    container.id.clone(),
-                    container.read(|record| record.endpoint.clone())?,
-                ))
-            })
+            .map(|(container, _)| container.record())
             .collect();
-        if let Err(error) = self.wiring.recover(&live) {
+        if let Err(error) = self.recover_networks(&live) {
             // Containers go on with the network they have; the next one that needs the bridge says why not.
             tracing::warn!(error = %error.full_message(), "the network was not cleaned up");
         }
@@ -45,6 +40,20 @@ impl Engine {
         }
         self.resume_policies();
         Ok(())
+    }
+
+    /// Rows of versions that knew one network only: what they had becomes a place of the default bridge.
+    fn with_places(&self, mut record: Record) -> Record {
+        if record.networks.is_some() {
+            return record;
+        }
+        let name = match &record.config.network {
+            NetworkMode::Container(_) => None,
+            mode => Some(mode.text()),
+        };
+        let place = record.endpoint.take().unwrap_or_default();
+        record.networks = Some(name.map(|name| (name, place)).into_iter().collect());
+        record
     }
 
     /// Gives the shim of a container that runs.
@@ -148,7 +157,7 @@ impl Engine {
             },
         };
         self.end_shim(record);
-        container.change(|record| record.endpoint = None);
+        container.change(Record::idle_places);
         let again = wants_restart(record, exit.code);
         let _ = container.apply(Event::Exited(exit.clone()));
         if again {

@@ -37,6 +37,10 @@ impl Engine {
             return Err(error);
         }
         self.release_name(&old, &container.id);
+        let (engine, renamed) = (Arc::clone(self), Arc::clone(&container));
+        if let Err(error) = blocking(move || engine.rename_places(&renamed)).await {
+            tracing::warn!(error = %error.full_message(), "a container's new name is not known to others");
+        }
         self.tell_container(&container, "rename", &[("oldName", &format!("/{old}"))]);
         Ok(())
     }

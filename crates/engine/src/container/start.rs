@@ -12,11 +12,11 @@ use super::live::{Container, Pending};
 use super::state::Event;
 use super::{Exit, LogDriver, NetworkMode, Paths, State, bundle, mounts};
 use crate::container::record::Record;
+use crate::network::Wired;
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use hull_image::Snapshotter;
 use hull_shim::{Events, Handle, Launch};
 use jiff::Timestamp;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,17 +51,13 @@ impl Engine {
         match started {
             Ok(Started { shim, events }) => {
                 container.tell(|progress| progress.running = true);
-                if container.read(|record| record.endpoint.is_some()) {
-                    self.tell_network(container, "connect");
-                }
+                self.tell_networks(container, "connect");
                 self.tell_container(container, "start", &[]);
                 self.watch(container, &shim, events)
             }
             Err(error) => {
                 container.refuse_pending(&error);
-                if container.read(|record| record.config.network == NetworkMode::Bridge) {
-                    self.tell_network(container, "disconnect");
-                }
+                self.tell_networks(container, "disconnect");
                 if container.read(|record| record.config.auto_remove)
                     && let Err(error) = self.remove_locked(container, true).await
                 {
@@ -73,10 +69,10 @@ impl Engine {
     }
 
     fn start_blocking(&self, container: &Arc<Container>) -> Result<Started> {
-        let outcome = self.network_up(container).and_then(|()| {
-            let brought_up = self.bring_up(container);
+        let outcome = self.wire(container).and_then(|wired| {
+            let brought_up = self.bring_up(container, wired);
             if brought_up.is_err() {
-                self.network_down(container);
+                self.unwire(container);
                 let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
             }
             brought_up
@@ -105,45 +101,42 @@ impl Engine {
         outcome
     }
 
-    fn network_up(&self, container: &Container) -> Result<()> {
-        if container.read(|record| record.config.network == NetworkMode::Bridge) {
-            let endpoint = self.wiring.connect(&container.id)?;
-            container.change(|record| record.endpoint = Some(endpoint));
-        }
-        Ok(())
-    }
-
-    /// Gives the container's network back; what cannot be removed now, the next start removes.
-    pub(super) fn network_down(&self, container: &Container) {
-        if let Some(endpoint) = container.change(|record| record.endpoint.take())
-            && let Err(error) = self.wiring.disconnect(&container.id, &endpoint)
-        {
-            tracing::warn!(container = %container.id, error = %error.full_message(), "network not removed");
+    /// Tells that a container came into its networks, or left them.
+    pub(super) fn tell_networks(&self, container: &Container, action: &str) {
+        let places = container.read(|record| record.places().clone());
+        for (name, place) in places {
+            let row = self
+                .networks
+                .find(&place.network_id)
+                .or_else(|_| self.networks.find(&name));
+            let row = row.map(|live| live.row());
+            if let Some(row) = row.ok().filter(|row| row.model.is_some()) {
+                self.tell_network(&row, action, Some(&container.id));
+            }
         }
     }
 
-    fn bring_up(&self, container: &Arc<Container>) -> Result<Started> {
-        let record = container.record();
+    fn bring_up(&self, container: &Arc<Container>, wired: Wired) -> Result<Started> {
+        let mut record = container.record();
+        let linked = self.linked(&record)?;
+        record.effective.env.extend(linked.env.iter().cloned());
         mounts::make_sources(&record.config)?;
-        let files = self.write_files(&record)?;
+        let files = self.write_files(&record, &linked)?;
         let root = self
             .snapshots
             .root_fs(&record.id)
             .map_err(crate::image::snapshot_error)?;
-        let netns = record
-            .endpoint
-            .as_ref()
-            .map(|_| self.wiring.namespace(&record.id));
         let context = bundle::Context {
             root: &root,
             files: &files,
-            netns: netns.as_deref(),
+            netns: wired.netns.as_deref(),
             cgroup_v2: self.cgroups.is_v2(),
         };
         let spec = bundle::spec(&record, context)?;
         let launch = self.launch(&record, root, &files)?;
         write_bundle(&launch, &spec)?;
-        let shim = Handle::spawn(&self.config.shim, &launch).map_err(|e| create_failed(&e))?;
+        let shim = Handle::spawn(&self.config.shim, &launch, wired.sockets)
+            .map_err(|e| create_failed(&e))?;
         let begun = self.begin(container, &shim);
         if begun.is_err() {
             let _ = shim.kill(9);
@@ -202,6 +195,7 @@ impl Engine {
             rootfs,
             foreign_mounts: self.store.mounts_dir().map(Into::into),
             log: super::log::config(&record.config.log, &files.log)?,
+            held: 0,
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
@@ -210,50 +204,21 @@ impl Engine {
         })
     }
 
-    /// Writes the files that the engine puts into every container.
-    fn write_files(&self, record: &Record) -> Result<Paths> {
-        let paths = self.paths(record);
-        let host = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
-        let config = &record.config;
-        let dns = hull_network::files::Dns {
-            servers: config.dns.clone(),
-            search: config.dns_search.clone(),
-            options: config.dns_options.clone(),
-        };
-        let shares_host = config.network == NetworkMode::Host;
-        let resolv_conf = if shares_host && dns == hull_network::files::Dns::default() {
-            host("/etc/resolv.conf")
-        } else {
-            hull_network::files::resolv_conf(&host("/etc/resolv.conf"), &dns)
-        };
-        let hosts = if shares_host && config.extra_hosts.is_empty() {
-            host("/etc/hosts")
-        } else {
-            hosts(record)?
-        };
-        let write = |path: &PathBuf, text: String| {
-            fs_err::write(path, text).map_err(|e| {
-                Error::new(ErrorKind::Internal, "could not write the container's files")
-                    .caused_by(e)
-            })
-        };
-        write(&paths.resolv_conf, resolv_conf)?;
-        write(&paths.hosts, hosts)?;
-        write(&paths.hostname, format!("{}\n", record.effective.hostname))?;
-        Ok(paths)
-    }
-
-    /// Where the container's files are.
+    /// Where the container's files are; those about the network are another's when it shares that one's.
     pub(crate) fn paths(&self, record: &Record) -> Paths {
         let directory = self.container_dir(&record.id);
+        let shared = match &record.config.network {
+            NetworkMode::Container(other) => self.container_dir(other),
+            _ => directory.clone(),
+        };
         let log = match record.config.log.driver {
             LogDriver::JsonFile => directory.join(format!("{}-json.log", record.id)),
             LogDriver::None => PathBuf::new(),
         };
         Paths {
-            resolv_conf: directory.join("resolv.conf"),
-            hostname: directory.join("hostname"),
-            hosts: directory.join("hosts"),
+            resolv_conf: shared.join("resolv.conf"),
+            hostname: shared.join("hostname"),
+            hosts: shared.join("hosts"),
             log,
         }
     }
@@ -275,49 +240,6 @@ fn may_start(state: &State) -> Result<()> {
         )),
         State::Created { .. } | State::Exited { .. } | State::Restarting { .. } => Ok(()),
     }
-}
-
-fn hosts(record: &Record) -> Result<String> {
-    let mut own = Vec::new();
-    if let Some(endpoint) = &record.endpoint
-        && let Ok(address) = endpoint.address.parse::<IpAddr>()
-    {
-        let names = match record.config.domainname.as_str() {
-            "" => record.effective.hostname.clone(),
-            domain => format!(
-                "{}.{domain} {}",
-                record.effective.hostname, record.effective.hostname
-            ),
-        };
-        own.push((address, names));
-    }
-    let gateway = record
-        .endpoint
-        .as_ref()
-        .map(|endpoint| endpoint.gateway.clone());
-    let mut extra = Vec::new();
-    for entry in &record.config.extra_hosts {
-        let bad = || {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("bad format for add-host: \"{entry}\""),
-            )
-        };
-        let (name, address) = entry.split_once([':', '=']).ok_or_else(bad)?;
-        let address = if address == "host-gateway" {
-            let text = "unable to derive the IP value for host-gateway";
-            gateway
-                .clone()
-                .ok_or_else(|| Error::new(ErrorKind::InvalidInput, text))?
-        } else {
-            address.trim_matches(['[', ']']).to_owned()
-        };
-        extra.push((
-            address.parse::<IpAddr>().map_err(|_| bad())?,
-            name.to_owned(),
-        ));
-    }
-    Ok(hull_network::files::hosts(&own, &extra))
 }
 
 fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> {

@@ -1,15 +1,47 @@
 //! Networks: what Docker means by them.
+//!
+//! ```text
+//! request ── create ──► Row (engine.networks) ──► Live in Networks: addresses, endpoints, up or not
+//! Config.networks ── places ──► Record.networks: by name, what was asked for and what came of it
+//! start ── sandbox ──► place (one endpoint), names, publish          undone in reverse by unwire
+//! ```
+//!
+//! A network's devices are made when it is created and, after a restart, when somebody first needs it.
 
+mod connect;
+mod create;
 mod details;
+mod disconnect;
+mod explain;
+mod files;
+mod links;
+mod list;
+pub(crate) mod names;
+mod options;
+pub(crate) mod place;
+mod places;
+mod pools;
+mod predefined;
+pub(crate) mod publish;
+mod recover;
+mod registry;
+mod remove;
 mod request;
+mod row;
+mod sandbox;
+
+pub(crate) use create::attributes;
+pub(crate) use predefined::BRIDGE;
+pub(crate) use registry::Networks;
+use registry::not_found;
+pub(crate) use row::Row;
+pub(crate) use sandbox::Wired;
 
 pub use details::{Member, NetworkDetails};
 pub use request::{EndpointRequest, IpamRequest, NetworkCreated, NetworkRequest, PoolRequest};
 
-use crate::{Engine, Error, ErrorKind, Filters, Result};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// Settings of the daemon's for all networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,10 +64,6 @@ pub struct NetworkConfig {
     pub dns_search: Vec<String>,
     /// Resolver options of containers that name none.
     pub dns_options: Vec<String>,
-    /// Whether other machines may reach published ports at containers' own addresses.
-    pub allow_direct_routing: bool,
-    /// Whether the host's forwarding stays as it is: `--ip-forward=false`.
-    pub keep_forwarding: bool,
     /// The program that answers containers' questions for names.
     pub dns_program: std::path::PathBuf,
 }
@@ -74,8 +102,6 @@ pub struct BridgeConfig {
     pub icc: bool,
     /// Whether what leaves gets the host's address.
     pub masquerade: bool,
-    /// Where its ports are published when nobody says, before the setting for all networks: `--ip`.
-    pub publish_address: Option<IpAddr>,
 }
 
 impl Default for BridgeConfig {
@@ -92,125 +118,6 @@ impl Default for BridgeConfig {
             mtu: None,
             icc: true,
             masquerade: true,
-            publish_address: None,
         }
-    }
-}
-
-fn unfinished<T>(what: &str) -> Result<T> {
-    let text = format!("{what} is not supported by this version of Hull");
-    Err(Error::new(ErrorKind::NotImplemented, text))
-}
-
-impl Engine {
-    /// Makes a network.
-    ///
-    /// # Errors
-    /// `InvalidInput`, `Forbidden` and `Conflict` in dockerd's words.
-    pub async fn network_create(
-        self: &Arc<Self>,
-        request: NetworkRequest,
-    ) -> Result<NetworkCreated> {
-        drop(request);
-        unfinished("a user's network")
-    }
-
-    /// Removes a network, by name, id or beginning of an id; returns its name.
-    ///
-    /// # Errors
-    /// `NotFound`; `Forbidden` for a predefined one and one that is in use.
-    pub async fn network_remove(self: &Arc<Self>, name: &str) -> Result<String> {
-        Ok(self.network_inspect(name).await?.name).and_then(|_| unfinished("a user's network"))
-    }
-
-    /// Removes the networks that no container is in; returns their names. Filters: `until`, `label`, `label!`.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a filter that makes no sense, `Conflict` while another prune runs.
-    pub async fn network_prune(self: &Arc<Self>, filters: Filters) -> Result<Vec<String>> {
-        drop(filters);
-        Ok(Vec::new())
-    }
-
-    /// Puts a container into a network, now if it runs and at its start otherwise.
-    ///
-    /// # Errors
-    /// `NotFound`, `Forbidden`, `InvalidInput` and `Conflict` in dockerd's words.
-    pub async fn network_connect(
-        self: &Arc<Self>,
-        network: &str,
-        container: &str,
-        request: EndpointRequest,
-    ) -> Result<()> {
-        drop(request);
-        self.find(container)?;
-        self.network_inspect(network).await?;
-        unfinished("connecting a container")
-    }
-
-    /// Takes a container out of a network; `force` also when the container is not known.
-    ///
-    /// # Errors
-    /// `NotFound`, `Forbidden` in dockerd's words.
-    pub async fn network_disconnect(
-        self: &Arc<Self>,
-        network: &str,
-        container: &str,
-        force: bool,
-    ) -> Result<()> {
-        let _ = force;
-        self.find(container)?;
-        self.network_inspect(network).await?;
-        unfinished("disconnecting a container")
-    }
-
-    /// Who can reach a container, or one port of it, from where and by which rule: in words, a line each.
-    ///
-    /// # Errors
-    /// `NotFound`, `Conflict` for one that does not run.
-    pub async fn network_explain(
-        self: &Arc<Self>,
-        container: &str,
-        port: Option<crate::container::Port>,
-    ) -> Result<Vec<String>> {
-        drop(port);
-        self.find(container)?;
-        unfinished("explaining networks")
-    }
-
-    /// The networks that fit. Filters: `dangling`, `driver`, `id`, `label`, `name`, `scope`, `type`.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a filter that makes no sense.
-    pub async fn networks(&self, filters: Filters) -> Result<Vec<NetworkDetails>> {
-        drop(filters);
-        let mut connected = BTreeMap::new();
-        for container in self.containers() {
-            container.read(|record| {
-                if let Some(endpoint) = &record.endpoint {
-                    connected.insert(record.id.clone(), (record.name.clone(), endpoint.clone()));
-                }
-            });
-        }
-        Ok(self.wiring.list(&connected))
-    }
-
-    /// One network, by name, id or beginning of an id.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn network_inspect(&self, name: &str) -> Result<NetworkDetails> {
-        let networks = self.networks(Filters::new()).await?;
-        let found = networks
-            .iter()
-            .find(|network| network.name == name || network.id == name);
-        let found = found.or_else(|| {
-            networks
-                .iter()
-                .find(|network| !name.is_empty() && network.id.starts_with(name))
-        });
-        found
-            .cloned()
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("network {name} not found")))
     }
 }

@@ -54,6 +54,10 @@ pub fn serve() -> Result<(), Error> {
         .map_err(step("open the daemon's socket"))?;
     let mut daemon = UnixStream::from(stdin);
     let launch: Launch = protocol::receive(&mut daemon).map_err(step("read what to launch"))?;
+    let held = (0..launch.held).map(|_| socket::receive_descriptor(&daemon));
+    let _held: Vec<_> = held
+        .collect::<io::Result<_>>()
+        .map_err(step("take what to hold"))?;
     daemonize::leave_parent().map_err(step("leave the daemon"))?;
     match set_up(&launch) {
         Ok((mut shim, pid)) => {

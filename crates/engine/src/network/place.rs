@@ -1,0 +1,259 @@
+//! One place of a container in one network: addresses taken, a device made; and both given back.
+
+use super::registry::{Live, Networks, failed, not_found};
+use super::request::EndpointRequest;
+use super::row::Row;
+use crate::container::Endpoint;
+use crate::{Error, ErrorKind, Result, names};
+use hull_network::Mac;
+use hull_network::link;
+use hull_network::model::{self, Driver, GatewayMode, MacAddress};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+pub(super) const IFNAME: &str = "com.docker.network.endpoint.ifname";
+
+/// The addresses that a place has now.
+pub(super) fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
+    let texts = [&endpoint.address, &endpoint.address6];
+    texts
+        .into_iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+}
+
+/// The routers that this place knows.
+pub(super) fn gateways(endpoint: &Endpoint) -> Vec<IpAddr> {
+    let texts = [&endpoint.gateway, &endpoint.gateway6];
+    texts
+        .into_iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+}
+
+/// Forgets what came of it, and keeps what was asked for.
+pub(crate) fn idle(endpoint: &Endpoint) -> Endpoint {
+    Endpoint {
+        request: endpoint.request.clone(),
+        network_id: endpoint.network_id.clone(),
+        dns_names: endpoint.dns_names.clone(),
+        ..Endpoint::default()
+    }
+}
+
+impl Networks {
+    /// The network of a place: by the id it had, or by name.
+    pub(super) fn of_place(&self, name: &str, endpoint: &Endpoint) -> Result<Arc<Live>> {
+        let by_id = self.by_id(&endpoint.network_id);
+        let found = by_id.or_else(|| self.by_name(name));
+        let shown = match endpoint.network_id.as_str() {
+            "" => name,
+            id => id,
+        };
+        let live = found.ok_or_else(|| not_found(shown))?;
+        if live.row().request.config_only {
+            let text = "cannot create endpoint on configuration-only network";
+            return Err(Error::new(ErrorKind::Forbidden, text));
+        }
+        Ok(live)
+    }
+
+    /// Takes a place: addresses, an id, the device's name. `others` are the places it has already.
+    pub(super) fn claim_place(
+        &self,
+        live: &Live,
+        container: &str,
+        (request, dns_names): (&EndpointRequest, Option<Vec<String>>),
+        others: &[Endpoint],
+    ) -> Result<Endpoint> {
+        self.ensure_up(live)?;
+        let row = live.row();
+        let id = names::id();
+        let taken = {
+            let mut state = live.state();
+            if state.gone {
+                return Err(not_found(row.name()));
+            }
+            let asked = (request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6));
+            let taken = state.take(&row, asked)?;
+            state.members.insert(id.clone(), container.to_owned());
+            taken
+        };
+        let of = |v6: bool| taken.iter().find(|net| net.addr().is_ipv6() == v6);
+        let address = |v6| of(v6).map(|net| net.addr().to_string()).unwrap_or_default();
+        let prefix = |v6| of(v6).map_or(0, IpNet::prefix_len);
+        let gateway = |v6| of(v6).and_then(|net| gateway(&row, net.addr()));
+        Ok(Endpoint {
+            request: request.clone(),
+            network_id: row.id.clone(),
+            gateway: gateway(false).unwrap_or_default(),
+            address: address(false),
+            prefix_len: prefix(false),
+            gateway6: gateway(true).unwrap_or_default(),
+            address6: address(true),
+            prefix_len6: prefix(true),
+            mac_address: mac(request, &taken)
+                .map(|mac| mac.to_string())
+                .unwrap_or_default(),
+            dns_names,
+            ifname: ifname(&row, request, others),
+            endpoint_id: id,
+        })
+    }
+
+    /// Makes the device; `gateways` are those of its routers that lead everywhere.
+    pub(super) fn join(
+        &self,
+        live: &Live,
+        endpoint: &mut Endpoint,
+        gateways: Vec<IpAddr>,
+        netns: &Path,
+    ) -> Result<()> {
+        let row = live.row();
+        let Some(network) = &row.model else {
+            return Ok(());
+        };
+        let wanted = model::Endpoint {
+            id: endpoint.endpoint_id.clone(),
+            ifname: endpoint.ifname.clone(),
+            mac: endpoint.mac_address.parse().ok(),
+            addresses: networks_of(endpoint),
+            gateways,
+            sysctls: sysctls(&endpoint.request),
+        };
+        let joined = link::join(network, &wanted, netns)
+            .map_err(failed("could not connect the container"))?;
+        endpoint.mac_address = MacAddress(joined.mac).to_string();
+        endpoint.ifname = joined.ifname;
+        Ok(())
+    }
+
+    /// Gives a place's addresses back.
+    pub(super) fn release_place(&self, endpoint: &Endpoint) {
+        if let Some(live) = self.by_id(&endpoint.network_id) {
+            live.state()
+                .release(&endpoint.endpoint_id, &addresses(endpoint));
+        }
+    }
+
+    /// Removes a place's device and gives its addresses back.
+    pub(super) fn leave(&self, endpoint: &Endpoint, netns: Option<&Path>) -> Result<()> {
+        let row = self.by_id(&endpoint.network_id).map(|live| live.row());
+        let left = match row.as_ref().and_then(|row| row.model.as_ref()) {
+            Some(network) => link::leave(network, &endpoint.endpoint_id, netns, &endpoint.ifname)
+                .map_err(failed("could not disconnect the container")),
+            None => Ok(()),
+        };
+        if left.is_ok() {
+            self.release_place(endpoint);
+        }
+        left
+    }
+}
+
+/// The router that an address of this network's has; none where nothing leads out.
+fn gateway(row: &Row, address: IpAddr) -> Option<String> {
+    let model = row.model.as_ref().filter(|model| !model.internal)?;
+    if let Driver::Bridge(options) = &model.driver {
+        let mode = match address {
+            IpAddr::V4(_) => options.gateway_mode,
+            IpAddr::V6(_) => options.gateway_mode6,
+        };
+        if mode == GatewayMode::Isolated {
+            return None;
+        }
+    }
+    let pool = model
+        .pools
+        .iter()
+        .find(|pool| pool.subnet.contains(&address))?;
+    pool.gateway.map(|gateway| gateway.to_string())
+}
+
+/// The address of the device: the one asked for, or one made of the IPv4 address, so that neighbours'
+/// tables stay right when an address is used again.
+fn mac(request: &EndpointRequest, taken: &[IpNet]) -> Option<MacAddress> {
+    if let Some(text) = &request.mac {
+        return text.parse().ok();
+    }
+    taken.iter().find_map(|net| match net.addr() {
+        IpAddr::V4(address) => Some(MacAddress(Mac::from_ipv4(address))),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// The name asked for, or the network's prefix with the lowest free number.
+fn ifname(row: &Row, request: &EndpointRequest, others: &[Endpoint]) -> String {
+    if let Some(name) = request
+        .driver_options
+        .get(IFNAME)
+        .filter(|name| !name.is_empty())
+    {
+        return name.clone();
+    }
+    let prefix = &row.ifname_prefix;
+    let free = |name: &String| others.iter().all(|other| other.ifname != *name);
+    let mut numbered = (0..=others.len()).map(|number| format!("{prefix}{number}"));
+    numbered.find(free).unwrap_or_else(|| format!("{prefix}0"))
+}
+
+fn networks_of(endpoint: &Endpoint) -> Vec<IpNet> {
+    let own = [
+        (&endpoint.address, endpoint.prefix_len),
+        (&endpoint.address6, endpoint.prefix_len6),
+    ];
+    let own = own
+        .into_iter()
+        .filter_map(|(text, prefix)| IpNet::new(text.parse().ok()?, prefix).ok());
+    let link_local = endpoint.request.link_local.iter().filter_map(|address| {
+        let prefix = if address.is_ipv4() { 16 } else { 64 };
+        IpNet::new(*address, prefix).ok()
+    });
+    own.chain(link_local).collect()
+}
+
+/// `net.ipv4.conf.IFNAME.log_martians=1,…` as names below `/proc/sys/net` and values.
+pub(super) fn sysctls(request: &EndpointRequest) -> Vec<(String, String)> {
+    let text = request
+        .driver_options
+        .get(SYSCTLS)
+        .map_or("", String::as_str);
+    let settings = text
+        .split(',')
+        .filter_map(|setting| setting.split_once('='));
+    settings
+        .map(|(name, value)| {
+            let name = name.trim().trim_start_matches("net.");
+            (
+                name.replace(".ifname.", ".IFNAME."),
+                value.trim().to_owned(),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctls_are_read() {
+        let mut request = EndpointRequest::default();
+        assert!(sysctls(&request).is_empty());
+        let text = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.ifname.accept_ra=0";
+        request
+            .driver_options
+            .insert(SYSCTLS.to_owned(), text.to_owned());
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            sysctls(&request),
+            [
+                pair("ipv4.conf.IFNAME.log_martians", "1"),
+                pair("ipv6.conf.IFNAME.accept_ra", "0")
+            ]
+        );
+    }
+}

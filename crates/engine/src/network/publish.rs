@@ -1,0 +1,456 @@
+//! Published ports: what was asked for becomes reserved ports of the host's, and rules.
+//!
+//! Ports that follow one another on both sides are one request, and so one rule.
+
+use super::registry::Networks;
+use super::row::Row;
+use crate::container::record::Record;
+use crate::container::{Endpoint, HostPort, Port, PortBinding};
+use crate::{Error, ErrorKind, Result};
+use hull_network::model::{Driver, GatewayMode, Protocol, Publication};
+use hull_network::ports::{self, PortRequest};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
+
+/// As many sockets keep ports for one container; what is above is looked for once and not kept.
+const MOST_HELD: usize = 512;
+
+/// Where packets for a container's ports can come in: the network and address of a family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) network: String,
+    pub(super) target: IpAddr,
+    pub(super) mode: GatewayMode,
+    /// Where ports are published when nobody says.
+    pub(super) binding: Option<IpAddr>,
+}
+
+/// Ports that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    protocol: Protocol,
+    first: u16,
+    count: u16,
+    hosts: Vec<IpAddr>,
+    host_ports: Option<RangeInclusive<u16>>,
+}
+
+/// What a container has published.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) publications: Vec<Publication>,
+    pub(super) sockets: Vec<OwnedFd>,
+}
+
+fn invalid(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidInput, text)
+}
+
+/// Ways in, of the places that lead out.
+pub(super) fn way(row: &Row, endpoint: &Endpoint, v6: bool) -> Option<Way> {
+    let model = row.model.as_ref().filter(|model| !model.internal)?;
+    let Driver::Bridge(options) = &model.driver else {
+        return None;
+    };
+    let (text, mode) = if v6 {
+        (&endpoint.address6, options.gateway_mode6)
+    } else {
+        (&endpoint.address, options.gateway_mode)
+    };
+    Some(Way {
+        network: row.id.clone(),
+        target: text.parse().ok()?,
+        mode,
+        binding: row.binding,
+    })
+}
+
+/// Checks what was asked for, before anything is done.
+///
+/// # Errors
+/// `InvalidInput` in dockerd's words.
+pub(super) fn check(ports: &BTreeMap<Port, Vec<PortBinding>>) -> Result<()> {
+    for (port, bindings) in ports {
+        protocol(port)?;
+        for binding in bindings {
+            host_address(&binding.host)?;
+            host_ports(&binding.host_ports)?;
+        }
+    }
+    Ok(())
+}
+
+fn protocol(port: &Port) -> Result<Protocol> {
+    match port.protocol.as_str() {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Ok(Protocol::Sctp),
+        other => Err(invalid(format!(
+            "invalid port specification: \"{}/{other}\"",
+            port.number
+        ))),
+    }
+}
+
+fn host_address(text: &str) -> Result<Option<IpAddr>> {
+    let plain = text.trim_start_matches('[').trim_end_matches(']');
+    match plain {
+        "" => Ok(None),
+        plain => plain
+            .parse()
+            .map(Some)
+            .map_err(|_| invalid(format!("invalid IP address: {text}"))),
+    }
+}
+
+/// `None`: any. 0 is any, too, as in Docker.
+fn host_ports(text: &str) -> Result<Option<RangeInclusive<u16>>> {
+    let bad = || invalid(format!("invalid port specification: {text:?}"));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (
+        first.parse().map_err(|_| bad())?,
+        last.parse().map_err(|_| bad())?,
+    );
+    match (first, last) {
+        (0, 0) => Ok(None),
+        (first, last) if first == 0 || first > last => Err(bad()),
+        (first, last) => Ok(Some(first..=last)),
+    }
+}
+
+/// All ports to be published: those asked for, and with `-P` the exposed ones.
+fn wanted(record: &Record) -> BTreeMap<Port, Vec<PortBinding>> {
+    let mut ports = record.config.ports.clone();
+    if record.config.publish_all {
+        for port in &record.effective.exposed_ports {
+            let bindings = ports.entry(port.clone()).or_default();
+            if bindings.is_empty() {
+                bindings.push(PortBinding::default());
+            }
+        }
+    }
+    ports
+}
+
+/// Puts what follows one another together.
+fn groups(
+    ports: &BTreeMap<Port, Vec<PortBinding>>,
+    hosts: &dyn Fn(Option<IpAddr>) -> Vec<IpAddr>,
+) -> Result<Vec<Wanted>> {
+    let mut all: Vec<Wanted> = Vec::new();
+    for (port, bindings) in ports {
+        for binding in bindings {
+            let wanted = Wanted {
+                protocol: protocol(port)?,
+                first: port.number,
+                count: 1,
+                hosts: hosts(host_address(&binding.host)?),
+                host_ports: host_ports(&binding.host_ports)?,
+            };
+            all.push(wanted);
+        }
+    }
+    all.sort_by(|a, b| {
+        let key = |w: &Wanted| {
+            (
+                w.protocol,
+                w.hosts.clone(),
+                w.first,
+                w.host_ports.clone().map(RangeInclusive::into_inner),
+            )
+        };
+        key(a).cmp(&key(b))
+    });
+    all.dedup();
+    let mut joined: Vec<Wanted> = Vec::new();
+    for next in all {
+        match joined.last_mut() {
+            Some(last) if follows(last, &next) => {
+                last.count += 1;
+                let start = last.host_ports.as_ref().map_or(0, |range| *range.start());
+                last.host_ports = Some(start..=start.saturating_add(last.count - 1));
+            }
+            _ => joined.push(next),
+        }
+    }
+    Ok(joined)
+}
+
+/// Whether `next` continues `last`, both with ports that are said exactly.
+fn follows(last: &Wanted, next: &Wanted) -> bool {
+    let (Some(before), Some(after)) = (&last.host_ports, &next.host_ports) else {
+        return false;
+    };
+    let exact = before.end() - before.start() == last.count - 1 && after.start() == after.end();
+    exact
+        && last.protocol == next.protocol
+        && last.hosts == next.hosts
+        && last.first.checked_add(last.count) == Some(next.first)
+        && before.end().checked_add(1) == Some(*after.start())
+}
+
+impl Networks {
+    /// Reserves the host's ports for a container.
+    ///
+    /// # Errors
+    /// `Internal` with dockerd's text when a port is taken.
+    pub(super) fn reserve_ports(&self, record: &Record, ways: &[Way]) -> Result<Published> {
+        let ports = wanted(record);
+        if ports.is_empty() || ways.is_empty() {
+            return Ok(Published::default());
+        }
+        reachable(&ports, ways)?;
+        let hosts = |asked: Option<IpAddr>| self.hosts(asked, ways);
+        let groups = groups(&ports, &hosts)?;
+        let mut publications = Vec::new();
+        let mut requests = Vec::new();
+        let mut translated = Vec::new();
+        for group in &groups {
+            if group.hosts.is_empty() {
+                continue;
+            }
+            requests.push(PortRequest {
+                protocol: group.protocol,
+                hosts: group.hosts.clone(),
+                host_ports: group.host_ports.clone(),
+                count: group.count,
+            });
+            translated.push(group);
+        }
+        let reserved = ports::reserve(&requests)
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        for (group, found) in translated.iter().zip(&reserved.ports) {
+            for host in &group.hosts {
+                let way = ways
+                    .iter()
+                    .find(|way| way.target.is_ipv6() == host.is_ipv6());
+                publications.extend(way.map(|way| Publication {
+                    network: way.network.clone(),
+                    protocol: group.protocol,
+                    host: Some(*host),
+                    host_ports: found.clone(),
+                    target: way.target,
+                    target_port: group.first,
+                    host_firewall: self.config.host_firewall,
+                }));
+            }
+        }
+        for way in ways.iter().filter(|way| way.mode == GatewayMode::Routed) {
+            publications.extend(groups.iter().map(|group| Publication {
+                network: way.network.clone(),
+                protocol: group.protocol,
+                host: None,
+                host_ports: group.first..=group.first.saturating_add(group.count - 1),
+                target: way.target,
+                target_port: group.first,
+                host_firewall: false,
+            }));
+        }
+        let mut sockets = reserved.sockets;
+        sockets.truncate(MOST_HELD);
+        Ok(Published {
+            publications,
+            sockets,
+        })
+    }
+
+    /// The host's addresses for a binding, as far as something can come in there.
+    fn hosts(&self, asked: Option<IpAddr>, ways: &[Way]) -> Vec<IpAddr> {
+        let nat = |v6: bool| {
+            ways.iter().find(|way| {
+                way.target.is_ipv6() == v6
+                    && matches!(way.mode, GatewayMode::Nat | GatewayMode::NatUnprotected)
+            })
+        };
+        let of_network = ways.iter().find_map(|way| way.binding);
+        let host = asked.or(of_network).or(self.config.publish_address);
+        match host {
+            Some(host) if asked.is_some() || !host.is_unspecified() => {
+                nat(host.is_ipv6()).map(|_| host).into_iter().collect()
+            }
+            _ => {
+                let v4 = nat(false).map(|_| IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                let v6 = nat(true).map(|_| IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+                v4.into_iter().chain(v6).collect()
+            }
+        }
+    }
+}
+
+/// Without a program that passes bytes on, an address of one family leads to the same family only.
+fn reachable(ports: &BTreeMap<Port, Vec<PortBinding>>, ways: &[Way]) -> Result<()> {
+    for (port, binding) in ports
+        .iter()
+        .flat_map(|(port, all)| all.iter().map(move |one| (port, one)))
+    {
+        let Some(host) = host_address(&binding.host)? else {
+            continue;
+        };
+        if !ways
+            .iter()
+            .any(|way| way.target.is_ipv6() == host.is_ipv6())
+        {
+            let family = if host.is_ipv6() { "IPv6" } else { "IPv4" };
+            return Err(invalid(format!(
+                "cannot publish {}/{} at {host}: the container has no {family} address in a network that leads out",
+                port.number, port.protocol
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The same ports of the host's, by the ways there are now. Those without a way stay as they were: they
+/// are kept for the container, and lead nowhere.
+pub(super) fn retarget(publications: &[Publication], ways: &[Way]) -> Vec<Publication> {
+    let moved = publications.iter().cloned().map(|mut publication| {
+        let same = |way: &&Way| way.target.is_ipv6() == publication.target.is_ipv6();
+        if let Some(way) = ways.iter().find(same) {
+            publication.network.clone_from(&way.network);
+            publication.target = way.target;
+        }
+        publication
+    });
+    moved.collect()
+}
+
+/// The publications that lead somewhere: by networks that the container is in.
+pub(crate) fn effective(record: &Record) -> Vec<Publication> {
+    let in_it = |publication: &&Publication| {
+        record
+            .places()
+            .values()
+            .any(|place| place.network_id == publication.network && !place.endpoint_id.is_empty())
+    };
+    record.publications.iter().filter(in_it).cloned().collect()
+}
+
+/// The ports of a running container as they are shown: those that are exposed only have no host's ports.
+pub(crate) fn shown(record: &Record) -> BTreeMap<Port, Option<Vec<HostPort>>> {
+    let mut ports: BTreeMap<Port, Option<Vec<HostPort>>> = BTreeMap::new();
+    let alone = record
+        .places()
+        .values()
+        .all(|place| place.address.is_empty() && place.address6.is_empty());
+    if !record.is_running() || alone {
+        return ports;
+    }
+    for port in &record.effective.exposed_ports {
+        ports.insert(port.clone(), None);
+    }
+    for publication in effective(record) {
+        let (start, end) = publication.host_ports.clone().into_inner();
+        for offset in 0..=end.saturating_sub(start) {
+            let port = Port {
+                number: publication.target_port.saturating_add(offset),
+                protocol: publication.protocol.as_str().to_owned(),
+            };
+            let everywhere = match publication.target {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            let shown = HostPort {
+                host: publication.host.unwrap_or(everywhere).to_string(),
+                port: publication.host.map_or(0, |_| start + offset),
+            };
+            let listed = ports.entry(port).or_default().get_or_insert_default();
+            listed.push(shown);
+        }
+    }
+    for listed in ports.values_mut().flatten() {
+        listed.sort_by_key(|shown| (shown.host.contains(':'), shown.host.clone(), shown.port));
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bindings(texts: &[(u16, &str, &str)]) -> BTreeMap<Port, Vec<PortBinding>> {
+        let mut ports: BTreeMap<Port, Vec<PortBinding>> = BTreeMap::new();
+        for (number, host, host_ports) in texts {
+            let port = Port {
+                number: *number,
+                protocol: "tcp".to_owned(),
+            };
+            ports.entry(port).or_default().push(PortBinding {
+                host: (*host).to_owned(),
+                host_ports: (*host_ports).to_owned(),
+            });
+        }
+        ports
+    }
+
+    fn grouped(texts: &[(u16, &str, &str)]) -> Vec<(u16, u16, Option<RangeInclusive<u16>>)> {
+        let any = |asked: Option<IpAddr>| vec![asked.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))];
+        let groups = groups(&bindings(texts), &any).unwrap();
+        groups
+            .into_iter()
+            .map(|w| (w.first, w.count, w.host_ports))
+            .collect()
+    }
+
+    #[test]
+    fn what_follows_one_another_is_one() {
+        assert_eq!(
+            grouped(&[
+                (80, "", "8000"),
+                (81, "", "8001"),
+                (82, "", "8002"),
+                (84, "", "8004")
+            ]),
+            [(80, 3, Some(8000..=8002)), (84, 1, Some(8004..=8004))]
+        );
+        assert_eq!(
+            grouped(&[(80, "", ""), (81, "", "")]),
+            [(80, 1, None), (81, 1, None)]
+        );
+        assert_eq!(
+            grouped(&[(80, "", "8000-8010")]),
+            [(80, 1, Some(8000..=8010))]
+        );
+        assert_eq!(
+            grouped(&[(80, "127.0.0.1", "8000"), (81, "", "8001")]).len(),
+            2
+        );
+        assert_eq!(grouped(&[(80, "", "0")]), [(80, 1, None)]);
+        let thousand: Vec<_> = (0..1000_u16)
+            .map(|n| (1000 + n, (20_000 + n).to_string()))
+            .collect();
+        let thousand: Vec<_> = thousand
+            .iter()
+            .map(|(port, host)| (*port, "", host.as_str()))
+            .collect();
+        assert_eq!(grouped(&thousand), [(1000, 1000, Some(20_000..=20_999))]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (host, ports) in [
+            ("x", ""),
+            ("", "x"),
+            ("", "9-8"),
+            ("", "70000"),
+            ("", "0-5"),
+            ("", "-"),
+        ] {
+            assert!(
+                check(&bindings(&[(80, host, ports)])).is_err(),
+                "{host} {ports}"
+            );
+        }
+        assert!(
+            check(&bindings(&[
+                (80, "[::1]", "8000-8001"),
+                (81, "127.0.0.1", "")
+            ]))
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! A container's whole network: made before the container, in this order, and undone in reverse.
+//!
+//! ```text
+//! namespace           its file
+//! places              addresses and ids of all, then a device each; one provides the default route
+//! names               in networks that have them
+//! ports               sockets that keep them, for the shim; then the rules, in one transaction
+//! ```
+
+use super::publish::{self, Published, Way};
+use super::registry::{Live, failed};
+use super::row::Row;
+use super::{names, place};
+use crate::container::live::Container;
+use crate::container::record::Record;
+use crate::container::{Endpoint, NetworkMode};
+use crate::{Engine, Error, ErrorKind, Result};
+use hull_network::{link, netns};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What starting a container needs of its network.
+#[derive(Debug, Default)]
+pub(crate) struct Wired {
+    /// The namespace to run in; `None`: a new one, or the host's.
+    pub(crate) netns: Option<PathBuf>,
+    /// They keep its ports as long as they are open.
+    pub(crate) sockets: Vec<OwnedFd>,
+}
+
+/// Which places provide the default routes, by family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Providers {
+    pub(super) v4: Option<String>,
+    pub(super) v6: Option<String>,
+}
+
+/// The place with the highest priority, the first by name among equals.
+pub(super) fn providers(places: &BTreeMap<String, Endpoint>) -> Providers {
+    let best = |has: fn(&Endpoint) -> bool| {
+        let leading = places.iter().filter(|(_, place)| has(place));
+        let key = |(name, place): &(&String, &Endpoint)| {
+            (
+                std::cmp::Reverse(place.request.gateway_priority),
+                (*name).clone(),
+            )
+        };
+        leading.min_by_key(key).map(|(name, _)| name.clone())
+    };
+    Providers {
+        v4: best(|place| !place.gateway.is_empty()),
+        v6: best(|place| !place.gateway6.is_empty()),
+    }
+}
+
+impl Providers {
+    /// The routers of a place that lead everywhere.
+    pub(super) fn gateways(&self, name: &str, place: &Endpoint) -> Vec<IpAddr> {
+        let leads = |gateway: &IpAddr| {
+            let provider = if gateway.is_ipv6() {
+                &self.v6
+            } else {
+                &self.v4
+            };
+            provider.as_deref() == Some(name)
+        };
+        place::gateways(place).into_iter().filter(leads).collect()
+    }
+}
+
+fn start_failed(error: &Error) -> Error {
+    let text = format!(
+        "failed to set up container networking: {}",
+        error.full_message()
+    );
+    Error::new(error.kind(), text)
+}
+
+/// Where a container's places are in a namespace that Hull made for it before it was started.
+fn is_wired(record: &Record) -> bool {
+    let own = |name: &String| !matches!(name.as_str(), "host" | "none");
+    !matches!(record.config.network, NetworkMode::Container(_)) && record.places().keys().any(own)
+}
+
+impl Engine {
+    /// Makes a container's network. Nothing is left of a failed attempt.
+    ///
+    /// # Errors
+    /// dockerd's words, after `failed to set up container networking`.
+    pub(crate) fn wire(&self, container: &Container) -> Result<Wired> {
+        let record = container.record();
+        if let NetworkMode::Container(id) = &record.config.network {
+            return Ok(Wired {
+                netns: Some(self.shared_netns(id)?),
+                sockets: Vec::new(),
+            });
+        }
+        if !is_wired(&record) {
+            return Ok(Wired::default());
+        }
+        let path = self.networks.namespace(&record.id);
+        let made = self.networks.touch().and_then(|()| {
+            netns::create(&path).map_err(failed("could not make a network namespace"))
+        });
+        made.map_err(|error| start_failed(&error))?;
+        let mut record = record;
+        let filled = self.fill(&mut record, &path);
+        match filled {
+            Ok(sockets) => {
+                container.change(|kept| {
+                    kept.networks = record.networks;
+                    kept.publications = record.publications;
+                });
+                Ok(Wired {
+                    netns: Some(path),
+                    sockets,
+                })
+            }
+            Err(error) => {
+                self.take_apart(&record);
+                Err(start_failed(&error))
+            }
+        }
+    }
+
+    /// The namespace of a running container, for one that shares it.
+    fn shared_netns(&self, id: &str) -> Result<PathBuf> {
+        let target = self.find(id).map_err(|_| {
+            let text = format!("joining network namespace of container: No such container: {id}");
+            Error::new(ErrorKind::NotFound, text)
+        })?;
+        let record = target.record();
+        if !record.is_running() {
+            let text = format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                record.name,
+                record.state.as_str()
+            );
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        Ok(self.netns_of(&record))
+    }
+
+    /// The namespace of a running container: its file, or that of its first process.
+    pub(crate) fn netns_of(&self, record: &Record) -> PathBuf {
+        let own = self.networks.namespace(&record.id);
+        match record.state.pid() {
+            Some(pid) if !own.exists() => format!("/proc/{pid}/ns/net").into(),
+            _ => own,
+        }
+    }
+
+    /// Everything in the namespace and about it. What it did is in the record, also when it fails.
+    fn fill(&self, record: &mut Record, netns: &Path) -> Result<Vec<OwnedFd>> {
+        let lives = self.claim_places(record)?;
+        let providers = providers(record.places());
+        let mut order: Vec<&(String, Arc<Live>)> = lives.iter().collect();
+        order.sort_by_key(|(name, _)| (name != super::BRIDGE, name.clone()));
+        for (name, live) in order {
+            let Some(place) = record.places_mut().get_mut(name) else {
+                continue;
+            };
+            let gateways = providers.gateways(name, place);
+            self.networks.join(live, place, gateways, netns)?;
+        }
+        self.introduce(record, netns)
+            .map_err(failed("could not make the container's names known"))?;
+        let ways = self.ways(record, &providers);
+        let published = self.publish(record, &ways)?;
+        record.publications = published.publications;
+        Ok(published.sockets)
+    }
+
+    /// Takes addresses and names for all places.
+    fn claim_places(&self, record: &mut Record) -> Result<Vec<(String, Arc<Live>)>> {
+        let mut lives = Vec::new();
+        let mut claimed: Vec<Endpoint> = Vec::new();
+        let wanted: Vec<(String, Endpoint)> = {
+            let mut wanted: Vec<_> = record.places().clone().into_iter().collect();
+            wanted.sort_by_key(|(name, _)| (name != super::BRIDGE, name.clone()));
+            wanted
+        };
+        for (name, asked) in wanted {
+            let live = self.networks.of_place(&name, &asked)?;
+            let names = names::of(&live.row(), record, &asked.request);
+            let request = (&asked.request, names);
+            let place = self
+                .networks
+                .claim_place(&live, &record.id, request, &claimed)?;
+            claimed.push(place.clone());
+            record.places_mut().insert(name.clone(), place);
+            lives.push((name, live));
+        }
+        Ok(lives)
+    }
+
+    /// How packets for its ports come in.
+    pub(super) fn ways(&self, record: &Record, providers: &Providers) -> Vec<Way> {
+        let row = |place: &Endpoint| -> Option<Arc<Row>> {
+            Some(self.networks.by_id(&place.network_id)?.row())
+        };
+        [(false, &providers.v4), (true, &providers.v6)]
+            .into_iter()
+            .filter_map(|(v6, name)| {
+                let place = record.places().get(name.as_ref()?)?;
+                let row = row(place)?;
+                publish::way(&row, place, v6)
+            })
+            .collect()
+    }
+
+    fn publish(&self, record: &Record, ways: &[Way]) -> Result<Published> {
+        let reserved = self.networks.reserve_ports(record, ways);
+        let published = reserved.map_err(|error| self.not_published(record, ways, error))?;
+        if !published.publications.is_empty() {
+            self.networks
+                .firewall
+                .publish(&record.id, &published.publications)
+                .map_err(failed("could not publish the container's ports"))?;
+        }
+        Ok(published)
+    }
+
+    /// dockerd's sentence, which names the endpoint.
+    fn not_published(&self, record: &Record, ways: &[Way], error: Error) -> Error {
+        if error.kind() != ErrorKind::Internal {
+            return error;
+        }
+        let network = ways
+            .first()
+            .map(|way| way.network.as_str())
+            .unwrap_or_default();
+        let mut places = record.places().values();
+        let place = places.find(|place| place.network_id == network);
+        let text = format!(
+            "driver failed programming external connectivity on endpoint {} ({}): {}",
+            record.name,
+            place
+                .map(|place| place.endpoint_id.as_str())
+                .unwrap_or_default(),
+            error.full_message()
+        );
+        Error::new(ErrorKind::Internal, text)
+    }
+
+    /// Gives a container's network back; what cannot be removed now, the next start removes.
+    pub(crate) fn unwire(&self, container: &Container) {
+        let record = container.record();
+        if is_wired(&record) {
+            self.take_apart(&record);
+        }
+        container.change(Record::idle_places);
+    }
+
+    /// Undoes [`Engine::fill`], as far as it came.
+    fn take_apart(&self, record: &Record) {
+        let warn = |error: hull_network::Error| {
+            tracing::warn!(
+                container = record.id,
+                error = &error as &dyn std::error::Error,
+                "network not removed"
+            );
+        };
+        if let Err(error) = self.networks.firewall.unpublish(&record.id) {
+            warn(error);
+        }
+        self.forget_names(record);
+        let places = record.places().values();
+        let endpoints: Vec<String> = places
+            .map(|place| place.endpoint_id.clone())
+            .filter(|id| !id.is_empty())
+            .collect();
+        let path = self.networks.namespace(&record.id);
+        if let Err(error) = link::dismantle(&path, &endpoints) {
+            warn(error);
+        }
+        for place in record.places().values() {
+            self.networks.release_place(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(gateway: &str, gateway6: &str, priority: i64) -> Endpoint {
+        let mut place = Endpoint {
+            gateway: gateway.to_owned(),
+            gateway6: gateway6.to_owned(),
+            ..Endpoint::default()
+        };
+        place.request.gateway_priority = priority;
+        place
+    }
+
+    #[test]
+    fn the_highest_priority_provides_the_route_and_then_the_first_name() {
+        let places = |all: &[(&str, Endpoint)]| -> BTreeMap<String, Endpoint> {
+            let own = |(name, place): &(&str, Endpoint)| ((*name).to_owned(), place.clone());
+            all.iter().map(own).collect()
+        };
+        let plain = places(&[
+            ("b", place("10.0.0.1", "", 0)),
+            ("a", place("10.1.0.1", "fd00::1", 0)),
+        ]);
+        assert_eq!(providers(&plain).v4.as_deref(), Some("a"));
+        let chosen = places(&[
+            ("a", place("10.0.0.1", "", 0)),
+            ("b", place("10.1.0.1", "", 5)),
+            ("c", place("", "fd00::1", -1)),
+        ]);
+        let providers = providers(&chosen);
+        assert_eq!(
+            (providers.v4.as_deref(), providers.v6.as_deref()),
+            (Some("b"), Some("c"))
+        );
+        assert_eq!(providers.gateways("b", &chosen["b"]).len(), 1);
+        assert!(providers.gateways("a", &chosen["a"]).is_empty());
+    }
+}
