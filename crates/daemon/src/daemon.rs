@@ -45,6 +45,9 @@ pub fn run(args: &[OsString]) -> ExitCode {
                 return Ok(());
             }
             start_log(&settings);
+            for note in &settings.network.notes {
+                tracing::warn!("{note}");
+            }
             serve(settings)
         });
     match outcome {
@@ -204,7 +207,7 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         policy: settings.policy.clone(),
         network: hull_engine::network::NetworkConfig {
             dns_program: program("hull-dns"),
-            ..hull_engine::network::NetworkConfig::default()
+            ..settings.network.config.clone()
         },
     }
 }

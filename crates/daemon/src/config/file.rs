@@ -1,5 +1,6 @@
 //! `daemon.json`: dockerd's keys, of which unknown ones are an error.
 
+use super::network::{self, NetworkFile};
 use super::{ConfigError, Flags};
 use hull_api::json;
 use serde::Deserialize;
@@ -34,6 +35,8 @@ pub(super) struct File {
     pub(super) store_format: Option<String>,
     pub(super) disk_budget: Option<String>,
     pub(super) keep_compressed_layers: Option<bool>,
+    #[serde(skip)]
+    pub(super) network: NetworkFile,
     #[serde(skip)]
     keys: BTreeMap<String, Value>,
 }
@@ -84,12 +87,8 @@ const KNOWN: &[&str] = &[
 /// Keys that dockerd has and Hull has not. Told apart from misspelt ones: who brings a file along
 /// should learn that it will not do what it says, not that it is wrong.
 const DOCKERDS: &[&str] = &[
-    "allow-direct-routing",
     "allow-nondistributable-artifacts",
     "authorization-plugins",
-    "bip",
-    "bip6",
-    "bridge",
     "builder",
     "cgroup-parent",
     "containerd",
@@ -97,42 +96,22 @@ const DOCKERDS: &[&str] = &[
     "containerd-plugins-namespace",
     "cpu-rt-period",
     "cpu-rt-runtime",
-    "default-address-pools",
     "default-cgroupns-mode",
-    "default-gateway",
-    "default-gateway-v6",
     "default-ipc-mode",
-    "default-network-opts",
     "default-shm-size",
     "default-ulimits",
-    "dns",
-    "dns-opts",
-    "dns-search",
     "exec-opts",
     "experimental",
     "features",
-    "fixed-cidr",
-    "fixed-cidr-v6",
-    "host-gateway-ip",
-    "host-gateway-ips",
     "http-proxy",
     "https-proxy",
-    "icc",
     "init",
     "init-path",
-    "ip",
-    "ip-forward",
-    "ip-forward-no-drop",
-    "ip-masq",
-    "ip6tables",
-    "iptables",
-    "ipv6",
     "labels",
     "live-restore",
     "log-driver",
     "log-opts",
     "metrics-addr",
-    "mtu",
     "network-control-plane-mtu",
     "no-new-privileges",
     "no-proxy",
@@ -150,8 +129,6 @@ const DOCKERDS: &[&str] = &[
     "tlscert",
     "tlskey",
     "tlsverify",
-    "userland-proxy",
-    "userland-proxy-path",
     "userns-remap",
 ];
 
@@ -198,7 +175,11 @@ fn parse(text: &[u8]) -> Result<File, String> {
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    if let Some(names) = strangers(|key| !(KNOWN.contains(&key) || DOCKERDS.contains(&key))) {
+    if let Some(names) = strangers(|key| {
+        ![KNOWN, network::KNOWN, DOCKERDS]
+            .iter()
+            .any(|known| known.contains(&key))
+    }) {
         return Err(format!(
             "the following directives don't match any configuration option: {names}"
         ));
@@ -208,8 +189,14 @@ fn parse(text: &[u8]) -> Result<File, String> {
             "the following directives are not supported by Hull: {names}"
         ));
     }
-    let file: File = json::from_value(value).map_err(|error| format!("invalid JSON: {error}"))?;
-    Ok(File { keys, ..file })
+    let invalid = |error| format!("invalid JSON: {error}");
+    let file: File = json::from_value(value.clone()).map_err(invalid)?;
+    let network = json::from_value(value).map_err(invalid)?;
+    Ok(File {
+        keys,
+        network,
+        ..file
+    })
 }
 
 /// The directives that are both flags and in the file, in dockerd's words.
@@ -249,7 +236,9 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
             flags.keep_compressed_layers.map(|keep| keep.to_string()),
         ),
     ];
-    let both: Vec<String> = given
+    let mut all: Vec<_> = given.into_iter().chain(flags.network.given()).collect();
+    all.sort_by_key(|(name, _)| *name);
+    let both: Vec<String> = all
         .iter()
         .filter_map(|(name, flag)| {
             let (flag, file) = (flag.as_ref()?, file.keys.get(*name)?);

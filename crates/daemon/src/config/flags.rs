@@ -1,5 +1,6 @@
 //! The daemon's command line, as typed.
 
+use super::network::NetworkFlags;
 use clap::Parser;
 use std::path::PathBuf;
 
@@ -85,6 +86,8 @@ pub(crate) struct Flags {
     /// Group that may use the unix socket [default: hull or docker, where they exist]
     #[arg(short = 'G', long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
     /// Check the configuration and exit
     #[arg(long)]
     pub(crate) validate: bool,

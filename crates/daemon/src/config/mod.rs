@@ -2,9 +2,11 @@
 
 mod file;
 mod flags;
+mod network;
 mod transfer;
 
 pub(crate) use flags::Flags;
+pub(crate) use network::Networking;
 pub(crate) use transfer::{Transfer, parse_compression};
 
 use crate::listen::{Address, InvalidAddress};
@@ -45,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) keep_compressed_layers: bool,
     /// Limits and ways of pulls and pushes.
     pub(crate) transfer: Transfer,
+    pub(crate) network: Networking,
     /// The trust policy's file, if it is in no usual place.
     pub(crate) policy: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
@@ -93,6 +96,9 @@ pub(crate) enum ConfigError {
     /// A name given twice.
     #[error("runtime '{0}' was already defined")]
     RuntimeTwice(String),
+    /// Anything about networks.
+    #[error("{0}")]
+    Network(String),
     /// A path that is not absolute.
     #[error("{what} must be an absolute path: {}", path.display())]
     Relative { what: &'static str, path: PathBuf },
@@ -115,11 +121,16 @@ impl Settings {
                 reason,
             });
         }
-        Self::merge(flags, file)
+        let path = path.to_owned();
+        Self::merge(flags, file).map_err(|error| match error {
+            ConfigError::Network(reason) => ConfigError::File { path, reason },
+            error => error,
+        })
     }
 
     fn merge(flags: Flags, file: file::File) -> Result<Self, ConfigError> {
         let transfer = Transfer::new(&flags, &file)?;
+        let network = network::merge(&flags.network, &file.network)?;
         let debug = flags.debug || file.debug.unwrap_or(false);
         let level = flags.log_level.or(file.log_level);
         let data_root = flags
@@ -146,6 +157,7 @@ impl Settings {
         let default_runtime = flags.default_runtime.or(file.default_runtime);
         let settings = Self {
             transfer,
+            network,
             hosts: hosts
                 .iter()
                 .map(|host| host.parse())
@@ -432,7 +444,7 @@ mod tests {
             "unable to configure the daemon with file FILE: the following directives are specified both as a flag and in the configuration file: debug: (from flag: true, from file: true), hosts: (from flag: [unix:///a], from file: [unix:///tmp/x])"
         );
         assert!(
-            refused(&[], Some(r#"{"bip":"10.0.0.1/8"}"#)).contains("not supported by Hull: bip")
+            refused(&[], Some(r#"{"live-restore":true}"#)).contains("not supported by Hull: live")
         );
         assert_eq!(refused(&["-l", "foo"], None), "invalid logging level: foo");
         assert_eq!(
@@ -460,6 +472,118 @@ mod tests {
         assert!(refused(&["--push-compression=xz"], None).contains("xz"));
         assert!(refused(&["--nope"], None).contains("--nope"));
         assert!(refused(&["extra"], None).contains("extra"));
+    }
+
+    /// `flag, file, what is said of them`, recorded from dockerd 28.5; it finds out about addresses of the
+    /// bridge at its start only.
+    const NETWORKS: &[(&str, &str, &str)] = &[
+        ("--mtu=-1", "{}", "invalid default MTU: -1"),
+        (
+            "--dns=x",
+            "{}",
+            "invalid argument \"x\" for \"--dns\" flag: invalid string being converted to IP address: x",
+        ),
+        ("--debug", r#"{"dns":["x"]}"#, "invalid IP address: x"),
+        ("--dns-search=a b", "{}", "a b is not a valid domain"),
+        (
+            "--default-address-pool=x",
+            "{}",
+            "invalid argument \"x\" for \"--default-address-pool\" flag: invalid field 'x' must be a key=value pair",
+        ),
+        (
+            "--default-network-opt=bridge=x",
+            "{}",
+            "invalid argument \"bridge=x\" for \"--default-network-opt\" flag: invalid value \"bridge=x\" for map option, should be root-key=key=value",
+        ),
+        (
+            "--debug",
+            r#"{"host-gateway-ips":["1.2.3.4"],"host-gateway-ip":"1.2.3.4"}"#,
+            "host-gateway-ip and host-gateway-ips must not both be specified in the config file",
+        ),
+        (
+            "--debug",
+            r#"{"host-gateway-ips":["1.2.3.4","1.2.3.5"]}"#,
+            "only one IPv4 host gateway IP address can be specified",
+        ),
+        (
+            "--icc=false",
+            r#"{"icc":false}"#,
+            "the following directives are specified both as a flag and in the configuration file: icc: (from flag: false, from file: false)",
+        ),
+        (
+            "--dns=2.2.2.2",
+            r#"{"dns":["1.1.1.1"]}"#,
+            "the following directives are specified both as a flag and in the configuration file: dns: (from flag: [2.2.2.2], from file: [1.1.1.1])",
+        ),
+        (
+            "--debug",
+            r#"{"bridge":"b","bip":"10.0.0.1/24"}"#,
+            "You specified -b & --bip, mutually exclusive options. Please specify only one",
+        ),
+        (
+            "--bip=10.0.0.1",
+            "{}",
+            "invalid bip: invalid CIDR address: 10.0.0.1",
+        ),
+        (
+            "--default-gateway-v6=1.2.3.4",
+            "{}",
+            "invalid default-gateway-v6: 1.2.3.4 is no IPv6 address",
+        ),
+        (
+            "--debug",
+            r#"{"default-address-pools":[{"base":"10.0.0.0/16","size":8}]}"#,
+            "invalid default-address-pools: the size of 10.0.0.0/16 must be from 16 to 32",
+        ),
+        (
+            "--publish=x",
+            "{}",
+            "invalid publish mode: x: use nat or host-firewall",
+        ),
+        (
+            "--firewall-backend=x",
+            "{}",
+            "invalid firewall-backend \"x\"",
+        ),
+    ];
+
+    #[test]
+    fn networks_are_set_up_with_dockerds_words() {
+        let refused = |args: &[&str], file| {
+            let error = settings(args, file).unwrap_err();
+            let reason = error.strip_prefix("unable to configure the daemon with file FILE: ");
+            reason.unwrap_or(&error).to_owned()
+        };
+        for (flag, file, error) in NETWORKS {
+            assert_eq!(refused(&[flag], Some(file)), *error);
+        }
+    }
+
+    #[test]
+    fn networks_have_dockerds_flags_and_keys() {
+        let file = r#"{"bip":"10.9.0.1/24","mtu":1400,"ip":"127.0.0.1","ipv6":true,"dns-opts":["ndots:1"],
+            "default-address-pools":[{"base":"10.10.0.0/16","size":24}],"host-gateway-ips":["1.2.3.4","fd00::1"],
+            "default-network-opts":{"bridge":{"a":"b"}},"userland-proxy":true,"publish":"host-firewall",
+            "default-publish-address":"127.0.0.1","iptables":false,"ip-forward":false}"#;
+        let flags = [
+            "--icc=false",
+            "--dns=1.1.1.1,9.9.9.9",
+            "--default-network-opt=bridge=c=d",
+        ];
+        let Networking { config, notes } = settings(&flags[..2], Some(file)).unwrap().network;
+        assert_eq!((config.bridge.mtu, config.bridge.icc), (Some(1400), false));
+        assert_eq!(
+            config.bridge.publish_address,
+            Some("127.0.0.1".parse().unwrap())
+        );
+        assert_eq!(config.address_pools[0].size, 24);
+        assert_eq!(config.dns, ["1.1.1.1", "9.9.9.9"]);
+        assert_eq!(config.host_gateways.len(), 2);
+        assert_eq!(config.default_options["bridge"]["a"], "b");
+        assert!(config.host_firewall && config.keep_forwarding && config.bridge.ipv6);
+        assert_eq!(notes.len(), 1);
+        let given = settings(&flags[2..], None).unwrap().network.config;
+        assert_eq!(given.default_options["bridge"]["c"], "d");
     }
 
     #[test]

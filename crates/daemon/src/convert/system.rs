@@ -174,7 +174,7 @@ fn plugins() -> Plugins {
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
     Plugins {
         volume: Some(Vec::new()),
-        network: words(&["bridge", "host", "null"]),
+        network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         authorization: None,
         log: words(&["json-file", "none"]),
     }

@@ -64,6 +64,10 @@ pub struct NetworkConfig {
     pub dns_search: Vec<String>,
     /// Resolver options of containers that name none.
     pub dns_options: Vec<String>,
+    /// Whether other machines may reach published ports at containers' own addresses.
+    pub allow_direct_routing: bool,
+    /// Whether the host's forwarding stays as it is: `--ip-forward=false`.
+    pub keep_forwarding: bool,
     /// The program that answers containers' questions for names.
     pub dns_program: std::path::PathBuf,
 }
@@ -102,6 +106,8 @@ pub struct BridgeConfig {
     pub icc: bool,
     /// Whether what leaves gets the host's address.
     pub masquerade: bool,
+    /// Where its ports are published when nobody says, before the setting for all networks: `--ip`.
+    pub publish_address: Option<IpAddr>,
 }
 
 impl Default for BridgeConfig {
@@ -118,6 +124,7 @@ impl Default for BridgeConfig {
             mtu: None,
             icc: true,
             masquerade: true,
+            publish_address: None,
         }
     }
 }
