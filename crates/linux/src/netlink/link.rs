@@ -21,11 +21,8 @@ pub(super) const IFLA_GROUP: u16 = 27;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
-/// `BR_STATE_FORWARDING`.
-const FORWARDING: u8 = 3;
 const AF_INET: u16 = 2;
 const IFLA_INET_CONF: u16 = 1;
 const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
@@ -93,6 +90,8 @@ pub struct LinkChange<'a> {
     pub mtu: Option<u32>,
     /// The group that it is put into.
     pub group: Option<u32>,
+    /// The bridge that it becomes a port of.
+    pub master: Option<u32>,
     /// Of a bridge's port.
     pub port: Option<BridgePort>,
     /// Whether packets to and from 127.0.0.0/8 may pass over it (Linux 3.6; by netlink 2.6.37).
@@ -131,15 +130,6 @@ impl Batch {
         self.push("change link", name, message)
     }
 
-    /// Lets a bridge's port, whose other end has just come up, pass packets at once: the bridge would
-    /// find that out by itself only some milliseconds later, and drop what comes until then.
-    /// `ENETDOWN` when there is no carrier, `EBUSY` when the bridge takes part in a spanning tree.
-    pub fn open_port(&mut self, name: &str) -> &mut Self {
-        let message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, None)).text(IFLA_IFNAME, name);
-        let message = port(message, |m| m.attribute(IFLA_BRPORT_STATE, &[FORWARDING]));
-        self.push("open bridge port", name, message)
-    }
-
     /// Removes the device with this name; of a veth pair, both ends.
     /// [`Error::is_absent`] when there is none.
     pub fn delete_link(&mut self, name: &str) -> &mut Self {
@@ -167,6 +157,9 @@ fn changed(mut message: Message, change: &LinkChange<'_>) -> Message {
     }
     if let Some(group) = change.group {
         message = message.number(IFLA_GROUP, group);
+    }
+    if let Some(master) = change.master {
+        message = message.number(IFLA_MASTER, master);
     }
     if let Some(options) = change.port {
         message = port(message, |m| {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  new_link.rs link.rs           what is asked, as messages           (verbs on Batch and Socket)
-//!  address.rs route.rs
+//!  address.rs route.rs carrier.rs
 //!         │
 //!  batch.rs                      changes that go together, each with what it is about
 //!         │
@@ -19,6 +19,7 @@
 
 mod address;
 mod batch;
+mod carrier;
 mod link;
 pub(crate) mod message;
 mod namespace;

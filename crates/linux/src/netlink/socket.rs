@@ -4,7 +4,7 @@ use super::Error;
 use super::message::{Answer, DUMP, Message, answers, u32_at};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -180,6 +180,12 @@ impl Socket {
         }
         answers(&self.buffer[..read]).for_each(&mut each);
         Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

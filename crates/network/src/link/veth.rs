@@ -96,12 +96,8 @@ fn connect(
         (None, _) => return Err(Error::NoDevice(endpoint.ifname.clone())),
     };
     joining.configure(&far)?;
-    let mut batch = Batch::new();
-    batch.open_port(name);
-    if let Err(failed) = joining.host.run(batch) {
-        // It opens by itself, if later: a foreign bridge with a spanning tree insists on that.
-        tracing::debug!(endpoint = endpoint.id, error = %failed, "the port was not opened at once");
-    }
+    // Or the bridge would drop the first packets.
+    joining.host.carrier(name).map_err(error())?;
     let mac = far.mac.unwrap_or(hull_linux::netlink::Mac([0; 6]));
     joining.announce(&far, mac);
     Ok(Joined {
