@@ -269,7 +269,7 @@ fn the_nft_program_reads_what_we_write() {
         found
             .iter()
             .any(|line| line
-                .contains("fib daddr type 2 dnat ip to meta l4proto . th dport map @ports")),
+                .contains("dnat ip to meta l4proto . th dport map @ports")),
         "{found:#?}"
     );
 }
