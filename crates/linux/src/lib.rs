@@ -3,6 +3,7 @@
 
 pub mod capability;
 pub mod cgroup;
+pub mod conntrack;
 pub mod daemonize;
 pub mod device;
 pub mod memory;

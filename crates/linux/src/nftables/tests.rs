@@ -268,8 +268,7 @@ fn the_nft_program_reads_what_we_write() {
     assert!(
         found
             .iter()
-            .any(|line| line
-                .contains("dnat ip to meta l4proto . th dport map @ports")),
+            .any(|line| line.contains("dnat ip to meta l4proto . th dport map @ports")),
         "{found:#?}"
     );
 }

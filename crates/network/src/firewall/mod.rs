@@ -1,9 +1,38 @@
 //! Packet filter and address translation, in one nftables table of our own.
+//!
+//! ```text
+//!  table inet hull
+//!    guard        prerouting, raw    nobody outside reaches containers' own addresses, nor loopback ports
+//!    prerouting   destination        first packets to an address of the host's → publish
+//!    output       destination        first packets of the host itself → publish
+//!      publish                       maps: protocol . port → endpoint, address . protocol . port → endpoint
+//!    forward      filter             hull-user first (the users' own), then known connections, within a
+//!                                    network, never between networks, in to published ports only
+//!    postrouting  source             out with the host's address; hairpin and loopback with the bridge's
+//! ```
+//!
+//! Rules never change: networks and ports are elements of sets and maps, so a packet meets the same few
+//! rules whatever there is, and a change is one transaction of elements.
+//!
+//! ```text
+//!  state.rs      what shall be: networks, published ports; the API
+//!  elements.rs   what shall be, as elements of sets           (no I/O)
+//!  layout.rs     chains, sets and rules                       (no I/O)
+//!  install.rs    transactions: the whole table, or a change
+//!  keep.rs       watches the kernel's tables, and installs ours again
+//!  udp.rs        connections of UDP that a change of ports makes stale
+//! ```
 
+mod elements;
 pub mod explain;
 pub mod foreign;
+mod install;
+mod keep;
+mod layout;
 mod program;
 mod state;
+mod udp;
 
+pub use keep::Keeper;
 pub use program::{TABLE, ensure, remove, remove_table};
-pub use state::{Firewall, FirewallOptions, Keeper, NetworkRules};
+pub use state::{Firewall, FirewallOptions, NetworkRules};

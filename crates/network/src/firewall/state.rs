@@ -1,7 +1,14 @@
 //! What shall be: networks and published ports, from which the table is made.
 
+use super::elements::{Elements, of_network, of_publication};
+use super::install::Installed;
+use super::keep::{Keeper, keep};
+use super::udp;
 use crate::Error;
+use crate::error::link;
 use crate::model::{BridgeOptions, Publication};
+use hull_linux::netlink;
+use hull_linux::nftables::Socket;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,26 +52,31 @@ pub struct Firewall {
 
 #[derive(Debug)]
 struct State {
-    options: FirewallOptions,
-    networks: BTreeMap<String, NetworkRules>,
-    publications: BTreeMap<String, Vec<Publication>>,
+    installed: Installed,
+    /// `None` where the kernel has no netfilter sockets.
+    socket: Option<Socket>,
+    networks: BTreeMap<String, (NetworkRules, Elements)>,
+    published: BTreeMap<String, (Vec<Publication>, Elements)>,
+    /// All elements, and how many networks and owners have them.
+    counts: BTreeMap<(&'static str, hull_linux::nftables::Element), usize>,
+    /// Whether the table was made; before, nobody can have taken it away.
+    made: bool,
 }
 
-/// Re-installs the table while it lives; stops when dropped.
-#[derive(Debug)]
-pub struct Keeper {}
-
 impl Firewall {
-    /// A firewall with nothing in it. Touches nothing yet; works in the network namespace of the calling thread.
+    /// A firewall with nothing in it. Changes nothing yet; works in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// None at present.
+    /// None at present: a kernel without nf_tables is told by what changes something.
     pub fn open(options: FirewallOptions) -> Result<Self, Error> {
         Ok(Self {
             shared: Arc::new(Mutex::new(State {
-                options,
+                installed: Installed::new(&options.table),
+                socket: Socket::open().ok(),
                 networks: BTreeMap::new(),
-                publications: BTreeMap::new(),
+                published: BTreeMap::new(),
+                counts: BTreeMap::new(),
+                made: false,
             })),
         })
     }
@@ -84,9 +96,25 @@ impl Firewall {
         publications: Vec<(String, Vec<Publication>)>,
     ) -> Result<(), Error> {
         let mut state = self.lock();
-        state.networks = networks.into_iter().map(|n| (n.id.clone(), n)).collect();
-        state.publications = publications.into_iter().collect();
-        state.render()
+        let networks = networks.into_iter().map(|network| {
+            let elements = of_network(&network);
+            (network.id.clone(), (network, elements))
+        });
+        let before = (
+            std::mem::replace(&mut state.networks, networks.collect()),
+            std::mem::take(&mut state.published),
+            std::mem::take(&mut state.counts),
+        );
+        for (owner, publications) in publications {
+            let elements = state.elements(&publications);
+            state.published.insert(owner, (publications, elements));
+        }
+        state.count();
+        let result = state.install();
+        if result.is_err() {
+            (state.networks, state.published, state.counts) = before;
+        }
+        result.map_err(link("install", "the firewall"))
     }
 
     /// Adds a network, or replaces the rules of the one with this id.
@@ -95,8 +123,15 @@ impl Firewall {
     /// [`Error`]; nothing is changed then.
     pub fn add_network(&self, rules: NetworkRules) -> Result<(), Error> {
         let mut state = self.lock();
-        state.networks.insert(rules.id.clone(), rules);
-        state.render()
+        let id = rules.id.clone();
+        let new = of_network(&rules);
+        let before = state.networks.insert(id.clone(), (rules, new.clone()));
+        let old = before.as_ref().map(|(_, elements)| elements.clone());
+        let result = state.change(&old.unwrap_or_default(), &new);
+        if result.is_err() {
+            restore(&mut state.networks, id, before);
+        }
+        result.map_err(link("add a network to", "the firewall"))
     }
 
     /// Removes a network's rules; absent is no error.
@@ -105,21 +140,39 @@ impl Firewall {
     /// [`Error`]; nothing is changed then.
     pub fn remove_network(&self, id: &str) -> Result<(), Error> {
         let mut state = self.lock();
-        match state.networks.remove(id) {
-            Some(gone) => super::program::remove(&gone.device),
-            None => Ok(()),
+        let Some(before) = state.networks.remove(id) else {
+            return Ok(());
+        };
+        let result = state.change(&before.1, &Elements::new());
+        if result.is_err() {
+            state.networks.insert(id.to_owned(), before);
         }
+        result.map_err(link("remove a network from", "the firewall"))
     }
 
-    /// Publishes ports, in place of what this owner has published. One transaction.
+    /// Publishes ports, in place of what this owner has published. One transaction. Connections of UDP
+    /// that went elsewhere before are forgotten, so that their next packet goes where it shall.
     ///
     /// # Errors
     /// [`Error`]; nothing is changed then.
     pub fn publish(&self, owner: &str, publications: &[Publication]) -> Result<(), Error> {
         let mut state = self.lock();
-        state
-            .publications
-            .insert(owner.to_owned(), publications.to_vec());
+        let new = state.elements(publications);
+        let value = (publications.to_vec(), new.clone());
+        let before = match publications {
+            [] => state.published.remove(owner),
+            _ => state.published.insert(owner.to_owned(), value),
+        };
+        let old = before.as_ref().map(|(_, elements)| elements.clone());
+        let result = state.change(&old.unwrap_or_default(), &new);
+        if result.is_err() {
+            restore(&mut state.published, owner.to_owned(), before);
+            return result.map_err(link("publish ports in", "the firewall"));
+        }
+        let gone = before.map_or_else(Vec::new, |(publications, _)| publications);
+        if let Some(socket) = &mut state.socket {
+            udp::forget(socket, publications, &gone);
+        }
         Ok(())
     }
 
@@ -128,31 +181,163 @@ impl Firewall {
     /// # Errors
     /// [`Error`]; nothing is changed then.
     pub fn unpublish(&self, owner: &str) -> Result<(), Error> {
-        self.lock().publications.remove(owner);
-        Ok(())
+        self.publish(owner, &[])
     }
 
     /// Watches the kernel's tables and installs ours again when somebody has changed or removed it,
-    /// until the result is dropped; `on_reinstall` is called each time.
+    /// until the result is dropped; `on_reinstall` is called each time, in a thread of its own. For the
+    /// network namespace in which the firewall was opened.
     ///
     /// # Errors
     /// [`Error`] when the kernel gives no news of its tables.
     pub fn keep(&self, on_reinstall: impl Fn() + Send + 'static) -> Result<Keeper, Error> {
-        drop(on_reinstall);
-        tracing::debug!(table = self.lock().options.table, "firewall is not watched");
-        Ok(Keeper {})
+        let ours = {
+            let mut state = self.lock();
+            let socket = state.socket().map_err(link("watch", "the firewall"))?;
+            let port = socket.port();
+            (state.installed.table.clone(), port)
+        };
+        keep(self, ours, on_reinstall)
+    }
+
+    /// Installs the table again, if it was there and is not whole or `anyway`; whether it was done.
+    pub(super) fn reinstall(&self, anyway: bool) -> Result<bool, Error> {
+        let mut state = self.lock();
+        if !state.made {
+            return Ok(false);
+        }
+        let state = &mut *state;
+        let wanted: Elements = state.counts.keys().cloned().collect();
+        let needed = match (&mut state.socket, anyway) {
+            (Some(socket), false) => !state
+                .installed
+                .is_whole(socket, &wanted)
+                .map_err(link("check", "the firewall"))?,
+            _ => true,
+        };
+        if needed {
+            state
+                .install()
+                .map_err(link("install again", "the firewall"))?;
+        }
+        Ok(needed)
+    }
+
+    /// What is published now, by owner.
+    #[must_use]
+    pub fn published(&self) -> Vec<(String, Vec<Publication>)> {
+        let state = self.lock();
+        let published = state.published.iter();
+        published
+            .map(|(owner, (publications, _))| (owner.clone(), publications.clone()))
+            .collect()
+    }
+
+    /// The networks now.
+    #[must_use]
+    pub fn networks(&self) -> Vec<NetworkRules> {
+        let state = self.lock();
+        let networks = state.networks.values();
+        networks.map(|(rules, _)| rules.clone()).collect()
+    }
+}
+
+fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
+    match before {
+        Some(before) => drop(map.insert(key, before)),
+        None => drop(map.remove(&key)),
     }
 }
 
 impl State {
-    fn render(&self) -> Result<(), Error> {
-        for network in self.networks.values() {
-            for subnet in &network.subnets {
-                if let IpNet::V4(subnet) = subnet {
-                    super::program::ensure(*subnet, &network.device)?;
+    fn elements(&self, publications: &[Publication]) -> Elements {
+        let of = |publication: &Publication| {
+            let network = self.networks.get(&publication.network);
+            of_publication(publication, network.map(|(rules, _)| rules))
+        };
+        publications.iter().flat_map(of).collect()
+    }
+
+    fn socket(&mut self) -> Result<&mut Socket, netlink::Error> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Socket::open()?,
+        };
+        Ok(self.socket.insert(socket))
+    }
+
+    fn count(&mut self) {
+        let networks = self.networks.values().map(|(_, elements)| elements);
+        let published = self.published.values().map(|(_, elements)| elements);
+        self.counts.clear();
+        for element in networks.chain(published).flatten() {
+            *self.counts.entry(element.clone()).or_default() += 1;
+        }
+    }
+
+    /// The whole table.
+    fn install(&mut self) -> Result<(), netlink::Error> {
+        let wanted: Elements = self.counts.keys().cloned().collect();
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Socket::open()?,
+        };
+        let replaced = self.installed.replace(&mut socket, &wanted);
+        self.socket = Some(socket);
+        replaced?;
+        self.made = true;
+        Ok(())
+    }
+
+    /// One network's or owner's elements instead of others. What another has too stays.
+    fn change(&mut self, old: &Elements, new: &Elements) -> Result<(), netlink::Error> {
+        let (mut gone, mut added) = (Elements::new(), Elements::new());
+        for element in old.difference(new) {
+            if self.counts.get(element) == Some(&1) {
+                gone.insert(element.clone());
+            }
+        }
+        for element in new.difference(old) {
+            if !self.counts.contains_key(element) {
+                added.insert(element.clone());
+            }
+        }
+        self.recount(old, new);
+        let changed = match self.made {
+            false => self.install(),
+            true => self.commit(&gone, &added),
+        };
+        if changed.is_err() {
+            self.recount(new, old);
+        }
+        changed
+    }
+
+    fn recount(&mut self, old: &Elements, new: &Elements) {
+        for element in old.difference(new) {
+            if let Some(count) = self.counts.get_mut(element) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(element);
                 }
             }
         }
-        Ok(())
+        for element in new.difference(old) {
+            *self.counts.entry(element.clone()).or_default() += 1;
+        }
+    }
+
+    fn commit(&mut self, gone: &Elements, added: &Elements) -> Result<(), netlink::Error> {
+        let Some(socket) = &mut self.socket else {
+            return Ok(());
+        };
+        match self.installed.change(socket, gone, added) {
+            // The kernel's table is not what it should be: somebody has been there.
+            Err(error) if error.is_absent() || error.is_existing() => {
+                tracing::debug!(%error, "the firewall is installed again");
+                self.install()
+            }
+            other => other,
+        }
     }
 }

@@ -1,0 +1,181 @@
+//! Networks and published ports as elements of the table's sets.
+
+use super::NetworkRules;
+use super::layout::set;
+use crate::model::{GatewayMode, Publication};
+use hull_linux::nftables::{Element, Value};
+use ipnet::IpNet;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Elements, each with its set's name.
+pub(super) type Elements = BTreeSet<(&'static str, Element)>;
+
+/// Which of a pair of sets.
+fn side(address: IpAddr) -> usize {
+    usize::from(address.is_ipv6())
+}
+
+fn range(subnet: &IpNet) -> Element {
+    Element::range(subnet.network(), subnet.broadcast())
+}
+
+fn range_with(subnet: &IpNet, device: &str) -> Element {
+    Element::range(
+        Value::from(subnet.network()).device(device),
+        Value::from(subnet.broadcast()).device(device),
+    )
+}
+
+/// How endpoints with such an address are reached.
+fn mode(network: &NetworkRules, address: IpAddr) -> GatewayMode {
+    match address {
+        IpAddr::V4(_) => network.options.gateway_mode,
+        IpAddr::V6(_) => network.options.gateway_mode6,
+    }
+}
+
+/// What a network has in the sets.
+pub(super) fn of_network(network: &NetworkRules) -> Elements {
+    let device = || Value::default().device(&network.device);
+    let twice = || Element::key(device().device(&network.device));
+    let mut elements =
+        Elements::from([(set::BRIDGES, Element::key(device())), (set::SAME, twice())]);
+    if network.options.icc {
+        elements.insert((set::WITHIN, twice()));
+    }
+    if network.internal {
+        elements.insert((set::INTERNAL, Element::key(device())));
+    }
+    for subnet in &network.subnets {
+        let at = side(subnet.addr());
+        elements.insert((set::HOME[at], range_with(subnet, &network.device)));
+        elements.extend(reached(network, subnet));
+        if !network.internal {
+            elements.extend(leaving(network, subnet));
+        }
+    }
+    elements
+}
+
+fn reached(network: &NetworkRules, subnet: &IpNet) -> Vec<(&'static str, Element)> {
+    let at = side(subnet.addr());
+    match mode(network, subnet.addr()) {
+        GatewayMode::NatUnprotected if !network.internal => {
+            vec![(set::UNPROTECTED[at], range(subnet))]
+        }
+        GatewayMode::Routed if !network.internal => vec![(set::ROUTED[at], range(subnet))],
+        // Answers come to the endpoint's own address then. What is new is still dropped where it is forwarded.
+        GatewayMode::Nat if !network.internal && !is_masqueraded(network, subnet) => Vec::new(),
+        _ => {
+            let trusted = network.options.trusted_interfaces.iter();
+            let own = std::iter::once(&network.device);
+            let direct = own.chain(trusted.filter(|_| !network.internal));
+            let direct = direct.map(|device| (set::DIRECT[at], range_with(subnet, device)));
+            let protected = std::iter::once((set::PROTECTED[at], range(subnet)));
+            protected.chain(direct).collect()
+        }
+    }
+}
+
+fn is_masqueraded(network: &NetworkRules, subnet: &IpNet) -> bool {
+    match subnet {
+        IpNet::V4(_) => network.options.masquerade,
+        IpNet::V6(_) => network.options.masquerade6,
+    }
+}
+
+/// Routed networks are known outside by their own addresses, and so are those that are not masqueraded.
+fn leaving(network: &NetworkRules, subnet: &IpNet) -> Option<(&'static str, Element)> {
+    let at = side(subnet.addr());
+    let translated = matches!(
+        mode(network, subnet.addr()),
+        GatewayMode::Nat | GatewayMode::NatUnprotected
+    );
+    if !is_masqueraded(network, subnet) || !translated {
+        return None;
+    }
+    let source = network
+        .options
+        .source
+        .iter()
+        .find(|source| side(**source) == at);
+    Some(match source {
+        Some(source) => (set::SOURCE[at], range(subnet).value(*source)),
+        None => (set::MASQUERADE[at], range(subnet)),
+    })
+}
+
+/// What published ports have in the sets. `network` tells how the endpoint is reached.
+pub(super) fn of_publication(
+    publication: &Publication,
+    network: Option<&NetworkRules>,
+) -> Elements {
+    let mut elements = Elements::new();
+    let direct = network.is_some_and(|network| {
+        mode(network, publication.target) == GatewayMode::Routed
+            || !network.options.trusted_interfaces.is_empty()
+    });
+    if publication.host.is_none() || direct {
+        elements.insert(open(publication));
+    }
+    // What the host's own rules decide about is not translated here.
+    if let (Some(host), false) = (publication.host, publication.host_firewall) {
+        elements.extend(translated(publication, host));
+    }
+    elements
+}
+
+/// Ports beyond the last that there is are cut off.
+fn last(publication: &Publication) -> u16 {
+    let more = publication
+        .host_ports
+        .end()
+        .saturating_sub(*publication.host_ports.start());
+    publication.target_port.saturating_add(more)
+}
+
+fn open(publication: &Publication) -> (&'static str, Element) {
+    let place = |port| {
+        Value::from(publication.target)
+            .protocol(publication.protocol.number())
+            .port(port)
+    };
+    (
+        set::OPEN[side(publication.target)],
+        Element::range(place(publication.target_port), place(last(publication))),
+    )
+}
+
+fn translated(publication: &Publication, host: IpAddr) -> Vec<(&'static str, Element)> {
+    let at = side(publication.target);
+    let protocol = publication.protocol.number();
+    let any = host.is_unspecified();
+    let key = |port: u16| {
+        let place = if any {
+            Value::default()
+        } else {
+            Value::from(host)
+        };
+        place.protocol(protocol).port(port)
+    };
+    let (first, end) = (
+        *publication.host_ports.start(),
+        *publication.host_ports.end(),
+    );
+    if first == publication.target_port && end > first {
+        let map = if any { set::ANY_RANGE } else { set::AT_RANGE };
+        let element = Element::range(key(first), key(end)).value(publication.target);
+        return vec![(map[at], element)];
+    }
+    let map = if any { set::ANY } else { set::AT };
+    publication
+        .host_ports
+        .clone()
+        .zip(publication.target_port..=last(publication))
+        .map(|(host_port, port)| {
+            let target = Value::from(publication.target).port(port);
+            (map[at], Element::key(key(host_port)).value(target))
+        })
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! Others may empty or remove our table (`nft flush ruleset`, firewalld's restart): the kernel tells,
+//! and it is installed again.
+
+use super::Firewall;
+use super::layout::{self, USER};
+use crate::Error;
+use crate::error::{file, link};
+use hull_linux::nftables::{Change, Monitor, Object, Table};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use std::io::{PipeReader, PipeWriter};
+use std::thread::JoinHandle;
+
+/// Re-installs the table while it lives; stops when dropped.
+#[derive(Debug)]
+pub struct Keeper {
+    /// Its end ends the thread.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watch {
+    firewall: Firewall,
+    monitor: Monitor,
+    table: Table,
+    port: u32,
+    stopped: PipeReader,
+}
+
+/// Begins to watch.
+pub(super) fn keep(
+    firewall: &Firewall,
+    (table, port): (Table, u32),
+    on_reinstall: impl Fn() + Send + 'static,
+) -> Result<Keeper, Error> {
+    let monitor = Monitor::open().map_err(link("watch", "the firewall"))?;
+    let (stopped, stop) = std::io::pipe().map_err(file("watch", "the firewall"))?;
+    let watch = Watch {
+        firewall: firewall.clone(),
+        monitor,
+        table,
+        port,
+        stopped,
+    };
+    let thread = std::thread::Builder::new()
+        .name("firewall".to_owned())
+        .spawn(move || watch.run(on_reinstall))
+        .map_err(file("start a thread for", "the firewall"))?;
+    Ok(Keeper {
+        stop: Some(stop),
+        thread: Some(thread),
+    })
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Nothing,
+    /// Some news are lost.
+    Check,
+    Install,
+}
+
+impl Watch {
+    fn run(mut self, on_reinstall: impl Fn()) {
+        let mut need = Need::Nothing;
+        while self.wait(need) {
+            need = need.max(self.news());
+            if need == Need::Nothing {
+                continue;
+            }
+            match self.firewall.reinstall(need == Need::Install) {
+                Ok(installed) => {
+                    need = Need::Nothing;
+                    if installed {
+                        on_reinstall();
+                    }
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the firewall could not be installed again");
+                }
+            }
+        }
+    }
+
+    /// Waits for news, or a second after a failure; whether to go on.
+    fn wait(&self, need: Need) -> bool {
+        let again = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let timeout = (need != Need::Nothing).then_some(&again);
+        let mut fds = [
+            PollFd::new(&self.monitor, PollFlags::IN),
+            PollFd::new(&self.stopped, PollFlags::IN),
+        ];
+        let polled = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, timeout));
+        polled.is_ok() && fds[1].revents().is_empty()
+    }
+
+    fn news(&mut self) -> Need {
+        let mut need = Need::Nothing;
+        loop {
+            match self.monitor.read() {
+                Ok(None) => return need,
+                Ok(Some(changes)) => {
+                    if changes.iter().any(|change| self.hurts(change)) {
+                        need = Need::Install;
+                    }
+                }
+                Err(_) => need = need.max(Need::Check),
+            }
+        }
+    }
+
+    /// Whether somebody else has taken something of ours away.
+    fn hurts(&self, change: &Change) -> bool {
+        if change.port == self.port || change.table != self.table {
+            return false;
+        }
+        match &change.object {
+            // Also a table that was made dormant.
+            Object::Table => true,
+            Object::Chain(name) => change.removed && (name == USER || is_chain(name)),
+            Object::Rule(chain) => change.removed && is_chain(chain),
+            Object::Set(name) | Object::Elements(name) => change.removed && is_set(name),
+            Object::Other => false,
+        }
+    }
+}
+
+fn is_chain(name: &str) -> bool {
+    layout::chains().iter().any(|chain| chain.name == name)
+}
+
+fn is_set(name: &str) -> bool {
+    layout::sets().iter().any(|set| set.name == name)
+}
