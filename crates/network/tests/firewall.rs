@@ -5,6 +5,7 @@
 #![allow(
     clippy::allow_attributes,
     clippy::print_stderr,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     reason = "tests"
 )]
