@@ -5,7 +5,7 @@ use super::place;
 use crate::container::record::Record;
 use crate::container::{NetworkMode, Paths};
 use crate::{Engine, Error, ErrorKind, Result};
-use hull_network::files::Dns;
+use hull_network::files::{Asked, Dns, HostFile, ResolvConf};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -31,14 +31,16 @@ impl Engine {
         } else {
             self.hosts(record, linked)?
         };
-        fs_err::write(&paths.resolv_conf, self.resolv_conf(record)).map_err(unwritten)?;
+        let resolv_conf = self.resolv_conf(record).text;
+        fs_err::write(&paths.resolv_conf, resolv_conf).map_err(unwritten)?;
         fs_err::write(&paths.hosts, hosts).map_err(unwritten)?;
         let hostname = format!("{}\n", record.effective.hostname);
         fs_err::write(&paths.hostname, hostname).map_err(unwritten)?;
         Ok(paths)
     }
 
-    fn resolv_conf(&self, record: &Record) -> String {
+    /// Its `resolv.conf`, as it would be written now.
+    pub(super) fn resolv_conf(&self, record: &Record) -> ResolvConf {
         let config = &record.config;
         let own = |own: &[String], default: &[String]| {
             if own.is_empty() {
@@ -53,11 +55,17 @@ impl Engine {
             search: own(&config.dns_search, &defaults.dns_search),
             options: own(&config.dns_options, &defaults.dns_options),
         };
-        let text = host("/etc/resolv.conf");
-        if record.places().contains_key("host") && dns == Dns::default() {
-            return text;
-        }
-        resolver_file(&text, &dns, has_resolver(record))
+        let asked = if record.places().contains_key("host") {
+            Asked::Host
+        } else if has_resolver(record) {
+            Asked::Engine
+        } else {
+            let mut addresses = record.places().values().flat_map(place::addresses);
+            Asked::Reachable {
+                ipv6: addresses.any(|address| address.is_ipv6()),
+            }
+        };
+        ResolvConf::new(&HostFile::read(asked), &dns, asked)
     }
 
     fn hosts(&self, record: &Record, linked: &Linked) -> Result<String> {
@@ -160,10 +168,10 @@ impl Engine {
         if has_resolver(before) == has_resolver(now) {
             return Ok(());
         }
-        if fs_err::read_to_string(path)? != self.resolv_conf(before) {
+        if fs_err::read_to_string(path)? != self.resolv_conf(before).text {
             return Ok(());
         }
-        fs_err::write(path, self.resolv_conf(now))
+        fs_err::write(path, self.resolv_conf(now).text)
     }
 }
 
@@ -182,23 +190,4 @@ fn own_names(record: &Record) -> String {
         "" => hostname.clone(),
         domain => format!("{hostname}.{domain} {hostname}"),
     }
-}
-
-/// `/etc/resolv.conf`; with a resolver of the engine's own, that one alone.
-fn resolver_file(host: &str, dns: &Dns, embedded: bool) -> String {
-    let text = hull_network::files::resolv_conf(host, dns);
-    if !embedded {
-        return text;
-    }
-    let kept = |line: &&str| !line.trim_start().starts_with("nameserver");
-    let mut own: String = text
-        .lines()
-        .filter(kept)
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    own.push_str("nameserver 127.0.0.11\n");
-    if !own.contains("ndots:") {
-        own.push_str("options ndots:0\n");
-    }
-    own
 }

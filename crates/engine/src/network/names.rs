@@ -83,10 +83,6 @@ impl Engine {
             }
         };
         let servers = own(&config.dns, &dns.dns);
-        let options = own(&config.dns_options, &dns.dns_options);
-        let mut ndots = options
-            .iter()
-            .filter_map(|option| option.strip_prefix("ndots:")?.parse::<u32>().ok());
         let leads_out = |place: &Endpoint| {
             let row = self
                 .networks
@@ -103,7 +99,7 @@ impl Engine {
                 .filter_map(|server| server.parse().ok())
                 .collect(),
             forward: record.places().values().any(leads_out),
-            ndots: ndots.next_back().is_some_and(|ndots| ndots > 0),
+            ndots: self.resolv_conf(record).ndots,
             links: self.link_names(record),
         })
     }

@@ -35,8 +35,8 @@ pub struct Sandbox {
     pub servers: Vec<IpAddr>,
     /// Whether other names are asked for at all; not in a sandbox that has internal networks only.
     pub forward: bool,
-    /// Whether the user set the resolver option `ndots` above 0: names without a dot are then not
-    /// forwarded, and the client tries its search domains.
+    /// Whether the user or the host has set the resolver option `ndots`, to whatever number: names without
+    /// a dot are then not forwarded, as by dockerd, and the client tries its search domains.
     #[serde(default)]
     pub ndots: bool,
     /// Names that only this sandbox knows, and the ids of the endpoints that they stand for.

@@ -2,7 +2,7 @@
 
 use super::super::Sandbox;
 use super::super::protocol::Identity;
-use super::rewrite;
+use super::rewrite::Rules;
 use hull_linux::namespace::{self, flag};
 use std::fmt;
 use std::io;
@@ -31,14 +31,9 @@ impl Served {
     /// Listens in a namespace, and leads there what is sent to port 53.
     pub(super) fn open(home: &Home, sandbox: Sandbox, netns: OwnedFd) -> io::Result<Self> {
         let identity = identity(netns.as_fd())?;
-        let (udp, tcp) = home.inside(netns.as_fd(), || {
-            let udp = UdpSocket::bind((ADDRESS, 0))?;
-            let tcp = TcpListener::bind((ADDRESS, 0))?;
-            udp.set_nonblocking(true)?;
-            tcp.set_nonblocking(true)?;
-            rewrite::install(udp.local_addr()?.port(), tcp.local_addr()?.port())?;
-            Ok((udp, tcp))
-        })?;
+        let (udp, tcp) = home.inside(netns.as_fd(), listen)?;
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
         let netns = (!sandbox.servers.is_empty()).then_some(netns);
         Ok(Self {
             sandbox,
@@ -55,6 +50,24 @@ impl Served {
     pub(super) fn serves(&self, identity: Identity, sandbox: &Sandbox) -> bool {
         self.identity == identity && (sandbox.servers.is_empty() || self.netns.is_some())
     }
+}
+
+/// Listens in the calling thread's namespace: where a resolver that is gone has listened, to which port 53
+/// leads already, or at ports of the kernel's choice.
+fn listen() -> io::Result<(UdpSocket, TcpListener)> {
+    let bind = |udp: u16, tcp: u16| -> io::Result<_> {
+        let udp = UdpSocket::bind((ADDRESS, udp))?;
+        Ok((udp, TcpListener::bind((ADDRESS, tcp))?))
+    };
+    let mut rules = Rules::open()?;
+    if let Some((udp, tcp)) = rules.ports()
+        && let Ok(sockets) = bind(udp, tcp)
+    {
+        return Ok(sockets);
+    }
+    let (udp, tcp) = bind(0, 0)?;
+    rules.install(udp.local_addr()?.port(), tcp.local_addr()?.port())?;
+    Ok((udp, tcp))
 }
 
 /// Which namespace a descriptor is of.
