@@ -3,22 +3,24 @@
 //! A container's network is prepared before the container exists:
 //!
 //! ```text
-//!  bridge::Bridge::ensure   hull0 with an address      once per daemon    bridge.rs, pool.rs
-//!  firewall::ensure         masquerade and forward     once per daemon    firewall.rs
+//!  link::up                 a bridge with addresses    per network        link/
+//!  Firewall::add_network    who may reach whom         per network        firewall/
 //!  netns::create            <exec-root>/netns/<id>     per container      netns.rs
 //!  Ipam::allocate           172.17.0.2                 per endpoint       ipam.rs
-//!  connect                  veth ⇄ eth0, address,      per endpoint       endpoint.rs
-//!                           default route
+//!  link::join               veth ⇄ eth0, addresses,    per endpoint       link/
+//!                           default routes
+//!  ports::reserve           bound sockets              per container      ports.rs
+//!  Firewall::publish        ports lead to endpoints    per container      firewall/
 //! ```
 //!
-//! and taken down in the reverse order. Nothing is remembered here: what exists is read from the
-//! kernel, whose veth devices carry the id of their endpoint as alias, so that [`reconcile`] finds
-//! what a crash left behind. This crate does not know what a container is.
+//! and taken down in the reverse order. Nothing is remembered here but what the firewall shall be: what
+//! exists is read from the kernel, whose devices carry the id of their network or endpoint as alias, so
+//! that [`link::reconcile`] finds what a crash left behind. This crate does not know what a container is.
+//!
+//! `examples/publish.rs` joins two namespaces and publishes a port, with this crate alone.
 #![forbid(unsafe_code)]
 
-pub mod bridge;
 pub mod dns;
-mod endpoint;
 mod error;
 pub mod files;
 pub mod firewall;
@@ -31,8 +33,6 @@ mod pool;
 pub mod ports;
 mod watch;
 
-pub use bridge::{Bridge, BridgeConfig};
-pub use endpoint::{Endpoint, Removed, connect, disconnect, dismantle, reconcile};
 pub use error::Error;
 pub use firewall::{Firewall, FirewallOptions, Keeper, NetworkRules};
 pub use hull_linux::netlink::Mac;

@@ -191,10 +191,9 @@ pub fn host_networks() -> Result<HostNetworks, Error> {
     let addresses = socket.addresses().map_err(error("addresses"))?;
     let addresses = addresses
         .into_iter()
-        .filter_map(|(_, address, prefix)| Ipv4Net::new(address, prefix).ok());
-    networks
-        .near
-        .extend(addresses.map(|net| IpNet::from(net.trunc())));
+        .filter(|own| !matches!(own.address, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        .filter_map(|own| IpNet::new(own.address, own.prefix).ok());
+    networks.near.extend(addresses.map(|net| net.trunc()));
     networks.near.extend(name_servers().map(IpNet::from));
     for all in [&mut networks.near, &mut networks.far] {
         all.sort();

@@ -557,3 +557,49 @@ fn an_endpoint_of_a_foreign_namespace_is_not_confused() {
     assert!(inside(&b, || link_named("eth0")).is_some());
     netns::remove(&b).unwrap();
 }
+
+/// Not a promise, but a number to look at: `cargo test --release -p hull-network --test links how_long --
+/// --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_it_takes() {
+    let Some(host) = Host::new() else { return };
+    let network = both();
+    let rounds = 100;
+    let mut all: Vec<Vec<std::time::Duration>> = vec![Vec::new(); 6];
+    let mut time = |at: usize, work: &mut dyn FnMut()| {
+        let begun = std::time::Instant::now();
+        work();
+        all[at].push(begun.elapsed());
+    };
+    for _ in 0..rounds {
+        time(0, &mut || link::up(&network).unwrap());
+        time(1, &mut || link::down(&network).unwrap());
+    }
+    link::up(&network).unwrap();
+    for round in 0..rounds {
+        let endpoint = Endpoint {
+            id: format!("{round:064x}"),
+            ..first()
+        };
+        let path = host.namespaces().join(&endpoint.id);
+        time(2, &mut || netns::create(&path).unwrap());
+        time(3, &mut || {
+            link::join(&network, &endpoint, &path).unwrap();
+        });
+        if round % 2 == 0 {
+            time(4, &mut || {
+                link::leave(&network, &endpoint.id, Some(&path), "eth0").unwrap()
+            });
+        }
+        time(5, &mut || {
+            link::dismantle(&path, std::slice::from_ref(&endpoint.id)).unwrap()
+        });
+    }
+    let what = ["up", "down", "namespace", "join", "leave", "dismantle"];
+    for (what, times) in what.iter().zip(&mut all) {
+        times.sort();
+        let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+        eprintln!("{what}: median {median:?}, most {most:?}");
+    }
+}

@@ -81,22 +81,9 @@ impl Socket {
     ///
     /// # Errors
     /// When the kernel's answer cannot be read.
-    pub fn all_addresses(&mut self) -> Result<Vec<Address>, Error> {
+    pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
         self.dump(RTM_GETADDR, &[0; IFADDRMSG], read_address)
             .map_err(|error| Error::new("list", "addresses", error))
-    }
-
-    /// All IPv4 addresses: device, address, prefix length.
-    ///
-    /// # Errors
-    /// When the kernel's answer cannot be read.
-    pub fn addresses(&mut self) -> Result<Vec<(u32, Ipv4Addr, u8)>, Error> {
-        let all = self.all_addresses()?;
-        let v4 = |address: Address| match address.address {
-            IpAddr::V4(ip) => Some((address.device, ip, address.prefix)),
-            IpAddr::V6(_) => None,
-        };
-        Ok(all.into_iter().filter_map(v4).collect())
     }
 }
 

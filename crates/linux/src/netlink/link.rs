@@ -35,8 +35,8 @@ const IFINFOMSG: usize = 16;
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// The address that Docker derives from an IPv4 address: `02:42` and its four bytes. Whoever gets
-    /// the same IP address again has the same hardware address, so no neighbour's table is stale.
+    /// An address made of an IPv4 address: `02:42` and its four bytes, as Docker did until version 28. Whoever
+    /// gets the same IP address again has the same Ethernet address, so no neighbour's table is stale.
     #[must_use]
     pub fn from_ipv4(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();

@@ -148,7 +148,7 @@ fn set_up(
             batch.add_address(address);
         });
     } else {
-        let all = socket.all_addresses().map_err(error())?;
+        let all = socket.addresses().map_err(error())?;
         amend(&mut batch, &wanted, &all, bridge.index, ours);
     }
     batch.change_link(

@@ -31,7 +31,6 @@ mod veth;
 
 pub use join::{Joined, join};
 pub use reconcile::{Removed, reconcile};
-pub(crate) use remove::remove_pairs;
 pub use remove::{dismantle, leave};
 pub use routes::set_default_routes;
 

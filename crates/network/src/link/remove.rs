@@ -60,7 +60,7 @@ pub fn dismantle(netns: &Path, endpoints: &[String]) -> Result<(), Error> {
     unpinned
 }
 
-pub(crate) fn remove_pairs(endpoints: &[&str]) -> Result<(), Error> {
+fn remove_pairs(endpoints: &[&str]) -> Result<(), Error> {
     let error = || link("remove endpoint", endpoints.join(", "));
     let mut socket = Socket::open().map_err(error())?;
     let mut found = Vec::new();

@@ -187,7 +187,7 @@ pub fn addresses_of(name: &str) -> Vec<String> {
     let mut socket = Socket::open().unwrap();
     let index = socket.link(name).unwrap().index;
     let mut all: Vec<String> = socket
-        .all_addresses()
+        .addresses()
         .unwrap()
         .into_iter()
         .filter(|address| address.device == index)
