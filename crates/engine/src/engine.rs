@@ -110,7 +110,7 @@ pub struct Engine {
     pub(crate) container_prune: crate::prune::Running,
     pub(crate) network_prune: crate::prune::Running,
     pub(crate) check: Arc<crate::prune::Running>,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) networks: Networks,
     pub(crate) cgroups: Layout,
     pub(crate) execs: Execs,
@@ -150,8 +150,9 @@ impl Engine {
         let cgroups = Layout::detect().map_err(|e| {
             Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e)
         })?;
+        let journal: Arc<Journal> = Arc::default();
         let engine = Arc::new(Self {
-            networks: Networks::open(&config.exec_root, &id, &config.network, &rows)?,
+            networks: Networks::open(&config, &id, &rows, &journal)?,
             registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
             snapshots: Overlay::new(store.clone()),
             pulls: crate::image::Pulls::new(config.limits.downloads),
@@ -161,7 +162,7 @@ impl Engine {
             container_prune: crate::prune::Running::default(),
             network_prune: crate::prune::Running::default(),
             check: Arc::default(),
-            journal: Journal::default(),
+            journal,
             execs: Execs::default(),
             index: RwLock::default(),
             _lock: lock,

@@ -95,6 +95,7 @@ impl Engine {
             mounts,
             networks: None,
             publications: Vec::new(),
+            link_env: Vec::new(),
             endpoint: None,
             config: Arc::new(config),
         };

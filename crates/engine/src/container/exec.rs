@@ -345,6 +345,7 @@ fn process(
     };
     let resolved = user::resolve(root, who, &config.groups)?;
     let mut with_own = effective.clone();
+    with_own.env.extend(record.link_env.iter().cloned());
     for variable in &exec.env {
         let name = variable.split('=').next().unwrap_or_default();
         with_own

@@ -30,6 +30,9 @@ pub(crate) struct Record {
     /// The host's ports that are kept for it while it runs, and where they lead.
     #[serde(default)]
     pub(crate) publications: Vec<Publication>,
+    /// Variables that tell of the containers it is linked to, while it runs.
+    #[serde(default)]
+    pub(crate) link_env: Vec<String>,
     /// The place of a row without `networks`.
     #[serde(default, skip_serializing)]
     pub(crate) endpoint: Option<Endpoint>,
@@ -116,6 +119,7 @@ impl Record {
             *place = crate::network::place::idle(place);
         }
         self.publications.clear();
+        self.link_env.clear();
     }
 
     /// Whether it runs, paused or not.

@@ -120,6 +120,7 @@ impl Engine {
         let mut record = container.record();
         let linked = self.linked(&record)?;
         record.effective.env.extend(linked.env.iter().cloned());
+        container.change(|record| record.link_env.clone_from(&linked.env));
         mounts::make_sources(&record.config)?;
         let files = self.write_files(&record, &linked)?;
         let root = self

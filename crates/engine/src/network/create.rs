@@ -88,6 +88,10 @@ const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm ini
 
 impl Networks {
     fn create(&self, request: NetworkRequest) -> Result<Arc<Live>> {
+        // The default bridge chooses first, as with dockerd.
+        if let Ok(bridge) = self.predefined(predefined::BRIDGE) {
+            self.settle(&bridge)?;
+        }
         let live = self.claim(request)?;
         let made = self.make(&live);
         if made.is_err() {
@@ -287,7 +291,9 @@ pub(super) fn take_down(networks: &Networks, live: &Live) -> Result<()> {
                 "could not remove the network's rules",
             ))?;
     }
-    link::down(model).map_err(super::registry::failed("could not remove the network"))
+    link::down(model).map_err(super::registry::failed("could not remove the network"))?;
+    networks.tell_others();
+    Ok(())
 }
 
 /// What is said of a network in events.

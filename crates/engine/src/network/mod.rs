@@ -29,6 +29,7 @@ mod remove;
 mod request;
 mod row;
 mod sandbox;
+mod watch;
 
 pub(crate) use create::attributes;
 pub(crate) use predefined::BRIDGE;

@@ -72,6 +72,7 @@ fn bridge(mut row: Row, config: &NetworkConfig) -> Result<Row> {
     options.retain(|_, value| !value.is_empty());
     row.request.options = options;
     row.request.enable_ipv6 = Some(settings.ipv6);
+    row.binding = settings.publish_address;
     row.model = Some(Network {
         id: row.id.clone(),
         driver: Driver::Bridge(BridgeOptions {
@@ -94,7 +95,7 @@ fn bridge(mut row: Row, config: &NetworkConfig) -> Result<Row> {
 }
 
 fn binding_text(config: &NetworkConfig) -> String {
-    let address = config.publish_address;
+    let address = config.bridge.publish_address.or(config.publish_address);
     address.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string())
 }
 

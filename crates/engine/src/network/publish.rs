@@ -44,6 +44,21 @@ pub(super) struct Published {
     pub(super) sockets: Vec<OwnedFd>,
 }
 
+/// Why nothing was published.
+#[derive(Debug)]
+pub(super) enum PublishError {
+    /// The request makes no sense.
+    Refused(Error),
+    /// A port cannot be had.
+    Ports(hull_network::Error),
+}
+
+impl From<Error> for PublishError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 fn invalid(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidInput, text)
 }
@@ -198,8 +213,12 @@ impl Networks {
     /// Reserves the host's ports for a container.
     ///
     /// # Errors
-    /// `Internal` with dockerd's text when a port is taken.
-    pub(super) fn reserve_ports(&self, record: &Record, ways: &[Way]) -> Result<Published> {
+    /// What is wrong with the request, or why a port cannot be had.
+    pub(super) fn reserve_ports(
+        &self,
+        record: &Record,
+        ways: &[Way],
+    ) -> Result<Published, PublishError> {
         let ports = wanted(record);
         if ports.is_empty() || ways.is_empty() {
             return Ok(Published::default());
@@ -222,8 +241,7 @@ impl Networks {
             });
             translated.push(group);
         }
-        let reserved = ports::reserve(&requests)
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        let reserved = ports::reserve(&requests).map_err(PublishError::Ports)?;
         for (group, found) in translated.iter().zip(&reserved.ports) {
             for host in &group.hosts {
                 let way = ways

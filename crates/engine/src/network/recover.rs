@@ -118,6 +118,7 @@ impl Networks {
             .map_err(failed("could not set up the firewall"))?;
         if any {
             self.keep_firewall();
+            self.tell_others();
         }
         Ok(())
     }

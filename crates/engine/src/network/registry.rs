@@ -5,10 +5,13 @@
 //! that whoever removes the network sees it.
 
 use super::row::Row;
+use super::watch::Watch;
 use super::{NetworkConfig, pools};
+use crate::journal::Journal;
 use crate::rows::Rows;
 use crate::{Error, ErrorKind, Result};
 use hull_network::dns::Names;
+use hull_network::firewall::foreign::{Foreign, ForeignKeeper};
 use hull_network::model::Driver;
 use hull_network::{Firewall, FirewallOptions, Ipam, Keeper, link};
 use std::collections::BTreeMap;
@@ -31,6 +34,10 @@ pub(crate) struct Networks {
     /// Held while a new network's name and address ranges are decided.
     pub(super) creation: Mutex<()>,
     keeper: Mutex<Option<Keeper>>,
+    /// Other software's packet filters, which must let our bridges through.
+    foreign: Foreign,
+    foreign_keeper: Mutex<Option<ForeignKeeper>>,
+    watch: Watch,
 }
 
 /// A network of the running engine.
@@ -168,11 +175,13 @@ fn full(row: &Row, error: hull_network::Error) -> Error {
 
 impl Networks {
     pub(crate) fn open(
-        exec_root: &Path,
+        settings: &crate::Config,
         engine_id: &str,
-        config: &NetworkConfig,
         rows: &Rows,
+        journal: &Arc<Journal>,
     ) -> Result<Self> {
+        let (exec_root, config) = (&settings.exec_root, &settings.network);
+        refuse_unfinished(config)?;
         let kept = rows.networks()?;
         let mut index = BTreeMap::new();
         for row in super::predefined::all(engine_id, config)?
@@ -182,6 +191,7 @@ impl Networks {
             index.insert(row.id.clone(), Live::new(row));
         }
         let options = FirewallOptions::default();
+        let foreign = Foreign::new(&options.table);
         Ok(Self {
             config: config.clone(),
             engine_id: engine_id.to_owned(),
@@ -193,6 +203,9 @@ impl Networks {
             index: RwLock::new(index),
             creation: Mutex::default(),
             keeper: Mutex::default(),
+            foreign,
+            foreign_keeper: Mutex::default(),
+            watch: Watch::new(Arc::clone(journal)),
         })
     }
 
@@ -282,6 +295,7 @@ impl Networks {
             self.keep_firewall();
         }
         live.state().up = true;
+        self.tell_others();
         Ok(())
     }
 
@@ -314,6 +328,30 @@ impl Networks {
         }
     }
 
+    /// Opens other software's packet filters for the bridges there are now, and watches the host's routes
+    /// for what overlaps them. Both are help for networks that work; neither keeps one from being made.
+    pub(super) fn tell_others(&self) {
+        let up = self.all().into_iter().filter(|live| live.state().up);
+        let rows: Vec<Arc<Row>> = up.map(|live| live.row()).collect();
+        self.watch.follow(&rows);
+        let bridges = rows.iter().filter_map(|row| Some(row.rules()?.device));
+        if let Err(error) = self.foreign.allow(bridges.collect()) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "other software's packet filter may keep containers from being reached"
+            );
+        }
+        let mut keeper = lock(&self.foreign_keeper);
+        if keeper.is_none() {
+            match self.foreign.keep() {
+                Ok(kept) => *keeper = Some(kept),
+                Err(error) => {
+                    tracing::warn!(%error, "other software's packet filter is not watched")
+                }
+            }
+        }
+    }
+
     /// The device of a bridge, of all networks but one.
     pub(super) fn bridge_named(&self, device: &str, but: &str) -> Option<Arc<Live>> {
         let same = |live: &Arc<Live>| {
@@ -326,6 +364,17 @@ impl Networks {
         };
         self.all().into_iter().find(same)
     }
+}
+
+/// What the daemon can be told and the engine cannot do yet.
+fn refuse_unfinished(config: &NetworkConfig) -> Result<()> {
+    let what = match (config.allow_direct_routing, config.keep_forwarding) {
+        (true, _) => "the setting allow-direct-routing",
+        (_, true) => "the setting ip-forward=false",
+        _ => return Ok(()),
+    };
+    let text = format!("{what} is not supported by this version of Hull");
+    Err(Error::new(ErrorKind::NotImplemented, text))
 }
 
 fn up_failed(error: hull_network::Error) -> Error {

@@ -7,7 +7,7 @@
 //! ports               sockets that keep them, for the shim; then the rules, in one transaction
 //! ```
 
-use super::publish::{self, Published, Way};
+use super::publish::{self, PublishError, Published, Way};
 use super::registry::{Live, failed};
 use super::row::Row;
 use super::{names, place};
@@ -15,6 +15,7 @@ use crate::container::live::Container;
 use crate::container::record::Record;
 use crate::container::{Endpoint, NetworkMode};
 use crate::{Engine, Error, ErrorKind, Result};
+use hull_network::model::Publication;
 use hull_network::{link, netns};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -214,6 +215,7 @@ impl Engine {
 
     fn publish(&self, record: &Record, ways: &[Way]) -> Result<Published> {
         let reserved = self.networks.reserve_ports(record, ways);
+        let reserved = reserved.map_err(|error| self.whose_port(record, error));
         let published = reserved.map_err(|error| self.not_published(record, ways, error))?;
         if !published.publications.is_empty() {
             self.networks
@@ -222,6 +224,44 @@ impl Engine {
                 .map_err(failed("could not publish the container's ports"))?;
         }
         Ok(published)
+    }
+
+    /// dockerd has one sentence for a port that another container has, and one for all others.
+    fn whose_port(&self, record: &Record, error: PublishError) -> Error {
+        let taken = match error {
+            PublishError::Refused(error) => return error,
+            PublishError::Ports(error) => error,
+        };
+        let hull_network::Error::PortInUse {
+            host,
+            port,
+            protocol,
+        } = &taken
+        else {
+            let text = "could not reserve the container's ports";
+            return Error::new(ErrorKind::Internal, text).caused_by(taken);
+        };
+        let theirs = |publication: &Publication| {
+            let same = |own: IpAddr| own == *host || own.is_unspecified() || host.is_unspecified();
+            publication.protocol == *protocol
+                && publication.host_ports.contains(port)
+                && publication
+                    .host
+                    .is_some_and(|own| own.is_ipv6() == host.is_ipv6() && same(own))
+        };
+        let other = self.containers().into_iter().any(|other| {
+            other.id != record.id && other.read(|other| other.publications.iter().any(theirs))
+        });
+        let address = std::net::SocketAddr::new(*host, *port);
+        let text = if other {
+            format!("Bind for {address} failed: port is already allocated")
+        } else {
+            format!(
+                "failed to bind host port {address}/{}: address already in use",
+                protocol.as_str()
+            )
+        };
+        Error::new(ErrorKind::Internal, text)
     }
 
     /// dockerd's sentence, which names the endpoint.
