@@ -183,8 +183,39 @@ pub struct PruneResponse {
 pub struct Explanation {
     /// As asked for.
     pub container: String,
-    /// As asked for; empty: all of it.
-    pub port: String,
-    /// For people, one after the other.
-    pub lines: Vec<String>,
+    /// A port in a network each.
+    pub ports: Vec<PortExplanation>,
+}
+
+/// Who can reach one port by one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct PortExplanation {
+    /// The network's name.
+    pub network: String,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// The container's.
+    pub port: u16,
+    pub ways: Vec<Way>,
+    /// What else is worth knowing.
+    pub remarks: Vec<String>,
+}
+
+/// How one kind of client gets there, or why not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Way {
+    /// `same-network`, `other-network`, `host`, `loopback`, `outside` or `outside-direct`.
+    pub from: String,
+    /// 4 or 6.
+    pub family: u8,
+    /// `yes`, `no` or `depends`.
+    pub reachable: String,
+    /// Addresses with ports.
+    pub at: Vec<String>,
+    /// The rule that decides.
+    pub rule: String,
+    /// A sentence.
+    pub why: String,
 }

@@ -3,8 +3,8 @@
 use super::{Client, Error, Payload, Target};
 use crate::json;
 use crate::network::{
-    ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointSettings, Inspect,
-    PruneResponse,
+    ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointSettings,
+    Explanation, Inspect, PruneResponse,
 };
 use http::Method;
 use std::collections::BTreeMap;
@@ -89,5 +89,16 @@ impl Client {
         let target = Target::new("/networks/prune").filters(filters);
         let body = self.post(&target, Payload::default()).await?;
         Ok(json::from_slice(&body)?)
+    }
+
+    /// Who can reach a container, or with a `port` that is not empty one of its ports.
+    ///
+    /// # Errors
+    /// 404; 409 for one that does not run.
+    pub async fn explain_network(&self, container: &str, port: &str) -> Result<Explanation, Error> {
+        let target = Target::new("/hull/networks/explain")
+            .query("container", container)
+            .query_some("port", Some(port));
+        self.get(&target).await
     }
 }

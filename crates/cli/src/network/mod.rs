@@ -3,6 +3,7 @@
 mod connect;
 mod create;
 mod disconnect;
+mod explain;
 mod inspect;
 mod ls;
 mod prune;
@@ -21,6 +22,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &connect::COMMAND,
     &create::COMMAND,
     &disconnect::COMMAND,
+    &explain::COMMAND,
     &inspect::COMMAND,
     &ls::COMMAND,
     &prune::COMMAND,

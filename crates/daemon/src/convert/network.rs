@@ -4,11 +4,11 @@ use crate::error::ApiError;
 use crate::version::ApiVersion;
 use hull_api::network::{
     ConfigReference, CreateRequest, Endpoint, EndpointIpamConfig, EndpointSettings, Inspect, Ipam,
-    IpamPool,
+    IpamPool, PortExplanation, Way,
 };
 use hull_engine::container::Endpoint as Place;
 use hull_engine::network::{
-    EndpointRequest, IpamRequest, Member, NetworkDetails, NetworkRequest, PoolRequest,
+    EndpointRequest, IpamRequest, Member, NetworkDetails, NetworkRequest, PoolRequest, PortReach,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -182,17 +182,15 @@ pub(crate) fn settings(place: &Place) -> EndpointSettings {
         link_local_ips: asked.link_local.iter().map(IpAddr::to_string).collect(),
     };
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let running = !place.mac_address.is_empty() || !place.endpoint_id.is_empty();
-    // Once it has run, what is shown is what the network gave it.
-    let asked_mac = asked
-        .mac
-        .clone()
-        .filter(|_| !running && place.network_id.is_empty());
+    let mac = match (place.mac_address.as_str(), &asked.mac) {
+        ("", Some(asked)) => asked.clone(),
+        (mac, _) => mac.to_owned(),
+    };
     EndpointSettings {
         ipam_config: (ipam != EndpointIpamConfig::default()).then_some(ipam),
         links: some(&asked.links),
         aliases: some(&asked.aliases),
-        mac_address: asked_mac.unwrap_or_else(|| place.mac_address.clone()),
+        mac_address: mac,
         driver_opts: (!asked.driver_options.is_empty()).then(|| asked.driver_options.clone()),
         gw_priority: asked.gateway_priority,
         network_id: place.network_id.clone(),
@@ -205,6 +203,31 @@ pub(crate) fn settings(place: &Place) -> EndpointSettings {
         global_ipv6_prefix_len: place.prefix_len6.into(),
         dns_names: place.dns_names.clone(),
     }
+}
+
+/// Who can reach a port.
+pub(crate) fn explanation(reach: PortReach) -> PortExplanation {
+    let way = |way: hull_engine::network::Way| Way {
+        from: word(&way.from),
+        family: way.family,
+        reachable: word(&way.reachable),
+        at: way.at.iter().map(ToString::to_string).collect(),
+        rule: way.rule,
+        why: way.why,
+    };
+    PortExplanation {
+        network: reach.network,
+        protocol: reach.port.protocol,
+        port: reach.port.number,
+        ways: reach.ways.into_iter().map(way).collect(),
+        remarks: reach.remarks,
+    }
+}
+
+/// The word that an enum is written with.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

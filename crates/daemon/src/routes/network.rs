@@ -129,11 +129,13 @@ pub(crate) async fn explain(request: Request) -> Result<Outcome, ApiError> {
         text => Some(convert::create::port(text)?),
     };
     let engine = &request.app.engine;
-    let lines = engine.network_explain(container, port).await?;
+    let ports = engine.network_explain(container, port).await?;
     reply::ok(&Explanation {
         container: container.to_owned(),
-        port: asked.to_owned(),
-        lines,
+        ports: ports
+            .into_iter()
+            .map(convert::network::explanation)
+            .collect(),
     })
 }
 

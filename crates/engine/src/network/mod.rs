@@ -39,6 +39,7 @@ pub(crate) use row::Row;
 pub(crate) use sandbox::Wired;
 
 pub use details::{Member, NetworkDetails};
+pub use explain::{Answer, PortReach, Source, Way};
 pub use request::{EndpointRequest, IpamRequest, NetworkCreated, NetworkRequest, PoolRequest};
 
 use std::collections::BTreeMap;

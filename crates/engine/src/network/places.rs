@@ -161,6 +161,18 @@ pub(super) fn check_request(request: &EndpointRequest) -> Result<()> {
     Ok(())
 }
 
+/// Whether an address is of a subnet that was asked for in a family that the network does not have: dockerd
+/// keeps both, and does nothing with them.
+fn ignored(row: &Row, address: IpAddr) -> bool {
+    let has_family = row
+        .subnets()
+        .iter()
+        .any(|subnet| subnet.addr().is_ipv6() == address.is_ipv6());
+    let asked = row.request.ipam.pools.iter();
+    let mut subnets = asked.filter_map(|pool| pool.subnet.parse::<ipnet::IpNet>().ok());
+    !has_family && subnets.any(|subnet| subnet.contains(&address))
+}
+
 /// What makes no sense in this network.
 pub(super) fn complaints(row: &Row, request: &EndpointRequest) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -184,6 +196,9 @@ pub(super) fn complaints(row: &Row, request: &EndpointRequest) -> Vec<String> {
             .enumerate()
             .filter_map(|(at, a)| Some((at, (*a)?)))
         {
+            if ignored(row, address) {
+                continue;
+            }
             if !row.own_subnets[at] {
                 complaints.push("user specified IP address is supported only when connecting to networks with user configured subnets".to_owned());
             } else if !row.subnets().iter().any(|subnet| subnet.contains(&address)) {

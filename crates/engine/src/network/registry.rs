@@ -105,10 +105,14 @@ impl State {
         row: &Row,
         asked: (Option<IpAddr>, Option<IpAddr>),
     ) -> Result<Vec<ipnet::IpNet>> {
+        let subnets = row.subnets();
+        let families = [false, true].map(|v6| subnets.iter().any(|net| net.addr().is_ipv6() == v6));
         let ipam = self.ipam(row)?;
         let mut taken = Vec::new();
         for (v6, asked) in [(false, asked.0), (true, asked.1)] {
             let next = match asked {
+                // See `ignored` in places.rs.
+                Some(_) if !families[usize::from(v6)] => Ok(None),
                 Some(address) => ipam.reserve(address).map(Some),
                 None => ipam.allocate(v6),
             };
