@@ -11,6 +11,7 @@ use hull_linux::netlink;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 /// Makes a network namespace and pins it at `path`, which must not exist. Its loopback is up.
@@ -31,6 +32,18 @@ pub fn create(path: &Path) -> Result<(), Error> {
         let _ = fs_err::remove_file(path);
         link("create the network namespace", path.display().to_string())(error)
     })
+}
+
+/// Does something inside a namespace, in a thread of its own: sockets that are opened there belong to it.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Link`]; nothing was done then.
+pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    let namespace = fs_err::File::open(path).map_err(file("open", path))?;
+    netlink::inside(namespace.as_fd(), work).map_err(link(
+        "enter the network namespace",
+        path.display().to_string(),
+    ))
 }
 
 /// Unmounts and removes a namespace's file; the namespace ends with its last process. One that is
