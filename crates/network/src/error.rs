@@ -116,7 +116,7 @@ pub enum Error {
     #[error("invalid network: {0}")]
     Invalid(String),
     /// Somebody has the port already.
-    #[error("failed to bind host port {} ({}): address already in use", SocketAddr::new(*host, *port), protocol.as_str())]
+    #[error("failed to bind host port for {}/{}: address already in use", SocketAddr::new(*host, *port), protocol.as_str())]
     PortInUse {
         /// The host's address.
         host: IpAddr,
@@ -125,18 +125,16 @@ pub enum Error {
         /// Its protocol.
         protocol: Protocol,
     },
-    /// No port of the range is free.
-    #[error("no {} port of {}-{} is free at {host}", protocol.as_str(), ports.start(), ports.end())]
+    /// No port of those that may be given out is free.
+    #[error("all ports are allocated")]
     NoPort {
-        /// The host's address.
-        host: IpAddr,
         /// Where it was looked for.
         ports: RangeInclusive<u16>,
         /// Its protocol.
         protocol: Protocol,
     },
     /// A port that cannot be bound: not an address of the host's, or not allowed.
-    #[error("failed to bind host port {} ({})", SocketAddr::new(*host, *port), protocol.as_str())]
+    #[error("failed to bind host port for {}/{}", SocketAddr::new(*host, *port), protocol.as_str())]
     Socket {
         /// The host's address.
         host: IpAddr,

@@ -6,11 +6,12 @@ use super::keep::{Keeper, keep};
 use super::udp;
 use crate::Error;
 use crate::error::link;
-use crate::model::{BridgeOptions, Publication};
+use crate::model::{BridgeOptions, Protocol, Publication};
 use hull_linux::netlink;
 use hull_linux::nftables::Socket;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How the table is made.
@@ -231,6 +232,22 @@ impl Firewall {
         published
             .map(|(owner, (publications, _))| (owner.clone(), publications.clone()))
             .collect()
+    }
+
+    /// The host's address at which a port is published that `host` cannot have because of it.
+    #[must_use]
+    pub fn holder(&self, protocol: Protocol, host: IpAddr, port: u16) -> Option<IpAddr> {
+        let state = self.lock();
+        let mut all = state.published.values().flat_map(|(all, _)| all);
+        let holder = all.find(|p| {
+            p.protocol == protocol
+                && p.host_ports.contains(&port)
+                && p.host.is_some_and(|held| {
+                    held.is_ipv4() == host.is_ipv4()
+                        && (held == host || held.is_unspecified() || host.is_unspecified())
+                })
+        });
+        holder.and_then(|p| p.host)
     }
 
     /// The networks now.
