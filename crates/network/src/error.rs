@@ -146,14 +146,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The `nft` program is missing.
-    #[error(
-        "the nft program was not found: install the package nftables, or run containers with --network host or none"
-    )]
-    NftMissing,
-    /// The `nft` program refused our rules.
-    #[error("nft: {0}")]
-    Nft(String),
     /// The program that answers containers' questions for names.
     #[error("{operation} the resolver of names")]
     Names {

@@ -372,6 +372,11 @@ fn published_ports_are_reached_from_everywhere(bridge_netfilter: bool) {
     stage.host.reaches("127.0.0.1:8081", "172.30.1.1");
     stage.host.reaches("172.30.1.1:8080", "172.30.1.1");
     stage.host.does_not_reach("192.0.2.1:8081");
+    // Refused, not lost: programs then try 127.0.0.1.
+    let refused = stage
+        .host
+        .enter(|| TcpStream::connect("[::1]:8080").unwrap_err());
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     // From the network itself, the container too: by way of the host.
     for from in [&stage.a, &stage.b] {
         from.reaches("192.0.2.1:8080", "172.30.1.1");

@@ -157,7 +157,8 @@ pub(super) fn rules() -> Vec<(&'static str, Rule)> {
             .map(|rule| (GUARD_LOOPBACK, rule)),
     );
     let publish = || Rule::new().to_this_host(true).jump(PUBLISH);
-    rules.extend([(PREROUTING, publish()), (OUTPUT, publish())]);
+    rules.extend([(PREROUTING, publish()), (OUTPUT, not_from_loopback6())]);
+    rules.push((OUTPUT, publish()));
     rules.extend(
         sides()
             .iter()
@@ -210,6 +211,14 @@ fn guard_loopback() -> Vec<Rule> {
         }
     }
     rules
+}
+
+/// Answers that come from a bridge never reach a socket at `::1`: IPv6 ties that address to its device,
+/// and br_netfilter has them dropped besides. So nothing is translated, and the reserved socket refuses
+/// at once, upon which programs that asked for `localhost` take 127.0.0.1.
+fn not_from_loopback6() -> Rule {
+    let [_, side] = sides();
+    side.loopback(side.destination).accept()
 }
 
 /// Of the first packet of a connection to the host: where a published port leads.

@@ -29,10 +29,8 @@ pub mod foreign;
 mod install;
 mod keep;
 mod layout;
-mod program;
 mod state;
 mod udp;
 
 pub use keep::Keeper;
-pub use program::{TABLE, ensure, remove, remove_table};
 pub use state::{Firewall, FirewallOptions, NetworkRules};
