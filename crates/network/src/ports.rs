@@ -275,7 +275,7 @@ mod tests {
             let held = reserve(std::slice::from_ref(&exact)).unwrap();
             assert_eq!(held.ports, [8080..=8080]);
             assert_eq!(held.sockets.len(), 2);
-            let error = reserve(&[exact.clone()]).unwrap_err();
+            let error = reserve(std::slice::from_ref(&exact)).unwrap_err();
             assert!(
                 matches!(error, Error::PortInUse { port: 8080, .. }),
                 "{error}"
