@@ -24,6 +24,7 @@ pub mod dns;
 mod error;
 pub mod files;
 pub mod firewall;
+pub mod fuzz;
 mod ipam;
 pub mod link;
 pub mod model;

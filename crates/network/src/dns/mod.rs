@@ -14,6 +14,7 @@ mod protocol;
 mod server;
 
 pub use names::Names;
+pub(crate) use server::properties as fuzz;
 pub use server::serve;
 
 use serde::{Deserialize, Serialize};

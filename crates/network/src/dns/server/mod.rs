@@ -9,7 +9,8 @@
 //! ```
 //!
 //! It outlives the daemon that started it, and ends when a daemon says so, or when it has nothing to
-//! serve and nobody is connected. A namespace that nobody removes because its daemon has gone for good is
+//! serve and nobody is connected, or no daemon could find it any more: somebody else listens at its path, or
+//! nobody. A namespace that nobody removes because its daemon has gone for good is
 //! let go when its pinned file is no longer there: containers' processes cannot be seen from here, and
 //! a namespace without one may be about to get one.
 
@@ -17,7 +18,8 @@ mod cache;
 mod control;
 mod forward;
 mod host;
-pub(super) mod packet;
+mod packet;
+pub(crate) mod properties;
 mod rewrite;
 mod sandbox;
 mod stream;
@@ -28,7 +30,7 @@ use super::protocol::Identity;
 use control::Control;
 use forward::{Asked, Client, Delivery, Forwarder, Outcome, Surroundings};
 use hull_linux::reactor::{Interest, Reactor, Ready};
-use hull_linux::{capability, daemonize};
+use hull_linux::{capability, daemonize, process};
 use packet::{Malformed, Query, rcode};
 use rustix::fs::{Mode, OFlags};
 use sandbox::{Home, Served};
@@ -36,6 +38,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,6 +61,13 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let socket = arguments.next().map(PathBuf::from);
     let socket = socket.ok_or_else(|| io::Error::other("usage: hull-dns SOCKET"))?;
+    let listed = || {
+        let names = fs_err::read_dir("/proc/self/fd")?.flatten();
+        let numbers = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Ok(numbers.collect())
+    };
+    // What the daemon itself was given by others would stay open for long: nothing of ours is open yet.
+    process::close_from(3, io::stdin().as_fd(), listed)?;
     daemonize::leave_parent()?;
     let begun = begin(&socket);
     let told = match &begun {
@@ -79,7 +89,7 @@ fn begin(socket: &Path) -> io::Result<Server> {
     let home = Home::open()?;
     drop_privileges()?;
     let listener = control::listen(socket)?;
-    Server::new(listener, home, RESOLV_CONF.into())
+    Server::new(socket, listener, home)
 }
 
 /// Strangers' packets are read here: nothing is kept but what entering namespaces and their rules take.
@@ -182,6 +192,9 @@ struct Server {
     forwarder: Forwarder,
     timers: Timers,
     last_key: u64,
+    /// Where daemons connect, and the socket that was there in the beginning.
+    path: PathBuf,
+    place: Option<Identity>,
     /// When the last daemon went.
     alone_since: Instant,
     inspected: Instant,
@@ -191,7 +204,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(listener: UnixListener, home: Home, resolv_conf: PathBuf) -> io::Result<Self> {
+    fn new(path: &Path, listener: UnixListener, home: Home) -> io::Result<Self> {
         let reactor = Reactor::new()?;
         reactor.add(&listener, Token::Listener.number(), Interest::READ)?;
         let mut seed = [0; 8];
@@ -205,9 +218,11 @@ impl Server {
             keys: HashMap::new(),
             streams: HashMap::new(),
             controls: HashMap::new(),
-            forwarder: Forwarder::new(resolv_conf),
+            forwarder: Forwarder::new(RESOLV_CONF.into()),
             timers: Timers::default(),
             last_key: 0,
+            path: path.to_owned(),
+            place: identity_at(path),
             alone_since: Instant::now(),
             inspected: Instant::now(),
             leaves: false,
@@ -243,6 +258,10 @@ impl Server {
             self.leaves |= now.saturating_duration_since(self.alone_since) >= ALONE;
         } else if now.saturating_duration_since(self.inspected) >= INSPECTION {
             self.inspected = now;
+            if identity_at(&self.path) != self.place {
+                self.leaves = true;
+                return;
+            }
             let is_gone =
                 |served: &&Served| identity_at(&served.sandbox.netns) != Some(served.identity);
             let gone: Vec<String> = self
@@ -534,7 +553,7 @@ fn is_address_of_single_label(query: &Query) -> bool {
     asks_for_address && name.is_some_and(|name| !name.contains('.'))
 }
 
-/// Which namespace is pinned at a path.
+/// Which namespace, or socket, is at a path.
 fn identity_at(path: &Path) -> Option<Identity> {
     let stat = rustix::fs::stat(path).ok()?;
     Some(Identity {
