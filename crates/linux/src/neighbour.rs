@@ -5,7 +5,7 @@ use crate::netlink::Mac;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// That of `ff02::1`, all nodes.
@@ -24,13 +24,16 @@ const SOCKADDR_LL: libc::socklen_t = 20;
 /// namespace, that `mac` has these addresses. Whoever had another Ethernet address for one of them in
 /// mind learns the new one. Linux 2.2.
 ///
+/// Closing the socket that was used waits until no processor looks at it any more, some 15 ms: it is
+/// returned for somebody who has the time.
+///
 /// # Errors
 /// `EPERM` without `CAP_NET_RAW`, `ENETDOWN` when the device is down, `ENXIO` when it is not there.
 pub fn announce(
     index: u32,
     mac: Mac,
     addresses: impl IntoIterator<Item = IpAddr>,
-) -> io::Result<()> {
+) -> io::Result<OwnedFd> {
     // Protocol 0: nothing is received.
     let socket = rustix::net::socket_with(
         AddressFamily::PACKET,
@@ -45,7 +48,7 @@ pub fn announce(
         };
         send(socket.as_raw_fd(), index, &frame)?;
     }
-    Ok(())
+    Ok(socket)
 }
 
 fn send(socket: i32, index: u32, frame: &[u8]) -> io::Result<()> {

@@ -39,5 +39,5 @@ fn two_namespaces_are_joined_and_a_port_is_published() {
             "host by loopback: seen as 10.88.0.1",
         ]
     );
-    assert!(host::link_named("br-example").is_none());
+    host::gone("br-example");
 }

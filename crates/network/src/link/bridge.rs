@@ -1,7 +1,7 @@
 //! Bridges.
 
-use super::forwarding;
 use super::mark::{self, Owner};
+use super::{background, forwarding, remove};
 use crate::Error;
 use crate::error::link;
 use crate::model::{BridgeOptions, GatewayMode, Network};
@@ -24,7 +24,7 @@ pub(super) fn up(network: &Network, options: &BridgeOptions) -> Result<(), Error
     let name = options.device.as_str();
     mark::check_name(name)?;
     let mut socket = Socket::open().map_err(link("set up bridge", name))?;
-    let (bridge, found) = match look(&mut socket, name)? {
+    let (bridge, found) = match vacate(&mut socket, name)? {
         Some(bridge) => {
             let found = claim(&bridge, &network.id)?;
             (bridge, found)
@@ -49,13 +49,12 @@ pub(super) fn down(network: &Network, options: &BridgeOptions) -> Result<(), Err
         Err(failed) if failed.is_absent() => return Ok(()),
         Err(failed) => return Err(error()(failed)),
     };
-    let result = match mark::owner(&bridge) {
-        Owner::Id(id) if id == network.id => socket.delete_link(name),
-        Owner::Nobody => socket.delete_link(name),
-        Owner::Id(_) => Ok(()),
-        // Published loopback ports were the only reason for this.
+    match mark::owner(&bridge) {
+        Owner::Id(id) if id != network.id => Ok(()),
+        Owner::Id(_) | Owner::Nobody => retire(socket, network, options, &bridge),
         Owner::Stranger => {
             let mut batch = Batch::new();
+            // Published loopback ports were the only reason for this.
             batch.change_link(
                 bridge.index,
                 &LinkChange {
@@ -63,13 +62,51 @@ pub(super) fn down(network: &Network, options: &BridgeOptions) -> Result<(), Err
                     ..LinkChange::default()
                 },
             );
-            socket.run(batch)
+            match socket.run(batch) {
+                Err(failed) if !failed.is_absent() => Err(error()(failed)),
+                _ => Ok(()),
+            }
         }
-    };
-    match result {
-        Err(failed) if !failed.is_absent() => Err(error()(failed)),
-        _ => Ok(()),
     }
+}
+
+/// Takes a bridge's addresses, and so its routes, and lets it be removed. The kernel needs some 30 ms
+/// for that, for which nobody has to wait: whoever wants the name meanwhile finds the bridge doomed,
+/// and removes it first.
+fn retire(
+    mut socket: Socket,
+    network: &Network,
+    options: &BridgeOptions,
+    bridge: &Link,
+) -> Result<(), Error> {
+    let error = || link("remove bridge", &bridge.name);
+    let mut batch = Batch::new();
+    batch.change_link(
+        bridge.index,
+        &LinkChange {
+            group: Some(mark::DOOMED),
+            ..LinkChange::default()
+        },
+    );
+    match socket.run(batch) {
+        Err(failed) if failed.is_absent() => return Ok(()),
+        other => other.map_err(error())?,
+    }
+    let mut batch = Batch::new();
+    for address in addresses(network, options, bridge.index) {
+        batch.delete_address(&address);
+    }
+    match socket.run(batch) {
+        Err(failed) if !failed.is_absent() => return Err(error()(failed)),
+        _ => {}
+    }
+    let name = bridge.name.clone();
+    background::run("bridge", move || {
+        if let Err(error) = remove::delete_doomed(&mut socket) {
+            tracing::warn!(bridge = name, %error, "a bridge was left behind");
+        }
+    });
+    Ok(())
 }
 
 /// The bridge with this name, if there is one.
@@ -83,6 +120,19 @@ pub(super) fn look(socket: &mut Socket, name: &str) -> Result<Option<Link>, Erro
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(link("look for bridge", name)(error)),
     }
+}
+
+/// As [`look`]; one that is about to be removed is removed first.
+fn vacate(socket: &mut Socket, name: &str) -> Result<Option<Link>, Error> {
+    let found = look(socket, name)?;
+    if found
+        .as_ref()
+        .is_some_and(|bridge| bridge.group == mark::DOOMED)
+    {
+        remove::delete_doomed(socket).map_err(link("remove bridge", name))?;
+        return look(socket, name);
+    }
+    Ok(found)
 }
 
 fn claim(bridge: &Link, network: &str) -> Result<Found, Error> {

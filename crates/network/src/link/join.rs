@@ -1,7 +1,7 @@
 //! Joining: everything about one endpoint, in one thread inside its namespace.
 
 use super::sysctl::{self, Sysctl};
-use super::{child, mark, veth};
+use super::{background, child, mark, veth};
 use crate::Error;
 use crate::error::{file, link};
 use crate::model::{Driver, Endpoint, Network};
@@ -10,7 +10,7 @@ use hull_linux::netlink::{self, Address, Batch, DefaultRoute, Link, LinkChange, 
 use ipnet::IpNet;
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The most addresses of one endpoint.
@@ -34,6 +34,8 @@ pub(super) struct Joining<'a> {
     pub(super) host: Socket,
     /// Of the endpoint's.
     pub(super) inside: Socket,
+    /// What [`Joining::announce`] has done with.
+    used: Option<OwnedFd>,
 }
 
 /// Gives a namespace a place on a network that is up; also one in which programs run already. The
@@ -47,21 +49,26 @@ pub fn join(network: &Network, endpoint: &Endpoint, netns: &Path) -> Result<Join
     let namespace = fs_err::File::open(netns).map_err(file("open", netns))?;
     let error = || link("join endpoint", &endpoint.id);
     let host = Socket::open().map_err(error())?;
-    netlink::inside(namespace.as_fd(), || {
+    let joined = netlink::inside(namespace.as_fd(), || {
         let mut joining = Joining {
             endpoint,
             namespace: namespace.as_fd(),
             sysctls,
             host,
             inside: Socket::open().map_err(error())?,
+            used: None,
         };
-        match &network.driver {
+        let joined = match &network.driver {
             Driver::Bridge(options) => veth::join(&mut joining, options),
             Driver::Macvlan(options) => child::join_macvlan(&mut joining, network, options),
             Driver::Ipvlan(options) => child::join_ipvlan(&mut joining, network, options),
-        }
-    })
-    .map_err(error())?
+        };
+        joined.map(|joined| (joined, joining.used))
+    });
+    let (joined, used) = joined.map_err(error())??;
+    // Should there be no thread for it, closing takes its time here.
+    background::run("close", move || drop(used));
+    Ok(joined)
 }
 
 fn check(endpoint: &Endpoint) -> Result<(), Error> {
@@ -131,10 +138,13 @@ impl Joining<'_> {
     }
 
     /// Tells the neighbours. They would find out by themselves, if late: no failure of the join.
-    pub(super) fn announce(&self, device: &Link, mac: Mac) {
+    pub(super) fn announce(&mut self, device: &Link, mac: Mac) {
         let addresses = self.endpoint.addresses.iter().map(IpNet::addr);
-        if let Err(error) = neighbour::announce(device.index, mac, addresses) {
-            tracing::debug!(endpoint = self.endpoint.id, %error, "neighbours were not told");
+        match neighbour::announce(device.index, mac, addresses) {
+            Ok(socket) => self.used = Some(socket),
+            Err(error) => {
+                tracing::debug!(endpoint = self.endpoint.id, %error, "neighbours were not told");
+            }
         }
     }
 

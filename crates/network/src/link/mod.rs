@@ -17,6 +17,7 @@
 //! Nothing is remembered here: what is ours is marked in the kernel (mark.rs), so that what a crash
 //! left behind is found.
 
+mod background;
 mod bridge;
 mod child;
 mod forwarding;
@@ -50,7 +51,9 @@ pub fn up(network: &Network) -> Result<(), Error> {
     }
 }
 
-/// Removes what [`up`] made; what is not there, or was there before, is no error.
+/// Removes what [`up`] made; what is not there, or was there before, is no error. A bridge has no
+/// addresses, and its name and subnet are free, when this returns; the device itself goes behind the
+/// caller's back.
 ///
 /// # Errors
 /// [`Error::Link`].

@@ -1,5 +1,6 @@
 //! Removing endpoints.
 
+use super::background;
 use super::mark::{self, Owner};
 use crate::error::{file, link};
 use crate::model::{Driver, Network};
@@ -42,21 +43,12 @@ pub fn dismantle(netns: &Path, endpoints: &[String]) -> Result<(), Error> {
         return unpinned;
     }
     let owners = endpoints.to_vec();
-    let remove = move || {
+    background::run("dismantle", move || {
         let ids: Vec<&str> = owners.iter().map(String::as_str).collect();
         if let Err(error) = remove_pairs(&ids) {
             tracing::warn!(endpoints = ?ids, %error, "endpoints' devices were left behind");
         }
-    };
-    let thread = std::thread::Builder::new()
-        .name("dismantle".to_owned())
-        .stack_size(128 << 10)
-        .spawn(remove);
-    if thread.is_err() {
-        // No threads left: then the caller has to wait after all.
-        let ids: Vec<&str> = endpoints.iter().map(String::as_str).collect();
-        remove_pairs(&ids)?;
-    }
+    });
     unpinned
 }
 
@@ -105,6 +97,11 @@ pub(super) fn doom(socket: &mut Socket, devices: &[Link]) -> Result<(), netlink:
         Err(error) if !error.is_absent() => return Err(error),
         _ => {}
     }
+    delete_doomed(socket)
+}
+
+/// Removes whatever is in that group, of the socket's namespace.
+pub(super) fn delete_doomed(socket: &mut Socket) -> Result<(), netlink::Error> {
     let mut batch = Batch::new();
     batch.delete_group(mark::DOOMED);
     match socket.run(batch) {

@@ -182,6 +182,15 @@ pub fn link_named(name: &str) -> Option<Link> {
     links().into_iter().find(|link| link.name == name)
 }
 
+/// Waits until a device is gone, which may happen behind the caller's back.
+pub fn gone(name: &str) {
+    let begun = std::time::Instant::now();
+    while link_named(name).is_some() {
+        assert!(begun.elapsed() < PATIENCE, "{name} is still there");
+        std::thread::yield_now();
+    }
+}
+
 /// The addresses of a device, without link-local IPv6 ones, sorted.
 pub fn addresses_of(name: &str) -> Vec<String> {
     let mut socket = Socket::open().unwrap();
