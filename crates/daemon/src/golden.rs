@@ -4,9 +4,11 @@
 use crate::convert;
 use crate::version::ApiVersion;
 use hull_api::container::CreateRequest;
-use hull_engine::container::{Details, Endpoint, Exit, MountPoint, Paths, Sizes, Snapshot, State};
+use hull_engine::container::{
+    Details, Endpoint, Exit, HostPort, MountPoint, Paths, Port, Sizes, Snapshot, State,
+};
 use hull_engine::image::{ImageConfig, ImageDetails, ImageSummary};
-use hull_engine::network::{NetworkDetails, PoolRequest};
+use hull_engine::network::{EndpointRequest, Member, NetworkDetails, PoolRequest};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -315,4 +317,132 @@ fn networks_are_listed_as_by_dockerd() {
         .map(|network| convert::network::inspect(network, false))
         .collect();
     same(&text(&networks), golden!("networks"));
+}
+
+fn running(name: &str) -> Details {
+    Details {
+        state: State::Running {
+            pid: 1,
+            started: time("2026-11-21T05:49:11.129914052Z"),
+            last: None,
+        },
+        sandbox: Some(PathBuf::from("/var/run/docker/netns/sandbox")),
+        ..details(r#"{"Image":"bb"}"#, 1, name)
+    }
+}
+
+/// A container's place in a network that somebody made, with all that can be asked for.
+fn place() -> Endpoint {
+    Endpoint {
+        request: EndpointRequest {
+            aliases: vec!["al".to_owned()],
+            ipv4: Some("10.88.1.50".parse().unwrap()),
+            mac: Some("02:42:0a:58:01:32".to_owned()),
+            driver_options: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            gateway_priority: 3,
+            ..EndpointRequest::default()
+        },
+        gateway: "10.88.1.1".to_owned(),
+        address: "10.88.1.50".to_owned(),
+        prefix_len: 24,
+        mac_address: "02:42:0a:58:01:32".to_owned(),
+        dns_names: Some(["dm-net", "al", "000000000000"].map(str::to_owned).into()),
+        ..endpoint(4, 5)
+    }
+}
+
+#[test]
+fn places_in_networks_are_inspected_as_by_dockerd() {
+    let details = Details {
+        networks: network("front", place()),
+        ..running("dm-net")
+    };
+    let inspect = convert::details::inspect(&details);
+    same(
+        &text(&inspect.network_settings),
+        golden!("settings-network"),
+    );
+    let aliases = |minor| {
+        let inspect = convert::details::as_of(inspect.clone(), ApiVersion::new(1, minor));
+        inspect.network_settings.networks.unwrap()["front"]
+            .aliases
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(
+        (aliases(44), aliases(45)),
+        (
+            vec!["al".to_owned(), "000000000000".to_owned()],
+            vec!["al".to_owned()]
+        )
+    );
+}
+
+#[test]
+fn published_ports_are_shown_as_by_dockerd() {
+    let port = |number, protocol: &str| Port {
+        number,
+        protocol: protocol.to_owned(),
+    };
+    let at = |host: &str, port| HostPort {
+        host: host.to_owned(),
+        port,
+    };
+    let details = Details {
+        networks: network(
+            "bridge",
+            Endpoint {
+                gateway: "172.17.0.1".to_owned(),
+                address: "172.17.0.2".to_owned(),
+                prefix_len: 16,
+                mac_address: "02:42:ac:11:00:02".to_owned(),
+                ..endpoint(7, 5)
+            },
+        ),
+        ports: BTreeMap::from([
+            (port(80, "tcp"), Some(vec![at("127.0.0.1", 18080)])),
+            (
+                port(81, "udp"),
+                Some(vec![at("0.0.0.0", 32769), at("::", 32769)]),
+            ),
+            (port(90, "tcp"), None),
+        ]),
+        ..running("dm-ports")
+    };
+    let inspect = convert::details::inspect(&details);
+    same(&text(&inspect.network_settings), golden!("settings-ports"));
+    let summary = convert::details::summary(&details, time("2026-11-21T05:49:12.9Z"));
+    same(&text(&summary.ports), golden!("list-ports"));
+}
+
+#[test]
+fn a_network_is_inspected_as_by_dockerd() {
+    let member = Member {
+        name: "dm-net".to_owned(),
+        endpoint_id: id(5),
+        mac_address: "02:42:0a:58:01:32".to_owned(),
+        ipv4: "10.88.1.50/24".to_owned(),
+        ipv6: String::new(),
+    };
+    let details = NetworkDetails {
+        id: id(4),
+        name: "front".to_owned(),
+        created: time("2026-11-21T22:12:30.24571208Z"),
+        driver: "bridge".to_owned(),
+        scope: "local".to_owned(),
+        ipv4: true,
+        ipam_driver: "default".to_owned(),
+        pools: Some(vec![PoolRequest {
+            subnet: "10.88.1.0/24".to_owned(),
+            ..PoolRequest::default()
+        }]),
+        options: Some(BTreeMap::new()),
+        labels: Some(BTreeMap::new()),
+        members: BTreeMap::from([(id(1), member)]),
+        ..NetworkDetails::default()
+    };
+    same(
+        &text(&convert::network::inspect(&details, true)),
+        golden!("network"),
+    );
 }

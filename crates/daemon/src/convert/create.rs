@@ -25,6 +25,7 @@ pub(crate) fn config(
         .map_err(|error| ApiError::internal(format!("could not keep the request: {error}")))?;
     check_names(&request.config)?;
     let mac_address = Some(request.config.mac_address.clone());
+    super::ports::check_names(&request.host_config)?;
     let published = super::ports::bindings(&request.host_config)?;
     super::ports::check_hosts(
         request

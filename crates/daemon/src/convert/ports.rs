@@ -200,6 +200,29 @@ fn is_range(text: &str) -> bool {
     matches!((number(first), number(last)), (Some(first), Some(last)) if first <= last)
 }
 
+/// Name servers' addresses, and links as `container[:alias]`.
+///
+/// # Errors
+/// 400 in dockerd's words; it finds out about name servers at the start only.
+pub(super) fn check_names(host: &HostConfig) -> Result<(), ApiError> {
+    for server in host.dns.iter().flatten() {
+        if server.parse::<IpAddr>().is_err() {
+            return Err(refused(format!(
+                "bad nameserver address {server}: ParseAddr({server:?}): unable to parse IP"
+            )));
+        }
+    }
+    for link in host.links.iter().flatten() {
+        if link.is_empty() {
+            return Err(refused("empty string specified for links"));
+        }
+        if link.split(':').count() > 2 {
+            return Err(refused(format!("bad format for links: {link}")));
+        }
+    }
+    Ok(())
+}
+
 /// `name:address` or `name=address`, where `host-gateway` is an address too.
 ///
 /// # Errors
@@ -321,6 +344,16 @@ mod tests {
             51,
             r#"{"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"x","HostPort":"1"}]}}}"#,
             "invalid IP address: x",
+        ),
+        (
+            51,
+            r#"{"HostConfig":{"Dns":["x"]}}"#,
+            "bad nameserver address x: ParseAddr(\"x\"): unable to parse IP",
+        ),
+        (
+            51,
+            r#"{"HostConfig":{"Links":["a:b:c"]}}"#,
+            "bad format for links: a:b:c",
         ),
         (
             51,

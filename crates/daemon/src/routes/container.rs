@@ -37,7 +37,15 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let config = convert::create::config(wanted, platform, request.app.cgroup_v2, request.version)?;
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());
-    let created = request.app.engine.create(name, config).await?;
+    let created = request.app.engine.create(name, config).await;
+    let created = created.map_err(|error| {
+        let mut error = ApiError::from(error);
+        if error.status == StatusCode::NOT_FOUND && error.message.starts_with("No such container") {
+            // Clients take 404 for a missing image, and pull it. dockerd finds such things out at the start.
+            error.status = StatusCode::BAD_REQUEST;
+        }
+        error
+    })?;
     let reply = CreateResponse {
         id: created.id,
         warnings: created.warnings,

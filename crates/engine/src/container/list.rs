@@ -272,11 +272,12 @@ fn publishes(record: &Record, value: &str) -> bool {
 }
 
 /// Docker's names are regular expressions; what people use of them is parts and anchors.
-fn name_fits(name: &str, pattern: &str) -> bool {
+pub(crate) fn name_fits(name: &str, pattern: &str) -> bool {
     let plain = pattern.trim_start_matches('/');
-    let (start, rest) = plain
-        .strip_prefix('^')
-        .map_or((false, plain), |rest| (true, rest.trim_start_matches('/')));
+    let (start, rest) = plain.strip_prefix('^').map_or((false, plain), |rest| {
+        let rest = rest.strip_prefix("/?").unwrap_or(rest);
+        (true, rest.trim_start_matches('/'))
+    });
     let (end, part) = rest
         .strip_suffix('$')
         .map_or((false, rest), |rest| (true, rest));
@@ -298,6 +299,7 @@ mod tests {
             name_fits("web-1", "web")
                 && name_fits("web-1", "^web")
                 && name_fits("web-1", "^/web-1$")
+                && name_fits("web-1", "^/?web-1$")
                 && name_fits("web-1", "-1$")
         );
         assert!(!name_fits("web-1", "^1") && !name_fits("web-1", "^web$"));

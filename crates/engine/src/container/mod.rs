@@ -45,6 +45,7 @@ pub use state::{Exit, State};
 
 pub(crate) use exec::Execs;
 pub(crate) use kill::parse as signal;
+pub(crate) use list::name_fits;
 pub(crate) use merge::clean;
 
 /// What to wait for.

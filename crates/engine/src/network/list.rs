@@ -2,7 +2,7 @@
 
 use super::details::{Member, NetworkDetails};
 use super::registry::Live;
-use crate::container::Endpoint;
+use crate::container::{Endpoint, name_fits};
 use crate::{Engine, Error, ErrorKind, Filters, Result};
 use std::collections::BTreeMap;
 
@@ -84,6 +84,9 @@ fn check(filters: &Filters) -> Result<()> {
         if !FILTERS.contains(&name.as_str()) {
             return invalid(format!("invalid filter '{name}'"));
         }
+        if name == "dangling" && values.len() > 1 {
+            return invalid("got more than one value for filter key \"dangling\"".to_owned());
+        }
         for value in values {
             let known = match name.as_str() {
                 "dangling" => matches!(value.as_str(), "0" | "1" | "true" | "false"),
@@ -118,7 +121,7 @@ fn fits(network: &NetworkDetails, filters: &Filters) -> bool {
         }
         None => labels.is_some_and(|labels| labels.contains_key(label)),
     };
-    any("name", &|value| network.name.contains(value))
+    any("name", &|value| name_fits(&network.name, value))
         && any("id", &|value| network.id.starts_with(value))
         && any("driver", &|value| network.driver == value)
         && any("scope", &|value| network.scope == value)
@@ -152,6 +155,7 @@ mod tests {
         };
         for (name, value) in [
             ("name", "ron"),
+            ("name", "^f"),
             ("id", "abab"),
             ("driver", "bridge"),
             ("scope", "local"),
