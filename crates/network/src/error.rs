@@ -61,6 +61,15 @@ pub enum Error {
         #[source]
         source: hull_linux::systemd::Error,
     },
+    /// The kernel cannot leave published ports to the host's rules.
+    #[error(
+        "the kernel cannot copy packets (CONFIG_NFT_DUP_IPV4, CONFIG_NFT_DUP_IPV6): ports cannot be published by the host's rules"
+    )]
+    HostFirewall {
+        /// Its answer.
+        #[source]
+        source: netlink::Error,
+    },
     /// Default address pools that make no sense.
     #[error("invalid default address pool: {0}")]
     DefaultPool(String),

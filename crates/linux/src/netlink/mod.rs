@@ -23,6 +23,7 @@ mod carrier;
 mod link;
 pub(crate) mod message;
 mod namespace;
+mod neighbour;
 mod new_link;
 mod reach;
 mod route;

@@ -20,12 +20,16 @@
 //!  layout.rs     chains, sets and rules                       (no I/O)
 //!  install.rs    transactions: the whole table, or a change
 //!  keep.rs       watches the kernel's tables, and installs ours again
+//!  host.rs       ports about which the host's own rules decide: tables of their own
+//!  foreign/      other software's tables, which must let our bridges through
+//!  explain.rs    who reaches a port, in words
 //!  udp.rs        connections of UDP that a change of ports makes stale
 //! ```
 
 mod elements;
 pub mod explain;
 pub mod foreign;
+pub mod host;
 mod install;
 mod keep;
 mod layout;
