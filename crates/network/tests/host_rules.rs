@@ -13,8 +13,9 @@
 use hull_linux::namespace::{self, flag};
 use hull_linux::netlink::Socket;
 use hull_network::Error;
-use hull_network::firewall::host::{self, HostRules};
-use hull_network::model::{Protocol, Publication};
+use hull_network::firewall::host;
+use hull_network::model::{BridgeOptions, GatewayMode, Protocol, Publication};
+use hull_network::{Firewall, FirewallOptions, NetworkRules};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -78,6 +79,7 @@ fn layout(programs: &[&str]) -> bool {
         ip link add br0 type bridge; ip link set br0 up
         ip address add 172.30.0.1/24 dev br0; ip address add fd30::1/64 dev br0 nodad
         ip link add port type veth peer name eth0 netns container; ip link set port master br0 up
+        ip link set port type bridge_slave hairpin on
         ip -n container address add 172.30.0.2/24 dev eth0
         ip -n container address add fd30::2/64 dev eth0 nodad; ip -n container link set eth0 up
         ip -n container route add default via 172.30.0.1; ip -n container route add default via fd30::1
@@ -199,6 +201,36 @@ fn publication(protocol: Protocol, host: &str, port: u16) -> Publication {
     }
 }
 
+/// A firewall with the container's network.
+fn firewall() -> Firewall {
+    let firewall = Firewall::open(FirewallOptions::default()).unwrap();
+    firewall.replace(vec![network()], Vec::new()).unwrap();
+    firewall
+}
+
+fn network() -> NetworkRules {
+    NetworkRules {
+        id: "net".to_owned(),
+        device: "br0".to_owned(),
+        subnets: ["172.30.0.0/24", "fd30::/64"]
+            .map(|net| net.parse().unwrap())
+            .into(),
+        internal: false,
+        options: BridgeOptions {
+            device: "br0".to_owned(),
+            mtu: None,
+            icc: true,
+            masquerade: true,
+            masquerade6: true,
+            gateway_mode: GatewayMode::Nat,
+            gateway_mode6: GatewayMode::Nat,
+            source: Vec::new(),
+            trusted_interfaces: Vec::new(),
+            inhibit_ipv4: false,
+        },
+    }
+}
+
 fn published() -> Vec<Publication> {
     let mut all = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -215,8 +247,8 @@ fn plain_rules_decide_who_reaches_a_port() {
     if !layout(&[]) {
         return;
     }
-    let mut rules = HostRules::new("hull");
-    rules.set(&published()).unwrap();
+    let firewall = firewall();
+    firewall.publish("c", &published()).unwrap();
     let outside = |protocol, from: &'static str, to: &'static str| {
         inside("outside", move || ask(protocol, from, to))
     };
@@ -239,6 +271,7 @@ table inet mine {
     ct state established,related accept
     meta l4proto ipv6-icmp accept
     ip saddr 192.0.2.9 th dport { 8080, 8081 } accept
+    ip saddr 172.30.0.0/24 tcp dport 8080 accept
     ip6 saddr 2001:db8::9 th dport 8080 accept
     meta l4proto tcp reject with tcp reset
     reject
@@ -268,18 +301,23 @@ END");
         assert_eq!(ask(protocol, "", "192.0.2.1:8081"), "192.0.2.1");
         assert_eq!(ask(protocol, "", "[2001:db8::1]:8080"), "2001:db8::1");
     }
+    // Containers ask the host as others do, and may be refused as well.
+    let container = |protocol, to: &'static str| inside("container", move || ask(protocol, "", to));
+    assert_eq!(container(Protocol::Tcp, "192.0.2.1:8080"), "172.30.0.1");
+    assert_eq!(container(Protocol::Tcp, "192.0.2.1:8081"), REFUSED);
+    assert_eq!(ask(Protocol::Tcp, "", "127.0.0.1:8080"), "172.30.0.1");
     sh("nft delete table inet mine");
-    // A flush loses nothing that is not put back.
-    sh("nft flush ruleset");
-    assert_eq!(
-        outside(Protocol::Tcp, "192.0.2.9", "192.0.2.1:8080"),
-        REFUSED
-    );
-    rules.again().unwrap();
-    assert_eq!(
-        outside(Protocol::Tcp, "192.0.2.9", "192.0.2.1:8080"),
-        "192.0.2.9"
-    );
+    // Who flushes everything takes nothing away for long.
+    let (tell, told) = std::sync::mpsc::channel();
+    let _keeper = firewall.keep(move || tell.send(()).unwrap()).unwrap();
+    for line in ["nft flush ruleset", "nft delete table ip hull-host"] {
+        sh(line);
+        told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(
+            outside(Protocol::Tcp, "192.0.2.9", "192.0.2.1:8080"),
+            "192.0.2.9"
+        );
+    }
 }
 
 #[test]
@@ -287,21 +325,21 @@ fn nothing_is_left_without_ports() {
     if !layout(&[]) {
         return;
     }
-    let mut rules = HostRules::new("hull");
-    rules.set(&published()).unwrap();
-    rules.set(&published()[..1]).unwrap();
+    let firewall = firewall();
+    firewall.publish("c", &published()).unwrap();
+    firewall.publish("c", &published()[..1]).unwrap();
     let there = || sh("nft list tables; ip -o link show | grep fw0 || true");
     assert_eq!(there().matches("hull-host").count(), 2);
     // Another daemon finds what this one has left.
-    let mut next = HostRules::new("hull");
-    next.set(&published()).unwrap();
+    let next = self::firewall();
+    next.publish("c", &published()).unwrap();
     assert_eq!(
         inside("outside", || ask(Protocol::Tcp, "", "192.0.2.1:8080")),
         "192.0.2.9"
     );
-    let mut last = HostRules::new("hull");
-    last.set(&[]).unwrap();
-    assert_eq!(there(), "");
+    next.publish("c", &published()[..1]).unwrap();
+    drop(self::firewall());
+    assert!(!there().contains("host") && !there().contains("fw0"));
     assert_eq!(
         inside("outside", || ask(Protocol::Tcp, "", "192.0.2.1:8080")),
         REFUSED
@@ -323,15 +361,13 @@ fn ufw_decides_who_reaches_a_port() {
             ));
         }
     }
-    let foreign = hull_network::firewall::foreign::Foreign::new("hull");
     sh("ufw default reject incoming; ufw --force enable
         ufw allow proto tcp from 192.0.2.9 to any port 8080
         ufw allow proto udp from 192.0.2.9 to any port 8080
         ufw allow proto tcp from 2001:db8::9 to any port 8080");
-    // It drops what is forwarded as well.
-    foreign.allow(["br0".to_owned()].into()).unwrap();
-    let mut rules = HostRules::new("hull");
-    rules.set(&published()).unwrap();
+    // It drops what is forwarded as well: our bridges are let through.
+    let firewall = firewall();
+    firewall.publish("c", &published()).unwrap();
     let outside = |protocol, from: &'static str, to: &'static str| {
         inside("outside", move || ask(protocol, from, to))
     };

@@ -41,7 +41,7 @@ const MAX_PREFIX: usize = 11;
 
 /// The ports of one daemon about which the host's rules decide.
 #[derive(Debug)]
-pub struct HostRules {
+pub(super) struct HostRules {
     /// That of the daemon's own table.
     name: String,
     /// What the tables hold; `None`: nobody knows.
@@ -50,8 +50,7 @@ pub struct HostRules {
 
 impl HostRules {
     /// Touches nothing yet.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             installed: None,
@@ -64,8 +63,9 @@ impl HostRules {
     ///
     /// # Errors
     /// [`Error::HostFirewall`] when the kernel cannot copy packets, [`Error::Link`], [`Error::File`].
-    pub fn set<'a>(
+    pub(super) fn set<'a>(
         &mut self,
+        socket: &mut Socket,
         publications: impl IntoIterator<Item = &'a Publication>,
     ) -> Result<(), Error> {
         let wanted: Vec<Publication> = publications
@@ -76,48 +76,47 @@ impl HostRules {
         if self.installed.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        self.install(wanted)
+        self.install(socket, wanted)
     }
 
     /// Does it again: somebody has flushed the tables.
     ///
     /// # Errors
     /// As [`HostRules::set`].
-    pub fn again(&mut self) -> Result<(), Error> {
+    pub(super) fn again(&mut self, socket: &mut Socket) -> Result<(), Error> {
         match self.installed.take() {
-            Some(wanted) => self.install(wanted),
+            Some(wanted) => self.install(socket, wanted),
             None => Ok(()),
         }
     }
 
-    /// The tables, of IPv4 and IPv6.
-    #[must_use]
-    pub fn tables(&self) -> [Table; 2] {
-        let name = format!("{}-host", self.name);
-        [Family::Ipv4, Family::Ipv6].map(|family| Table::new(family, &name))
-    }
-
-    fn install(&mut self, wanted: Vec<Publication>) -> Result<(), Error> {
+    fn install(&mut self, socket: &mut Socket, wanted: Vec<Publication>) -> Result<(), Error> {
         self.installed = None;
         let names = device_names(&self.name);
         let mut batch = Batch::default();
-        for table in self.tables() {
+        for table in tables(&self.name) {
             batch.remove_table(&table);
         }
         if wanted.is_empty() {
-            commit(batch)?;
+            commit(socket, batch)?;
             remove_pair(&names)?;
         } else {
             let device = ensure_pair(&names)?;
-            for table in self.tables() {
+            for table in tables(&self.name) {
                 let v6 = table.family == Family::Ipv6;
                 write_table(&mut batch, &table, device, &names, &elements(&wanted, v6));
             }
-            commit(batch)?;
+            commit(socket, batch)?;
         }
         self.installed = Some(wanted);
         Ok(())
     }
+}
+
+/// The tables of IPv4 and IPv6 of a daemon whose own has this name.
+pub(super) fn tables(name: &str) -> [Table; 2] {
+    let name = format!("{name}-host");
+    [Family::Ipv4, Family::Ipv6].map(|family| Table::new(family, &name))
 }
 
 /// Whether the kernel can do it. Changes nothing.
@@ -133,11 +132,11 @@ pub fn probe() -> Result<(), Error> {
         batch.add_rule(&table, "input", &duplicate(Rule::new(), family, 1));
         batch.remove_table(&table);
     }
-    commit(batch)
+    let mut socket = Socket::open().map_err(link("open", "a netfilter socket"))?;
+    commit(&mut socket, batch)
 }
 
-fn commit(batch: Batch) -> Result<(), Error> {
-    let mut socket = Socket::open().map_err(link("open", "a netfilter socket"))?;
+fn commit(socket: &mut Socket, batch: Batch) -> Result<(), Error> {
     socket.commit(batch).map_err(|error| match error.kind() {
         // An expression that the kernel does not know.
         std::io::ErrorKind::NotFound => Error::HostFirewall { source: error },

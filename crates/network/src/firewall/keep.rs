@@ -2,6 +2,8 @@
 //! and it is installed again.
 
 use super::Firewall;
+use super::foreign::ForeignKeeper;
+use super::host;
 use super::layout::{self, USER};
 use crate::Error;
 use crate::error::{file, link};
@@ -16,6 +18,8 @@ pub struct Keeper {
     /// Its end ends the thread.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
+    /// Of other software's tables.
+    _others: ForeignKeeper,
 }
 
 impl Drop for Keeper {
@@ -40,6 +44,7 @@ struct Watch {
 pub(super) fn keep(
     firewall: &Firewall,
     (table, port): (Table, u32),
+    others: ForeignKeeper,
     on_reinstall: impl Fn() + Send + 'static,
 ) -> Result<Keeper, Error> {
     let monitor = Monitor::open().map_err(link("watch", "the firewall"))?;
@@ -58,6 +63,7 @@ pub(super) fn keep(
     Ok(Keeper {
         stop: Some(stop),
         thread: Some(thread),
+        _others: others,
     })
 }
 
@@ -125,7 +131,13 @@ impl Watch {
 
     /// Whether somebody else has taken something of ours away.
     fn hurts(&self, change: &Change) -> bool {
-        if change.port == self.port || change.table != self.table {
+        if change.port == self.port {
+            return false;
+        }
+        if host::tables(&self.table.name).contains(&change.table) {
+            return change.removed;
+        }
+        if change.table != self.table {
             return false;
         }
         match &change.object {

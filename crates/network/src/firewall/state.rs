@@ -1,6 +1,8 @@
 //! What shall be: networks and published ports, from which the table is made.
 
 use super::elements::{Elements, of_network, of_publication};
+use super::foreign::Foreign;
+use super::host::HostRules;
 use super::install::Installed;
 use super::keep::{Keeper, keep};
 use super::udp;
@@ -49,11 +51,13 @@ pub struct NetworkRules {
 #[derive(Clone, Debug)]
 pub struct Firewall {
     shared: Arc<Mutex<State>>,
+    foreign: Foreign,
 }
 
 #[derive(Debug)]
 struct State {
     installed: Installed,
+    host: HostRules,
     /// `None` where the kernel has no netfilter sockets.
     socket: Option<Socket>,
     networks: BTreeMap<String, (NetworkRules, Elements)>,
@@ -73,12 +77,14 @@ impl Firewall {
         Ok(Self {
             shared: Arc::new(Mutex::new(State {
                 installed: Installed::new(&options.table),
+                host: HostRules::new(&options.table),
                 socket: Socket::open().ok(),
                 networks: BTreeMap::new(),
                 published: BTreeMap::new(),
                 counts: BTreeMap::new(),
                 made: false,
             })),
+            foreign: Foreign::new(&options.table),
         })
     }
 
@@ -115,7 +121,32 @@ impl Firewall {
         if result.is_err() {
             (state.networks, state.published, state.counts) = before;
         }
-        result.map_err(link("install", "the firewall"))
+        result.map_err(link("install", "the firewall"))?;
+        // Ports that could not be left to the host's rules are not reached at all.
+        if let Err(error) = state.sync_host() {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "ports are not published by the host's rules");
+        }
+        drop(state);
+        self.open_others();
+        Ok(())
+    }
+
+    /// Lets other software's tables know of our bridges. What they do not let through is their word:
+    /// a network is none the less made.
+    fn open_others(&self) {
+        let devices = || {
+            let state = self.lock();
+            let networks = state.networks.values();
+            networks.map(|(rules, _)| rules.device.clone()).collect()
+        };
+        if let Err(error) = self.foreign.update(devices) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "other software's packet filter may drop containers' packets"
+            );
+        }
     }
 
     /// Adds a network, or replaces the rules of the one with this id.
@@ -132,7 +163,10 @@ impl Firewall {
         if result.is_err() {
             restore(&mut state.networks, id, before);
         }
-        result.map_err(link("add a network to", "the firewall"))
+        result.map_err(link("add a network to", "the firewall"))?;
+        drop(state);
+        self.open_others();
+        Ok(())
     }
 
     /// Removes a network's rules; absent is no error.
@@ -148,7 +182,10 @@ impl Firewall {
         if result.is_err() {
             state.networks.insert(id.to_owned(), before);
         }
-        result.map_err(link("remove a network from", "the firewall"))
+        result.map_err(link("remove a network from", "the firewall"))?;
+        drop(state);
+        self.open_others();
+        Ok(())
     }
 
     /// Publishes ports, in place of what this owner has published. One transaction. Connections of UDP
@@ -165,10 +202,23 @@ impl Firewall {
             _ => state.published.insert(owner.to_owned(), value),
         };
         let old = before.as_ref().map(|(_, elements)| elements.clone());
-        let result = state.change(&old.unwrap_or_default(), &new);
+        let result = state.change(&old.clone().unwrap_or_default(), &new);
         if result.is_err() {
             restore(&mut state.published, owner.to_owned(), before);
             return result.map_err(link("publish ports in", "the firewall"));
+        }
+        let before_host = before.as_ref().map_or(&[][..], |(all, _)| all);
+        if publications
+            .iter()
+            .chain(before_host)
+            .any(|p| p.host_firewall)
+        {
+            if let Err(error) = state.sync_host() {
+                restore(&mut state.published, owner.to_owned(), before);
+                let _ = state.change(&new, &old.unwrap_or_default());
+                let _ = state.sync_host();
+                return Err(error);
+            }
         }
         let gone = before.map_or_else(Vec::new, |(publications, _)| publications);
         if let Some(socket) = &mut state.socket {
@@ -198,7 +248,8 @@ impl Firewall {
             let port = socket.port();
             (state.installed.table.clone(), port)
         };
-        keep(self, ours, on_reinstall)
+        let others = self.foreign.keep()?;
+        keep(self, ours, others, on_reinstall)
     }
 
     /// Installs the table again, if it was there and is not whole or `anyway`; whether it was done.
@@ -220,6 +271,9 @@ impl Firewall {
             state
                 .install()
                 .map_err(link("install again", "the firewall"))?;
+            if let Some(socket) = &mut state.socket {
+                state.host.again(socket)?;
+            }
         }
         Ok(needed)
     }
@@ -281,6 +335,16 @@ impl State {
             None => Socket::open()?,
         };
         Ok(self.socket.insert(socket))
+    }
+
+    fn sync_host(&mut self) -> Result<(), Error> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Socket::open().map_err(link("open", "a netfilter socket"))?,
+        };
+        let published = self.published.values();
+        let all = published.flat_map(|(publications, _)| publications);
+        self.host.set(self.socket.insert(socket), all)
     }
 
     fn count(&mut self) {

@@ -51,6 +51,8 @@ struct Shared {
 struct State {
     devices: BTreeSet<String>,
     socket: Option<Socket>,
+    /// Whether it was said that iptables-legacy is in use.
+    warned: bool,
 }
 
 impl Foreign {
@@ -79,9 +81,21 @@ impl Foreign {
     /// [`Error::Link`] when the tables cannot be read or changed, [`Error::Firewalld`]. What could be
     /// done is done.
     pub fn allow(&self, devices: BTreeSet<String>) -> Result<(), Error> {
+        self.update(|| devices)
+    }
+
+    /// As [`Foreign::allow`]; `devices` is asked when nobody else is at it, so that the last word counts.
+    pub(super) fn update(&self, devices: impl FnOnce() -> BTreeSet<String>) -> Result<(), Error> {
         let mut state = self.shared.lock();
+        let devices = devices();
         let gone: BTreeSet<String> = state.devices.difference(&devices).cloned().collect();
         state.devices = devices;
+        if !state.devices.is_empty() && !state.warned && survey::legacy() {
+            state.warned = true;
+            tracing::warn!(
+                "iptables-legacy has filters here: they cannot be changed by us, and may drop containers' packets"
+            );
+        }
         let tables = self.shared.tables(&mut state);
         firewalld::apply(&self.shared.bus, &self.shared.name, &state.devices, &gone)?;
         tables
