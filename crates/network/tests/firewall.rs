@@ -11,7 +11,8 @@
 )]
 
 use hull_linux::namespace::{self, flag};
-use hull_linux::nftables::{Batch, Family, Rule, Socket, Table};
+use hull_linux::nftables::{Batch, Chain, Family, Hook, Policy, Rule, Socket, Table};
+use hull_network::firewall::explain::{Answer, Source, Way};
 use hull_network::model::{BridgeOptions, GatewayMode, Protocol, Publication};
 use hull_network::{Firewall, FirewallOptions, NetworkRules};
 use std::fs::File;
@@ -760,5 +761,178 @@ fn how_long_changes_take() {
             n += 1;
             stage.firewall.publish(&format!("x{n}"), &one(n)).unwrap();
         },
+    );
+}
+
+/// Tries what an explanation says of one kind of client.
+fn check_way(stage: &Stage, what: &str, way: &Way) {
+    let v6 = way.endpoint.is_ipv6();
+    let host = address(if v6 { "fdc0::1" } else { "192.0.2.1" });
+    let own = SocketAddr::new(way.endpoint, 80);
+    let published = SocketAddr::new(host, 8080);
+    let loopback = address(if v6 { "::1" } else { "127.0.0.1" });
+    let (space, tried) = match way.from {
+        Source::SameNetwork => (&stage.b, vec![own]),
+        Source::OtherNetwork => (&stage.c, vec![own, published]),
+        Source::Host => (&stage.host, vec![own]),
+        Source::Loopback => (&stage.host, vec![SocketAddr::new(loopback, 8080)]),
+        Source::Outside => (&stage.outside, vec![published]),
+        Source::OutsideDirect => (&stage.outside, vec![own]),
+    };
+    let try_tcp = |to: SocketAddr, patience| space.enter(|| tcp(to, patience)).is_some();
+    match way.reachable {
+        Answer::Yes => {
+            assert!(!way.at.is_empty(), "{what}: {way:?}");
+            for place in &way.at {
+                let ip = if place.ip().is_unspecified() {
+                    host
+                } else {
+                    place.ip()
+                };
+                let to = SocketAddr::new(ip, place.port());
+                assert!(try_tcp(to, PATIENCE), "{what}: {to}: {way:?}");
+            }
+        }
+        Answer::No => {
+            for to in tried {
+                assert!(!try_tcp(to, REFUSAL), "{what}: {to}: {way:?}");
+            }
+        }
+        Answer::Depends => {}
+    }
+}
+
+/// What is said is what happens; the answers for IPv4, a letter for each source.
+fn check(stage: &Stage, what: &str) -> String {
+    let addresses = [address("172.30.1.2"), address("fd30:1::2")];
+    let explained = stage
+        .firewall
+        .explain("id-hull0", &addresses, (Protocol::Tcp, 80))
+        .unwrap()
+        .unwrap();
+    assert_eq!(explained.ways.len(), 12);
+    std::thread::scope(|scope| {
+        for way in &explained.ways {
+            scope.spawn(move || check_way(stage, what, way));
+        }
+    });
+    let letters = explained.ways[..6].iter().map(|way| match way.reachable {
+        Answer::Yes => 'y',
+        Answer::No => 'n',
+        Answer::Depends => '?',
+    });
+    assert!(explained.lines().len() >= 14);
+    letters.collect()
+}
+
+#[test]
+fn what_is_explained_is_what_happens() {
+    let Some(stage) = Stage::new() else { return };
+    for at in ["172.30.1.2:80", "[fd30:1::2]:80"] {
+        serve(&stage.a, at);
+    }
+    let nobody = stage.firewall.explain("id-none", &[], (Protocol::Tcp, 80));
+    assert!(nobody.unwrap().is_none());
+    let networks = || {
+        stage
+            .firewall
+            .replace(stage.networks(), Vec::new())
+            .unwrap()
+    };
+    let change = |change: &dyn Fn(&mut NetworkRules)| {
+        let mut rules = network("hull0", 1);
+        change(&mut rules);
+        stage.firewall.add_network(rules).unwrap();
+    };
+    let everywhere = [
+        both("0.0.0.0", (8080, 8080), "172.30.1.2", 80),
+        both("::", (8080, 8080), "fd30:1::2", 80),
+    ]
+    .concat();
+    let publish = |all: &[Publication]| stage.firewall.publish("a", all).unwrap();
+    // Same network, other network, host, loopback, outside, outside directly.
+    networks();
+    assert_eq!(check(&stage, "not published"), "ynynnn");
+    publish(&everywhere);
+    assert_eq!(check(&stage, "published"), "ynyyyn");
+    change(&|rules| rules.options.icc = false);
+    assert_eq!(check(&stage, "without icc, published"), "ynyyyn");
+    publish(&[]);
+    assert_eq!(check(&stage, "without icc"), "nnynnn");
+    change(&|rules| rules.internal = true);
+    assert_eq!(check(&stage, "internal"), "ynynnn");
+    change(&|rules| {
+        rules.options.gateway_mode = GatewayMode::NatUnprotected;
+        rules.options.gateway_mode6 = GatewayMode::NatUnprotected;
+    });
+    assert_eq!(check(&stage, "unprotected"), "ynynny");
+    change(&|rules| {
+        rules.options.gateway_mode = GatewayMode::Routed;
+        rules.options.gateway_mode6 = GatewayMode::Routed;
+    });
+    assert_eq!(check(&stage, "routed"), "ynynnn");
+    let open = |publication: &Publication| Publication {
+        host: None,
+        host_ports: 80..=80,
+        ..publication.clone()
+    };
+    publish(&everywhere.iter().map(open).collect::<Vec<_>>());
+    assert_eq!(check(&stage, "routed, published"), "yyynny");
+    networks();
+    publish(&both("127.0.0.1", (8080, 8080), "172.30.1.2", 80));
+    assert_eq!(check(&stage, "at loopback only"), "ynyynn");
+    publish(&both("192.0.2.1", (8080, 8080), "172.30.1.2", 80));
+    assert_eq!(check(&stage, "at one address"), "ynynyn");
+
+    // Others' tables: what cannot be opened, and nobody knows.
+    let table = Table::new(Family::Inet, "theirs");
+    let drops = Chain {
+        policy: Policy::Drop,
+        ..Chain::filter("forward", Hook::Forward, 10)
+    };
+    let mut batch = Batch::default();
+    batch.add_table(&table);
+    batch.add_chain(&table, &drops);
+    let mut socket = stage.host.enter(|| Socket::open().unwrap());
+    socket.commit(batch).unwrap();
+    publish(&everywhere);
+    for bridged in ["1", "0"] {
+        let set = |name| {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{name}");
+            fs_err::write(path, bridged).is_ok()
+        };
+        let is_set = stage.host.enter(|| ["iptables", "ip6tables"].map(set));
+        if is_set != [true, true] && bridged == "1" {
+            eprintln!("skipped: br_netfilter");
+            continue;
+        }
+        let expected = if bridged == "1" { "nnyynn" } else { "ynyynn" };
+        let what = format!("others drop what is forwarded, within bridges: {bridged}");
+        assert_eq!(check(&stage, &what), expected);
+    }
+    let mut batch = Batch::default();
+    batch.add_rule(&table, "forward", &Rule::new().accept());
+    socket.commit(batch).unwrap();
+    assert_eq!(check(&stage, "others have rules"), "ynyy?n");
+    let mut batch = Batch::default();
+    batch.remove_table(&table);
+    socket.commit(batch).unwrap();
+
+    if stage
+        .host
+        .enter(hull_network::firewall::host::probe)
+        .is_err()
+    {
+        eprintln!("skipped: the kernel cannot copy packets");
+        return;
+    }
+    let by_host = |publication: &Publication| Publication {
+        host_firewall: true,
+        ..publication.clone()
+    };
+    publish(&everywhere.iter().map(by_host).collect::<Vec<_>>());
+    assert_eq!(
+        check(&stage, "by the host's rules, of which there are none"),
+        "yyyyyn"
     );
 }

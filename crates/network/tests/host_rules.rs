@@ -6,6 +6,7 @@
 #![allow(
     clippy::allow_attributes,
     clippy::print_stderr,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     reason = "tests"
 )]

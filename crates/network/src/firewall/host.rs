@@ -21,8 +21,9 @@ use hull_linux::nftables::{
     Batch, Chain, Element, Expression, Family, Field, Hook, Register, Rule, Set, Socket, Source,
     Table, Value, state,
 };
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 /// After everything that filters, before conntrack takes note of the connection (`INT_MAX`, for IPv6 one less).
 const LATE: i32 = i32::MAX - 16;
@@ -44,22 +45,27 @@ const MAX_PREFIX: usize = 11;
 pub(super) struct HostRules {
     /// That of the daemon's own table.
     name: String,
+    /// In which the devices are.
+    namespace: Option<File>,
     /// What the tables hold; `None`: nobody knows.
     installed: Option<Vec<Publication>>,
 }
 
 impl HostRules {
-    /// Touches nothing yet.
+    /// Touches nothing yet. The devices will be in the network namespace of the calling thread.
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            namespace: fs_err::File::open("/proc/thread-self/ns/net")
+                .ok()
+                .map(fs_err::File::into_file),
             installed: None,
         }
     }
 
     /// Publishes exactly these; those without [`Publication::host_firewall`] or without a host address
     /// are passed over. Tables and devices are there while there are such ports. What an earlier
-    /// daemon has left is replaced at the first call. In the network namespace of the calling thread.
+    /// daemon has left is replaced at the first call.
     ///
     /// # Errors
     /// [`Error::HostFirewall`] when the kernel cannot copy packets, [`Error::Link`], [`Error::File`].
@@ -99,9 +105,9 @@ impl HostRules {
         }
         if wanted.is_empty() {
             commit(socket, batch)?;
-            remove_pair(&names)?;
+            self.inside(|_| remove_pair(&names))?;
         } else {
-            let device = ensure_pair(&names)?;
+            let device = self.inside(|namespace| ensure_pair(&names, namespace))?;
             for table in tables(&self.name) {
                 let v6 = table.family == Family::Ipv6;
                 write_table(&mut batch, &table, device, &names, &elements(&wanted, v6));
@@ -110,6 +116,22 @@ impl HostRules {
         }
         self.installed = Some(wanted);
         Ok(())
+    }
+}
+
+impl HostRules {
+    /// Does something where the devices are.
+    fn inside<T: Send>(
+        &self,
+        work: impl FnOnce(BorrowedFd<'_>) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let namespace = self.namespace.as_ref().ok_or_else(gone);
+        let namespace = namespace
+            .map_err(file("open", "/proc/thread-self/ns/net"))?
+            .as_fd();
+        netlink::inside(namespace, || work(namespace))
+            .map_err(link("enter", "the network namespace of the firewall"))?
     }
 }
 
@@ -154,18 +176,16 @@ fn device_names(name: &str) -> [String; 2] {
 }
 
 /// Makes the pair unless it is there; the number of the end by which copies leave.
-fn ensure_pair(names: &[String; 2]) -> Result<u32, Error> {
+fn ensure_pair(names: &[String; 2], namespace: BorrowedFd<'_>) -> Result<u32, Error> {
     let error = || link("set up", names[0].as_str());
     let mut socket = netlink::Socket::open().map_err(error())?;
-    let here = fs_err::File::open("/proc/thread-self/ns/net")
-        .map_err(file("open", "the network namespace"))?;
-    let mut batch = netlink::Batch::new();
-    batch.create_link(&NewLink {
+    let mut create = netlink::Batch::new();
+    create.create_link(&NewLink {
         name: &names[0],
         kind: LinkKind::Veth(VethPeer {
             name: &names[1],
             mac: Some(MACS[1]),
-            namespace: here.file().as_fd(),
+            namespace,
         }),
         mac: Some(MACS[0]),
         mtu: None,
@@ -175,21 +195,8 @@ fn ensure_pair(names: &[String; 2]) -> Result<u32, Error> {
         namespace: None,
         up: false,
     });
-    match socket.run(batch) {
-        Err(failed) if !failed.is_existing() => return Err(error()(failed)),
-        _ => {}
-    }
-    // Loose: packets come in there that the host would send elsewhere. Whatever is set for all devices,
-    // the greater number counts (ip-sysctl).
-    let path = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", names[1]);
-    fs_err::write(&path, "2").map_err(file("write", path))?;
-    // Nobody has an address there: no search for routers, no addresses of its own.
-    for name in names {
-        let path = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
-        if fs_err::metadata(&path).is_ok() {
-            fs_err::write(&path, "0").map_err(file("write", path))?;
-        }
-    }
+    unless_there(socket.run(create)).map_err(error())?;
+    settings(names)?;
     let up = LinkChange {
         up: Some(true),
         ..LinkChange::default()
@@ -198,38 +205,56 @@ fn ensure_pair(names: &[String; 2]) -> Result<u32, Error> {
     batch
         .change_named(&names[1], &up)
         .change_named(&names[0], &up);
-    let device = socket
-        .run_and_look(batch, &names[0])
-        .map_err(error())?
-        .index;
-    let mut batch = netlink::Batch::new();
-    let end = socket.link(&names[1]).map_err(error())?.index;
-    let own = Address {
+    let device = socket.run_and_look(batch, &names[0]).map_err(error())?;
+    let end = socket.link(&names[1]).map_err(error())?;
+    neighbours(&mut socket, device.index, end.index).map_err(error())?;
+    Ok(device.index)
+}
+
+fn unless_there(done: Result<(), netlink::Error>) -> Result<(), netlink::Error> {
+    match done {
+        Err(error) if !error.is_existing() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn settings(names: &[String; 2]) -> Result<(), Error> {
+    // Loose: packets come in there that the host would send elsewhere. Whatever is set for all devices,
+    // the greater number counts (ip-sysctl).
+    let path = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", names[1]);
+    fs_err::write(&path, "2").map_err(file("write", path))?;
+    // No search for routers.
+    for name in names {
+        let path = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
+        if fs_err::metadata(&path).is_ok() {
+            fs_err::write(&path, "0").map_err(file("write", path))?;
+        }
+    }
+    Ok(())
+}
+
+fn neighbours(socket: &mut netlink::Socket, device: u32, end: u32) -> Result<(), netlink::Error> {
+    let mut own = netlink::Batch::new();
+    own.add_address(&Address {
         device: end,
         address: OWN4.into(),
         prefix: 32,
-    };
-    let mut address = netlink::Batch::new();
-    address.add_address(&own);
-    match socket.run(address) {
-        Err(failed) if !failed.is_existing() => return Err(error()(failed)),
-        _ => {}
-    }
+    });
+    unless_there(socket.run(own))?;
     // Without a route, the kernel would look for the packet's own destination there.
+    let mut batch = netlink::Batch::new();
     batch
         .set_neighbour_route(device, PEER4.into())
         .set_neighbour(device, PEER4.into(), MACS[1]);
-    socket.run(batch).map_err(error())?;
+    socket.run(batch)?;
     let mut batch = netlink::Batch::new();
     batch.set_neighbour(device, PEER6.into(), MACS[1]);
     if let Err(refused) = socket.run(batch) {
         // A host without IPv6 publishes nothing over it.
-        tracing::debug!(
-            error = &refused as &dyn std::error::Error,
-            "no IPv6 by the host's rules"
-        );
+        let error = &refused as &dyn std::error::Error;
+        tracing::debug!(error, "no IPv6 by the host's rules");
     }
-    Ok(device)
+    Ok(())
 }
 
 fn remove_pair(names: &[String; 2]) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! What shall be: networks and published ports, from which the table is made.
 
 use super::elements::{Elements, of_network, of_publication};
+use super::explain::{Explanation, Question, explain};
 use super::foreign::Foreign;
 use super::host::HostRules;
 use super::install::Installed;
@@ -207,18 +208,13 @@ impl Firewall {
             restore(&mut state.published, owner.to_owned(), before);
             return result.map_err(link("publish ports in", "the firewall"));
         }
-        let before_host = before.as_ref().map_or(&[][..], |(all, _)| all);
-        if publications
-            .iter()
-            .chain(before_host)
-            .any(|p| p.host_firewall)
-        {
-            if let Err(error) = state.sync_host() {
-                restore(&mut state.published, owner.to_owned(), before);
-                let _ = state.change(&new, &old.unwrap_or_default());
-                let _ = state.sync_host();
-                return Err(error);
-            }
+        let had = before.iter().flat_map(|(publications, _)| publications);
+        let concerned = publications.iter().chain(had).any(|p| p.host_firewall);
+        if concerned && let Err(error) = state.sync_host() {
+            restore(&mut state.published, owner.to_owned(), before);
+            let _ = state.change(&new, &old.unwrap_or_default());
+            let _ = state.sync_host();
+            return Err(error);
         }
         let gone = before.map_or_else(Vec::new, |(publications, _)| publications);
         if let Some(socket) = &mut state.socket {
@@ -276,6 +272,36 @@ impl Firewall {
             }
         }
         Ok(needed)
+    }
+
+    /// Who can reach a port of an endpoint of a network, from where and by which rule; `None` for a network
+    /// that the firewall does not know.
+    ///
+    /// # Errors
+    /// [`Error::Link`] when other software's tables cannot be read.
+    pub fn explain(
+        &self,
+        network: &str,
+        addresses: &[IpAddr],
+        (protocol, port): (Protocol, u16),
+    ) -> Result<Option<Explanation>, Error> {
+        let survey = self.foreign.survey()?;
+        let state = self.lock();
+        let Some((network, _)) = state.networks.get(network) else {
+            return Ok(None);
+        };
+        let published = state.published.values();
+        let publications: Vec<Publication> = published
+            .flat_map(|(publications, _)| publications.clone())
+            .collect();
+        Ok(Some(explain(&Question {
+            network,
+            addresses,
+            protocol,
+            port,
+            publications: &publications,
+            survey: &survey,
+        })))
     }
 
     /// What is published now, by owner.

@@ -18,10 +18,12 @@ pub use survey::{ForeignChain, Survey, survey};
 
 use crate::Error;
 use crate::error::{file, link};
+use hull_linux::netlink;
 use hull_linux::nftables::{Change, Family, Monitor, Socket};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -44,6 +46,8 @@ struct Shared {
     name: String,
     /// The socket of the system's bus.
     bus: PathBuf,
+    /// In which it all is; `None` if it could not be opened.
+    namespace: Option<File>,
     state: Mutex<State>,
 }
 
@@ -51,8 +55,8 @@ struct Shared {
 struct State {
     devices: BTreeSet<String>,
     socket: Option<Socket>,
-    /// Whether it was said that iptables-legacy is in use.
-    warned: bool,
+    /// Whether it was looked whether iptables-legacy is in use.
+    looked: bool,
 }
 
 impl Foreign {
@@ -70,7 +74,14 @@ impl Foreign {
             shared: Arc::new(Shared {
                 name: name.to_owned(),
                 bus,
-                state: Mutex::default(),
+                namespace: fs_err::File::open("/proc/thread-self/ns/net")
+                    .ok()
+                    .map(fs_err::File::into_file),
+                state: Mutex::new(State {
+                    // A socket acts where it was opened, whoever uses it.
+                    socket: Socket::open().ok(),
+                    ..State::default()
+                }),
             }),
         }
     }
@@ -90,15 +101,27 @@ impl Foreign {
         let devices = devices();
         let gone: BTreeSet<String> = state.devices.difference(&devices).cloned().collect();
         state.devices = devices;
-        if !state.devices.is_empty() && !state.warned && survey::legacy() {
-            state.warned = true;
+        let look = !state.devices.is_empty() && !state.looked;
+        if look && self.shared.inside(survey::legacy)? {
             tracing::warn!(
                 "iptables-legacy has filters here: they cannot be changed by us, and may drop containers' packets"
             );
         }
+        state.looked |= look;
         let tables = self.shared.tables(&mut state);
         firewalld::apply(&self.shared.bus, &self.shared.name, &state.devices, &gone)?;
         tables
+    }
+
+    /// What there is now.
+    ///
+    /// # Errors
+    /// As [`survey()`].
+    pub(super) fn survey(&self) -> Result<Survey, Error> {
+        let mut state = self.shared.lock();
+        let socket = self.shared.socket(&mut state)?;
+        let read = || survey::read(socket, &self.shared.name);
+        self.shared.inside(read)?
     }
 
     /// Does it again whenever others have changed their rules, until the result is dropped.
@@ -110,7 +133,6 @@ impl Foreign {
         let stop =
             eventfd(0, EventfdFlags::CLOEXEC).map_err(file("make", "an event descriptor"))?;
         let stop = Arc::new(stop);
-        // A socket acts where it was opened: not where the new thread may be.
         self.shared.socket(&mut self.shared.lock())?;
         let (shared, stopped) = (Arc::clone(&self.shared), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
@@ -135,6 +157,15 @@ impl Foreign {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something in the network namespace, in which files below `/proc` are told.
+    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        match &self.namespace {
+            Some(namespace) => netlink::inside(namespace.as_fd(), work)
+                .map_err(link("look at", "other software's tables")),
+            None => Ok(work()),
+        }
     }
 
     fn socket<'a>(&self, state: &'a mut State) -> Result<&'a mut Socket, Error> {

@@ -12,6 +12,8 @@ pub struct Survey {
     pub chains: Vec<ForeignChain>,
     /// iptables-legacy has tables, which nobody here can read or change.
     pub legacy: bool,
+    /// Whether packets within a bridge pass the hook forward as well, of IPv4 and of IPv6 (br_netfilter).
+    pub bridged: [bool; 2],
 }
 
 /// A base chain of a table that is not ours.
@@ -43,8 +45,12 @@ pub struct ForeignChain {
 /// # Errors
 /// [`Error::Link`] when the kernel does not tell.
 pub fn survey(name: &str) -> Result<Survey, Error> {
+    let socket = Socket::open().map_err(link("look at", "other software's tables"));
+    read(&mut socket?, name)
+}
+
+pub(super) fn read(socket: &mut Socket, name: &str) -> Result<Survey, Error> {
     let error = || link("look at", "other software's tables");
-    let mut socket = Socket::open().map_err(error())?;
     let all = socket.chains().map_err(error())?;
     let mut chains = Vec::new();
     for chain in &all {
@@ -82,6 +88,10 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
     Ok(Survey {
         chains,
         legacy: legacy(),
+        bridged: ["iptables", "ip6tables"].map(|which| {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{which}");
+            fs_err::read_to_string(path).is_ok_and(|value| value.trim() == "1")
+        }),
     })
 }
 
