@@ -11,7 +11,6 @@ use crate::journal::Journal;
 use crate::rows::Rows;
 use crate::{Error, ErrorKind, Result};
 use hull_network::dns::Names;
-use hull_network::firewall::foreign::{Foreign, ForeignKeeper};
 use hull_network::model::Driver;
 use hull_network::{Firewall, FirewallOptions, Ipam, Keeper, link};
 use std::collections::BTreeMap;
@@ -34,9 +33,6 @@ pub(crate) struct Networks {
     /// Held while a new network's name and address ranges are decided.
     pub(super) creation: Mutex<()>,
     keeper: Mutex<Option<Keeper>>,
-    /// Other software's packet filters, which must let our bridges through.
-    foreign: Foreign,
-    foreign_keeper: Mutex<Option<ForeignKeeper>>,
     watch: Watch,
 }
 
@@ -195,7 +191,6 @@ impl Networks {
             index.insert(row.id.clone(), Live::new(row));
         }
         let options = FirewallOptions::default();
-        let foreign = Foreign::new(&options.table);
         Ok(Self {
             config: config.clone(),
             engine_id: engine_id.to_owned(),
@@ -207,8 +202,6 @@ impl Networks {
             index: RwLock::new(index),
             creation: Mutex::default(),
             keeper: Mutex::default(),
-            foreign,
-            foreign_keeper: Mutex::default(),
             watch: Watch::new(Arc::clone(journal)),
         })
     }
@@ -332,28 +325,12 @@ impl Networks {
         }
     }
 
-    /// Opens other software's packet filters for the bridges there are now, and watches the host's routes
-    /// for what overlaps them. Both are help for networks that work; neither keeps one from being made.
+    /// Watches the host's routes for what overlaps the networks that there are now: help for networks that
+    /// work, which keeps none from being made.
     pub(super) fn tell_others(&self) {
         let up = self.all().into_iter().filter(|live| live.state().up);
         let rows: Vec<Arc<Row>> = up.map(|live| live.row()).collect();
         self.watch.follow(&rows);
-        let bridges = rows.iter().filter_map(|row| Some(row.rules()?.device));
-        if let Err(error) = self.foreign.allow(bridges.collect()) {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "other software's packet filter may keep containers from being reached"
-            );
-        }
-        let mut keeper = lock(&self.foreign_keeper);
-        if keeper.is_none() {
-            match self.foreign.keep() {
-                Ok(kept) => *keeper = Some(kept),
-                Err(error) => {
-                    tracing::warn!(%error, "other software's packet filter is not watched")
-                }
-            }
-        }
     }
 
     /// The device of a bridge, of all networks but one.

@@ -45,6 +45,8 @@ pub struct Explanation {
 pub struct Way {
     /// Who asks.
     pub from: Source,
+    /// 4 or 6.
+    pub family: u8,
     /// The endpoint's address that it is about.
     pub endpoint: IpAddr,
     /// Whether they get through.
@@ -276,6 +278,7 @@ impl<'a> Endpoint<'a> {
         };
         Way {
             from,
+            family: if self.address.is_ipv6() { 6 } else { 4 },
             endpoint: self.address,
             reachable: found.reachable,
             at: found.at,
