@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn names_are_right_while_containers_come_and_go() {
     with(Client::Hull, &[], |stage| {
         stage.line("network create --ipv6 net");
@@ -71,7 +70,6 @@ impl Drop for End<'_> {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn several_containers_of_one_name_take_turns() {
     with(Client::Docker, &[], |stage| {
         stage.line("network create net");

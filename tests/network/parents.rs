@@ -39,7 +39,6 @@ fn remove(stage: &Stage<'_>) {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn containers_are_on_the_hosts_link() {
     with(Client::Docker, &[], |stage| {
         let before = stage.traces();

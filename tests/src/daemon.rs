@@ -243,10 +243,11 @@ impl<'h> Daemon<'h> {
             })
             .map(str::to_owned)
             .collect();
+        // The resolver of names ends with the daemon, or with the last container if that comes later.
         left.extend(
             processes(&below)
                 .into_iter()
-                .filter(|line| !line.contains("daemon")),
+                .filter(|line| !line.contains("daemon") && !line.contains("hull-dns")),
         );
         left.extend(
             self.host
@@ -354,6 +355,10 @@ impl Drop for Daemon<'_> {
             });
             self.stop();
             assert_eq!(self.layer_mounts(), [""; 0], "no layer stays mounted");
+            wait_until("the resolver ends", || {
+                let left = self.processes_of("hull-dns");
+                left.is_empty().then_some(()).ok_or(left)
+            });
         }
         let _ =
             rustix::mount::unmount(self.path("run/layers"), rustix::mount::UnmountFlags::DETACH);

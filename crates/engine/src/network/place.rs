@@ -152,6 +152,25 @@ impl Networks {
         }
         left
     }
+
+    /// Removes a device that is in the container's namespace alone, if it is one. Until the kernel has
+    /// cleaned up such a namespace, which it does at leisure, the Ethernet address, which follows from the
+    /// IP address, is taken on the host's device for the next container.
+    pub(super) fn remove_child(&self, endpoint: &Endpoint, netns: &Path) {
+        let row = self.by_id(&endpoint.network_id).map(|live| live.row());
+        let Some(network) = row.as_ref().and_then(|row| row.model.as_ref()) else {
+            return;
+        };
+        if matches!(network.driver, Driver::Bridge(_)) {
+            return;
+        }
+        let id = &endpoint.endpoint_id;
+        // Then it goes with the namespace.
+        if let Err(error) = link::leave(network, id, Some(netns), &endpoint.ifname) {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(endpoint = id, error, "device not removed");
+        }
+    }
 }
 
 /// The router that an address of this network's has; none where nothing leads out.

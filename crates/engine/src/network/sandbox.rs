@@ -314,6 +314,9 @@ impl Engine {
             .filter(|id| !id.is_empty())
             .collect();
         let path = self.networks.namespace(&record.id);
+        for place in record.places().values() {
+            self.networks.remove_child(place, &path);
+        }
         if let Err(error) = link::dismantle(&path, &endpoints) {
             warn(error);
         }
