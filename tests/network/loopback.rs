@@ -14,7 +14,6 @@ use std::path::Path;
 use std::time::Duration;
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn nobody_else_reaches_it() {
     with(Client::Docker, &[], |stage| {
         stage.line("network create --ipv6 net");
@@ -37,8 +36,8 @@ fn nobody_else_reaches_it() {
             }
         }
         for question in &questions {
-            // IPv6 was not published for UDP.
-            if question.0 == Transport::Tcp || question.1.is_ipv4() || question.1.port() == 9300 {
+            // A port published at ::1 is not reached even there; see the matrix.
+            if question.1.is_ipv4() || question.1.port() == 9300 {
                 let _ = ask_one(&host, *question);
             }
         }
@@ -62,7 +61,6 @@ fn give_loopback_to(path: &Path, [four, six]: [IpAddr; 2]) {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn nobody_else_speaks_from_it() {
     with(Client::Docker, &[], |stage| {
         stage.line("network create net");

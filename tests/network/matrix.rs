@@ -75,7 +75,6 @@ const COLUMNS: [(usize, Transport); 4] = [
 ];
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn everybody_reaches_what_they_reach_with_docker() {
     let arguments = ["--ipv6", "--fixed-cidr-v6", "fd77:99::/64"];
     with(Client::Docker, &arguments, |stage| {

@@ -49,6 +49,8 @@ pub(crate) fn with(client: Client, arguments: &[&str], test: impl FnOnce(&mut St
         let _ = stage.run(&["pull", "-q", &image]).ok();
         let _ = stage.run(&["tag", &image, "busybox"]).ok();
     }
+    // What is made with the first container stays: the default bridge, the table of rules.
+    stage.line("run --rm busybox true");
     test(&mut stage);
 }
 

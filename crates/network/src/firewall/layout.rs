@@ -294,15 +294,15 @@ fn forward() -> Vec<Rule> {
     }));
     rules.extend([
         Rule::new()
+            .in_set(&to, set::BRIDGES)
+            .status(status::DNAT)
+            .accept()
+            .comment("published ports, for other networks too"),
+        Rule::new()
             .in_set(&from, set::BRIDGES)
             .in_set(&to, set::BRIDGES)
             .drop()
             .comment("networks do not reach each other"),
-        Rule::new()
-            .in_set(&to, set::BRIDGES)
-            .status(status::DNAT)
-            .accept()
-            .comment("published ports"),
     ]);
     rules.extend(arriving());
     rules
