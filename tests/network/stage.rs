@@ -49,8 +49,9 @@ pub(crate) fn with(client: Client, arguments: &[&str], test: impl FnOnce(&mut St
         let _ = stage.run(&["pull", "-q", &image]).ok();
         let _ = stage.run(&["tag", &image, "busybox"]).ok();
     }
-    // What is made with the first container stays: the default bridge, the table of rules.
-    stage.line("run --rm busybox true");
+    // What is made with the first network stays: the table of rules.
+    stage.line("network create first");
+    stage.line("network rm first");
     test(&mut stage);
 }
 

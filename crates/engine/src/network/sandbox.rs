@@ -289,7 +289,8 @@ impl Engine {
     /// Gives a container's network back; what cannot be removed now, the next start removes.
     pub(crate) fn unwire(&self, container: &Container) {
         let record = container.record();
-        if is_wired(&record) {
+        // One that was disconnected from all its networks still has its namespace.
+        if is_wired(&record) || self.networks.namespace(&record.id).exists() {
             self.take_apart(&record);
         }
         container.change(Record::idle_places);
