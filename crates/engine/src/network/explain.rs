@@ -1,7 +1,15 @@
 //! `network explain`.
 
+use super::place::addresses;
+use super::publish::effective;
 use crate::container::Port;
-use crate::{Engine, Error, ErrorKind, Result};
+use crate::container::record::Record;
+use crate::{Engine, Error, ErrorKind, Result, blocking};
+use hull_network::FirewallOptions;
+use hull_network::firewall::explain::{Explanation, Question, explain};
+use hull_network::firewall::foreign::survey;
+use hull_network::model::Protocol;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use hull_network::firewall::explain::{Answer, Source, Way};
@@ -30,9 +38,68 @@ impl Engine {
         container: &str,
         port: Option<Port>,
     ) -> Result<Vec<PortReach>> {
-        drop(port);
-        self.find(container)?;
-        let text = "explaining networks is not supported by this version of Hull";
-        Err(Error::new(ErrorKind::NotImplemented, text))
+        let container = self.find(container)?;
+        let engine = Arc::clone(self);
+        blocking(move || {
+            let record = container.record();
+            if !record.is_running() {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("container {} is not running", record.id),
+                ));
+            }
+            engine.reach(&record, port)
+        })
+        .await
+    }
+
+    fn reach(&self, record: &Record, port: Option<Port>) -> Result<Vec<PortReach>> {
+        let survey = survey(&FirewallOptions::default().table).map_err(|error| {
+            let text = "could not read the rules of other software";
+            Error::new(ErrorKind::Internal, text).caused_by(error)
+        })?;
+        let publications = effective(record);
+        let ports = match port {
+            Some(port) => BTreeSet::from([port]),
+            None => super::publish::shown(record).into_keys().collect(),
+        };
+        let mut all = Vec::new();
+        for (name, place) in record.places() {
+            let addresses = addresses(place);
+            let live = self.networks.by_id(&place.network_id);
+            // Only bridges have rules: what is on a wire is reached by whoever is on it.
+            let Some(rules) = live.and_then(|live| live.row().rules()) else {
+                continue;
+            };
+            for port in ports.iter().filter(|_| !addresses.is_empty()) {
+                let Some(protocol) = protocol(port) else {
+                    continue;
+                };
+                let Explanation { ways, remarks, .. } = explain(&Question {
+                    network: &rules,
+                    addresses: &addresses,
+                    protocol,
+                    port: port.number,
+                    publications: &publications,
+                    survey: &survey,
+                });
+                all.push(PortReach {
+                    network: name.clone(),
+                    port: port.clone(),
+                    ways,
+                    remarks,
+                });
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn protocol(port: &Port) -> Option<Protocol> {
+    match port.protocol.as_str() {
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        "sctp" => Some(Protocol::Sctp),
+        _ => None,
     }
 }
