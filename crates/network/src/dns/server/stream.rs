@@ -1,18 +1,21 @@
 //! Containers' connections over TCP (RFC 7766).
 
+use super::forward::Client;
+use super::{Server, Token};
+use hull_linux::reactor::{Interest, Ready};
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long a connection may be silent.
-pub(super) const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(10);
 /// Questions of one connection that are not answered yet.
 const MOST_OUTSTANDING: usize = 64;
 /// Bytes of answers that a client does not fetch.
 const MOST_UNSENT: usize = 256 << 10;
 /// Connections of one sandbox and of all.
-pub(super) const MOST_OF_A_SANDBOX: usize = 64;
-pub(super) const MOST: usize = 512;
+const MOST_OF_A_SANDBOX: usize = 64;
+const MOST: usize = 512;
 
 /// A connection.
 #[derive(Debug)]
@@ -114,4 +117,118 @@ fn is_early(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
+}
+
+impl Server {
+    pub(super) fn accept_stream(&mut self, key: u64) {
+        let Some(served) = self.sandboxes.get_mut(&key) else {
+            return;
+        };
+        let Ok((socket, _)) = served.tcp.accept() else {
+            return;
+        };
+        if served.streams >= MOST_OF_A_SANDBOX || self.streams.len() >= MOST {
+            return;
+        }
+        let now = Instant::now();
+        let Ok(stream) = Stream::new(key, socket, now) else {
+            return;
+        };
+        self.last_key += 1;
+        let id = self.last_key;
+        let token = Token::Stream(id);
+        if self
+            .reactor
+            .add(&stream.socket, token.number(), Interest::READ)
+            .is_ok()
+        {
+            served.streams += 1;
+            self.timers.at(stream.deadline, token);
+            self.streams.insert(id, stream);
+        }
+    }
+
+    pub(super) fn stream(&mut self, key: u64, ready: Ready) {
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
+        let mut outcome = match ready.writable {
+            true => stream.send(),
+            false => Ok(()),
+        };
+        if ready.readable && outcome.is_ok() {
+            outcome = stream.receive(&mut self.packet);
+        }
+        // Whoever is gone for both directions takes no answers.
+        if outcome.is_err() || ready.hung_up {
+            return self.close_stream(key);
+        }
+        self.questions(key);
+    }
+
+    /// Answers what has come in over a connection.
+    fn questions(&mut self, key: u64) {
+        while let Some(stream) = self.streams.get_mut(&key) {
+            let Some(message) = stream.next() else { break };
+            stream.deadline = Instant::now() + IDLE;
+            let sandbox = stream.sandbox;
+            if self.question(sandbox, Client::Tcp(key), &message)
+                && let Some(stream) = self.streams.get_mut(&key)
+                && stream.answer(&self.answer).is_err()
+            {
+                return self.close_stream(key);
+            }
+        }
+        self.settle_stream(key);
+    }
+
+    pub(super) fn answer_stream(&mut self, key: u64, message: &[u8]) {
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
+        stream.outstanding = stream.outstanding.saturating_sub(1);
+        match stream.answer(message) {
+            Ok(()) => self.questions(key),
+            Err(_) => self.close_stream(key),
+        }
+    }
+
+    /// Waits for what the connection can do next, or closes it.
+    fn settle_stream(&mut self, key: u64) {
+        let Some(stream) = self.streams.get(&key) else {
+            return;
+        };
+        let interest = Interest {
+            readable: stream.takes_questions(),
+            writable: stream.has_unsent(),
+        };
+        let token = Token::Stream(key).number();
+        if stream.is_over()
+            || self
+                .reactor
+                .change(&stream.socket, token, interest)
+                .is_err()
+        {
+            self.close_stream(key);
+        }
+    }
+
+    pub(super) fn expire_stream(&mut self, key: u64, now: Instant) {
+        let Some(stream) = self.streams.get(&key) else {
+            return;
+        };
+        if stream.deadline <= now {
+            self.close_stream(key);
+        } else {
+            self.timers.at(stream.deadline, Token::Stream(key));
+        }
+    }
+
+    fn close_stream(&mut self, key: u64) {
+        let closed = self.streams.remove(&key);
+        let served = closed.and_then(|stream| self.sandboxes.get_mut(&stream.sandbox));
+        if let Some(served) = served {
+            served.streams = served.streams.saturating_sub(1);
+        }
+    }
 }
