@@ -936,3 +936,125 @@ fn what_is_explained_is_what_happens() {
         "yyyyyn"
     );
 }
+
+/// As above: connections and bytes a second by way of a published port, and past it.
+#[test]
+#[ignore = "a measurement"]
+fn how_fast_published_ports_are() {
+    let Some(stage) = Stage::new() else { return };
+    serve(&stage.host, "127.0.0.1:80");
+    // A port for each way: by two ways, the server would take a new connection for an old one's packets.
+    for port in 80..86 {
+        serve(&stage.a, &format!("172.30.1.2:{port}"));
+    }
+    let sinks = [
+        stage
+            .host
+            .enter(|| TcpListener::bind("127.0.0.1:90").unwrap()),
+        stage
+            .a
+            .enter(|| TcpListener::bind("172.30.1.2:90").unwrap()),
+    ];
+    for sink in sinks {
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while let Ok((mut stream, _)) = sink.accept() {
+                while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+                let _ = stream.write_all(b".");
+            }
+        });
+    }
+    let connections = |from: &Space, to: &str| {
+        let to: SocketAddr = to.parse().unwrap();
+        from.enter(|| {
+            let (start, mut count) = (Instant::now(), 0);
+            while start.elapsed() < Duration::from_secs(1) {
+                tcp(to, PATIENCE).unwrap();
+                count += 1;
+            }
+            count
+        })
+    };
+    let bytes = |from: &Space, to: &str| {
+        let to: SocketAddr = to.parse().unwrap();
+        from.enter(|| {
+            let chunk = vec![0; 1 << 20];
+            let (start, mut stream) = (Instant::now(), TcpStream::connect(to).unwrap());
+            for _ in 0..2000 {
+                stream.write_all(&chunk).unwrap();
+            }
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            2000.0 / 1024.0 / start.elapsed().as_secs_f64()
+        })
+    };
+    let show = |what: &str, from: &Space, web: &str, sink: &str| {
+        eprintln!(
+            "{what}: {} connections/s, {:.2} GiB/s",
+            connections(from, web),
+            bytes(from, sink)
+        );
+    };
+    show(
+        "loopback, no table",
+        &stage.host,
+        "127.0.0.1:80",
+        "127.0.0.1:90",
+    );
+    let direct = ["172.30.1.2:80", "172.30.1.2:90"];
+    show(
+        "host to container, no table",
+        &stage.host,
+        direct[0],
+        direct[1],
+    );
+    let outside = ["172.30.1.2:81", "172.30.1.2:90"];
+    show(
+        "outside to container, no table",
+        &stage.outside,
+        outside[0],
+        outside[1],
+    );
+    stage
+        .firewall
+        .replace(stage.networks(), Vec::new())
+        .unwrap();
+    let all: Vec<_> = (80..91)
+        .flat_map(|port| both("0.0.0.0", (8000 + port, 8000 + port), "172.30.1.2", port))
+        .collect();
+    stage.firewall.publish("a", &all).unwrap();
+    for (what, from, web, sink) in [
+        (
+            "loopback, published",
+            &stage.host,
+            "127.0.0.1:8082",
+            "127.0.0.1:8090",
+        ),
+        (
+            "host's address, published",
+            &stage.host,
+            "192.0.2.1:8083",
+            "192.0.2.1:8090",
+        ),
+        (
+            "host to container, with the table",
+            &stage.host,
+            "172.30.1.2:84",
+            "172.30.1.2:90",
+        ),
+        (
+            "outside to the host, published",
+            &stage.outside,
+            "192.0.2.1:8085",
+            "192.0.2.1:8090",
+        ),
+        (
+            "loopback, with the table",
+            &stage.host,
+            "127.0.0.1:80",
+            "127.0.0.1:90",
+        ),
+    ] {
+        show(what, from, web, sink);
+    }
+}

@@ -106,23 +106,29 @@ fn leaving(network: &NetworkRules, subnet: &IpNet) -> Option<(&'static str, Elem
     })
 }
 
-/// What published ports have in the sets. `network` tells how the endpoint is reached.
-pub(super) fn of_publication(
-    publication: &Publication,
-    network: Option<&NetworkRules>,
+/// What an owner's published ports have in the sets. `network` tells how an endpoint is reached.
+pub(super) fn of_publications<'a>(
+    publications: &[Publication],
+    network: impl Fn(&str) -> Option<&'a NetworkRules>,
 ) -> Elements {
     let mut elements = Elements::new();
-    let direct = network.is_some_and(|network| {
-        mode(network, publication.target) == GatewayMode::Routed
-            || !network.options.trusted_interfaces.is_empty()
-    });
-    if publication.host.is_none() || direct {
-        elements.insert(open(publication));
+    let mut opened = Vec::new();
+    for publication in publications {
+        let direct = network(&publication.network).is_some_and(|network| {
+            mode(network, publication.target) == GatewayMode::Routed
+                || !network.options.trusted_interfaces.is_empty()
+        });
+        if publication.host.is_none() || direct {
+            let protocol = publication.protocol.number();
+            let ports = (publication.target_port, last(publication));
+            opened.push((publication.target, protocol, ports));
+        }
+        // What the host's own rules decide about is not translated here.
+        if let (Some(host), false) = (publication.host, publication.host_firewall) {
+            elements.extend(translated(publication, host));
+        }
     }
-    // What the host's own rules decide about is not translated here.
-    if let (Some(host), false) = (publication.host, publication.host_firewall) {
-        elements.extend(translated(publication, host));
-    }
+    elements.extend(open(opened));
     elements
 }
 
@@ -135,16 +141,29 @@ fn last(publication: &Publication) -> u16 {
     publication.target_port.saturating_add(more)
 }
 
-fn open(publication: &Publication) -> (&'static str, Element) {
-    let place = |port| {
-        Value::from(publication.target)
-            .protocol(publication.protocol.number())
-            .port(port)
+/// Ports that are opened by address. The same port may be published more than once, and ranges may lap
+/// over each other, which those of a set must not: they are joined.
+fn open(mut opened: Vec<(IpAddr, u8, (u16, u16))>) -> Elements {
+    opened.sort_unstable();
+    let mut joined: Vec<(IpAddr, u8, (u16, u16))> = Vec::new();
+    for (target, protocol, (first, end)) in opened {
+        match joined.last_mut() {
+            Some((before, same, range))
+                if (*before, *same) == (target, protocol) && first <= range.1 =>
+            {
+                range.1 = range.1.max(end);
+            }
+            _ => joined.push((target, protocol, (first, end))),
+        }
+    }
+    let element = |(target, protocol, (first, end))| {
+        let place = |port| Value::from(target).protocol(protocol).port(port);
+        (
+            set::OPEN[side(target)],
+            Element::range(place(first), place(end)),
+        )
     };
-    (
-        set::OPEN[side(publication.target)],
-        Element::range(place(publication.target_port), place(last(publication))),
-    )
+    joined.into_iter().map(element).collect()
 }
 
 fn translated(publication: &Publication, host: IpAddr) -> Vec<(&'static str, Element)> {

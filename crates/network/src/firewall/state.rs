@@ -1,6 +1,6 @@
 //! What shall be: networks and published ports, from which the table is made.
 
-use super::elements::{Elements, of_network, of_publication};
+use super::elements::{Elements, of_network, of_publications};
 use super::explain::{Explanation, Question, explain};
 use super::foreign::Foreign;
 use super::host::HostRules;
@@ -348,11 +348,9 @@ fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
 
 impl State {
     fn elements(&self, publications: &[Publication]) -> Elements {
-        let of = |publication: &Publication| {
-            let network = self.networks.get(&publication.network);
-            of_publication(publication, network.map(|(rules, _)| rules))
-        };
-        publications.iter().flat_map(of).collect()
+        of_publications(publications, |id| {
+            self.networks.get(id).map(|(rules, _)| rules)
+        })
     }
 
     fn socket(&mut self) -> Result<&mut Socket, netlink::Error> {
