@@ -326,9 +326,17 @@ impl<'a> Endpoint<'a> {
         if self.mode == GatewayMode::Routed {
             return self.routed();
         }
+        let public = Self::public(&self.translated);
+        if !public.is_empty() {
+            return yes(
+                public,
+                "forward: published ports, for other networks too",
+                "the port is published there, for other networks too",
+            );
+        }
         self.left_to_host(no(
             "forward: networks do not reach each other",
-            "networks do not reach each other, nor each other's published ports",
+            "networks do not reach each other but by ports that are published",
         ))
     }
 
