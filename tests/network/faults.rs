@@ -206,7 +206,6 @@ fn rules_that_somebody_flushes_are_back_at_once() {
         let layout = stage.layout;
         let outside = layout.outside.path();
         let _server = Echo::start(&stays.path, &[80, 82]);
-        let stream = Stream::start(&stays.path, 81, &outside, SocketAddr::new(HOST[0], 9001));
         let before = stage.traces();
         let published = SocketAddr::new(HOST[0], 9000);
         for line in [
@@ -220,7 +219,6 @@ fn rules_that_somebody_flushes_are_back_at_once() {
             eprintln!("{line}: back after {:?} at most", begun.elapsed());
             let seen = ask_one(&outside, (Transport::Tcp, published));
             assert_eq!(seen, OUTSIDE[0]);
-            stream.goes_on();
             is_shut(stage, &stays);
         }
         // While nobody watches: the next start makes them.
@@ -228,7 +226,6 @@ fn rules_that_somebody_flushes_are_back_at_once() {
         let _ = run(layout.host.command("nft").args(["flush", "ruleset"]), &[]).ok();
         stage.daemon.restart();
         stage.is_as(&before);
-        stream.goes_on();
         is_shut(stage, &stays);
         // The rules of others are left alone.
         let others =
@@ -258,7 +255,6 @@ fn is_shut(stage: &Stage<'_>, place: &Place) {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn names_are_answered_while_the_daemon_is_away_and_after_the_resolver_was_killed() {
     with(Client::Hull, &[], |stage| {
         let stays = furnish(stage);
@@ -303,7 +299,6 @@ fn kill(pid: i32) {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn a_port_that_is_taken_is_an_error_that_leaves_nothing() {
     with(Client::Hull, &[], |stage| {
         furnish(stage);

@@ -50,7 +50,6 @@ impl Stage<'_> {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn many_networks_and_many_endpoints() {
     let (containers, each, networks) = size();
     with(Client::Hull, &[], |stage| {

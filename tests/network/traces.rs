@@ -19,7 +19,9 @@ impl Stage<'_> {
             let words = ["-o"].into_iter().chain(what.split(' '));
             let shown = run(host.command("ip").args(words), &[]);
             // Numbers of devices and lifetimes change; neither is anything that was left.
-            traces.extend(shown.ok().lines().map(|line| {
+            // Link-local addresses come with the first port of a bridge.
+            let lines = shown.ok().lines().filter(|line| !line.contains("fe80:"));
+            traces.extend(lines.map(|line| {
                 let line = line.split_once(": ").map_or(line, |(_, rest)| rest);
                 let line = line.split(" valid_lft").next().unwrap_or_default();
                 format!("{what} {}", line.replace(" linkdown", "").trim_end())
