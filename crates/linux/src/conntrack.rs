@@ -1,7 +1,7 @@
 //! Connections that the kernel follows (conntrack), by ctnetlink: nf_conntrack_netlink, Linux 2.6.14.
 
 use crate::netlink::Error;
-use crate::netlink::message::{ACK, Message, attributes};
+use crate::netlink::message::{ACK, Answer, Message, attributes};
 use crate::nftables::{Family, Socket, header};
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 const SUBSYSTEM: u16 = 1 << 8;
 const GET: u16 = 1;
 const DELETE: u16 = 2;
+const STATISTICS: u16 = 5;
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
 const ID: u16 = 12;
@@ -32,6 +33,7 @@ pub struct Flow {
 struct Found {
     flow: Flow,
     family: u8,
+    protocol: u8,
     /// What names it in a request.
     attributes: Vec<(u16, Vec<u8>)>,
 }
@@ -46,12 +48,54 @@ pub fn forget(
     protocol: u8,
     stale: impl Fn(&Flow) -> bool,
 ) -> Result<usize, Error> {
-    let failed = |error| Error::new("list", "connections", error);
+    let mut found = Vec::new();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        found.extend(list(socket, family.number(), Some(protocol))?);
+    }
+    found.retain(|found| found.protocol == protocol && stale(&found.flow));
+    delete(socket, &found)
+}
+
+/// Forgets all connections, of whatever protocol, that begin at one of these addresses or are answered
+/// by it; how many there were. Translated ones are known by the address behind the translation. Costs
+/// a walk through all connections of the machine: some milliseconds.
+///
+/// # Errors
+/// As [`forget`].
+pub fn forget_addresses(
+    socket: &mut Socket,
+    stale: impl Fn(IpAddr) -> bool,
+) -> Result<usize, Error> {
+    if count(socket)? == 0 {
+        return Ok(0);
+    }
+    // Unfiltered: the kernel's filter by address tells all the others where they are of IPv6 (6.18).
+    let mut found = list(socket, 0, None)?;
+    found.retain(|Found { flow, .. }| stale(flow.source.ip()) || stale(flow.answered_by.ip()));
+    delete(socket, &found)
+}
+
+/// The connections of the socket's network namespace. Linux 3.6 (`IPCTNL_MSG_CT_GET_STATS`).
+fn count(socket: &mut Socket) -> Result<u32, Error> {
+    const ENTRIES: u16 = 1;
     let mut count = 0;
-    for found in list(socket, protocol).map_err(failed)? {
-        if !stale(&found.flow) {
-            continue;
-        }
+    let message = Message::new(SUBSYSTEM | STATISTICS, 0, &header(0, 0));
+    let read = |answer: &Answer<'_>| {
+        let mut all = attributes(answer.payload.get(4..)?);
+        let (_, value) = all.find(|(kind, _)| *kind == ENTRIES)?;
+        count = u32::from_be_bytes(value.try_into().ok()?);
+        Some(())
+    };
+    socket
+        .ask(message, read)
+        .map_err(|error| Error::new("count", "connections", error))?;
+    Ok(count)
+}
+
+/// Removes connections; how many were still there.
+fn delete(socket: &mut Socket, found: &[Found]) -> Result<usize, Error> {
+    let mut count = 0;
+    for found in found {
         let message = Message::new(SUBSYSTEM | DELETE, ACK, &header(found.family, 0));
         let message = found
             .attributes
@@ -70,37 +114,39 @@ pub fn forget(
     Ok(count)
 }
 
-fn list(socket: &mut Socket, protocol: u8) -> std::io::Result<Vec<Found>> {
-    // The kernel leaves out what we do not ask for since 5.8, one family at a time; before, it tells all.
+/// Those of a family, or of all for 0. Those of other protocols are left out by the kernel since 5.8.
+fn list(socket: &mut Socket, family: u8, protocol: Option<u8>) -> Result<Vec<Found>, Error> {
     const PROTOCOL: u32 = 1 << 3;
-    let mut all = Vec::new();
-    for family in [Family::Ipv4, Family::Ipv6] {
-        let request = |flags| {
-            Message::new(SUBSYSTEM | GET, flags, &header(family.number(), 0))
-                .nested(TUPLE_ORIGINAL | NESTED, |m| {
-                    m.nested(2 | NESTED, |m| m.attribute(1, &[protocol]))
-                })
-                .nested(FILTER | NESTED, |m| m.number(1, PROTOCOL))
+    let request = |flags| {
+        let message = Message::new(SUBSYSTEM | GET, flags, &header(family, 0));
+        let Some(protocol) = protocol else {
+            return message;
         };
-        all.extend(socket.dump(request, |payload| read(payload, protocol))?);
-    }
-    Ok(all)
+        message
+            .nested(TUPLE_ORIGINAL | NESTED, |m| {
+                m.nested(2 | NESTED, |m| m.attribute(1, &[protocol]))
+            })
+            .nested(FILTER | NESTED, |m| m.number(1, PROTOCOL))
+    };
+    socket
+        .dump(request, read)
+        .map_err(|error| Error::new("list", "connections", error))
 }
 
-fn read(payload: &[u8], protocol: u8) -> Option<Found> {
+fn read(payload: &[u8]) -> Option<Found> {
     let family = *payload.first()?;
     let (mut original, mut reply, mut kept) = (None, None, Vec::new());
     for (kind, value) in attributes(payload.get(4..)?) {
         match kind {
-            TUPLE_ORIGINAL => original = tuple(value, protocol),
-            TUPLE_REPLY => reply = tuple(value, protocol),
+            TUPLE_ORIGINAL => original = tuple(value),
+            TUPLE_REPLY => reply = tuple(value),
             _ => {}
         }
         if matches!(kind, TUPLE_ORIGINAL | ID | ZONE) {
             kept.push((kind, value.to_vec()));
         }
     }
-    let ((source, destination), (answered_by, answered_to)) = (original?, reply?);
+    let ((protocol, source, destination), (_, answered_by, answered_to)) = (original?, reply?);
     Some(Found {
         flow: Flow {
             source,
@@ -109,31 +155,34 @@ fn read(payload: &[u8], protocol: u8) -> Option<Found> {
             answered_to,
         },
         family,
+        protocol,
         attributes: kept,
     })
 }
 
-/// Source and destination, unless it is of another protocol.
-fn tuple(bytes: &[u8], protocol: u8) -> Option<(SocketAddr, SocketAddr)> {
+/// Protocol, source and destination; protocols without ports have port 0.
+fn tuple(bytes: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
     let part = |bytes, wanted| {
         attributes(bytes)
             .find(|(kind, _)| *kind == wanted)
             .map(|(_, value): (u16, &[u8])| value)
     };
     let (ip, ports) = (part(bytes, 1)?, part(bytes, 2)?);
-    if part(ports, 1)? != [protocol] {
-        return None;
-    }
+    let protocol = *part(ports, 1)?.first()?;
     let address = |v4, v6| -> Option<IpAddr> {
         if let Some(bytes) = part(ip, v4) {
             return Some(<[u8; 4]>::try_from(bytes).ok()?.into());
         }
         Some(<[u8; 16]>::try_from(part(ip, v6)?).ok()?.into())
     };
-    let port = |kind| Some(u16::from_be_bytes(part(ports, kind)?.try_into().ok()?));
+    let port = |kind| {
+        let bytes = part(ports, kind).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u16::from_be_bytes)
+    };
     Some((
-        SocketAddr::new(address(1, 3)?, port(2)?),
-        SocketAddr::new(address(2, 4)?, port(3)?),
+        protocol,
+        SocketAddr::new(address(1, 3)?, port(2)),
+        SocketAddr::new(address(2, 4)?, port(3)),
     ))
 }
 
@@ -144,13 +193,13 @@ mod tests {
     use crate::nftables::{Batch, Chain, Hook, Rule, Table, state};
     use std::net::UdpSocket;
 
-    #[test]
-    fn connections_are_listed_and_forgotten() {
+    /// In a network namespace that follows connections.
+    fn alone(work: impl FnOnce(&mut Socket) + Send) {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: needs root");
             return;
         }
-        let work = || {
+        let inside = || {
             namespace::unshare(flag::NETWORK).unwrap();
             namespace::bring_up_loopback().unwrap();
             let mut socket = Socket::open().unwrap();
@@ -160,23 +209,76 @@ mod tests {
             batch.add_chain(&table, &Chain::filter("c", Hook::Output, 0));
             batch.add_rule(&table, "c", &Rule::new().state(state::NEW).accept());
             socket.commit(batch).unwrap();
+            work(&mut socket);
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+
+    fn send(from: &str, to: impl std::net::ToSocketAddrs) {
+        UdpSocket::bind((from, 0))
+            .unwrap()
+            .send_to(b"x", to)
+            .unwrap();
+    }
+
+    #[test]
+    fn connections_are_listed_and_forgotten() {
+        alone(|socket| {
             let servers: Vec<_> = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:0"]
                 .iter()
                 .map(|at| UdpSocket::bind(at).unwrap())
                 .collect();
             for server in &servers {
                 let to = server.local_addr().unwrap();
-                let from = SocketAddr::new(to.ip(), 0);
-                UdpSocket::bind(from).unwrap().send_to(b"x", to).unwrap();
+                send(&to.ip().to_string(), to);
             }
             let first = servers[0].local_addr().unwrap();
             let stale = |flow: &Flow| flow.destination == first && flow.answered_by == first;
-            assert_eq!(list(&mut socket, 17).unwrap().len(), 3);
-            assert_eq!(list(&mut socket, 6).unwrap().len(), 0);
-            assert_eq!(forget(&mut socket, 17, stale).unwrap(), 1);
-            assert_eq!(forget(&mut socket, 17, stale).unwrap(), 0);
-            assert_eq!(forget(&mut socket, 17, |_| true).unwrap(), 2);
-        };
-        std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+            assert_eq!(forget(socket, 6, |_| true).unwrap(), 0);
+            assert_eq!(forget(socket, 17, stale).unwrap(), 1);
+            assert_eq!(forget(socket, 17, stale).unwrap(), 0);
+            assert_eq!(forget(socket, 17, |_| true).unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn an_address_has_no_connections_any_more() {
+        alone(|socket| {
+            let keep = UdpSocket::bind("127.0.0.3:0").unwrap();
+            let server = UdpSocket::bind("127.0.0.2:0").unwrap();
+            let server6 = UdpSocket::bind("[::1]:0").unwrap();
+            let tcp = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+            let ours = |address: IpAddr| ["127.0.0.2", "::1"].contains(&&*address.to_string());
+            assert_eq!(forget_addresses(socket, ours).unwrap(), 0);
+            let _stream = std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+            send("127.0.0.1", keep.local_addr().unwrap());
+            send("127.0.0.2", keep.local_addr().unwrap());
+            send("127.0.0.1", server.local_addr().unwrap());
+            send("::1", server6.local_addr().unwrap());
+            assert_eq!(forget_addresses(socket, ours).unwrap(), 4);
+            assert_eq!(forget_addresses(socket, ours).unwrap(), 0);
+            assert_eq!(forget(socket, 17, |_| true).unwrap(), 1);
+        });
+    }
+
+    /// `cargo test -p hull-linux --release -- --ignored --nocapture ten_thousand`
+    #[test]
+    #[ignore = "a measurement"]
+    fn cost_with_ten_thousand_connections() {
+        alone(|socket| {
+            let server = UdpSocket::bind("127.0.0.3:0").unwrap();
+            let to = server.local_addr().unwrap();
+            for at in 0..10_000_u32 {
+                let from = format!("127.1.{}.{}", at / 250, at % 250 + 1);
+                send(&from, to);
+            }
+            for ours in ["127.1.0.1", "127.9.9.9", "127.0.0.3", "127.9.9.9"] {
+                let begun = std::time::Instant::now();
+                let ours: IpAddr = ours.parse().unwrap();
+                let forgotten = forget_addresses(socket, |address| address == ours).unwrap();
+                eprintln!("{forgotten} of {ours}: {:?}", begun.elapsed());
+            }
+        });
     }
 }

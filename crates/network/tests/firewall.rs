@@ -533,6 +533,39 @@ fn gateway_modes_internal_networks_and_icc() {
 }
 
 #[test]
+fn who_gets_an_address_gets_none_of_its_connections() {
+    let Some(stage) = Stage::new() else { return };
+    stage.firewall.replace(stage.networks(), vec![]).unwrap();
+    let server = stage
+        .outside
+        .enter(|| TcpListener::bind("198.51.100.2:80").unwrap());
+    // One given back, one of which nobody knows after a start, one that is in use.
+    let mut pairs: Vec<_> = [(&stage.a, true), (&stage.b, true), (&stage.c, false)]
+        .map(|(space, forgotten)| {
+            let client = space.enter(|| TcpStream::connect("198.51.100.2:80").unwrap());
+            (client, server.accept().unwrap().0, forgotten)
+        })
+        .into();
+    stage.firewall.retire(&[address("172.30.1.2")]);
+    let subnets = vec!["172.30.0.0/16".parse().unwrap()];
+    let used = [address("172.30.2.2")].into();
+    stage.firewall.retire_others(subnets, used);
+    stage
+        .firewall
+        .settle(&[address("172.30.1.2"), address("172.30.1.3")]);
+    for (client, server, forgotten) in &mut pairs {
+        server.write_all(b"!").unwrap();
+        let patience = if *forgotten { REFUSAL } else { PATIENCE };
+        client.set_read_timeout(Some(patience)).unwrap();
+        assert_eq!(client.read_exact(&mut [0]).is_err(), *forgotten);
+    }
+    // Nothing to wait for.
+    stage
+        .firewall
+        .settle(&[address("172.30.1.2"), address("172.30.2.2")]);
+}
+
+#[test]
 fn a_flow_of_udp_goes_where_the_port_leads_now() {
     let Some(stage) = Stage::new() else { return };
     serve(&stage.a, "172.30.1.2:80");

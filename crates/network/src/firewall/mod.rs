@@ -23,11 +23,13 @@
 //!  host.rs       ports about which the host's own rules decide: tables of their own
 //!  foreign/      other software's tables, which must let our bridges through
 //!  explain.rs    who reaches a port, in words
+//!  flows.rs      connections of addresses that are given back
 //!  udp.rs        connections of UDP that a change of ports makes stale
 //! ```
 
 mod elements;
 pub mod explain;
+mod flows;
 pub mod foreign;
 pub mod host;
 mod install;

@@ -2,6 +2,7 @@
 
 use super::elements::{Elements, of_network, of_publications};
 use super::explain::{Explanation, Question, explain};
+use super::flows::Flows;
 use super::foreign::Foreign;
 use super::host::HostRules;
 use super::install::Installed;
@@ -13,7 +14,7 @@ use crate::model::{BridgeOptions, Protocol, Publication};
 use hull_linux::netlink;
 use hull_linux::nftables::Socket;
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -53,6 +54,7 @@ pub struct NetworkRules {
 pub struct Firewall {
     shared: Arc<Mutex<State>>,
     foreign: Foreign,
+    flows: Flows,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Firewall {
                 made: false,
             })),
             foreign: Foreign::new(&options.table),
+            flows: Flows::new(),
         })
     }
 
@@ -229,6 +232,26 @@ impl Firewall {
     /// [`Error`]; nothing is changed then.
     pub fn unpublish(&self, owner: &str) -> Result<(), Error> {
         self.publish(owner, &[])
+    }
+
+    /// Says that endpoints' addresses are given back: connections that were led to them, or began there,
+    /// must not be those of whoever has the address next. To be called when the device is gone and its
+    /// ports are no longer published. They are forgotten behind the caller's back; before an address is
+    /// used again, [`Firewall::settle`] waits for it.
+    pub fn retire(&self, addresses: &[IpAddr]) {
+        self.flows.retire(addresses);
+    }
+
+    /// The same of all addresses of these subnets but those that are `used`: at the start of a daemon,
+    /// when nobody knows which ones were given back before.
+    pub fn retire_others(&self, subnets: Vec<IpNet>, used: HashSet<IpAddr>) {
+        self.flows.retire_others(subnets, used);
+    }
+
+    /// Waits until these addresses have no connections of others any more; to be called before an
+    /// endpoint gets them. Costs nothing unless they were given back a moment ago.
+    pub fn settle(&self, addresses: &[IpAddr]) {
+        self.flows.settle(addresses);
     }
 
     /// Watches the kernel's tables and installs ours again when somebody has changed or removed it,
