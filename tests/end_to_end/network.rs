@@ -269,3 +269,35 @@ fn the_network_is_as_it_was(s: &Setup<'_>, address: &str) {
         "{refused:?}"
     );
 }
+
+#[test]
+fn nothing_is_left_of_networks_that_are_removed_while_others_join() {
+    with_each_client(|s| {
+        if reference().is_some() {
+            return;
+        }
+        let round = |name: &str| {
+            let line = |text: &str| drop(s.line(&text.replace("NAME", name)));
+            std::thread::scope(|scope| {
+                for text in [
+                    "network create NAME",
+                    "run --rm --network NAME busybox true",
+                    "network prune -f",
+                    "network rm NAME",
+                ] {
+                    let _ = scope.spawn(move || line(text));
+                }
+            });
+        };
+        std::thread::scope(|scope| {
+            for name in ["one", "two"] {
+                let _ = scope.spawn(move || (0..8).for_each(|_| round(name)));
+            }
+        });
+        for name in ["one", "two"] {
+            let _ = s.line(&format!("network rm {name}"));
+        }
+        let left = s.host.links();
+        assert!(!left.iter().any(|link| link.starts_with("br-")), "{left:?}");
+    });
+}

@@ -189,6 +189,11 @@ impl Engine {
             limits.oom_kill_disable,
             "Your kernel does not support OomKillDisable. OomKillDisable discarded.",
         );
+        check(
+            config.network == NetworkMode::Host && !config.ports.is_empty(),
+            false,
+            "Published ports are discarded when using host network mode",
+        );
         warnings
     }
 }

@@ -131,11 +131,17 @@ impl Engine {
         container.comes_back.store(true, Ordering::Relaxed);
         let stopped = self.stop_container(&container, signal, timeout).await;
         container.comes_back.store(false, Ordering::Relaxed);
+        let failed = |error: Error| {
+            let text = format!("Cannot restart container {name}: {}", error.full_message());
+            Error::new(error.kind(), text)
+        };
         match stopped {
-            Err(error) if error.kind() != ErrorKind::AlreadyInThatState => return Err(error),
+            Err(error) if error.kind() != ErrorKind::AlreadyInThatState => {
+                return Err(failed(error));
+            }
             _ => {}
         }
-        self.start(&container.id).await?;
+        self.start(&container.id).await.map_err(failed)?;
         self.tell_container(&container, "restart", &[]);
         Ok(())
     }

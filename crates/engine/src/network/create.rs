@@ -92,33 +92,36 @@ impl Networks {
         if let Ok(bridge) = self.predefined(predefined::BRIDGE) {
             self.settle(&bridge)?;
         }
-        let live = self.claim(request)?;
+        let creation = self.creation.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.decided(request)?;
+        // Whoever finds it, to remove it or to join, waits until it is made.
+        let work = live.work();
+        self.insert(&live);
+        drop(creation);
         let made = self.make(&live);
         if made.is_err() {
             live.state().gone = true;
             self.forget(&live.row().id);
         }
+        drop(work);
         made.map(|()| live)
     }
 
-    /// Decides everything and takes the name and the address ranges.
-    fn claim(&self, request: NetworkRequest) -> Result<Arc<Live>> {
-        let _creation = self.creation.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A new network with everything decided, its name and address ranges too: nobody knows it yet.
+    fn decided(&self, request: NetworkRequest) -> Result<Arc<Live>> {
         if self.by_name(&request.name).is_some() {
             let text = format!("network with name {} already exists", request.name);
             return Err(Error::new(ErrorKind::Conflict, text));
         }
         let request = self.with_configuration(request)?;
-        let live = Live::new(self.decide(request)?);
-        self.insert(&live);
-        Ok(live)
+        Ok(Live::new(self.decide(request)?))
     }
 
     /// The row first, then the devices: what a crash leaves has an owner.
     fn make(&self, live: &Arc<Live>) -> Result<()> {
         let row = live.row();
         self.rows.put_network(&row)?;
-        let up = self.ensure_up(live);
+        let up = self.bring_up(live);
         if up.is_err()
             && let Err(error) = self.rows.delete_network(&row.id)
         {

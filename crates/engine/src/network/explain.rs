@@ -61,7 +61,11 @@ impl Engine {
         let publications = effective(record);
         let ports = match port {
             Some(port) => BTreeSet::from([port]),
-            None => super::publish::shown(record).into_keys().collect(),
+            None => {
+                let shown = super::publish::shown(record).into_keys();
+                let exposed = record.effective.exposed_ports.iter().cloned();
+                shown.chain(exposed).collect()
+            }
         };
         let mut all = Vec::new();
         for (name, place) in record.places() {

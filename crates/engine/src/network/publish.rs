@@ -351,11 +351,9 @@ pub(crate) fn effective(record: &Record) -> Vec<Publication> {
 /// The ports of a running container as they are shown: those that are exposed only have no host's ports.
 pub(crate) fn shown(record: &Record) -> BTreeMap<Port, Option<Vec<HostPort>>> {
     let mut ports: BTreeMap<Port, Option<Vec<HostPort>>> = BTreeMap::new();
-    let alone = record
-        .places()
-        .values()
-        .all(|place| place.address.is_empty() && place.address6.is_empty());
-    if !record.is_running() || alone {
+    // As with dockerd, ports are a matter of the network that leads out.
+    let leads_out = |place: &Endpoint| !place.gateway.is_empty() || !place.gateway6.is_empty();
+    if !record.is_running() || !record.places().values().any(leads_out) {
         return ports;
     }
     for port in &record.effective.exposed_ports {

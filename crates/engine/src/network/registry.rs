@@ -1,8 +1,9 @@
 //! The networks of an engine, and who has which address in them.
 //!
 //! A network has two locks: `state`, held for moments, with addresses and endpoints; and `work`, held
-//! while its devices are made or removed. An endpoint is in `state` before anything of it exists, so
-//! that whoever removes the network sees it.
+//! while its devices are made or removed, and taken before `state`. An endpoint is in `state` before
+//! anything of it exists, so that whoever removes the network sees it; and a network that is gone stays
+//! so, whoever waited to make its devices.
 
 use super::row::Row;
 use super::watch::Watch;
@@ -148,8 +149,9 @@ impl State {
 
     /// Gives an endpoint's addresses back.
     pub(super) fn release(&mut self, endpoint: &str, addresses: &[IpAddr]) {
-        self.members.remove(endpoint);
-        if let Some(ipam) = &mut self.addresses {
+        // Who is not in it any more gave them back already: they may be another's by now.
+        let was_in = self.members.remove(endpoint).is_some();
+        if let Some(ipam) = self.addresses.as_mut().filter(|_| was_in) {
             for address in addresses {
                 ipam.release(*address);
             }
@@ -272,8 +274,19 @@ impl Networks {
             return Ok(());
         }
         let _work = live.work();
-        if live.state().up {
-            return Ok(());
+        self.bring_up(live)
+    }
+
+    /// As [`Networks::ensure_up`], for one who holds the network's `work`.
+    pub(super) fn bring_up(&self, live: &Live) -> Result<()> {
+        {
+            let state = live.state();
+            if state.gone {
+                return Err(not_found(live.row().name()));
+            }
+            if state.up {
+                return Ok(());
+            }
         }
         self.settle(live)?;
         let row = live.row();

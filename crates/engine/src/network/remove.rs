@@ -37,6 +37,7 @@ impl Engine {
         if row.request.config_only && self.networks.all().iter().any(dependent) {
             return in_use(format!("configuration network {name:?} is in use"));
         }
+        let _work = live.work();
         {
             let mut state = live.state();
             if state.gone {
@@ -50,7 +51,6 @@ impl Engine {
             }
             state.gone = true;
         }
-        let _work = live.work();
         // The devices first: what is half removed when this fails is made again when it is needed.
         let removed = create::take_down(&self.networks, live)
             .and_then(|()| self.networks.rows.delete_network(&row.id));

@@ -72,6 +72,14 @@ impl Providers {
     }
 }
 
+/// An error with its cause, which the system tells with its number.
+fn words(error: &hull_network::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
 fn start_failed(error: &Error) -> Error {
     let text = format!(
         "failed to set up container networking: {}",
@@ -238,8 +246,7 @@ impl Engine {
             protocol,
         } = &taken
         else {
-            let text = "could not reserve the container's ports";
-            return Error::new(ErrorKind::Internal, text).caused_by(taken);
+            return Error::new(ErrorKind::Internal, words(&taken));
         };
         let theirs = |publication: &Publication| {
             let same = |own: IpAddr| own == *host || own.is_unspecified() || host.is_unspecified();
