@@ -7,9 +7,7 @@
 //! unshare --net --mount cargo run -p hull-network --example publish
 //! ```
 
-use hull_network::model::{
-    BridgeOptions, Driver, Endpoint, GatewayMode, Network, Pool, Protocol, Publication,
-};
+use hull_network::model::{BridgeOptions, Driver, Endpoint, Network, Pool, Protocol, Publication};
 use hull_network::ports::{self, PortRequest};
 use hull_network::{Error, Firewall, FirewallOptions, NetworkRules, link, netns};
 use std::collections::BTreeMap;
@@ -60,18 +58,7 @@ pub fn publish(directory: &Path) -> Result<Vec<String>, Box<dyn std::error::Erro
 fn network() -> Result<Network, Box<dyn std::error::Error>> {
     Ok(Network {
         id: "example".to_owned(),
-        driver: Driver::Bridge(BridgeOptions {
-            device: "br-example".to_owned(),
-            mtu: None,
-            icc: true,
-            masquerade: true,
-            masquerade6: true,
-            gateway_mode: GatewayMode::Nat,
-            gateway_mode6: GatewayMode::Nat,
-            source: Vec::new(),
-            trusted_interfaces: Vec::new(),
-            inhibit_ipv4: false,
-        }),
+        driver: Driver::Bridge(BridgeOptions::new("br-example")),
         pools: vec![Pool {
             subnet: "10.88.0.0/24".parse()?,
             range: None,

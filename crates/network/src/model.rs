@@ -73,6 +73,25 @@ pub struct BridgeOptions {
     pub inhibit_ipv4: bool,
 }
 
+impl BridgeOptions {
+    /// A bridge as Docker makes it when nothing else is said.
+    #[must_use]
+    pub fn new(device: impl Into<String>) -> Self {
+        Self {
+            device: device.into(),
+            mtu: None,
+            icc: true,
+            masquerade: true,
+            masquerade6: true,
+            gateway_mode: GatewayMode::Nat,
+            gateway_mode6: GatewayMode::Nat,
+            source: Vec::new(),
+            trusted_interfaces: Vec::new(),
+            inhibit_ipv4: false,
+        }
+    }
+}
+
 /// How packets of one family get from elsewhere to an endpoint of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GatewayMode {

@@ -9,14 +9,12 @@
     reason = "tests"
 )]
 
-use hull_linux::namespace::{self, flag};
-use hull_linux::netlink::Socket;
+mod host;
+
 use hull_network::dns::{Entry, Names, Sandbox};
 use hull_network::netns;
-use rustix::mount::MountPropagationFlags;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -31,31 +29,21 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// A host of the test's own, with a resolv.conf of its own.
 struct Host {
-    directory: tempfile::TempDir,
     names: Names,
+    base: host::Host,
 }
 
 impl Host {
     /// Moves the calling thread into fresh namespaces; `None` where that is not allowed.
     fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs root");
-            return None;
-        }
-        namespace::unshare(flag::NETWORK | flag::MOUNT).unwrap();
-        rustix::mount::mount_change(
-            "/",
-            MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-        )
-        .unwrap();
-        Socket::open().unwrap().set_up("lo").unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let resolv_conf = directory.path().join("resolv.conf");
+        let base = host::Host::new()?;
+        let directory = base.directory();
+        let resolv_conf = directory.join("resolv.conf");
         fs_err::write(&resolv_conf, "").unwrap();
         let target = fs_err::canonicalize("/etc/resolv.conf").unwrap();
         rustix::mount::mount_bind(&resolv_conf, &target).unwrap();
-        let names = handle(directory.path());
-        Some(Self { directory, names })
+        let names = handle(directory);
+        Some(Self { names, base })
     }
 
     /// The servers of the host's resolv.conf from now on.
@@ -64,16 +52,14 @@ impl Host {
             .iter()
             .map(|server| format!("nameserver {server}\n"))
             .collect();
-        fs_err::write(self.directory.path().join("resolv.conf"), text).unwrap();
+        fs_err::write(self.base.directory().join("resolv.conf"), text).unwrap();
     }
 
     /// A new namespace that sees the networks `networks`.
     fn sandbox(&self, id: &str, networks: &[&str]) -> Sandbox {
-        let path = self.directory.path().join("netns").join(id);
-        netns::create(&path).unwrap();
         Sandbox {
             id: id.to_owned(),
-            netns: path,
+            netns: self.base.namespace(id),
             networks: networks.iter().map(ToString::to_string).collect(),
             forward: true,
             ..Sandbox::default()
@@ -89,7 +75,7 @@ impl Host {
     /// The resolver that listens now.
     fn pid(&self) -> i32 {
         let stream =
-            std::os::unix::net::UnixStream::connect(self.directory.path().join("dns.sock"));
+            std::os::unix::net::UnixStream::connect(self.base.directory().join("dns.sock"));
         let peer = rustix::net::sockopt::socket_peercred(stream.unwrap()).unwrap();
         peer.pid.as_raw_nonzero().get()
     }
@@ -106,30 +92,12 @@ impl Drop for Host {
     fn drop(&mut self) {
         let _ = self.names.sync(&[], &[]);
         self.names.stop();
-        let namespaces = self.directory.path().join("netns");
-        for entry in fs_err::read_dir(&namespaces)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let _ = netns::remove(&entry.path());
-        }
-        let _ = netns::release(&namespaces);
     }
 }
 
 /// Does something inside a namespace, in a thread of its own.
 fn inside<T: Send>(sandbox: &Sandbox, work: impl FnOnce() -> T + Send) -> T {
-    let file = fs_err::File::open(&sandbox.netns).unwrap();
-    std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                namespace::join(file.as_fd(), flag::NETWORK).unwrap();
-                work()
-            })
-            .join()
-            .unwrap()
-    })
+    host::inside(&sandbox.netns, work)
 }
 
 fn entry(endpoint: &str, names: &[&str], addresses: &[&str]) -> Entry {
@@ -823,7 +791,7 @@ fn answers_go_on_without_a_daemon_and_through_its_restart() {
             }
         });
         for _ in 0..20 {
-            host.names = handle(host.directory.path());
+            host.names = handle(host.base.directory());
             let new = entry("b", &["new"], &["10.0.0.3"]);
             let names = [("net".to_owned(), web.clone()), ("net".to_owned(), new)];
             host.names
@@ -836,7 +804,7 @@ fn answers_go_on_without_a_daemon_and_through_its_restart() {
     });
     assert_eq!(host.pid(), pid);
     // What the new daemon does not know is gone.
-    host.names = handle(host.directory.path());
+    host.names = handle(host.base.directory());
     host.names.sync(std::slice::from_ref(&two), &[]).unwrap();
     assert_eq!(ask(&two, "web", A), FAILURE);
     let refused = inside(&one, || TcpStream::connect("127.0.0.11:53").is_err());
@@ -847,7 +815,7 @@ fn answers_go_on_without_a_daemon_and_through_its_restart() {
 #[test]
 fn one_of_another_version_leaves_when_its_successor_serves() {
     let Some(host) = Host::new() else { return };
-    let path = host.directory.path().join("dns.sock");
+    let path = host.base.directory().join("dns.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -923,6 +891,85 @@ fn it_ends_when_told_and_holds_no_namespace_that_was_removed() {
     // And another one begins when there is something to serve again.
     let again = host.added("again", &["net"]);
     assert_eq!(ask(&again, "web", A), FAILURE);
+}
+
+/// Two containers ask without end, and nobody answers them.
+#[test]
+fn nobody_keeps_others_from_asking() {
+    let Some(host) = Host::new() else { return };
+    let [one, two, three] = ["one", "two", "three"].map(|id| host.added(id, &["net"]));
+    host.names
+        .add_names("net", &entry("a", &["web"], &["10.0.0.2"]))
+        .unwrap();
+    upstream("127.0.0.53", |query, _| {
+        let is_victims = query[12..].starts_with(b"\x06victim");
+        is_victims.then(|| reply(query, 0, 0, &[[3, 3, 3, 3]]))
+    });
+    host.servers(&["127.0.0.53"]);
+    for sandbox in [&one, &two] {
+        let (socket, other) = (client(sandbox), client(sandbox));
+        for id in 0..700 {
+            socket.send(&query(id, &format!("n{id}"), A)).unwrap();
+            if id % 50 == 0 {
+                // So that all of them are heard.
+                let message = query(id, "web", A);
+                Said::read(&exchange(&other, &message), &message);
+            }
+        }
+        // The oldest question has made room for others, and its client is told.
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer).unwrap();
+        let said = Said::read(&answer[..length], &query(0, "n0", A));
+        assert_eq!(said, FAILURE);
+        assert_eq!(ask(sandbox, "victim", A).texts(), ["3.3.3.3"]);
+    }
+    assert_eq!(ask(&three, "victim", A).texts(), ["3.3.3.3"]);
+    // Nor by connections: those that were there first are closed.
+    let mut held: Vec<_> = (0..200).map(|_| connect(&one)).collect();
+    for sandbox in [&one, &three] {
+        assert_eq!(ask_over_tcp(sandbox, "web", A).texts(), ["10.0.0.2"]);
+    }
+    assert_eq!(held[0].read(&mut [0; 1]).unwrap(), 0);
+}
+
+/// Without a descriptor left, whoever connects waits, and nothing else does, the processor included.
+#[test]
+fn connections_wait_for_descriptors() {
+    let Some(host) = Host::new() else { return };
+    let sandbox = host.added("one", &["net"]);
+    host.names
+        .add_names("net", &entry("a", &["web"], &["10.0.0.2"]))
+        .unwrap();
+    let pid = rustix::process::Pid::from_raw(host.pid()).unwrap();
+    let limit = |current| {
+        let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let new = rustix::process::Rlimit { current, ..before };
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, new).unwrap();
+    };
+    // Those of the connection that asked for the process are closed by now, or take no new one.
+    limit(Some(0));
+    let mut stream = connect(&sandbox);
+    let message = query(9, "web", A);
+    send_over(&mut stream, &message);
+    let daemon = std::os::unix::net::UnixStream::connect(host.base.directory().join("dns.sock"));
+    let ticks = || {
+        let stat = fs_err::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let of_both = fields.split_whitespace().skip(11).take(2);
+        of_both.map(|n| n.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let before = ticks();
+    // Nothing comes.
+    stream.set_read_timeout(Some(host::IMPATIENCE)).unwrap();
+    assert!(stream.read(&mut [0; 1]).is_err());
+    let took = (ticks() - before) * 10;
+    assert!(took < 100, "{took} ms");
+    assert_eq!(ask(&sandbox, "web", A).texts(), ["10.0.0.2"]);
+    limit(Some(1024));
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let said = Said::read(&receive_over(&mut stream), &message);
+    assert_eq!(said.texts(), ["10.0.0.2"]);
+    drop(daemon);
 }
 
 /// As `resolve` of the tool that the benchmark uses.

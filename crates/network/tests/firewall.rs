@@ -226,18 +226,7 @@ fn network(device: &str, n: u8) -> NetworkRules {
             format!("fd30:{n}::/64").parse().unwrap(),
         ],
         internal: false,
-        options: BridgeOptions {
-            device: device.to_owned(),
-            mtu: None,
-            icc: true,
-            masquerade: true,
-            masquerade6: true,
-            gateway_mode: GatewayMode::Nat,
-            gateway_mode6: GatewayMode::Nat,
-            source: Vec::new(),
-            trusted_interfaces: Vec::new(),
-            inhibit_ipv4: false,
-        },
+        options: BridgeOptions::new(device),
     }
 }
 

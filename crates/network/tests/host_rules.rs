@@ -15,7 +15,7 @@ use hull_linux::namespace::{self, flag};
 use hull_linux::netlink::Socket;
 use hull_network::Error;
 use hull_network::firewall::host;
-use hull_network::model::{BridgeOptions, GatewayMode, Protocol, Publication};
+use hull_network::model::{BridgeOptions, Protocol, Publication};
 use hull_network::{Firewall, FirewallOptions, NetworkRules};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use std::io::{Read as _, Write as _};
@@ -217,18 +217,7 @@ fn network() -> NetworkRules {
             .map(|net| net.parse().unwrap())
             .into(),
         internal: false,
-        options: BridgeOptions {
-            device: "br0".to_owned(),
-            mtu: None,
-            icc: true,
-            masquerade: true,
-            masquerade6: true,
-            gateway_mode: GatewayMode::Nat,
-            gateway_mode6: GatewayMode::Nat,
-            source: Vec::new(),
-            trusted_interfaces: Vec::new(),
-            inhibit_ipv4: false,
-        },
+        options: BridgeOptions::new("br0"),
     }
 }
 

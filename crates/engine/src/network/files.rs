@@ -6,8 +6,9 @@ use crate::container::record::Record;
 use crate::container::{NetworkMode, Paths};
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_network::files::{Asked, Dns, HostFile, ResolvConf};
+use sha2::Digest as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn unwritten(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Internal, "could not write the container's files").caused_by(error)
@@ -32,7 +33,7 @@ impl Engine {
             self.hosts(record, linked)?
         };
         let resolv_conf = self.resolv_conf(record).text;
-        fs_err::write(&paths.resolv_conf, resolv_conf).map_err(unwritten)?;
+        write_resolv_conf(&paths.resolv_conf, &resolv_conf).map_err(unwritten)?;
         fs_err::write(&paths.hosts, hosts).map_err(unwritten)?;
         let hostname = format!("{}\n", record.effective.hostname);
         fs_err::write(&paths.hostname, hostname).map_err(unwritten)?;
@@ -168,11 +169,36 @@ impl Engine {
         if has_resolver(before) == has_resolver(now) {
             return Ok(());
         }
-        if fs_err::read_to_string(path)? != self.resolv_conf(before).text {
+        if !is_as_written(path)? {
             return Ok(());
         }
-        fs_err::write(path, self.resolv_conf(now).text)
+        write_resolv_conf(path, &self.resolv_conf(now).text)
     }
+}
+
+/// Writes a `resolv.conf`, and beside it what it was, as dockerd does.
+fn write_resolv_conf(path: &Path, text: &str) -> std::io::Result<()> {
+    // The mark first: whoever is killed in between leaves a file that counts as edited, and stays.
+    fs_err::write(mark_of(path), digest(text.as_bytes()))?;
+    fs_err::write(path, text)
+}
+
+/// Whether nobody has edited it. The host's own, which it came from, may be another by now.
+fn is_as_written(path: &Path) -> std::io::Result<bool> {
+    match fs_err::read_to_string(mark_of(path)) {
+        Ok(mark) => Ok(mark == digest(&fs_err::read(path)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn mark_of(resolv_conf: &Path) -> PathBuf {
+    resolv_conf.with_extension("conf.hash")
+}
+
+fn digest(text: &[u8]) -> String {
+    let bytes: [u8; 32] = sha2::Sha256::digest(text).into();
+    hull_spec::Digest::from_sha256(&bytes).to_string()
 }
 
 /// Whether it asks the engine's resolver: it is in a network that has names.
@@ -189,5 +215,26 @@ fn own_names(record: &Record) -> String {
     match record.config.domainname.as_str() {
         "" => hostname.clone(),
         domain => format!("{hostname}.{domain} {hostname}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edited_resolv_conf_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("resolv.conf");
+        for text in ["nameserver 192.0.2.1\n", "nameserver 127.0.0.11\n"] {
+            write_resolv_conf(&path, text).unwrap();
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), text);
+            assert!(is_as_written(&path).unwrap());
+        }
+        fs_err::write(&path, "nameserver 192.0.2.2\n").unwrap();
+        assert!(!is_as_written(&path).unwrap());
+        // Nobody knows who has written this one.
+        fs_err::remove_file(directory.path().join("resolv.conf.hash")).unwrap();
+        assert!(!is_as_written(&path).unwrap());
     }
 }

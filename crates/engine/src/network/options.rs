@@ -116,16 +116,9 @@ fn mtu(name: &str, value: &str) -> Result<Option<u32>> {
 
 fn default_bridge(request: &NetworkRequest, id: &str) -> BridgeOptions {
     BridgeOptions {
-        device: format!("br-{}", &id[..12]),
-        mtu: None,
-        icc: true,
         masquerade: !request.internal,
         masquerade6: !request.internal,
-        gateway_mode: GatewayMode::Nat,
-        gateway_mode6: GatewayMode::Nat,
-        source: Vec::new(),
-        trusted_interfaces: Vec::new(),
-        inhibit_ipv4: false,
+        ..BridgeOptions::new(format!("br-{}", &id[..12]))
     }
 }
 

@@ -5,7 +5,7 @@ use super::request::{IpamRequest, NetworkRequest};
 use super::row::Row;
 use super::{BridgeConfig, NetworkConfig, pools};
 use crate::{Error, ErrorKind, Result};
-use hull_network::model::{BridgeOptions, Driver, GatewayMode, Network, Pool};
+use hull_network::model::{BridgeOptions, Driver, Network, Pool};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -76,16 +76,11 @@ fn bridge(mut row: Row, config: &NetworkConfig) -> Result<Row> {
     row.model = Some(Network {
         id: row.id.clone(),
         driver: Driver::Bridge(BridgeOptions {
-            device: device.to_owned(),
             mtu: settings.mtu,
             icc: settings.icc,
             masquerade: settings.masquerade,
             masquerade6: settings.masquerade,
-            gateway_mode: GatewayMode::Nat,
-            gateway_mode6: GatewayMode::Nat,
-            source: Vec::new(),
-            trusted_interfaces: Vec::new(),
-            inhibit_ipv4: false,
+            ..BridgeOptions::new(device)
         }),
         pools: configured(settings)?,
         internal: false,

@@ -3,11 +3,12 @@
 use super::protocol::{self, Identity, Reply, Request};
 use super::{Entry, Sandbox};
 use crate::Error;
+use hull_linux::reactor::{Interest, Reactor};
 use hull_linux::socket;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::net::Shutdown;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes of what a resolver says about its start.
+const LONGEST_WORDS: usize = 4096;
 
 /// All that the resolver was told, and the way to it. Every call returns when questions are already
 /// answered in the new way. A resolver that ends while there are sandboxes is replaced at once.
@@ -282,11 +285,14 @@ impl Inner {
             let program = self.program.display();
             io::Error::new(error.kind(), format!("could not start {program}: {error}"))
         })?;
-        let mut told = String::new();
-        if let Some(stdout) = &mut child.stdout {
-            stdout.take(4096).read_to_string(&mut told)?;
-        }
+        let told = match child.stdout.take() {
+            Some(stdout) => hear(stdout, Instant::now() + PATIENCE),
+            None => Ok(String::new()),
+        };
+        // It has ended, or nobody waits for it any more.
+        let _ = child.kill();
         child.wait()?;
+        let told = told?;
         if told != "ready" {
             return Err(io::Error::other(format!("it did not start: {told}")));
         }
@@ -350,6 +356,27 @@ fn replace(inner: &Weak<Inner>, mut generation: u64) {
         std::thread::park_timeout(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// What a program says until nobody can say more, or has said too much.
+fn hear(mut output: impl io::Read + AsFd, deadline: Instant) -> io::Result<String> {
+    let reactor = Reactor::new()?;
+    reactor.add(&output, 0, Interest::READ)?;
+    let (mut told, mut chunk) = (Vec::new(), [0; 1024]);
+    while told.len() < LONGEST_WORDS {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if reactor.wait(Some(left))?.is_empty() {
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            continue;
+        }
+        match output.read(&mut chunk)? {
+            0 => break,
+            length => told.extend_from_slice(&chunk[..length]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&told).into_owned())
 }
 
 fn speaks_our_version(stream: &mut UnixStream) -> io::Result<bool> {
@@ -419,4 +446,26 @@ fn unexpected(reply: Reply) -> io::Error {
 
 fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Names { operation, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn nobody_is_heard_for_ever() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"rea").unwrap();
+        let late = hear(reader.try_clone().unwrap(), now).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        writer.write_all(b"dy").unwrap();
+        drop(writer);
+        assert_eq!(hear(reader, later).unwrap(), "dy");
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(&[b'x'; 3 * LONGEST_WORDS]).unwrap();
+        assert!(hear(reader, later).unwrap().len() < 2 * LONGEST_WORDS);
+    }
 }

@@ -12,9 +12,7 @@
 use hull_linux::namespace::{self, flag};
 use hull_linux::netlink::{Link, Socket};
 use hull_network::link::{self, Joined};
-use hull_network::model::{
-    BridgeOptions, Driver, Endpoint, GatewayMode, Network, ParentOptions, Pool,
-};
+use hull_network::model::{BridgeOptions, Driver, Endpoint, Network, ParentOptions, Pool};
 use hull_network::netns;
 use rustix::mount::MountPropagationFlags;
 use std::collections::BTreeMap;
@@ -50,6 +48,11 @@ impl Host {
         Some(Self {
             directory: tempfile::tempdir().unwrap(),
         })
+    }
+
+    /// A place for what the test needs, removed at its end.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn namespaces(&self) -> PathBuf {
@@ -97,18 +100,7 @@ pub fn bridge(id: &str, pools: &[(&str, &str)]) -> Network {
 }
 
 pub fn options(device: &str) -> BridgeOptions {
-    BridgeOptions {
-        device: device.to_owned(),
-        mtu: None,
-        icc: true,
-        masquerade: true,
-        masquerade6: true,
-        gateway_mode: GatewayMode::Nat,
-        gateway_mode6: GatewayMode::Nat,
-        source: Vec::new(),
-        trusted_interfaces: Vec::new(),
-        inhibit_ipv4: false,
-    }
+    BridgeOptions::new(device)
 }
 
 /// The network with changed bridge options.

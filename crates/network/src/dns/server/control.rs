@@ -2,8 +2,9 @@
 
 use super::super::protocol::{self, Decoder, Identity, Reply, Request};
 use super::super::{Entry, Sandbox};
+use super::Server;
 use super::sandbox::{self, Served};
-use super::{Server, Token};
+use super::timers::{Token, is_shortage};
 use hull_linux::reactor::{Interest, Ready};
 use hull_linux::socket;
 use std::collections::HashSet;
@@ -44,8 +45,15 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
 
 impl Server {
     pub(super) fn accept_control(&mut self) {
-        let Ok((socket, _)) = self.listener.accept() else {
-            return;
+        let socket = match self.listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                if is_shortage(&error) {
+                    let listener = self.listener.as_fd();
+                    self.timers.pause(&self.reactor, listener, Token::Listener);
+                }
+                return;
+            }
         };
         let key = self.new_key();
         let token = Token::Control(key).number();

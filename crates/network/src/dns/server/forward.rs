@@ -8,13 +8,17 @@
 //!
 //! Those who ask the same wait for the same answer, which is passed on as it came. A server that is late
 //! is still heard while the next one is asked. Nothing blocks.
+//!
+//! Whoever asks more than its share goes without its own oldest questions, and when there are too many of
+//! all, those who have most do: no container can keep others from asking.
 
 use super::cache::Cache;
 use super::host::{HostServers, MOST_SERVERS};
 use super::packet::{self, HEADER, Query, rcode};
 use super::sandbox::{Home, Served};
-use super::upstream::{Event, Upstream};
-use super::{Timers, Token};
+use super::timers::{Timers, Token};
+use super::turns::{Limits, Turns};
+use super::upstream::{Event, Identifiers, Upstream};
 use hull_linux::reactor::{Interest, Reactor};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -27,12 +31,6 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the last one has: what dockerd gives each.
 const LAST_PATIENCE: Duration = Duration::from_secs(4);
-/// Clients that wait, of all sandboxes.
-const MOST_WAITERS: usize = 4096;
-/// Questions that servers are asked at a time: each has a descriptor or more.
-const MOST_PENDING: usize = 1024;
-/// Clients of one sandbox that wait.
-pub(super) const MOST_OF_A_SANDBOX: usize = 512;
 
 /// Where a client is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +94,8 @@ struct Pending {
     key: Key,
     message: Box<[u8]>,
     question_end: usize,
-    waiters: Vec<Waiter>,
+    /// By their turn: who came first has the smallest.
+    waiters: BTreeMap<u64, Waiter>,
     servers: Vec<SocketAddr>,
     attempts: BTreeMap<u64, Attempt>,
     deadline: Instant,
@@ -117,7 +116,9 @@ pub(super) struct Forwarder {
     by_key: HashMap<Key, u64>,
     /// Attempts by key, and the questions they belong to.
     attempts: HashMap<u64, u64>,
-    waiters: usize,
+    turns: Turns,
+    /// Who had to go without, and was not told yet.
+    dropped: Vec<Delivery>,
     last_key: u64,
     identifiers: Identifiers,
     buffer: Box<[u8]>,
@@ -132,14 +133,15 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Forwarder {
-    pub(super) fn new(resolv_conf: PathBuf) -> Self {
+    pub(super) fn new(resolv_conf: PathBuf, limits: Limits) -> Self {
         Self {
             host: HostServers::new(resolv_conf),
             cache: Cache::default(),
             pending: HashMap::new(),
             by_key: HashMap::new(),
             attempts: HashMap::new(),
-            waiters: 0,
+            turns: Turns::new(limits),
+            dropped: Vec::new(),
             last_key: 0,
             identifiers: Identifiers::default(),
             buffer: vec![0; 1 << 16].into(),
@@ -177,31 +179,75 @@ impl Forwarder {
             client: asked.client,
             query: asked.message[..asked.query.question_end].into(),
         };
-        if self.waiters >= MOST_WAITERS {
-            return Outcome::Failed;
-        }
         let same = self.by_key.get(&key);
-        if let Some(pending) = same.and_then(|id| self.pending.get_mut(id)) {
-            if pending.waiters.contains(&waiter) {
-                return Outcome::WaitsAlready;
-            }
-            self.waiters += 1;
-            pending.waiters.push(waiter);
-            return Outcome::Waits;
+        if let Some(pending) = same.and_then(|id| self.pending.get(id))
+            && pending.waiters.values().any(|known| *known == waiter)
+        {
+            return Outcome::WaitsAlready;
         }
-        if self.pending.len() >= MOST_PENDING {
-            return Outcome::Failed;
+        self.make_room(asked.sandbox);
+        // It may have made room with the very same question.
+        if let Some(id) = self.by_key.get(&key).copied() {
+            self.wait(id, waiter);
+            return Outcome::Waits;
         }
         let pending = Pending {
             key,
             message: asked.message.into(),
             question_end: asked.query.question_end,
-            waiters: vec![waiter],
+            waiters: BTreeMap::new(),
             servers,
             attempts: BTreeMap::new(),
             deadline: Instant::now(),
         };
-        self.begin(around, timers, pending)
+        let Some(id) = self.begin(around, timers, pending) else {
+            return Outcome::Failed;
+        };
+        self.wait(id, waiter);
+        Outcome::Waits
+    }
+
+    fn wait(&mut self, id: u64, waiter: Waiter) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            let turn = self.turns.take(waiter.sandbox, id);
+            pending.waiters.insert(turn, waiter);
+        }
+    }
+
+    /// Lets go of what is too much with one more waiter of `sandbox`.
+    fn make_room(&mut self, sandbox: u64) {
+        while let Some((of, turn, id)) = self.turns.too_much(sandbox, self.pending.len()) {
+            if let Some(waiter) = self.leave(id, turn, of) {
+                let message = None;
+                self.dropped.push(Delivery { waiter, message });
+            }
+        }
+    }
+
+    /// Somebody waits no longer. A question that nobody waits for is not asked any more.
+    fn leave(&mut self, id: u64, turn: u64, sandbox: u64) -> Option<Waiter> {
+        self.turns.give_back(sandbox, turn);
+        let pending = self.pending.get_mut(&id)?;
+        let waiter = pending.waiters.remove(&turn);
+        if pending.waiters.is_empty() {
+            self.finish(id, None);
+        }
+        waiter
+    }
+
+    /// Those who had to make room since this was asked last.
+    pub(super) fn dropped(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Whether a timer of this question is of use.
+    pub(super) fn is_pending(&self, id: u64) -> bool {
+        self.pending.contains_key(&id)
+    }
+
+    /// How many questions are with servers.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
     }
 
     fn host_servers(&mut self) -> Vec<SocketAddr> {
@@ -228,18 +274,17 @@ impl Forwarder {
         around: Surroundings<'_>,
         timers: &mut Timers,
         mut pending: Pending,
-    ) -> Outcome {
+    ) -> Option<u64> {
         // Taken from the end.
         pending.servers.reverse();
         self.last_key += 1;
         let id = self.last_key;
         if !self.attempt(around, timers, id, &mut pending) {
-            return Outcome::Failed;
+            return None;
         }
-        self.waiters += 1;
         self.by_key.insert(pending.key.clone(), id);
         self.pending.insert(id, pending);
-        Outcome::Waits
+        Some(id)
     }
 
     /// Asks the next server that can be asked; false: there is none.
@@ -387,7 +432,9 @@ impl Forwarder {
         for key in pending.attempts.keys() {
             self.attempts.remove(key);
         }
-        self.waiters -= pending.waiters.len();
+        for (turn, waiter) in &pending.waiters {
+            self.turns.give_back(waiter.sandbox, *turn);
+        }
         if let Some(message) = message.as_deref()
             && pending.key.scope.is_none()
         {
@@ -402,18 +449,13 @@ impl Forwarder {
             }
             Delivery { waiter, message }
         };
-        pending.waiters.into_iter().map(deliver).collect()
+        pending.waiters.into_values().map(deliver).collect()
     }
 
-    /// Nobody waits for the questions of a sandbox's own servers any more.
+    /// A sandbox is gone, and so are its clients.
     pub(super) fn forget(&mut self, sandbox: u64) {
-        let of_it = |pending: &&u64| {
-            let pending = self.pending.get(*pending);
-            pending.is_some_and(|pending| pending.key.scope == Some(sandbox))
-        };
-        let gone: Vec<u64> = self.by_key.values().filter(of_it).copied().collect();
-        for id in gone {
-            self.finish(id, None);
+        for (turn, id) in self.turns.of(sandbox) {
+            self.leave(id, turn, sandbox);
         }
     }
 }
@@ -433,26 +475,5 @@ fn spell(answer: &mut [u8], query: &[u8]) {
         && theirs.eq_ignore_ascii_case(ours)
     {
         theirs.copy_from_slice(ours);
-    }
-}
-
-/// Identifiers that nobody can guess (RFC 5452 section 9).
-#[derive(Debug, Default)]
-struct Identifiers(Vec<u16>);
-
-impl Identifiers {
-    fn next(&mut self) -> u16 {
-        if self.0.is_empty() {
-            let mut bytes = [0; 256];
-            // The kernel's generator is ready long before containers are, and gives 256 bytes at once.
-            let filled =
-                rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-            let bytes = &bytes[..filled.unwrap_or(0)];
-            self.0 = bytes
-                .chunks_exact(2)
-                .map(|two| u16::from_ne_bytes([two[0], two[1]]))
-                .collect();
-        }
-        self.0.pop().unwrap_or(0)
     }
 }

@@ -4,7 +4,7 @@
 //!  control.rs   the daemon's connections: sandboxes and names
 //!  sandbox.rs   sockets in the containers' namespaces ── rewrite.rs: port 53 leads to them
 //!  mod.rs       a question ──► zone.rs: ours? ──► forward.rs: ask others ──► upstream.rs
-//!  stream.rs    containers' TCP connections          cache.rs, host.rs
+//!  stream.rs    containers' TCP connections          turns.rs: who waits; cache.rs, host.rs
 //!  packet.rs    bytes of messages (no I/O)
 //! ```
 //!
@@ -23,6 +23,8 @@ pub(crate) mod properties;
 mod rewrite;
 mod sandbox;
 mod stream;
+mod timers;
+mod turns;
 mod upstream;
 mod zone;
 
@@ -34,8 +36,7 @@ use hull_linux::{capability, daemonize, process};
 use packet::{Malformed, Query, rcode};
 use rustix::fs::{Mode, OFlags};
 use sandbox::{Home, Served};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -43,6 +44,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use stream::Stream;
+use timers::{Timers, Token};
+use turns::Limits;
 use zone::Zone;
 
 /// How long a resolver that serves nothing waits for a daemon.
@@ -85,11 +88,11 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
 fn begin(socket: &Path) -> io::Result<Server> {
     rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::chdir("/")?;
-    raise_descriptor_limit();
+    let limits = Limits::of(raise_descriptor_limit());
     let home = Home::open()?;
     drop_privileges()?;
     let listener = control::listen(socket)?;
-    Server::new(socket, listener, home)
+    Server::new(socket, listener, home, limits)
 }
 
 /// Strangers' packets are read here: nothing is kept but what entering namespaces and their rules take.
@@ -101,12 +104,13 @@ fn drop_privileges() -> io::Result<()> {
 }
 
 /// A sandbox has two descriptors or three, a question to another server one.
-fn raise_descriptor_limit() {
+fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // A lower limit serves fewer containers.
     let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Whoever started us sees the end of what we told it.
@@ -117,68 +121,6 @@ fn release_stdio() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(&null)?)
 }
 
-/// What a descriptor that is waited for, or a time, is about. The number is a key that is never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Listener,
-    Control(u64),
-    /// Packets of a sandbox.
-    Packets(u64),
-    /// Connections to a sandbox.
-    Connections(u64),
-    Stream(u64),
-    Upstream(u64),
-}
-
-impl Token {
-    fn number(self) -> u64 {
-        let (kind, key) = match self {
-            Self::Listener => (0, 0),
-            Self::Control(key) => (1, key),
-            Self::Packets(key) => (2, key),
-            Self::Connections(key) => (3, key),
-            Self::Stream(key) => (4, key),
-            Self::Upstream(key) => (5, key),
-        };
-        key << 3 | kind
-    }
-
-    fn of(number: u64) -> Self {
-        let key = number >> 3;
-        match number & 7 {
-            1 => Self::Control(key),
-            2 => Self::Packets(key),
-            3 => Self::Connections(key),
-            4 => Self::Stream(key),
-            5 => Self::Upstream(key),
-            _ => Self::Listener,
-        }
-    }
-}
-
-/// Times at which something is to be looked at.
-#[derive(Debug, Default)]
-struct Timers(BinaryHeap<Reverse<(Instant, u64)>>);
-
-impl Timers {
-    fn at(&mut self, time: Instant, token: Token) {
-        self.0.push(Reverse((time, token.number())));
-    }
-
-    fn due(&mut self, now: Instant) -> Option<Token> {
-        let Reverse((time, _)) = self.0.peek()?;
-        if *time > now {
-            return None;
-        }
-        self.0.pop().map(|Reverse((_, number))| Token::of(number))
-    }
-
-    fn next(&self, now: Instant) -> Option<Duration> {
-        let Reverse((time, _)) = self.0.peek()?;
-        Some(time.saturating_duration_since(now))
-    }
-}
-
 struct Server {
     reactor: Reactor,
     home: Home,
@@ -187,7 +129,7 @@ struct Server {
     sandboxes: HashMap<u64, Served>,
     /// Keys of the sandboxes by their ids.
     keys: HashMap<String, u64>,
-    streams: HashMap<u64, Stream>,
+    streams: BTreeMap<u64, Stream>,
     controls: HashMap<u64, Control>,
     forwarder: Forwarder,
     timers: Timers,
@@ -204,7 +146,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(path: &Path, listener: UnixListener, home: Home) -> io::Result<Self> {
+    fn new(path: &Path, listener: UnixListener, home: Home, limits: Limits) -> io::Result<Self> {
         let reactor = Reactor::new()?;
         reactor.add(&listener, Token::Listener.number(), Interest::READ)?;
         let mut seed = [0; 8];
@@ -216,9 +158,9 @@ impl Server {
             zone: Zone::new(u64::from_ne_bytes(seed)),
             sandboxes: HashMap::new(),
             keys: HashMap::new(),
-            streams: HashMap::new(),
+            streams: BTreeMap::new(),
             controls: HashMap::new(),
-            forwarder: Forwarder::new(RESOLV_CONF.into()),
+            forwarder: Forwarder::new(RESOLV_CONF.into(), limits),
             timers: Timers::default(),
             last_key: 0,
             path: path.to_owned(),
@@ -240,11 +182,14 @@ impl Server {
             }
             for ready in self.reactor.wait(wait)? {
                 self.handle(ready);
+                self.deliver_dropped();
             }
             let now = Instant::now();
             while let Some(token) = self.timers.due(now) {
                 self.expire(token, now);
+                self.deliver_dropped();
             }
+            self.sort_timers_out();
             if self.controls.is_empty() {
                 self.look_after_itself(now);
             }
@@ -274,6 +219,29 @@ impl Server {
                 self.remove_sandbox(&id);
             }
         }
+    }
+
+    /// Those who make room for others are told so. What a connection asks next may take more room.
+    fn deliver_dropped(&mut self) {
+        loop {
+            let dropped = self.forwarder.dropped();
+            if dropped.is_empty() {
+                return;
+            }
+            self.deliver(dropped);
+        }
+    }
+
+    /// Questions that were dropped leave timers behind.
+    fn sort_timers_out(&mut self) {
+        let (forwarder, streams) = (&self.forwarder, &self.streams);
+        let is_of_use = |token| match token {
+            Token::Upstream(id) => forwarder.is_pending(id),
+            Token::Stream(key) => streams.contains_key(&key),
+            _ => true,
+        };
+        let live = forwarder.len() + streams.len();
+        self.timers.sort_out(live, is_of_use);
     }
 
     fn new_key(&mut self) -> u64 {
@@ -312,7 +280,18 @@ impl Server {
                 self.deliver(done);
             }
             Token::Stream(key) => self.expire_stream(key, now),
-            _ => {}
+            // After a shortage.
+            Token::Listener => {
+                let number = token.number();
+                let _ = self.reactor.change(&self.listener, number, Interest::READ);
+            }
+            Token::Connections(key) => {
+                if let Some(served) = self.sandboxes.get(&key) {
+                    let number = token.number();
+                    let _ = self.reactor.change(&served.tcp, number, Interest::READ);
+                }
+            }
+            Token::Control(_) | Token::Packets(_) => {}
         }
     }
 
@@ -363,8 +342,6 @@ impl Server {
             Some(rcode::SERVER_FAILURE)
         } else if served.sandbox.ndots && is_address_of_single_label(&query) {
             Some(rcode::NO_ERROR)
-        } else if served.outstanding >= forward::MOST_OF_A_SANDBOX {
-            Some(rcode::SERVER_FAILURE)
         } else {
             None
         };
@@ -393,9 +370,6 @@ impl Server {
                 true
             }
             Outcome::Waits => {
-                if let Some(served) = self.sandboxes.get_mut(&key) {
-                    served.outstanding += 1;
-                }
                 if let Client::Tcp(stream) = client
                     && let Some(stream) = self.streams.get_mut(&stream)
                 {
@@ -421,10 +395,9 @@ impl Server {
                 packet::write_failure(&waiter.query, end, rcode::SERVER_FAILURE, &mut failure);
                 failure
             });
-            let Some(served) = self.sandboxes.get_mut(&waiter.sandbox) else {
+            let Some(served) = self.sandboxes.get(&waiter.sandbox) else {
                 continue;
             };
-            served.outstanding = served.outstanding.saturating_sub(1);
             match waiter.client {
                 Client::Udp(address) => {
                     let _ = served.udp.send_to(&message, address);

@@ -178,7 +178,8 @@ fn skip_name(message: &[u8], start: usize) -> Option<usize> {
             0xc0.. => return message.get(at + 1).map(|_| at + 2),
             _ => return None,
         }
-        if at - start > LONGEST_NAME {
+        // What follows has a byte at least.
+        if at - start >= LONGEST_NAME {
             return None;
         }
     }

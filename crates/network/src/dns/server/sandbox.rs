@@ -21,8 +21,6 @@ pub(super) struct Served {
     pub(super) netns: Option<OwnedFd>,
     pub(super) udp: UdpSocket,
     pub(super) tcp: TcpListener,
-    /// Questions that servers have not answered yet.
-    pub(super) outstanding: usize,
     /// Connections.
     pub(super) streams: usize,
 }
@@ -41,7 +39,6 @@ impl Served {
             netns,
             udp,
             tcp,
-            outstanding: 0,
             streams: 0,
         })
     }

@@ -1,10 +1,12 @@
 //! Containers' connections over TCP (RFC 7766).
 
+use super::Server;
 use super::forward::Client;
-use super::{Server, Token};
+use super::timers::{Token, is_shortage};
 use hull_linux::reactor::{Interest, Ready};
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 /// How long a connection may be silent.
@@ -13,9 +15,10 @@ const IDLE: Duration = Duration::from_secs(10);
 const MOST_OUTSTANDING: usize = 64;
 /// Bytes of answers that a client does not fetch.
 const MOST_UNSENT: usize = 256 << 10;
-/// Connections of one sandbox and of all.
+/// Connections of one sandbox and of all. One more than that takes the place of the oldest of the same
+/// sandbox, or of the one that has most.
 const MOST_OF_A_SANDBOX: usize = 64;
-const MOST: usize = 512;
+const MOST: usize = 2048;
 
 /// A connection.
 #[derive(Debug)]
@@ -124,12 +127,20 @@ impl Server {
         let Some(served) = self.sandboxes.get_mut(&key) else {
             return;
         };
-        let Ok((socket, _)) = served.tcp.accept() else {
+        let socket = match served.tcp.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                if is_shortage(&error) {
+                    let token = Token::Connections(key);
+                    self.timers.pause(&self.reactor, served.tcp.as_fd(), token);
+                }
+                return;
+            }
+        };
+        self.make_room_for_stream(key);
+        let Some(served) = self.sandboxes.get_mut(&key) else {
             return;
         };
-        if served.streams >= MOST_OF_A_SANDBOX || self.streams.len() >= MOST {
-            return;
-        }
         let now = Instant::now();
         let Ok(stream) = Stream::new(key, socket, now) else {
             return;
@@ -145,6 +156,22 @@ impl Server {
             served.streams += 1;
             self.timers.at(stream.deadline, token);
             self.streams.insert(id, stream);
+        }
+    }
+
+    fn make_room_for_stream(&mut self, sandbox: u64) {
+        let of_sandbox = self.sandboxes.get(&sandbox);
+        let from = if of_sandbox.is_some_and(|served| served.streams >= MOST_OF_A_SANDBOX) {
+            sandbox
+        } else if self.streams.len() >= MOST {
+            let by_count = self.sandboxes.iter().max_by_key(|(_, s)| s.streams);
+            by_count.map_or(sandbox, |(key, _)| *key)
+        } else {
+            return;
+        };
+        let mut streams = self.streams.iter();
+        if let Some((&oldest, _)) = streams.find(|(_, stream)| stream.sandbox == from) {
+            self.close_stream(oldest);
         }
     }
 

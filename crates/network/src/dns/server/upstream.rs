@@ -114,3 +114,24 @@ fn unless_early(error: rustix::io::Errno) -> Event<'static> {
         _ => Event::Failed,
     }
 }
+
+/// Identifiers that nobody can guess (RFC 5452 section 9).
+#[derive(Debug, Default)]
+pub(super) struct Identifiers(Vec<u16>);
+
+impl Identifiers {
+    pub(super) fn next(&mut self) -> u16 {
+        if self.0.is_empty() {
+            let mut bytes = [0; 256];
+            // The kernel's generator is ready long before containers are, and gives 256 bytes at once.
+            let filled =
+                rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+            let bytes = &bytes[..filled.unwrap_or(0)];
+            self.0 = bytes
+                .chunks_exact(2)
+                .map(|two| u16::from_ne_bytes([two[0], two[1]]))
+                .collect();
+        }
+        self.0.pop().unwrap_or(0)
+    }
+}
