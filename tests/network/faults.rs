@@ -91,7 +91,6 @@ fn prepare(stage: &Stage<'_>, lines: &str) {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn a_daemon_killed_at_any_moment_leaves_nothing_and_interrupts_nothing() {
     with(Client::Hull, &[], |stage| {
         let stays = furnish(stage);
@@ -199,7 +198,6 @@ fn can_bind(place: &std::path::Path, ports: &[u16]) {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn rules_that_somebody_flushes_are_back_at_once() {
     with(Client::Hull, &[], |stage| {
         let stays = furnish(stage);
@@ -352,7 +350,6 @@ fn a_port_that_is_taken_is_an_error_that_leaves_nothing() {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn a_killed_shim_takes_the_containers_network_with_it() {
     with(Client::Hull, &[], |stage| {
         let stays = furnish(stage);

@@ -114,7 +114,6 @@ fn many_networks_and_many_endpoints() {
 }
 
 #[test]
-#[ignore = "waits for the networks of issue 5"]
 fn a_thousand_ports() {
     with(Client::Hull, &[], |stage| {
         stage.line("network create --ipv6 many");

@@ -39,7 +39,7 @@ impl Asker {
     pub fn new(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
         socket.connect(server).expect("an address");
-        let patience = Some(Duration::from_secs(10));
+        let patience = Some(Duration::from_secs(5));
         socket.set_read_timeout(patience).expect("a time limit");
         Self(socket)
     }

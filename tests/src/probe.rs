@@ -64,7 +64,9 @@ impl Echo {
             });
             (tcp.collect::<Vec<_>>(), udp.collect::<Vec<_>>())
         });
-        let (stopped, stop) = rustix::pipe::pipe().expect("a pipe");
+        // No program that is started meanwhile may hold the end that is closed.
+        let (stopped, stop) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
         let thread = std::thread::spawn(move || serve(&listeners, &sockets, &stopped));
         Self {
             thread: Some(thread),

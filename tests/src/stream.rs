@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Stream {
     count: Arc<AtomicU64>,
-    ours: TcpStream,
+    ends: [TcpStream; 2],
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -32,6 +32,7 @@ impl Stream {
         let ours = within(client, || TcpStream::connect_timeout(&to, patience))
             .unwrap_or_else(|error| panic!("{to}: {error}"));
         let (mut theirs, _) = listener.accept().expect("accept");
+        let other = theirs.try_clone().expect("a second descriptor");
         let mut own = ours.try_clone().expect("a second descriptor");
         own.set_nodelay(true).expect("send at once");
         theirs.set_nodelay(true).expect("send at once");
@@ -55,7 +56,7 @@ impl Stream {
         });
         Self {
             count,
-            ours,
+            ends: [ours, other],
             threads: vec![back, forth],
         }
     }
@@ -75,7 +76,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let _ = self.ours.shutdown(Shutdown::Both);
+        // The way between them may be gone.
+        for end in &self.ends {
+            let _ = end.shutdown(Shutdown::Both);
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
