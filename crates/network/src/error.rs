@@ -20,6 +20,14 @@ pub enum Error {
         #[source]
         source: netlink::Error,
     },
+    /// Somebody inside has changed the marks of devices, so that it cannot be told which one to remove.
+    #[error("remove endpoint {endpoint}: it is one of {}, but it cannot be told which", .devices.join(", "))]
+    Unknown {
+        /// The endpoint.
+        endpoint: String,
+        /// The devices on its network's parent.
+        devices: Vec<String>,
+    },
     /// A file or mount.
     #[error("{operation} {path}")]
     File {

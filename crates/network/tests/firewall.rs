@@ -508,6 +508,20 @@ fn gateway_modes_internal_networks_and_icc() {
     change(&|rules| rules.options.masquerade = false);
     stage.a.reaches("198.51.100.2:80", "172.30.1.2");
 
+    // Answers come to the container's own address now; new connections only over a trusted device.
+    for (trusted, reached) in [("up0", true), ("other0", false)] {
+        change(&|rules| {
+            rules.options.masquerade = false;
+            rules.options.trusted_interfaces = vec![trusted.to_owned()];
+        });
+        stage.firewall.publish("a", &publications).unwrap();
+        stage.a.reaches("198.51.100.2:80", "172.30.1.2");
+        match reached {
+            true => stage.outside.reaches("172.30.1.2:80", "198.51.100.2"),
+            false => stage.outside.does_not_reach("172.30.1.2:80"),
+        }
+    }
+
     change(&|rules| rules.internal = true);
     stage.a.does_not_reach("198.51.100.2:80");
     stage.outside.does_not_reach("172.30.1.2:80");
@@ -519,6 +533,40 @@ fn gateway_modes_internal_networks_and_icc() {
     let isolated = stage.with_bridge_netfilter(true);
     isolated.firewall.publish("a", &publications).unwrap();
     isolated.b.reaches("172.30.1.1:8080", "172.30.1.1");
+}
+
+#[test]
+fn ports_of_another_owner_are_refused() {
+    let Some(stage) = Stage::new() else { return };
+    stage.firewall.replace(stage.networks(), vec![]).unwrap();
+    let at = |host: &str, ports, target: &str, port| {
+        vec![published(Protocol::Tcp, host, ports, target, port)]
+    };
+    let long = at("0.0.0.0", (8000, 8599), "172.30.1.2", 8000);
+    let publish = |owner: &str, all: &[Publication]| stage.firewall.publish(owner, all);
+    publish("a", &long).unwrap();
+    publish("a", &long).unwrap();
+    for host in ["0.0.0.0", "192.0.2.1"] {
+        let error = publish("b", &at(host, (8590, 8590), "172.30.1.3", 80)).unwrap_err();
+        let hull_network::Error::PortInUse { port, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(port, 8590);
+    }
+    publish("b", &at("::", (8590, 8590), "fd30:1::3", 80)).unwrap();
+    publish("b", &at("0.0.0.0", (8600, 8600), "172.30.1.3", 80)).unwrap();
+    let udp = published(Protocol::Udp, "0.0.0.0", (8590, 8590), "172.30.1.3", 80);
+    publish("b", &[udp]).unwrap();
+    // The other way round.
+    publish("a", &[]).unwrap();
+    publish("b", &at("192.0.2.1", (8590, 8590), "172.30.1.3", 80)).unwrap();
+    assert!(publish("a", &long).is_err());
+    // Within one owner: what agrees is no contradiction.
+    publish("b", &[]).unwrap();
+    let inner = at("0.0.0.0", (8100, 8100), "172.30.1.2", 8100);
+    publish("a", &[long.clone(), inner].concat()).unwrap();
+    let other = at("192.0.2.1", (8100, 8100), "172.30.1.2", 80);
+    assert!(publish("a", &[long, other].concat()).is_err());
 }
 
 #[test]

@@ -397,8 +397,11 @@ fn a_bridge_of_somebody_elses_is_used_and_stays() {
         prefix: 24,
     });
     Socket::open().unwrap().run(batch).unwrap();
+    set_sysctl("ipv6/conf/mine/accept_ra", "1");
     let network = with(both(), |options| options.device = "mine".to_owned());
     link::up(&network).unwrap();
+    // 2 once the host forwards: what it has from advertisements, it keeps.
+    assert_eq!(sysctl("ipv6/conf/mine/accept_ra"), "2");
     assert_eq!(
         addresses_of("mine"),
         ["10.77.0.1/24", "10.80.0.1/24", "fd80::1/64"]
@@ -410,6 +413,15 @@ fn a_bridge_of_somebody_elses_is_used_and_stays() {
     assert_eq!(sysctl("ipv4/conf/mine/route_localnet"), "0");
     let bridge = link_named("mine").unwrap();
     assert_eq!((bridge.alias.as_str(), bridge.group), ("", 0));
+    // An address that its owner has given it too is not ours to take.
+    assert_eq!(addresses_of("mine"), ["10.77.0.1/24"]);
+    let same = Network {
+        pools: vec![host::pool("10.77.0.0/24", "10.77.0.1")],
+        ..network
+    };
+    link::up(&same).unwrap();
+    link::down(&same).unwrap();
+    assert_eq!(addresses_of("mine"), ["10.77.0.1/24"]);
 }
 
 #[test]

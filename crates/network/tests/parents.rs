@@ -383,3 +383,42 @@ fn what_a_crash_left_in_live_namespaces_is_removed() {
     assert_eq!(removed.links, ["eth1"]);
     assert!(inside(&a, || link_named("eth0")).is_some());
 }
+
+#[test]
+fn a_device_whose_marks_were_changed_inside_is_found() {
+    let Some(host) = Host::new() else { return };
+    let _wire = Wire::new(&host, false);
+    let network = macvlan(Some("up0"), MacvlanMode::Bridge);
+    if !up(&network) {
+        return;
+    }
+    let change = |name: &str, alias: &str| {
+        let mut batch = Batch::new();
+        let change = LinkChange {
+            name: Some(name),
+            alias: Some(alias),
+            up: Some(false),
+            ..LinkChange::default()
+        };
+        batch.change_link(link_named("eth0").unwrap().index, &change);
+        Socket::open().unwrap().run(batch).unwrap();
+    };
+    let (a, _) = host.join(&network, &first());
+    inside(&a, || change("mine0", "mine"));
+    link::leave(&network, "first", Some(&a), "eth0").unwrap();
+    assert!(inside(&a, || link_named("mine0")).is_none());
+    link::leave(&network, "first", Some(&a), "eth0").unwrap();
+
+    // Of two that nobody knows, neither is taken for the one.
+    let other = Endpoint {
+        ifname: "eth0".to_owned(),
+        ..second()
+    };
+    link::join(&network, &first(), &a).unwrap();
+    inside(&a, || change("mine0", "mine"));
+    link::join(&network, &other, &a).unwrap();
+    inside(&a, || change("mine1", "mine"));
+    let error = link::leave(&network, "first", Some(&a), "eth0").unwrap_err();
+    assert!(matches!(error, Error::Unknown { .. }), "{error}");
+    assert!(inside(&a, || link_named("mine0")).is_some());
+}

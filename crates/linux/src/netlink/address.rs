@@ -11,6 +11,7 @@ const RTM_GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const IFA_PROTO: u16 = 11;
 /// `IFA_F_NODAD`: usable at once; nobody is asked whether he has it already.
 const NODAD: u8 = 0x02;
 pub(super) const AF_INET: u8 = 2;
@@ -54,6 +55,15 @@ impl Batch {
     ///
     /// [`Error::is_existing`] when the device has it already.
     pub fn add_address(&mut self, address: &Address) -> &mut Self {
+        self.add(address, None)
+    }
+
+    /// The same, and notes who gave it (`IFA_PROTO`, Linux 5.18; before, it is not noted).
+    pub fn add_marked_address(&mut self, address: &Address, mark: u8) -> &mut Self {
+        self.add(address, Some(mark))
+    }
+
+    fn add(&mut self, address: &Address, mark: Option<u8>) -> &mut Self {
         let (_, bytes) = octets(address.address);
         let mut message = request(RTM_NEWADDR, CREATE, address)
             .attribute(IFA_LOCAL, &bytes)
@@ -62,6 +72,9 @@ impl Batch {
             let host_bits = u32::MAX >> address.prefix;
             let broadcast = Ipv4Addr::from(u32::from(ip) | host_bits);
             message = message.attribute(IFA_BROADCAST, &broadcast.octets());
+        }
+        if let Some(mark) = mark {
+            message = message.attribute(IFA_PROTO, &[mark]);
         }
         self.push("add address", name(address), message)
     }
@@ -83,6 +96,20 @@ impl Socket {
     /// When the kernel's answer cannot be read.
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
         self.dump(RTM_GETADDR, &[0; IFADDRMSG], read_address)
+            .map_err(|error| Error::new("list", "addresses", error))
+    }
+
+    /// Those that were given with this mark.
+    ///
+    /// # Errors
+    /// As [`Socket::addresses`].
+    pub fn marked_addresses(&mut self, mark: u8) -> Result<Vec<Address>, Error> {
+        let read = |payload: &[u8]| {
+            let mut all = attributes(payload.get(IFADDRMSG..)?);
+            all.find(|(kind, value)| *kind == IFA_PROTO && *value == [mark])?;
+            read_address(payload)
+        };
+        self.dump(RTM_GETADDR, &[0; IFADDRMSG], read)
             .map_err(|error| Error::new("list", "addresses", error))
     }
 }

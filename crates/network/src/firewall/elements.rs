@@ -60,18 +60,21 @@ pub(super) fn of_network(network: &NetworkRules) -> Elements {
 
 fn reached(network: &NetworkRules, subnet: &IpNet) -> Vec<(&'static str, Element)> {
     let at = side(subnet.addr());
+    let direct = |device: &String| (set::DIRECT[at], range_with(subnet, device));
     match mode(network, subnet.addr()) {
         GatewayMode::NatUnprotected if !network.internal => {
             vec![(set::UNPROTECTED[at], range(subnet))]
         }
         GatewayMode::Routed if !network.internal => vec![(set::ROUTED[at], range(subnet))],
         // Answers come to the endpoint's own address then. What is new is still dropped where it is forwarded.
-        GatewayMode::Nat if !network.internal && !is_masqueraded(network, subnet) => Vec::new(),
+        GatewayMode::Nat if !network.internal && !is_masqueraded(network, subnet) => {
+            let trusted = network.options.trusted_interfaces.iter();
+            trusted.map(direct).collect()
+        }
         _ => {
             let trusted = network.options.trusted_interfaces.iter();
             let own = std::iter::once(&network.device);
-            let direct = own.chain(trusted.filter(|_| !network.internal));
-            let direct = direct.map(|device| (set::DIRECT[at], range_with(subnet, device)));
+            let direct = own.chain(trusted.filter(|_| !network.internal)).map(direct);
             let protected = std::iter::once((set::PROTECTED[at], range(subnet)));
             protected.chain(direct).collect()
         }
@@ -112,7 +115,7 @@ pub(super) fn of_publications<'a>(
     network: impl Fn(&str) -> Option<&'a NetworkRules>,
 ) -> Elements {
     let mut elements = Elements::new();
-    let mut opened = Vec::new();
+    let (mut opened, mut local) = (Vec::new(), Vec::new());
     for publication in publications {
         let direct = network(&publication.network).is_some_and(|network| {
             mode(network, publication.target) == GatewayMode::Routed
@@ -124,11 +127,20 @@ pub(super) fn of_publications<'a>(
             opened.push((publication.target, protocol, ports));
         }
         // What the host's own rules decide about is not translated here.
-        if let (Some(host), false) = (publication.host, publication.host_firewall) {
-            elements.extend(translated(publication, host));
+        match (publication.host, publication.host_firewall) {
+            (Some(host), false) => elements.extend(translated(publication, host)),
+            (Some(host), true) if host.is_loopback() => {
+                local.push((
+                    host,
+                    publication.protocol.number(),
+                    publication.host_ports.clone().into_inner(),
+                ));
+            }
+            _ => {}
         }
     }
-    elements.extend(open(opened));
+    elements.extend(joined(opened, set::OPEN));
+    elements.extend(joined(local, set::LOCAL));
     elements
 }
 
@@ -141,12 +153,12 @@ fn last(publication: &Publication) -> u16 {
     publication.target_port.saturating_add(more)
 }
 
-/// Ports that are opened by address. The same port may be published more than once, and ranges may lap
+/// Ports by address. The same port may be published more than once, and ranges may lap
 /// over each other, which those of a set must not: they are joined.
-fn open(mut opened: Vec<(IpAddr, u8, (u16, u16))>) -> Elements {
-    opened.sort_unstable();
+fn joined(mut all: Vec<(IpAddr, u8, (u16, u16))>, sets: [&'static str; 2]) -> Elements {
+    all.sort_unstable();
     let mut joined: Vec<(IpAddr, u8, (u16, u16))> = Vec::new();
-    for (target, protocol, (first, end)) in opened {
+    for (target, protocol, (first, end)) in all {
         match joined.last_mut() {
             Some((before, same, range))
                 if (*before, *same) == (target, protocol) && first <= range.1 =>
@@ -158,10 +170,7 @@ fn open(mut opened: Vec<(IpAddr, u8, (u16, u16))>) -> Elements {
     }
     let element = |(target, protocol, (first, end))| {
         let place = |port| Value::from(target).protocol(protocol).port(port);
-        (
-            set::OPEN[side(target)],
-            Element::range(place(first), place(end)),
-        )
+        (sets[side(target)], Element::range(place(first), place(end)))
     };
     joined.into_iter().map(element).collect()
 }

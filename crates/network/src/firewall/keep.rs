@@ -80,7 +80,13 @@ impl Watch {
     fn run(mut self, on_reinstall: impl Fn()) {
         let mut need = Need::Nothing;
         while self.wait(need) {
-            need = need.max(self.news());
+            match self.news() {
+                Ok(found) => need = need.max(found),
+                Err(error) => {
+                    tracing::warn!(%error, "the firewall is no longer watched");
+                    return;
+                }
+            }
             if need == Need::Nothing {
                 continue;
             }
@@ -111,20 +117,31 @@ impl Watch {
             PollFd::new(&self.stopped, PollFlags::IN),
         ];
         let polled = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, timeout));
-        polled.is_ok() && fds[1].revents().is_empty()
+        if let Err(error) = polled {
+            tracing::warn!(%error, "the firewall is no longer watched");
+            return false;
+        }
+        fds[1].revents().is_empty()
     }
 
-    fn news(&mut self) -> Need {
+    /// What the kernel tells; an error when it tells nothing any more.
+    fn news(&mut self) -> std::io::Result<Need> {
         let mut need = Need::Nothing;
         loop {
             match self.monitor.read() {
-                Ok(None) => return need,
+                Ok(None) => return Ok(need),
                 Ok(Some(changes)) => {
                     if changes.iter().any(|change| self.hurts(change)) {
                         need = Need::Install;
                     }
                 }
-                Err(_) => need = need.max(Need::Check),
+                // More than there was room for.
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+                {
+                    need = need.max(Need::Check);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

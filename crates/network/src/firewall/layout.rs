@@ -30,6 +30,8 @@ pub(super) mod set {
     pub(in super::super) const ROUTED: [&str; 2] = ["routed4", "routed6"];
     /// Endpoints' ports that are reached without translation.
     pub(in super::super) const OPEN: [&str; 2] = ["open4", "open6"];
+    /// Ports at addresses of the loopback device about which the host's rules decide.
+    pub(in super::super) const LOCAL: [&str; 2] = ["local4", "local6"];
     /// Subnets that leave with the host's address.
     pub(in super::super) const MASQUERADE: [&str; 2] = ["masquerade4", "masquerade6"];
     /// Subnets that leave with a certain address.
@@ -87,6 +89,7 @@ pub(super) fn sets() -> Vec<Set> {
             Set::ranges(set::UNPROTECTED[at], &[address]),
             Set::ranges(set::ROUTED[at], &[address]),
             Set::ranges(set::OPEN[at], &place),
+            Set::ranges(set::LOCAL[at], &place),
             Set::ranges(set::MASQUERADE[at], &[address]),
             Set::ranges(set::SOURCE[at], &[address]).to(&[address]),
             Set::new(set::ANY[at], &port).to(&[address, Field::Port]),
@@ -201,14 +204,12 @@ fn guard() -> Vec<Rule> {
 fn guard_loopback() -> Vec<Rule> {
     let mut rules = vec![Rule::new().in_set(&[Source::InDevice], set::BRIDGES).drop()];
     for side in &sides() {
+        let said = "published at the loopback device only";
         for map in [set::AT[side.at], set::AT_RANGE[side.at]] {
-            rules.push(
-                side.rule()
-                    .map(&side.port(), map)
-                    .drop()
-                    .comment("published at the loopback device only"),
-            );
+            rules.push(side.rule().map(&side.port(), map).drop().comment(said));
         }
+        let local = side.rule().in_set(&side.port(), set::LOCAL[side.at]);
+        rules.push(local.drop().comment(said));
     }
     rules
 }
@@ -318,6 +319,7 @@ fn arriving() -> Vec<Rule> {
                 .accept(),
             side.rule()
                 .in_set(&side.port(), set::OPEN[side.at])
+                .in_set(&[side.destination, Source::InDevice], set::DIRECT[side.at])
                 .accept()
                 .comment("published ports, over trusted devices"),
         ]);

@@ -196,9 +196,11 @@ impl Firewall {
     /// that went elsewhere before are forgotten, so that their next packet goes where it shall.
     ///
     /// # Errors
+    /// [`Error::PortInUse`] when another owner has one of the ports, or when they contradict each other;
     /// [`Error`]; nothing is changed then.
     pub fn publish(&self, owner: &str, publications: &[Publication]) -> Result<(), Error> {
         let mut state = self.lock();
+        state.refuse_taken(owner, publications)?;
         let new = state.elements(publications);
         let value = (publications.to_vec(), new.clone());
         let before = match publications {
@@ -337,22 +339,6 @@ impl Firewall {
             .collect()
     }
 
-    /// The host's address at which a port is published that `host` cannot have because of it.
-    #[must_use]
-    pub fn holder(&self, protocol: Protocol, host: IpAddr, port: u16) -> Option<IpAddr> {
-        let state = self.lock();
-        let mut all = state.published.values().flat_map(|(all, _)| all);
-        let holder = all.find(|p| {
-            p.protocol == protocol
-                && p.host_ports.contains(&port)
-                && p.host.is_some_and(|held| {
-                    held.is_ipv4() == host.is_ipv4()
-                        && (held == host || held.is_unspecified() || host.is_unspecified())
-                })
-        });
-        holder.and_then(|p| p.host)
-    }
-
     /// The networks now.
     #[must_use]
     pub fn networks(&self) -> Vec<NetworkRules> {
@@ -360,6 +346,22 @@ impl Firewall {
         let networks = state.networks.values();
         networks.map(|(rules, _)| rules.clone()).collect()
     }
+}
+
+/// Where the host's port 0 would lead: the same for publications that agree where they overlap.
+fn leads(publication: &Publication) -> (IpAddr, i32) {
+    let shift = i32::from(publication.target_port) - i32::from(*publication.host_ports.start());
+    (publication.target, shift)
+}
+
+/// The first port that two publications both take, and the address of the one that has it.
+fn both(wanted: &Publication, held: &Publication) -> Option<(IpAddr, u16)> {
+    let (host, other) = (wanted.host?, held.host?);
+    let meet = host.is_ipv4() == other.is_ipv4()
+        && (host == other || host.is_unspecified() || other.is_unspecified());
+    let first = *wanted.host_ports.start().max(held.host_ports.start());
+    let last = *wanted.host_ports.end().min(held.host_ports.end());
+    (meet && wanted.protocol == held.protocol && first <= last).then_some((host, first))
 }
 
 fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
@@ -374,6 +376,28 @@ impl State {
         of_publications(publications, |id| {
             self.networks.get(id).map(|(rules, _)| rules)
         })
+    }
+
+    /// Not all ports are held by sockets: long ranges are not, and whoever asks first has them.
+    fn refuse_taken(&self, owner: &str, publications: &[Publication]) -> Result<(), Error> {
+        let others = self.published.iter().filter(|(other, _)| *other != owner);
+        let others: Vec<_> = others.flat_map(|(_, (all, _))| all).collect();
+        for (at, wanted) in publications.iter().enumerate() {
+            let taken = others.iter().copied().find_map(|p| both(wanted, p));
+            let own = publications
+                .iter()
+                .take(at)
+                .filter(|p| leads(p) != leads(wanted));
+            if let Some((host, port)) = taken.or_else(|| own.clone().find_map(|p| both(wanted, p)))
+            {
+                return Err(Error::PortInUse {
+                    host,
+                    port,
+                    protocol: wanted.protocol,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn socket(&mut self) -> Result<&mut Socket, netlink::Error> {
@@ -456,10 +480,13 @@ impl State {
     }
 
     fn commit(&mut self, gone: &Elements, added: &Elements) -> Result<(), netlink::Error> {
-        let Some(socket) = &mut self.socket else {
-            return Ok(());
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Socket::open()?,
         };
-        match self.installed.change(socket, gone, added) {
+        let changed = self.installed.change(&mut socket, gone, added);
+        self.socket = Some(socket);
+        match changed {
             // The kernel's table is not what it should be: somebody has been there.
             Err(error) if error.is_absent() || error.is_existing() => {
                 tracing::debug!(%error, "the firewall is installed again");

@@ -53,7 +53,12 @@ pub(super) fn down(network: &Network, options: &BridgeOptions) -> Result<(), Err
         Owner::Id(id) if id != network.id => Ok(()),
         Owner::Id(_) | Owner::Nobody => retire(socket, network, options, &bridge),
         Owner::Stranger => {
+            let given = socket.marked_addresses(mark::GIVEN).map_err(error())?;
+            let wanted = addresses(network, options, bridge.index);
             let mut batch = Batch::new();
+            for address in given.iter().filter(|address| wanted.contains(address)) {
+                batch.delete_address(address);
+            }
             // Published loopback ports were the only reason for this.
             batch.change_link(
                 bridge.index,
@@ -251,7 +256,11 @@ fn amend(batch: &mut Batch, wanted: &[Address], all: &[Address], device: u32, ou
         }
     }
     for address in wanted.iter().filter(|a| !present.contains(a)) {
-        batch.add_address(address);
+        match ours {
+            true => batch.add_address(address),
+            // So that it is known whose it is when the network goes.
+            false => batch.add_marked_address(address, mark::GIVEN),
+        };
     }
 }
 
@@ -267,6 +276,13 @@ fn set_ipv6(device: &str, wanted: bool, found: Found) -> Result<(), Error> {
         let path: &Path = &settings.join(name);
         forwarding::write(path, value)
     };
+    if found == Found::Foreign {
+        // The rest is its owner's: the host may have its own addresses from advertisements there.
+        return match forwarding::reads(&settings.join("disable_ipv6"), "1") {
+            true => set("disable_ipv6", "0"),
+            false => Ok(()),
+        };
+    }
     set("accept_ra", "0")?;
     set("disable_ipv6", if wanted { "0" } else { "1" })
 }

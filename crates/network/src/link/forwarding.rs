@@ -45,6 +45,6 @@ pub(super) fn write(path: &Path, value: &str) -> Result<(), Error> {
     fs_err::write(path, value).map_err(file("write", path))
 }
 
-fn reads(path: &Path, value: &str) -> bool {
+pub(super) fn reads(path: &Path, value: &str) -> bool {
     fs_err::read_to_string(path).is_ok_and(|text| text.trim() == value)
 }

@@ -11,6 +11,8 @@ const MARK: &str = "hull:";
 pub(super) const GROUP: u32 = 0x6875_6c6c;
 /// The group of devices that are about to be removed, together.
 pub(super) const DOOMED: u32 = 0x6875_6c00;
+/// Marks our addresses on devices that are not ours ("h").
+pub(super) const GIVEN: u8 = 0x68;
 /// The longest name of a device, in bytes: `IFNAMSIZ` without its zero.
 const MAX_NAME: usize = 15;
 /// How many names are tried before it is said that they are all taken.

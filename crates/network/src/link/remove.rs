@@ -1,7 +1,7 @@
 //! Removing endpoints.
 
-use super::background;
 use super::mark::{self, Owner};
+use super::{background, parent};
 use crate::error::{file, link};
 use crate::model::{Driver, Network};
 use crate::{Error, netns};
@@ -13,7 +13,7 @@ use std::path::Path;
 /// exists; with the namespace its devices go by themselves. Waits until the device is gone.
 ///
 /// # Errors
-/// [`Error`].
+/// [`Error`]; of macvlan and ipvlan also when it cannot be told which of the namespace's devices it is.
 pub fn leave(
     network: &Network,
     endpoint_id: &str,
@@ -22,7 +22,14 @@ pub fn leave(
 ) -> Result<(), Error> {
     match (&network.driver, netns) {
         (Driver::Bridge(_), _) => remove_pairs(&[endpoint_id]),
-        (_, Some(netns)) => remove_inside(endpoint_id, netns, ifname),
+        (Driver::Macvlan(options), Some(netns)) => {
+            let parent = parent::name(network, options.parent.as_deref());
+            remove_inside(endpoint_id, netns, ifname, ("macvlan", &parent))
+        }
+        (Driver::Ipvlan(options), Some(netns)) => {
+            let parent = parent::name(network, options.parent.as_deref());
+            remove_inside(endpoint_id, netns, ifname, ("ipvlan", &parent))
+        }
         (_, None) => Ok(()),
     }
 }
@@ -110,21 +117,56 @@ pub(super) fn delete_doomed(socket: &mut Socket) -> Result<(), netlink::Error> {
     }
 }
 
-fn remove_inside(id: &str, netns: &Path, ifname: &str) -> Result<(), Error> {
+/// `kind` and parent are what nobody inside can change; alias and name are changed by whoever may
+/// configure the container's network.
+fn remove_inside(
+    id: &str,
+    netns: &Path,
+    ifname: &str,
+    (kind, parent): (&str, &str),
+) -> Result<(), Error> {
+    let error = || link("remove endpoint", id);
     let namespace = match fs_err::File::open(netns) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(file("open", netns)(error)),
     };
-    netlink::inside(namespace.as_fd(), || {
-        let mut socket = Socket::open()?;
-        let all = socket.links()?;
-        let (named, others): (Vec<Link>, Vec<Link>) = all
-            .into_iter()
-            .filter(|device| mark::owner(device) == Owner::Id(id))
-            .partition(|device| device.name == ifname);
-        doom(&mut socket, if named.is_empty() { &others } else { &named })
-    })
-    .and_then(|result| result)
-    .map_err(link("remove endpoint", id))
+    let mut host = Socket::open().map_err(error())?;
+    let lower = match host.link(parent) {
+        Ok(parent) => parent.index,
+        // What was on it has gone with it.
+        Err(failed) if failed.is_absent() => return Ok(()),
+        Err(failed) => return Err(error()(failed)),
+    };
+    let inside = || {
+        let mut socket = Socket::open().map_err(error())?;
+        let mut devices = socket.links().map_err(error())?;
+        devices.retain(|device| device.kind == kind && device.lower == Some(lower));
+        match which(&devices, id, ifname) {
+            Some(device) => doom(&mut socket, std::slice::from_ref(device)).map_err(error()),
+            None if devices.is_empty() => Ok(()),
+            None => Err(Error::Unknown {
+                endpoint: id.to_owned(),
+                devices: devices.into_iter().map(|device| device.name).collect(),
+            }),
+        }
+    };
+    netlink::inside(namespace.as_fd(), inside).map_err(error())?
+}
+
+/// Of devices on the same parent.
+fn which<'a>(devices: &'a [Link], id: &str, ifname: &str) -> Option<&'a Link> {
+    let ours = |device: &&Link| mark::owner(device) == Owner::Id(id);
+    let mut marked = devices.iter().filter(ours);
+    let named = || devices.iter().find(|device| device.name == ifname);
+    let unmarked = |device: &&Link| !matches!(mark::owner(device), Owner::Id(_));
+    let mut others = devices.iter().filter(unmarked);
+    match (marked.next(), marked.next()) {
+        (Some(device), None) => Some(device),
+        (Some(_), Some(_)) => named().filter(ours),
+        (None, _) => match (others.next(), others.next()) {
+            (Some(device), None) => Some(device),
+            _ => named().filter(unmarked),
+        },
+    }
 }
