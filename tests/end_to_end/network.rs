@@ -301,3 +301,16 @@ fn nothing_is_left_of_networks_that_are_removed_while_others_join() {
         assert!(!left.iter().any(|link| link.starts_with("br-")), "{left:?}");
     });
 }
+
+#[test]
+fn links_follow_a_container_that_is_renamed() {
+    with_each_client(|s| {
+        idle(s, "base", "");
+        idle(s, "user", "--link base:b");
+        let _ = s.line("rename base other").ok();
+        assert_eq!(s.inspect("user", "/HostConfig/Links/0"), "/other:/user/b");
+        let _ = s.line("restart -t 0 user").ok();
+        let _ = s.line("exec user ping -c 1 -w 20 b").ok();
+        let _ = s.line("rm -f user other").ok();
+    });
+}

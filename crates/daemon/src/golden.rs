@@ -71,6 +71,7 @@ fn details(request: &str, number: u8, name: &str) -> Details {
         networks: BTreeMap::new(),
         ports: BTreeMap::new(),
         sandbox: None,
+        links: Vec::new(),
         sizes: None,
         config: Arc::new(config),
     }
@@ -136,6 +137,7 @@ fn run() -> Details {
         mounts: vec![mount, tmpfs],
         networks: network("none", endpoint(4, 5)),
         sandbox: Some(PathBuf::from("/var/run/docker/netns/sandbox")),
+        links: Vec::new(),
         ..details(golden!("request-run"), 1, "dm-run")
     }
 }
@@ -327,6 +329,7 @@ fn running(name: &str) -> Details {
             last: None,
         },
         sandbox: Some(PathBuf::from("/var/run/docker/netns/sandbox")),
+        links: Vec::new(),
         ..details(r#"{"Image":"bb"}"#, 1, name)
     }
 }

@@ -21,6 +21,8 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
     let mut host_config = request.host_config;
     host_config.runtime.clone_from(&details.runtime);
     host_config.network_mode = network_mode(details);
+    // Those of users' networks are shown there.
+    host_config.links = (!details.links.is_empty()).then(|| details.links.clone());
     Inspect {
         id: details.id.clone(),
         created: details.created.to_string(),

@@ -82,6 +82,8 @@ pub struct Details {
     pub ports: BTreeMap<Port, Option<Vec<HostPort>>>,
     /// The network namespace's file, while there is one.
     pub sandbox: Option<PathBuf>,
+    /// The old links of the default bridge: `/container:/own name/alias`.
+    pub links: Vec<String>,
     /// Only when asked for.
     pub sizes: Option<Sizes>,
 }

@@ -100,6 +100,7 @@ impl Engine {
             ports: crate::network::publish::shown(&record),
             networks: record.places().clone(),
             sandbox: self.sandbox_file(&record),
+            links: self.shown_links(&record),
         })
     }
 

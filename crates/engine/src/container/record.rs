@@ -64,6 +64,7 @@ pub(crate) struct Surroundings {
     pub(crate) networks: BTreeMap<String, Endpoint>,
     pub(crate) ports: BTreeMap<Port, Option<Vec<HostPort>>>,
     pub(crate) sandbox: Option<PathBuf>,
+    pub(crate) links: Vec<String>,
 }
 
 impl Record {
@@ -98,6 +99,7 @@ impl Record {
             networks: around.networks,
             ports: around.ports,
             sandbox: around.sandbox,
+            links: around.links,
             sizes: None,
         }
     }

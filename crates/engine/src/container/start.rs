@@ -109,9 +109,8 @@ impl Engine {
                 .networks
                 .find(&place.network_id)
                 .or_else(|_| self.networks.find(&name));
-            let row = row.map(|live| live.row());
-            if let Some(row) = row.ok().filter(|row| row.model.is_some()) {
-                self.tell_network(&row, action, Some(&container.id));
+            if let Ok(live) = row {
+                self.tell_network(&live.row(), action, Some(&container.id));
             }
         }
     }

@@ -19,7 +19,38 @@ pub(crate) struct Linked {
     pub(crate) env: Vec<String>,
 }
 
+/// A link as it is kept: it leads to this container whatever that is called, and when it is no more to
+/// one of the name that was asked for.
+pub(super) fn settled(id: &str, alias: &str, name: &str) -> String {
+    format!("{id}:{alias}:{name}")
+}
+
+/// Container, alias, and the name that was asked for.
+fn parts(kept: &str) -> (&str, &str, &str) {
+    let (id, alias) = names::link(kept);
+    match alias.split_once(':') {
+        Some((alias, name)) => (id, alias, name),
+        None => (id, alias, id),
+    }
+}
+
 impl Engine {
+    /// The links of a container as dockerd shows them.
+    pub(crate) fn shown_links(&self, record: &Record) -> Vec<String> {
+        let shown = record.config.links.iter().map(|kept| {
+            let (_, alias, name) = parts(kept);
+            let other = self.link_target(kept);
+            let name = other.map_or_else(|_| name.to_owned(), |other| other.record().name);
+            format!("/{name}:/{}/{alias}", record.name)
+        });
+        shown.collect()
+    }
+
+    fn link_target(&self, kept: &str) -> Result<Arc<Container>> {
+        let (id, _, name) = parts(kept);
+        self.find(id).or_else(|_| self.find(name))
+    }
+
     /// Looks the links of a container up.
     ///
     /// # Errors
@@ -27,8 +58,8 @@ impl Engine {
     pub(crate) fn linked(&self, record: &Record) -> Result<Linked> {
         let mut linked = Linked::default();
         for text in &record.config.links {
-            let (name, alias) = names::link(text);
-            let other = self.find(name).map_err(|error| {
+            let (_, alias, name) = parts(text);
+            let other = self.link_target(text).map_err(|error| {
                 let text = format!("could not get container for {name}: {}", error.message());
                 Error::new(ErrorKind::InvalidInput, text)
             })?;
@@ -133,6 +164,14 @@ fn variables(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_kept_with_id_and_name() {
+        let kept = settled("0123", "db", "postgres");
+        assert_eq!(parts(&kept), ("0123", "db", "postgres"));
+        assert_eq!(parts("web"), ("web", "web", "web"));
+        assert_eq!(parts("web:w"), ("web", "w", "web"));
+    }
 
     #[test]
     fn variables_are_dockers() {

@@ -4,7 +4,7 @@ use super::place::{IFNAME, SYSCTLS};
 use super::pools::complain;
 use super::request::EndpointRequest;
 use super::row::Row;
-use super::{names, options, publish};
+use super::{links, names, options, publish};
 use crate::container::record::Record;
 use crate::container::{Config, Endpoint, NetworkMode};
 use crate::{Engine, Error, ErrorKind, Result};
@@ -33,12 +33,13 @@ impl Engine {
                 "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
             ));
         }
-        for text in &config.links {
-            let (name, _) = names::link(text);
-            self.find(name).map_err(|error| {
+        for text in &mut config.links {
+            let (name, alias) = names::link(text);
+            let other = self.find(name).map_err(|error| {
                 let text = format!("could not get container for {name}: {}", error.message());
                 Error::new(ErrorKind::InvalidInput, text)
             })?;
+            *text = links::settled(&other.id, alias, name);
         }
         Ok(())
     }
