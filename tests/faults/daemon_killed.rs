@@ -81,6 +81,42 @@ fn containers_outlive_the_daemon() {
     });
 }
 
+/// A lock of whoever starts the daemon, for example, which nobody would give back as long as there is a
+/// container.
+#[test]
+fn what_the_daemon_was_started_with_goes_to_nobody_else() {
+    with(Client::Hull, |s| {
+        s.daemon.kill();
+        let path = s.daemon.path("lock-of-its-starter");
+        let file = fs_err::File::create(&path).unwrap();
+        rustix::io::fcntl_setfd(file.file(), rustix::io::FdFlags::empty()).unwrap();
+        s.daemon.restart();
+        drop(file);
+        let holds = |pid: i32| {
+            let open = fs_err::read_dir(format!("/proc/{pid}/fd")).into_iter();
+            let mut targets = open
+                .flatten()
+                .flatten()
+                .map(|fd| fs_err::read_link(fd.path()));
+            targets.any(|target| target.is_ok_and(|target| target == path))
+        };
+        assert!(s.daemon.processes_of("hull").into_iter().any(holds));
+        let _ = s.line("network create inner").ok();
+        let _ = s
+            .line("run -d --name long --network inner -p 80 busybox sleep 1000")
+            .ok();
+        let pid = s.inspect("long", "/State/Pid").as_i64().unwrap();
+        let mut others: Vec<i32> = s.daemon.shims().into_iter().map(|(pid, _)| pid).collect();
+        assert_eq!(others.len(), 1);
+        others.extend(s.daemon.processes_of("hull-dns"));
+        others.push(i32::try_from(pid).unwrap());
+        assert_eq!(others.len(), 3);
+        assert_eq!(others.into_iter().find(|pid| holds(*pid)), None);
+        let _ = s.line("rm -f long").ok();
+        let _ = s.line("network rm inner").ok();
+    });
+}
+
 #[test]
 fn a_killed_shim_is_noticed() {
     with(Client::Hull, |s| {

@@ -102,6 +102,7 @@ fn start_log(settings: &Settings) {
 }
 
 fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+    hull_engine::keep_inherited_descriptors()?;
     let _pid_file = PidFile::take(&settings.pidfile)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

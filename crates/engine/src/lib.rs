@@ -45,5 +45,15 @@ pub use hull_spec::{InvalidReference, Platform, Reference};
 /// refuses names and values that it does not know.
 pub type Filters = std::collections::BTreeMap<String, Vec<String>>;
 
+/// Lets no program that is started from here on have a descriptor that this process was started with, a
+/// lock of whoever started it for example: shims live for long. Those that are handed on are so by name.
+/// For the beginning of a program that has an engine.
+///
+/// # Errors
+/// What close_range(2) gives: `EINVAL` before Linux 5.11.
+pub fn keep_inherited_descriptors() -> std::io::Result<()> {
+    hull_linux::process::close_on_exec_from(3)
+}
+
 /// What an operation yields.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

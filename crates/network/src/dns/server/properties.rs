@@ -126,12 +126,11 @@ mod tests {
         assert_eq!(Query::parse(&bytes).unwrap().name.unwrap().len(), 253);
         for name in [too_long, label.repeat(4), label.repeat(100)] {
             assert!(refused(&ask(&name)));
-            let bytes = message(
-                0x8180,
-                [1, 1, 0, 0],
-                &[QUESTION, &name, &[0], &ADDRESS[2..]],
-            );
-            assert_eq!(packet::lifetime(&bytes, QUESTION_END), None);
+            for end in [&b"\0"[..], b"\xc0\x0c"] {
+                let parts = [QUESTION, &name, end, &ADDRESS[2..]];
+                let bytes = message(0x8180, [1, 1, 0, 0], &parts);
+                assert_eq!(packet::lifetime(&bytes, QUESTION_END), None);
+            }
         }
     }
 
