@@ -15,6 +15,7 @@ mod loopback;
 mod matrix;
 mod names;
 mod parents;
+mod relay;
 mod scale;
 mod stage;
 mod traces;

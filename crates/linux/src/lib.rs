@@ -5,6 +5,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod conntrack;
 pub mod daemonize;
+pub mod datagram;
 pub mod device;
 pub mod memory;
 pub mod mount;

@@ -254,12 +254,22 @@ pub struct Publication {
     pub host: Option<IpAddr>,
     /// The host's ports; with `host: None`, those of the endpoint.
     pub host_ports: RangeInclusive<u16>,
-    /// The endpoint's address, of the same family as `host`.
+    /// The endpoint's address, of the same family as `host`, or of IPv4 where ports at IPv6 addresses are relayed.
     pub target: IpAddr,
     /// The endpoint's first port; as many follow as there are in `host_ports`.
     pub target_port: u16,
     /// Whether the host's own rules for incoming packets decide who gets through.
     pub host_firewall: bool,
+}
+
+impl Publication {
+    /// Whether the host's address is of another family than the endpoint's: nothing that the kernel could
+    /// translate, so a program that has the port passes bytes on.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        self.host
+            .is_some_and(|host| host.is_ipv6() != self.target.is_ipv6())
+    }
 }
 
 #[cfg(test)]

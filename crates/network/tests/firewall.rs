@@ -851,6 +851,8 @@ fn check_way(stage: &Stage, what: &str, way: &Way) {
     };
     let try_tcp = |to: SocketAddr, patience| space.enter(|| tcp(to, patience)).is_some();
     match way.reachable {
+        // There is no shim here, which would pass it on.
+        Answer::Yes if v6 && way.from == Source::Loopback => {}
         Answer::Yes => {
             assert!(!way.at.is_empty(), "{what}: {way:?}");
             for place in &way.at {

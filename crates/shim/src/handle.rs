@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::protocol::{self, AttachOptions, Event, ExecRequest, Reply, Request, Snapshot};
-use crate::{ExitRecord, Launch};
+use crate::{ExitRecord, Launch, Relay};
 use hull_linux::socket;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -152,6 +152,15 @@ impl Handle {
             rows,
             columns,
         })
+    }
+
+    /// Says where the ports lead that the shim serves, after the container's networks have changed; those that
+    /// are not named lead nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the shim is gone, or is of a version that serves none.
+    pub fn retarget(&self, relays: Vec<Relay>) -> Result<(), Error> {
+        self.done(&Request::Retarget(relays))
     }
 
     /// How things are.

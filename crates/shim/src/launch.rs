@@ -2,6 +2,7 @@
 
 use hull_spec::rootfs::RootFs;
 use serde::{Deserialize, Serialize};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
 /// Everything a shim must know.
@@ -24,9 +25,12 @@ pub struct Launch {
     #[serde(default)]
     pub foreign_mounts: Option<PathBuf>,
     /// How many descriptors come behind this message, one with each byte. The shim keeps them open as long
-    /// as it lives, and looks into none: sockets that keep the host's ports for the container.
+    /// as it lives: sockets that keep the host's ports for the container.
     #[serde(default)]
     pub held: u32,
+    /// Those of them that the shim serves, by what they are bound to; it looks into no others.
+    #[serde(default)]
+    pub relays: Vec<Relay>,
     /// Where output is written; `None` for nowhere.
     pub log: Option<LogConfig>,
     /// Whether the first process has a terminal.
@@ -41,6 +45,26 @@ pub struct Launch {
     pub cgroup: Option<String>,
     /// Where the exit is recorded.
     pub exit_file: PathBuf,
+}
+
+/// A port at an IPv6 address of the host's, whose clients' bytes the shim passes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Of both sides.
+    pub transport: Transport,
+    /// What the held socket is bound to.
+    pub listen: SocketAddrV6,
+    /// Where in the container's network bytes go.
+    pub target: SocketAddr,
+}
+
+/// What a relay can pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// A log file in Docker's json-file format.

@@ -2,7 +2,8 @@
 //!
 //! One `hull-shim` runs per container. It mounts the root file system in a mount namespace of its
 //! own, executes an OCI runtime, owns the container's input and output, writes the log, reaps,
-//! records the exit, and serves a socket in the bundle. It survives the daemon; when it ends, its
+//! records the exit, and serves a socket in the bundle. It also passes on what comes to published ports
+//! by IPv6 addresses where the kernel cannot. It survives the daemon; when it ends, its
 //! mounts end with it.
 //!
 //! ```text
@@ -25,10 +26,11 @@
 mod handle;
 mod launch;
 pub mod protocol;
+mod relay;
 mod server;
 
 pub use handle::{Error, Events, Handle};
-pub use launch::{ExitRecord, Launch, LogConfig};
+pub use launch::{ExitRecord, Launch, LogConfig, Relay, Transport};
 pub use protocol::{AttachOptions, Event, ExecRequest, Snapshot};
 pub use server::serve;
 

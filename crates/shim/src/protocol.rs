@@ -50,6 +50,9 @@ pub enum Request {
     Exec(Box<ExecRequest>),
     /// Becomes a list of events.
     Events,
+    /// Says where published ports lead from now on that the shim passes on; those that are not named lead
+    /// nowhere. Connections that there are stay.
+    Retarget(Vec<crate::Relay>),
 }
 
 /// Which streams a client wants.

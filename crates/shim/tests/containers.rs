@@ -99,6 +99,7 @@ fn container(command: &str) -> Option<Container> {
             max_files: 1,
         }),
         held: 0,
+        relays: Vec::new(),
         tty: false,
         open_stdin: false,
         stdin_once: false,

@@ -9,6 +9,7 @@ use crate::container::record::Record;
 use crate::container::{Endpoint, NetworkMode};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use hull_network::link;
+use hull_network::model::Publication;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -171,7 +172,23 @@ impl Engine {
         self.networks
             .firewall
             .publish(&record.id, &effective)
-            .map_err(failed("could not publish the container's ports"))
+            .map_err(failed("could not publish the container's ports"))?;
+        self.tell_relays(record, &effective);
+        Ok(())
+    }
+
+    /// Tells the shim where the ports lead now that it serves.
+    fn tell_relays(&self, record: &Record, effective: &[Publication]) {
+        let v6 = |one: &Publication| one.host.is_some_and(|host| host.is_ipv6());
+        if !record.publications.iter().any(v6) {
+            return;
+        }
+        let Some(shim) = self.find(&record.id).ok().and_then(|one| one.shim().ok()) else {
+            return;
+        };
+        if let Err(error) = shim.retarget(publish::relays(effective)) {
+            tracing::warn!(container = record.id, %error, "ports at IPv6 addresses did not follow the container's networks");
+        }
     }
 }
 

@@ -9,13 +9,17 @@ use crate::container::{Endpoint, HostPort, Port, PortBinding};
 use crate::{Error, ErrorKind, Result};
 use hull_network::model::{Driver, GatewayMode, Protocol, Publication};
 use hull_network::ports::{self, PortRequest};
+use hull_shim::{Relay, Transport};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 /// As many sockets keep ports for one container; what is above is looked for once and not kept.
 const MOST_HELD: usize = 512;
+
+/// As many ports of one container are relayed.
+const MOST_RELAYED: usize = ports::HELD as usize;
 
 /// Where packets for a container's ports can come in: the network and address of a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +229,8 @@ impl Networks {
         }
         reachable(&ports, ways)?;
         let hosts = |asked: Option<IpAddr>| self.hosts(asked, ways);
-        let groups = groups(&ports, &hosts)?;
+        let mut groups = groups(&ports, &hosts)?;
+        bound_relays(&mut groups, ways)?;
         let mut publications = Vec::new();
         let mut requests = Vec::new();
         let mut translated = Vec::new();
@@ -244,9 +249,7 @@ impl Networks {
         let reserved = ports::reserve(&requests).map_err(PublishError::Ports)?;
         for (group, found) in translated.iter().zip(&reserved.ports) {
             for host in &group.hosts {
-                let way = ways
-                    .iter()
-                    .find(|way| way.target.is_ipv6() == host.is_ipv6());
+                let way = leading(*host, ways);
                 publications.extend(way.map(|way| Publication {
                     network: way.network.clone(),
                     protocol: group.protocol,
@@ -270,6 +273,11 @@ impl Networks {
             }));
         }
         let mut sockets = reserved.sockets;
+        // Those that may be served come first.
+        sockets.sort_by_cached_key(|socket| {
+            let at = rustix::net::getsockname(socket).and_then(SocketAddrV6::try_from);
+            at.is_err()
+        });
         sockets.truncate(MOST_HELD);
         Ok(Published {
             publications,
@@ -285,22 +293,100 @@ impl Networks {
                     && matches!(way.mode, GatewayMode::Nat | GatewayMode::NatUnprotected)
             })
         };
+        let reached = |v6: bool| {
+            let relayed = || v6 && !ways.iter().any(|way| way.target.is_ipv6());
+            nat(v6).is_some() || relayed() && nat(false).is_some()
+        };
         let of_network = ways.iter().find_map(|way| way.binding);
         let host = asked.or(of_network).or(self.config.publish_address);
         match host {
             Some(host) if asked.is_some() || !host.is_unspecified() => {
-                nat(host.is_ipv6()).map(|_| host).into_iter().collect()
+                let is_reached = reached(host.is_ipv6());
+                is_reached.then_some(host).into_iter().collect()
             }
             _ => {
                 let v4 = nat(false).map(|_| IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-                let v6 = nat(true).map(|_| IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+                let v6 = nat(true).is_some() || reached(true) && has_ipv6();
+                let v6 = v6.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
                 v4.into_iter().chain(v6).collect()
             }
         }
     }
 }
 
-/// Without a program that passes bytes on, an address of one family leads to the same family only.
+/// Whether anything can come to the host by IPv6.
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// The way that an address of the host's leads by: one of its family, or for IPv6 by a relay.
+fn leading(host: IpAddr, ways: &[Way]) -> Option<&Way> {
+    let nat = |way: &Way| matches!(way.mode, GatewayMode::Nat | GatewayMode::NatUnprotected);
+    let same = |way: &&Way| way.target.is_ipv6() == host.is_ipv6();
+    let relayed = |way: &&Way| host.is_ipv6() && way.target.is_ipv4() && nat(way);
+    let of_family = ways.iter().find(same);
+    of_family.or_else(|| ways.iter().find(relayed))
+}
+
+/// Ports that nobody asked to have at IPv6 addresses are not there when they cannot be relayed.
+///
+/// # Errors
+/// For those that were asked for.
+fn bound_relays(groups: &mut [Wanted], ways: &[Way]) -> Result<()> {
+    if ways.iter().any(|way| way.target.is_ipv6()) {
+        return Ok(());
+    }
+    let mut left = MOST_RELAYED;
+    for group in groups {
+        let Some(host) = group.hosts.iter().copied().find(IpAddr::is_ipv6) else {
+            continue;
+        };
+        let count = usize::from(group.count);
+        match group.protocol != Protocol::Sctp && count <= left {
+            true => left -= count,
+            false if group.hosts.len() > 1 => group.hosts.retain(IpAddr::is_ipv4),
+            false => {
+                return Err(invalid(format!(
+                    "cannot publish {}/{} at {host}: for a container without IPv6 that is possible for {MOST_RELAYED} ports of tcp and udp only",
+                    group.first,
+                    group.protocol.as_str()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The ports that the container's shim serves, as far as it has their sockets: all at IPv6 addresses. Those that
+/// the kernel translates come to it by `::1` only.
+pub(crate) fn relays(publications: &[Publication]) -> Vec<Relay> {
+    let (relayed, translated): (Vec<_>, Vec<_>) = publications
+        .iter()
+        .partition(|publication| publication.is_relayed());
+    let all = relayed.into_iter().chain(translated);
+    all.flat_map(relays_of).take(MOST_RELAYED).collect()
+}
+
+fn relays_of(publication: &Publication) -> Vec<Relay> {
+    let transport = match publication.protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+        Protocol::Sctp => return Vec::new(),
+    };
+    let ports = publication.host_ports.clone();
+    let Some(IpAddr::V6(host)) = publication.host.filter(|_| ports.len() <= MOST_RELAYED) else {
+        return Vec::new();
+    };
+    let pairs = ports.zip(publication.target_port..=u16::MAX);
+    let relay = |(port, target)| Relay {
+        transport,
+        listen: SocketAddrV6::new(host, port, 0, 0),
+        target: SocketAddr::new(publication.target, target),
+    };
+    pairs.map(relay).collect()
+}
+
+/// An address of one family leads to the same family, and one of IPv6 to IPv4 by a relay.
 fn reachable(ports: &BTreeMap<Port, Vec<PortBinding>>, ways: &[Way]) -> Result<()> {
     for (port, binding) in ports
         .iter()
@@ -309,10 +395,7 @@ fn reachable(ports: &BTreeMap<Port, Vec<PortBinding>>, ways: &[Way]) -> Result<(
         let Some(host) = host_address(&binding.host)? else {
             continue;
         };
-        if !ways
-            .iter()
-            .any(|way| way.target.is_ipv6() == host.is_ipv6())
-        {
+        if leading(host, ways).is_none() {
             let family = if host.is_ipv6() { "IPv6" } else { "IPv4" };
             return Err(invalid(format!(
                 "cannot publish {}/{} at {host}: the container has no {family} address in a network that leads out",
@@ -328,7 +411,11 @@ fn reachable(ports: &BTreeMap<Port, Vec<PortBinding>>, ways: &[Way]) -> Result<(
 pub(super) fn retarget(publications: &[Publication], ways: &[Way]) -> Vec<Publication> {
     let moved = publications.iter().cloned().map(|mut publication| {
         let same = |way: &&Way| way.target.is_ipv6() == publication.target.is_ipv6();
-        if let Some(way) = ways.iter().find(same) {
+        let way = match publication.host {
+            Some(host) => leading(host, ways),
+            None => ways.iter().find(same),
+        };
+        if let Some(way) = way {
             publication.network.clone_from(&way.network);
             publication.target = way.target;
         }

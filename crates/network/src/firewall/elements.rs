@@ -116,7 +116,7 @@ pub(super) fn of_publications<'a>(
 ) -> Elements {
     let mut elements = Elements::new();
     let (mut opened, mut local) = (Vec::new(), Vec::new());
-    for publication in publications {
+    for publication in publications.iter().filter(|one| !one.is_relayed()) {
         let direct = network(&publication.network).is_some_and(|network| {
             mode(network, publication.target) == GatewayMode::Routed
                 || !network.options.trusted_interfaces.is_empty()

@@ -4,6 +4,7 @@
 use super::NetworkRules;
 use super::foreign::{ForeignChain, Survey};
 use crate::model::{GatewayMode, Protocol, Publication};
+use crate::ports::HELD;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -157,8 +158,15 @@ impl Explanation {
 #[must_use]
 pub fn explain(question: &Question<'_>) -> Explanation {
     let mut ways = Vec::new();
+    let mut remarks = remarks(question.survey);
     for address in question.addresses {
         let endpoint = Endpoint::new(question, *address);
+        let passed_on = endpoint.relayed.iter().filter(|_| address.is_ipv4());
+        remarks.extend(passed_on.map(|place| {
+            format!(
+                "it is published at {place} too: the container's shim passes on what comes there"
+            )
+        }));
         ways.extend(SOURCES.map(|from| endpoint.way(from)));
     }
     Explanation {
@@ -166,8 +174,19 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         protocol: question.protocol,
         port: question.port,
         ways,
-        remarks: remarks(question.survey),
+        remarks,
     }
+}
+
+/// The address of the loopback device by which a port is reached that is published at `place`.
+fn at_loopback(place: &SocketAddr) -> Option<SocketAddr> {
+    let ip = match place.ip() {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(ip) if ip.is_unspecified() => [127, 0, 0, 1].into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, place.port()))
 }
 
 /// What is known of one address.
@@ -180,6 +199,8 @@ struct Endpoint<'a> {
     translated: Vec<SocketAddr>,
     /// Published at these, if the host's rules let pass.
     by_host: Vec<SocketAddr>,
+    /// The host's sockets whose bytes the container's shim passes on.
+    relayed: Vec<SocketAddr>,
     /// Published without translation.
     open: bool,
     survey: &'a Survey,
@@ -225,6 +246,7 @@ impl<'a> Endpoint<'a> {
             mode,
             translated: Vec::new(),
             by_host: Vec::new(),
+            relayed: Vec::new(),
             open: false,
             survey: question.survey,
         };
@@ -246,7 +268,13 @@ impl<'a> Endpoint<'a> {
         if !publication.host_ports.contains(&port) {
             return;
         }
+        if let Some(IpAddr::V6(host)) = publication.host
+            && publication.host_ports.len() <= HELD.into()
+        {
+            self.relayed.push(SocketAddr::new(host.into(), port));
+        }
         match publication.host {
+            _ if publication.is_relayed() => return,
             Some(host) if publication.host_firewall => {
                 self.by_host.push(SocketAddr::new(host, port));
             }
@@ -365,28 +393,18 @@ impl<'a> Endpoint<'a> {
     }
 
     fn loopback(&self) -> Found {
-        let mut at = Vec::new();
-        for place in self.translated.iter().chain(&self.by_host) {
-            let loopback: IpAddr = match self.address {
-                IpAddr::V4(_) => [127, 0, 0, 1].into(),
-                IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            };
-            if place.ip().is_unspecified() || place.ip().is_loopback() {
-                let ip = if place.ip().is_loopback() {
-                    place.ip()
-                } else {
-                    loopback
-                };
-                at.push(SocketAddr::new(ip, place.port()));
-            }
-        }
-        match at.is_empty() {
-            true => no("none", "the port is not published there"),
-            false if self.address.is_ipv6() => no(
+        let places = self.translated.iter().chain(&self.by_host);
+        let translated: Vec<SocketAddr> = places.filter_map(at_loopback).collect();
+        let relayed: Vec<SocketAddr> = self.relayed.iter().filter_map(at_loopback).collect();
+        let is_translated = self.address.is_ipv4() && !translated.is_empty();
+        match (is_translated, relayed.is_empty()) {
+            (true, _) => yes(translated, "output: publish", "the port is published there"),
+            (false, false) => yes(
+                relayed,
                 "none",
-                "the kernel sends nothing from ::1 to other devices: ask for the host's other addresses",
+                "the container's shim passes on what comes there",
             ),
-            false => yes(at, "output: publish", "the port is published there"),
+            (false, true) => no("none", "the port is not published there"),
         }
     }
 

@@ -13,6 +13,7 @@
 //! to it. Connections of the host itself are translated at once. Copies are made in families ip and
 //! ip6 only, hence two tables of their own. Kernel: `CONFIG_NFT_DUP_IPV4`, `CONFIG_NFT_DUP_IPV6`.
 
+use super::layout::not_from_loopback6;
 use crate::error::{file, link};
 use crate::model::Publication;
 use crate::{Error, Mac};
@@ -63,8 +64,8 @@ impl HostRules {
         }
     }
 
-    /// Publishes exactly these; those without [`Publication::host_firewall`] or without a host address
-    /// are passed over. Tables and devices are there while there are such ports. What an earlier
+    /// Publishes exactly these; those without [`Publication::host_firewall`] or without a host address, and those
+    /// that have a socket with a program behind it, are passed over. Tables and devices are there while there are such ports. What an earlier
     /// daemon has left is replaced at the first call.
     ///
     /// # Errors
@@ -76,7 +77,7 @@ impl HostRules {
     ) -> Result<(), Error> {
         let wanted: Vec<Publication> = publications
             .into_iter()
-            .filter(|p| p.host_firewall && p.host.is_some())
+            .filter(|p| p.host_firewall && p.host.is_some() && !p.is_relayed())
             .cloned()
             .collect();
         if self.installed.as_ref() == Some(&wanted) {
@@ -334,6 +335,12 @@ fn write_table(
     let from_pair = Rule::new().in_device(&names[1]);
     batch.add_rule(table, "prerouting", &from_pair.jump("publish"));
     let own = Rule::new().to_this_host(true);
+    if table.family == Family::Ipv6 {
+        // As in the daemon's own table: a socket answers there.
+        let answered = not_from_loopback6();
+        batch.add_rule(table, "output", &answered);
+        batch.add_rule(table, "input", &answered);
+    }
     batch.add_rule(table, "output", &own.jump("publish"));
     // The one address before all addresses, as in the daemon's own table.
     for at in [1, 0] {

@@ -215,9 +215,9 @@ fn guard_loopback() -> Vec<Rule> {
 }
 
 /// Answers that come from a bridge never reach a socket at `::1`: IPv6 ties that address to its device,
-/// and br_netfilter has them dropped besides. So nothing is translated, and the reserved socket refuses
-/// at once, upon which programs that asked for `localhost` take 127.0.0.1.
-fn not_from_loopback6() -> Rule {
+/// and br_netfilter has them dropped besides. So nothing is translated: packets come to the socket that keeps the
+/// port, whose program passes bytes on. The kernel takes such packets from the loopback device only.
+pub(super) fn not_from_loopback6() -> Rule {
     let [_, side] = sides();
     side.loopback(side.destination).accept()
 }

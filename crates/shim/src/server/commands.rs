@@ -94,6 +94,10 @@ impl Shim {
                 rows,
                 columns,
             } => self.resize(exec.as_deref(), rows, columns),
+            Request::Retarget(relays) => {
+                self.relays.retarget(&relays);
+                Ok(Reply::Done)
+            }
             Request::Snapshot => Ok(Reply::Snapshot(self.snapshot())),
             Request::Events => {
                 self.answer(id, &Reply::Done, Some(Role::Events));

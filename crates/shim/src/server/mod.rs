@@ -10,6 +10,7 @@ mod runtime;
 mod shim;
 
 use crate::protocol::{self, Reply};
+use crate::relay::Relays;
 use crate::{Launch, files};
 use hull_linux::{daemonize, reactor, socket};
 use process::Process;
@@ -18,7 +19,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{getpid, set_child_subreaper};
 use shim::Shim;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -55,11 +56,11 @@ pub fn serve() -> Result<(), Error> {
     let mut daemon = UnixStream::from(stdin);
     let launch: Launch = protocol::receive(&mut daemon).map_err(step("read what to launch"))?;
     let held = (0..launch.held).map(|_| socket::receive_descriptor(&daemon));
-    let _held: Vec<_> = held
+    let held: Vec<_> = held
         .collect::<io::Result<_>>()
         .map_err(step("take what to hold"))?;
     daemonize::leave_parent().map_err(step("leave the daemon"))?;
-    match set_up(&launch) {
+    match set_up(&launch, held) {
         Ok((mut shim, pid)) => {
             let told = protocol::send(&mut daemon, &Reply::Created { pid });
             drop(daemon);
@@ -89,7 +90,9 @@ fn release_stdin() {
     }
 }
 
-fn set_up(launch: &Launch) -> Result<(Shim, i32), Error> {
+fn set_up(launch: &Launch, held: Vec<OwnedFd>) -> Result<(Shim, i32), Error> {
+    let relays =
+        Relays::new(held, &launch.relays).map_err(step("listen on the published ports"))?;
     rustix::process::umask(Mode::from_raw_mode(0o077));
     fs_err::write(
         launch.bundle.join(files::PID),
@@ -105,7 +108,7 @@ fn set_up(launch: &Launch) -> Result<(Shim, i32), Error> {
         rootfs::unmount(mounts).map_err(step("let go of the layers' mounts"))?;
     }
     let listener = listen(launch).map_err(step("listen on the shim's socket"))?;
-    create(launch, listener).inspect_err(|_| undo(launch, &root))
+    create(launch, listener, relays).inspect_err(|_| undo(launch, &root))
 }
 
 /// Takes back what a failed creation leaves: the container, if the runtime got that far, the root,
@@ -118,7 +121,7 @@ fn undo(launch: &Launch, root: &Path) {
     }
 }
 
-fn create(launch: &Launch, listener: UnixListener) -> Result<(Shim, i32), Error> {
+fn create(launch: &Launch, listener: UnixListener, relays: Relays) -> Result<(Shim, i32), Error> {
     let children = reactor::child_signals().map_err(step("wait for children"))?;
     let runtime = Runtime::new(launch);
     let log = match &launch.log {
@@ -128,7 +131,8 @@ fn create(launch: &Launch, listener: UnixListener) -> Result<(Shim, i32), Error>
     let created = runtime.create(launch)?;
     let pid = created.pid;
     let process = Process::first(launch, created, log);
-    let shim = Shim::new(launch.clone(), runtime, (listener, children), process)
+    let own = (listener, children);
+    let shim = Shim::new(launch.clone(), runtime, own, process, relays)
         .map_err(step("wait for events"))?;
     Ok((shim, pid))
 }

@@ -5,6 +5,7 @@ use super::process::{INPUT_LIMIT, Process};
 use super::rootfs;
 use super::runtime::Runtime;
 use crate::protocol::{self, Event};
+use crate::relay::Relays;
 use crate::{ExitRecord, Launch, files};
 use hull_linux::cgroup::{Cgroup, Layout};
 use hull_linux::reactor::{Interest, Reactor, Ready};
@@ -32,6 +33,7 @@ pub(super) enum Token {
     Input(u32),
     Output(u32, u8),
     Client(u32),
+    Relay,
 }
 
 impl Token {
@@ -42,6 +44,7 @@ impl Token {
             Self::Input(key) => (2, key, 0),
             Self::Output(key, stream) => (3, key, stream),
             Self::Client(id) => (4, id, 0),
+            Self::Relay => (5, 0, 0),
         };
         kind << 40 | u64::from(stream) << 32 | u64::from(key)
     }
@@ -54,7 +57,8 @@ impl Token {
             1 => Self::Children,
             2 => Self::Input(number),
             3 => Self::Output(number, bytes[4]),
-            _ => Self::Client(number),
+            4 => Self::Client(number),
+            _ => Self::Relay,
         }
     }
 }
@@ -67,6 +71,7 @@ pub(super) struct Shim {
     pub(super) reactor: Reactor,
     listener: Option<UnixListener>,
     children: OwnedFd,
+    pub(super) relays: Relays,
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) clients: BTreeMap<u32, Client>,
     next: u32,
@@ -81,16 +86,19 @@ impl Shim {
         runtime: Runtime,
         (listener, children): (UnixListener, OwnedFd),
         first: Process,
+        relays: Relays,
     ) -> io::Result<Self> {
         let reactor = Reactor::new()?;
         reactor.add(&listener, Token::Listener.pack(), Interest::READ)?;
         reactor.add(&children, Token::Children.pack(), Interest::READ)?;
+        relays.watch(&reactor, Token::Relay.pack())?;
         let mut shim = Self {
             launch,
             runtime,
             reactor,
             listener: Some(listener),
             children,
+            relays,
             processes: BTreeMap::new(),
             clients: BTreeMap::new(),
             next: FIRST,
@@ -144,6 +152,7 @@ impl Shim {
         match Token::unpack(ready.token) {
             Token::Listener => self.on_connection(),
             Token::Children => self.on_children(),
+            Token::Relay => self.relays.begin(&self.reactor),
             Token::Input(key) if ready.hung_up => self.close_input(key),
             Token::Input(key) => self.on_input(key),
             Token::Output(key, stream) => self.on_output(key, stream),
@@ -400,6 +409,7 @@ mod tests {
             Token::Input(7),
             Token::Output(u32::MAX, 2),
             Token::Client(1 << 31),
+            Token::Relay,
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
