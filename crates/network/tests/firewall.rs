@@ -126,7 +126,6 @@ impl Stage {
                  addr add fd30:{n}::1/64 dev {bridge} nodad
                  link set {bridge} up"
             ));
-            host.set(&format!("net/ipv4/conf/{bridge}/route_localnet"), "1");
         }
         for (space, n, bridge, last) in [
             (&a, 1, "hull0", 2),
@@ -533,6 +532,50 @@ fn gateway_modes_internal_networks_and_icc() {
     let isolated = stage.with_bridge_netfilter(true);
     isolated.firewall.publish("a", &publications).unwrap();
     isolated.b.reaches("172.30.1.1:8080", "172.30.1.1");
+}
+
+#[test]
+fn a_bridge_carries_loopback_packets_only_for_published_ports() {
+    let Some(stage) = Stage::new() else { return };
+    let on = || {
+        let read = |bridge| {
+            let path = format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet");
+            stage
+                .host
+                .enter(|| fs_err::read_to_string(path).unwrap() == "1\n")
+        };
+        (read("hull0"), read("hull1"))
+    };
+    let at = |host: &str, port| {
+        vec![published(
+            Protocol::Tcp,
+            host,
+            (port, port),
+            "172.30.1.2",
+            80,
+        )]
+    };
+    stage.firewall.replace(stage.networks(), vec![]).unwrap();
+    assert_eq!(on(), (false, false));
+    stage.firewall.publish("a", &at("192.0.2.1", 8080)).unwrap();
+    assert_eq!(on(), (false, false));
+    stage.firewall.publish("a", &at("0.0.0.0", 8080)).unwrap();
+    stage.firewall.publish("b", &at("127.0.0.1", 8081)).unwrap();
+    assert_eq!(on(), (true, false));
+    stage.firewall.unpublish("a").unwrap();
+    assert_eq!(on(), (true, false));
+    stage.firewall.unpublish("b").unwrap();
+    assert_eq!(on(), (false, false));
+    // At a daemon's start the ports are there first.
+    let all = vec![("a".to_owned(), at("0.0.0.0", 8080))];
+    stage.firewall.replace(Vec::new(), all).unwrap();
+    assert_eq!(on(), (false, false));
+    stage.firewall.add_network(network("hull0", 1)).unwrap();
+    assert_eq!(on(), (true, false));
+    let mut rules = network("hull0", 1);
+    rules.internal = true;
+    stage.firewall.add_network(rules).unwrap();
+    assert_eq!(on(), (false, false));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn endpoints_reach_each_other_and_the_host_over_both_families() {
     assert_eq!(sysctl("ipv4/ip_forward"), "1");
     assert_eq!(sysctl("ipv6/conf/all/forwarding"), "1");
     assert_eq!(sysctl("ipv6/conf/br-both/accept_ra"), "0");
-    assert_eq!(sysctl("ipv4/conf/br-both/route_localnet"), "1");
+    assert_eq!(sysctl("ipv4/conf/br-both/route_localnet"), "0");
 }
 
 #[test]

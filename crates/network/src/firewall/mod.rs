@@ -23,6 +23,8 @@
 //!  host.rs       ports about which the host's own rules decide: tables of their own
 //!  foreign/      other software's tables, which must let our bridges through
 //!  explain.rs    who reaches a port, in words
+//!  taken.rs      ports that another container has
+//!  loopback.rs   which bridges carry packets of 127.0.0.0/8
 //!  flows.rs      connections of addresses that are given back
 //!  udp.rs        connections of UDP that a change of ports makes stale
 //! ```
@@ -35,7 +37,9 @@ pub mod host;
 mod install;
 mod keep;
 mod layout;
+mod loopback;
 mod state;
+mod taken;
 mod udp;
 
 pub use keep::Keeper;

@@ -7,6 +7,8 @@ use super::foreign::Foreign;
 use super::host::HostRules;
 use super::install::Installed;
 use super::keep::{Keeper, keep};
+use super::loopback::Loopback;
+use super::taken;
 use super::udp;
 use crate::Error;
 use crate::error::link;
@@ -61,6 +63,7 @@ pub struct Firewall {
 struct State {
     installed: Installed,
     host: HostRules,
+    loopback: Loopback,
     /// `None` where the kernel has no netfilter sockets.
     socket: Option<Socket>,
     networks: BTreeMap<String, (NetworkRules, Elements)>,
@@ -81,6 +84,7 @@ impl Firewall {
             shared: Arc::new(Mutex::new(State {
                 installed: Installed::new(&options.table),
                 host: HostRules::new(&options.table),
+                loopback: Loopback::new(),
                 socket: Socket::open().ok(),
                 networks: BTreeMap::new(),
                 published: BTreeMap::new(),
@@ -126,6 +130,7 @@ impl Firewall {
             (state.networks, state.published, state.counts) = before;
         }
         result.map_err(link("install", "the firewall"))?;
+        state.sync_loopback();
         // Ports that could not be left to the host's rules are not reached at all.
         if let Err(error) = state.sync_host() {
             let error = &error as &dyn std::error::Error;
@@ -168,6 +173,7 @@ impl Firewall {
             restore(&mut state.networks, id, before);
         }
         result.map_err(link("add a network to", "the firewall"))?;
+        state.sync_loopback();
         drop(state);
         self.open_others();
         Ok(())
@@ -187,6 +193,7 @@ impl Firewall {
             state.networks.insert(id.to_owned(), before);
         }
         result.map_err(link("remove a network from", "the firewall"))?;
+        state.sync_loopback();
         drop(state);
         self.open_others();
         Ok(())
@@ -200,7 +207,8 @@ impl Firewall {
     /// [`Error`]; nothing is changed then.
     pub fn publish(&self, owner: &str, publications: &[Publication]) -> Result<(), Error> {
         let mut state = self.lock();
-        state.refuse_taken(owner, publications)?;
+        let others = state.published.iter().filter(|(other, _)| *other != owner);
+        taken::refuse(publications, others.flat_map(|(_, (all, _))| all))?;
         let new = state.elements(publications);
         let value = (publications.to_vec(), new.clone());
         let before = match publications {
@@ -221,6 +229,7 @@ impl Firewall {
             let _ = state.sync_host();
             return Err(error);
         }
+        state.sync_loopback();
         let gone = before.map_or_else(Vec::new, |(publications, _)| publications);
         if let Some(socket) = &mut state.socket {
             udp::forget(socket, publications, &gone);
@@ -348,22 +357,6 @@ impl Firewall {
     }
 }
 
-/// Where the host's port 0 would lead: the same for publications that agree where they overlap.
-fn leads(publication: &Publication) -> (IpAddr, i32) {
-    let shift = i32::from(publication.target_port) - i32::from(*publication.host_ports.start());
-    (publication.target, shift)
-}
-
-/// The first port that two publications both take, and the address of the one that has it.
-fn both(wanted: &Publication, held: &Publication) -> Option<(IpAddr, u16)> {
-    let (host, other) = (wanted.host?, held.host?);
-    let meet = host.is_ipv4() == other.is_ipv4()
-        && (host == other || host.is_unspecified() || other.is_unspecified());
-    let first = *wanted.host_ports.start().max(held.host_ports.start());
-    let last = *wanted.host_ports.end().min(held.host_ports.end());
-    (meet && wanted.protocol == held.protocol && first <= last).then_some((host, first))
-}
-
 fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
     match before {
         Some(before) => drop(map.insert(key, before)),
@@ -378,34 +371,20 @@ impl State {
         })
     }
 
-    /// Not all ports are held by sockets: long ranges are not, and whoever asks first has them.
-    fn refuse_taken(&self, owner: &str, publications: &[Publication]) -> Result<(), Error> {
-        let others = self.published.iter().filter(|(other, _)| *other != owner);
-        let others: Vec<_> = others.flat_map(|(_, (all, _))| all).collect();
-        for (at, wanted) in publications.iter().enumerate() {
-            let taken = others.iter().copied().find_map(|p| both(wanted, p));
-            let own = publications
-                .iter()
-                .take(at)
-                .filter(|p| leads(p) != leads(wanted));
-            if let Some((host, port)) = taken.or_else(|| own.clone().find_map(|p| both(wanted, p)))
-            {
-                return Err(Error::PortInUse {
-                    host,
-                    port,
-                    protocol: wanted.protocol,
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn socket(&mut self) -> Result<&mut Socket, netlink::Error> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => Socket::open()?,
         };
         Ok(self.socket.insert(socket))
+    }
+
+    fn sync_loopback(&mut self) {
+        let published = self.published.values();
+        let published = published.flat_map(|(publications, _)| publications);
+        let networks = &self.networks;
+        self.loopback
+            .sync(published, |id| networks.get(id).map(|(rules, _)| rules));
     }
 
     fn sync_host(&mut self) -> Result<(), Error> {

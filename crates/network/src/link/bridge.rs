@@ -193,8 +193,6 @@ fn set_up(
             alias: ours.then_some(alias.as_str()),
             mtu: options.mtu.filter(|mtu| ours && *mtu != bridge.mtu),
             group: ours.then_some(mark::GROUP),
-            // For ports published at 127.0.0.1; the firewall drops such packets from anywhere else.
-            route_localnet: Some(true),
             ..LinkChange::default()
         },
     );
