@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// How often the daemon is killed; `$HULL_TEST_ROUNDS` for more.
-const ROUNDS: u64 = 22;
+const ROUNDS: u64 = 26;
 
 /// A network with room for five containers, and one that stays on it.
 fn furnish(stage: &Stage<'_>) -> Place {
@@ -27,6 +27,15 @@ const OPERATIONS: &[(&str, &str)] = &[
     (
         "network connect --alias other passing victim",
         "network create --ipv6 passing; run -d --name victim --network keep busybox sleep 1000000",
+    ),
+    // These change which network provides the default routes and the way to published ports.
+    (
+        "network connect ahead victim",
+        "network create --ipv6 ahead; run -d --name victim --network keep -p 9100-9103:80-83 busybox sleep 1000000",
+    ),
+    (
+        "network disconnect ahead victim",
+        "network create --ipv6 ahead; run -d --name victim --network keep -p 9100-9103:80-83 busybox sleep 1000000; network connect ahead victim",
     ),
     (
         "network disconnect keep victim",
@@ -77,7 +86,11 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 fn clean(stage: &Stage<'_>) {
-    for words in [&["rm", "-f", "victim"][..], &["network", "rm", "passing"]] {
+    for words in [
+        &["rm", "-f", "victim"][..],
+        &["network", "rm", "passing"],
+        &["network", "rm", "ahead"],
+    ] {
         let done = stage.run(words);
         let gone = done.stderr.contains("o such") || done.stderr.contains("not found");
         assert!(done.code == 0 || gone, "{done:?}");
@@ -122,6 +135,7 @@ fn a_daemon_killed_at_any_moment_leaves_nothing_and_interrupts_nothing() {
             if done.code == 0 {
                 acknowledged(stage, operation);
             }
+            is_consistent(stage);
             stream.goes_on();
             for transport in [Transport::Tcp, Transport::Udp] {
                 for address in HOST {
@@ -181,6 +195,42 @@ fn acknowledged(stage: &Stage<'_>, operation: &str) {
         ["stop", _] => assert!(victim.status == 200 && !running, "{victim:?}"),
         ["rm", _] => assert_eq!(victim.status, 404),
         other => panic!("{other:?}"),
+    }
+}
+
+/// A victim that runs has the routes and the ports that are shown of it.
+fn is_consistent(stage: &Stage<'_>) {
+    let victim = stage.daemon.get("/containers/victim/json");
+    if victim.status != 200 || victim.json()["State"]["Running"] != true {
+        return;
+    }
+    let victim = victim.json();
+    let pid = &victim["State"]["Pid"];
+    let networks = &victim["NetworkSettings"]["Networks"];
+    let leads = |key: &str| {
+        let mut places = networks.as_object().into_iter().flatten();
+        places.any(|(_, place)| place[key].as_str().is_some_and(|text| !text.is_empty()))
+    };
+    let read = |name: &str| fs_err::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap();
+    let route = read("route")
+        .lines()
+        .any(|line| line.split_whitespace().nth(1) == Some("00000000"));
+    let route6 = read("ipv6_route").lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&"00") && words.last() != Some(&"lo")
+    });
+    assert_eq!(
+        (route, route6),
+        (leads("Gateway"), leads("IPv6Gateway")),
+        "{victim}"
+    );
+    if victim["NetworkSettings"]["Ports"]["80/tcp"].is_array() {
+        let _server = Echo::start(format!("/proc/{pid}/ns/net").as_ref(), &[80]);
+        for address in HOST {
+            let question = (Transport::Tcp, SocketAddr::new(address, 9100));
+            let seen = ask_one(&stage.layout.outside.path(), question);
+            assert!(OUTSIDE.contains(&seen), "{seen}");
+        }
     }
 }
 

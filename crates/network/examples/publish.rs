@@ -37,6 +37,7 @@ pub fn publish(directory: &Path) -> Result<Vec<String>, Box<dyn std::error::Erro
     let network = network()?;
     let firewall = Firewall::open(FirewallOptions {
         table: "hull-example".to_owned(),
+        ..FirewallOptions::default()
     })?;
     let (server, client) = (directory.join("server"), directory.join("client"));
     let seen = link::up(&network).map_err(Into::into).and_then(|()| {

@@ -62,6 +62,15 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// Another daemon has its networks in this network namespace.
+    #[error(
+        "another container engine{} has its networks in this network namespace, and each would remove the other's: stop it, start this one in a network namespace of its own, or use the networks host and none only",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    Guarded {
+        /// The other, where it can be seen.
+        pid: Option<i32>,
+    },
     /// firewalld does not let our bridges through.
     #[error("set up the zone of our bridges in firewalld")]
     Firewalld {

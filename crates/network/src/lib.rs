@@ -25,6 +25,7 @@ mod error;
 pub mod files;
 pub mod firewall;
 pub mod fuzz;
+mod guard;
 mod ipam;
 pub mod link;
 pub mod model;
@@ -36,6 +37,7 @@ mod watch;
 
 pub use error::Error;
 pub use firewall::{Firewall, FirewallOptions, Keeper, NetworkRules};
+pub use guard::Guard;
 pub use hull_linux::netlink::Mac;
 pub use ipam::{Ipam, default_gateway};
 pub use ipnet::Ipv4Net;

@@ -150,6 +150,7 @@ fn contents(socket: &mut Socket, name: &str) -> Contents {
 fn open(table: &str) -> Firewall {
     Firewall::open(FirewallOptions {
         table: table.to_owned(),
+        ..FirewallOptions::default()
     })
     .unwrap()
 }

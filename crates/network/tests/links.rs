@@ -249,11 +249,22 @@ fn default_routes_follow_the_gateway_network() {
         ..endpoint("more", &["10.81.0.2/24"], &["10.81.0.1"])
     };
     link::join(&two, &more, &a).unwrap();
-    assert_eq!(inside(&a, default_routes), ["eth1 10.81.0.1"]);
-
-    let gateways = ["10.80.0.1".parse().unwrap(), "fd80::1".parse().unwrap()];
+    // It has no IPv6: that stays where it is.
+    assert_eq!(
+        inside(&a, default_routes),
+        ["eth0 fd80::1", "eth1 10.81.0.1"]
+    );
+    let [four, six]: [std::net::IpAddr; 2] =
+        ["10.80.0.1".parse().unwrap(), "fd80::1".parse().unwrap()];
+    let other = "10.81.0.1".parse().unwrap();
     for _ in 0..2 {
-        link::set_default_routes(&a, "eth0", &gateways).unwrap();
+        link::set_default_routes(&a, &[("eth1", other), ("eth0", six)]).unwrap();
+        let mut mixed = inside(&a, default_routes);
+        mixed.sort();
+        assert_eq!(mixed, ["eth0 fd80::1", "eth1 10.81.0.1"]);
+    }
+    for _ in 0..2 {
+        link::set_default_routes(&a, &[("eth0", four), ("eth0", six)]).unwrap();
         assert_eq!(
             inside(&a, default_routes),
             ["eth0 10.80.0.1", "eth0 fd80::1"]
@@ -261,11 +272,14 @@ fn default_routes_follow_the_gateway_network() {
     }
     link::leave(&one, "first", Some(&a), "eth0").unwrap();
     assert_eq!(inside(&a, default_routes), Vec::<String>::new());
-    link::set_default_routes(&a, "eth1", &["10.81.0.1".parse().unwrap()]).unwrap();
+    link::restore_default_routes(&a, &[("eth1", other)]).unwrap();
     assert_eq!(inside(&a, default_routes), ["eth1 10.81.0.1"]);
-    link::set_default_routes(&a, "eth1", &["0.0.0.0".parse().unwrap()]).unwrap();
+    link::set_default_routes(&a, &[("eth1", "0.0.0.0".parse().unwrap())]).unwrap();
     assert_eq!(inside(&a, default_routes), ["eth1 0.0.0.0"]);
-    link::set_default_routes(&a, "gone", &[]).unwrap();
+    // The namespace's own choice stays.
+    link::restore_default_routes(&a, &[("eth1", other)]).unwrap();
+    assert_eq!(inside(&a, default_routes), ["eth1 0.0.0.0"]);
+    link::set_default_routes(&a, &[]).unwrap();
     assert_eq!(inside(&a, default_routes), Vec::<String>::new());
 }
 

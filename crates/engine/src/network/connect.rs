@@ -2,7 +2,7 @@
 
 use super::registry::{Live, failed};
 use super::request::EndpointRequest;
-use super::sandbox::{Providers, providers};
+use super::sandbox::providers;
 use super::{names, places, publish};
 use crate::container::live::Container;
 use crate::container::record::Record;
@@ -90,8 +90,8 @@ impl Engine {
             record.places_mut().insert(name.clone(), place);
         }
         if let Err(error) = self.rows.put(&record) {
-            if let Some(place) = record.places_mut().remove(&name).filter(|_| running) {
-                let _ = self.networks.leave(&place, Some(&self.netns_of(&record)));
+            if running {
+                self.undo_join(&container.record(), &record, &name);
             }
             return Err(error);
         }
@@ -114,7 +114,6 @@ impl Engine {
         request: &EndpointRequest,
         dns_names: Option<Vec<String>>,
     ) -> Result<()> {
-        let before = providers(record.places());
         let old = record.clone();
         let netns = self.netns_of(record);
         let others: Vec<Endpoint> = record.places().values().cloned().collect();
@@ -127,47 +126,46 @@ impl Engine {
             return Err(error);
         }
         let name = live.row().name().to_owned();
-        record.places_mut().insert(name.clone(), place.clone());
-        let arranged = self.rearrange(record, &before, &netns).and_then(|()| {
+        record.places_mut().insert(name.clone(), place);
+        let arranged = self.arrange(&old, record, &netns).and_then(|()| {
             self.introduce(record, &netns)
                 .map_err(failed("could not make the container's names known"))
         });
         if let Err(error) = arranged {
-            record.places_mut().remove(&name);
-            if let Err(error) = self.networks.leave(&place, Some(&netns)) {
-                tracing::warn!(container = record.id, error = %error.full_message(), "a connection was not undone");
-            }
-            let _ = self.rearrange(record, &Providers::default(), &netns);
+            self.undo_join(&old, record, &name);
             return Err(error);
         }
         self.rewrite_files(&old, record);
         Ok(())
     }
 
-    /// Makes default routes and published ports follow the places there are now.
-    pub(super) fn rearrange(
-        &self,
-        record: &mut Record,
-        before: &Providers,
-        netns: &Path,
-    ) -> Result<()> {
+    /// Makes default routes and published ports follow the places that a container has now.
+    fn arrange(&self, old: &Record, record: &mut Record, netns: &Path) -> Result<()> {
         let now = providers(record.places());
-        if now == *before {
+        if now == providers(old.places()) {
             return Ok(());
         }
-        let provider = now.v4.as_ref().or(now.v6.as_ref());
-        if let Some(name) = provider
-            && let Some(place) = record.places().get(name)
-        {
-            let gateways = now.gateways(name, place);
-            link::set_default_routes(netns, &place.ifname, &gateways)
-                .map_err(failed("could not change the container's default route"))?;
-        }
-        let ways = self.ways(record, &now);
-        if record.publications.is_empty() {
-            return Ok(());
-        }
-        record.publications = publish::retarget(&record.publications, &ways);
+        self.set_routes(record, netns)?;
+        record.publications = self.redirected(record);
+        self.publish_more(record, &self.ways(record, &now))?;
+        self.republish(record)
+    }
+
+    /// Default routes by the places that a container has.
+    pub(super) fn set_routes(&self, record: &Record, netns: &Path) -> Result<()> {
+        let routes = providers(record.places()).routes(record.places());
+        link::set_default_routes(netns, &routes)
+            .map_err(failed("could not change the container's default route"))
+    }
+
+    /// A container's publications, by the ways there are.
+    pub(super) fn redirected(&self, record: &Record) -> Vec<Publication> {
+        let ways = self.ways(record, &providers(record.places()));
+        publish::retarget(&record.publications, &ways)
+    }
+
+    /// Makes the firewall publish what the record says.
+    pub(super) fn republish(&self, record: &Record) -> Result<()> {
         let effective = publish::effective(record);
         self.networks
             .firewall
@@ -188,6 +186,39 @@ impl Engine {
         };
         if let Err(error) = shim.retarget(publish::relays(effective)) {
             tracing::warn!(container = record.id, %error, "ports at IPv6 addresses did not follow the container's networks");
+        }
+    }
+
+    /// Undoes a join as far as it came: everything is as in `old` afterwards, or the failure is logged.
+    /// The new addresses are given back only when nothing leads to them any more.
+    fn undo_join(&self, old: &Record, record: &Record, name: &str) {
+        let Some(place) = record.places().get(name) else {
+            return;
+        };
+        let netns = self.netns_of(old);
+        let republished = self.republish(old);
+        let led_away = republished.is_ok();
+        let more = record.publications.len() > old.publications.len();
+        if more && old.publications.is_empty() {
+            self.networks.release_ports(&old.id);
+        }
+        if let Some(live) = self.networks.by_id(&place.network_id) {
+            self.forget_place(&live.row(), place, &old.id);
+        }
+        let left = self.networks.leave(place, &netns);
+        let gone = left.is_ok();
+        let routed = self.set_routes(old, &netns);
+        let known = self
+            .introduce(old, &netns)
+            .map_err(failed("could not make the container's names known"));
+        for error in [republished, left, routed, known]
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            tracing::warn!(container = old.id, error = %error.full_message(), "a connection was not undone");
+        }
+        if led_away && gone {
+            self.networks.release_place(place);
         }
     }
 }

@@ -187,6 +187,8 @@ impl Networks {
             self.check_device(&id, &options.device)?;
         }
         let pools = self.pools(&mut request, &asked, &parsed)?;
+        // Whether its gateways and reserved addresses can be had.
+        hull_network::Ipam::new(&pools).map_err(pools::refused)?;
         let model = Network {
             id: id.clone(),
             driver: parsed.driver.clone(),

@@ -34,6 +34,16 @@ pub(super) fn gateways(endpoint: &Endpoint) -> Vec<IpAddr> {
         .collect()
 }
 
+/// As dockerd: a container that has switched IPv6 off has IPv4 only, also in networks with both.
+pub(super) fn give_ipv6_back(live: &Live, endpoint: &mut Endpoint) {
+    if let Ok(address) = endpoint.address6.parse() {
+        live.state().give_back(&[address]);
+    }
+    endpoint.address6.clear();
+    endpoint.gateway6.clear();
+    endpoint.prefix_len6 = 0;
+}
+
 /// Forgets what came of it, and keeps what was asked for.
 pub(crate) fn idle(endpoint: &Endpoint) -> Endpoint {
     Endpoint {
@@ -45,13 +55,12 @@ pub(crate) fn idle(endpoint: &Endpoint) -> Endpoint {
 }
 
 impl Networks {
-    /// The network of a place: by the id it had, or by name.
+    /// The network of a place: the one that it was in, or else by name.
     pub(super) fn of_place(&self, name: &str, endpoint: &Endpoint) -> Result<Arc<Live>> {
-        let by_id = self.by_id(&endpoint.network_id);
-        let found = by_id.or_else(|| self.by_name(name));
-        let shown = match endpoint.network_id.as_str() {
-            "" => name,
-            id => id,
+        let (found, shown) = match endpoint.network_id.as_str() {
+            "" => (self.by_name(name), name),
+            // As with dockerd another one that bears the name now is not the same.
+            id => (self.by_id(id), id),
         };
         let live = found.ok_or_else(|| not_found(shown))?;
         if live.row().request.config_only {
@@ -82,6 +91,8 @@ impl Networks {
             state.members.insert(id.clone(), container.to_owned());
             taken
         };
+        let addresses: Vec<IpAddr> = taken.iter().map(IpNet::addr).collect();
+        self.firewall.settle(&addresses);
         let of = |v6: bool| taken.iter().find(|net| net.addr().is_ipv6() == v6);
         let address = |v6| of(v6).map(|net| net.addr().to_string()).unwrap_or_default();
         let prefix = |v6| of(v6).map_or(0, IpNet::prefix_len);
@@ -128,29 +139,40 @@ impl Networks {
             .map_err(failed("could not connect the container"))?;
         endpoint.mac_address = MacAddress(joined.mac).to_string();
         endpoint.ifname = joined.ifname;
+        if joined.without_ipv6 {
+            give_ipv6_back(live, endpoint);
+        }
         Ok(())
     }
 
     /// Gives a place's addresses back.
     pub(super) fn release_place(&self, endpoint: &Endpoint) {
-        if let Some(live) = self.by_id(&endpoint.network_id) {
-            live.state()
-                .release(&endpoint.endpoint_id, &addresses(endpoint));
+        let Some(live) = self.by_id(&endpoint.network_id) else {
+            return;
+        };
+        let has_rules = live.row().rules().is_some();
+        let own = addresses(endpoint);
+        let mut state = live.state();
+        // Its connections are nobody's who has the address next.
+        if has_rules && state.members.contains_key(&endpoint.endpoint_id) {
+            self.firewall.retire(&own);
         }
+        state.release(&endpoint.endpoint_id, &own);
     }
 
-    /// Removes a place's device and gives its addresses back.
-    pub(super) fn leave(&self, endpoint: &Endpoint, netns: Option<&Path>) -> Result<()> {
+    /// Removes a place's device. Its addresses are still its own.
+    pub(super) fn leave(&self, endpoint: &Endpoint, netns: &Path) -> Result<()> {
         let row = self.by_id(&endpoint.network_id).map(|live| live.row());
-        let left = match row.as_ref().and_then(|row| row.model.as_ref()) {
-            Some(network) => link::leave(network, &endpoint.endpoint_id, netns, &endpoint.ifname)
-                .map_err(failed("could not disconnect the container")),
-            None => Ok(()),
+        let Some(network) = row.as_ref().and_then(|row| row.model.as_ref()) else {
+            return Ok(());
         };
-        if left.is_ok() {
-            self.release_place(endpoint);
-        }
-        left
+        link::leave(
+            network,
+            &endpoint.endpoint_id,
+            Some(netns),
+            &endpoint.ifname,
+        )
+        .map_err(failed("could not disconnect the container"))
     }
 
     /// Removes a device that is in the container's namespace alone, if it is one. Until the kernel has
@@ -205,7 +227,7 @@ fn mac(request: &EndpointRequest, taken: &[IpNet]) -> Option<MacAddress> {
 }
 
 /// The name asked for, or the network's prefix with the lowest free number.
-fn ifname(row: &Row, request: &EndpointRequest, others: &[Endpoint]) -> String {
+pub(super) fn ifname(row: &Row, request: &EndpointRequest, others: &[Endpoint]) -> String {
     if let Some(name) = request
         .driver_options
         .get(IFNAME)

@@ -6,7 +6,7 @@ use super::registry::Networks;
 use super::row::Row;
 use crate::container::record::Record;
 use crate::container::{Endpoint, HostPort, Port, PortBinding};
-use crate::{Error, ErrorKind, Result};
+use crate::{Engine, Error, ErrorKind, Result};
 use hull_network::model::{Driver, GatewayMode, Protocol, Publication};
 use hull_network::ports::{self, PortRequest};
 use hull_shim::{Relay, Transport};
@@ -213,6 +213,60 @@ fn follows(last: &Wanted, next: &Wanted) -> bool {
         && before.end().checked_add(1) == Some(*after.start())
 }
 
+impl Engine {
+    /// Publishes what could not be published when a container was started, since it was in no network that
+    /// leads out in that family. A port that is the host's choice is the one of the other family, if there
+    /// is one.
+    pub(super) fn publish_more(&self, record: &mut Record, ways: &[Way]) -> Result<()> {
+        let missing = |way: &&Way| {
+            let mut there = record.publications.iter();
+            !there.any(|there| there.target.is_ipv6() == way.target.is_ipv6())
+        };
+        let new: Vec<Way> = ways.iter().filter(missing).cloned().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut asking = record.clone();
+        let config = std::sync::Arc::make_mut(&mut asking.config);
+        config.ports = wanted(record);
+        config.publish_all = false;
+        for (port, bindings) in &mut config.ports {
+            let chosen = record
+                .publications
+                .iter()
+                .find_map(|there| host_port(there, port));
+            for binding in bindings
+                .iter_mut()
+                .filter(|binding| binding.host_ports.is_empty())
+            {
+                binding.host_ports = chosen.map(|chosen| chosen.to_string()).unwrap_or_default();
+            }
+            // Those at addresses of the other family have been published, or cannot be.
+            bindings.retain(|binding| {
+                host_address(&binding.host).is_ok_and(|host| {
+                    host.is_none_or(|host| {
+                        new.iter().any(|way| way.target.is_ipv6() == host.is_ipv6())
+                    })
+                })
+            });
+        }
+        let reserved = self.networks.reserve_ports(&asking, &new);
+        let reserved = reserved.map_err(|error| self.whose_port(record, error))?;
+        record.publications.extend(reserved.publications);
+        self.networks.hold_ports(&record.id, reserved.sockets);
+        Ok(())
+    }
+}
+
+/// The host's port of one of a container's, if it is published.
+fn host_port(publication: &Publication, port: &Port) -> Option<u16> {
+    publication.host?;
+    let offset = port.number.checked_sub(publication.target_port)?;
+    let found = publication.host_ports.start().checked_add(offset)?;
+    let same = publication.protocol.as_str() == port.protocol;
+    (same && publication.host_ports.contains(&found)).then_some(found)
+}
+
 impl Networks {
     /// Reserves the host's ports for a container.
     ///
@@ -283,6 +337,44 @@ impl Networks {
             publications,
             sockets,
         })
+    }
+
+    /// Keeps ports of a container that were reserved after it was started: its shim has no hand free.
+    pub(super) fn hold_ports(&self, container: &str, sockets: Vec<OwnedFd>) {
+        if !sockets.is_empty() {
+            let mut held = self.held();
+            held.entry(container.to_owned())
+                .or_default()
+                .extend(sockets);
+        }
+    }
+
+    /// Lets them go.
+    pub(super) fn release_ports(&self, container: &str) {
+        drop(self.held().remove(container));
+    }
+
+    /// Keeps those of a container's ports again that an earlier daemon kept: its shim's are taken.
+    pub(super) fn hold_again(&self, record: &Record) {
+        let mut sockets = Vec::new();
+        for publication in &record.publications {
+            let Some(host) = publication.host else {
+                continue;
+            };
+            for port in publication.host_ports.clone().take(MOST_HELD) {
+                let request = PortRequest {
+                    protocol: publication.protocol,
+                    hosts: vec![host],
+                    host_ports: Some(port..=port),
+                    count: 1,
+                };
+                if let Ok(reserved) = ports::reserve(&[request]) {
+                    sockets.extend(reserved.sockets);
+                }
+            }
+        }
+        sockets.truncate(MOST_HELD);
+        self.hold_ports(&record.id, sockets);
     }
 
     /// The host's addresses for a binding, as far as something can come in there.

@@ -6,6 +6,7 @@
 
 use super::publish;
 use super::registry::{Networks, failed};
+use super::sandbox::providers;
 use crate::container::record::Record;
 use crate::{Engine, Result};
 use hull_network::dns::{Entry, Sandbox};
@@ -37,10 +38,28 @@ impl Engine {
             }
         };
         note(self.networks.keep_places(&wired));
+        // Whatever they have is not ours to change while another daemon looks after it.
+        self.networks.guard()?;
+        note(self.networks.set_up(&wired));
         note(self.networks.replace_rules(&wired));
         note(self.sync_names(&wired));
         note(self.networks.sweep(&wired));
+        for record in &wired {
+            self.networks.hold_again(record);
+            note(self.restore_routes(record));
+        }
         outcome
+    }
+
+    /// The default routes of a container, where a change of its networks was not finished: those over
+    /// devices that nobody owned went with them.
+    fn restore_routes(&self, record: &Record) -> Result<()> {
+        let routes = providers(record.places()).routes(record.places());
+        if routes.is_empty() {
+            return Ok(());
+        }
+        link::restore_default_routes(&self.netns_of(record), &routes)
+            .map_err(failed("could not restore a container's default routes"))
     }
 
     fn sync_names(&self, wired: &[&Record]) -> Result<()> {
@@ -66,10 +85,9 @@ impl Engine {
 }
 
 impl Networks {
-    /// Addresses and ids that are in use, and the devices under them.
+    /// Addresses and ids that are in use.
     fn keep_places(&self, wired: &[&Record]) -> Result<()> {
         let mut outcome = Ok(());
-        let mut used = HashSet::new();
         for record in wired {
             for place in record
                 .places()
@@ -89,14 +107,37 @@ impl Networks {
                 state
                     .members
                     .insert(place.endpoint_id.clone(), record.id.clone());
-                used.insert(row.id.clone());
             }
         }
-        for live in used.iter().filter_map(|id| self.by_id(id)) {
+        outcome
+    }
+
+    /// The devices of networks that are in use, and of those that still have theirs: what is up has its
+    /// rules, whether somebody uses it or not.
+    fn set_up(&self, wired: &[&Record]) -> Result<()> {
+        let mut outcome = Ok(());
+        let places = wired.iter().flat_map(|record| record.places().values());
+        let used: HashSet<&str> = places
+            .filter(|place| !place.endpoint_id.is_empty())
+            .map(|place| place.network_id.as_str())
+            .collect();
+        for live in self.all() {
             let row = live.row();
-            let up = row.model.as_ref().map_or(Ok(()), |model| {
-                link::up(model).map_err(failed("could not set up the network"))
-            });
+            let there = |model| link::is_up(model).unwrap_or(false);
+            if !used.contains(row.id.as_str()) {
+                if !row.model.as_ref().is_some_and(there) {
+                    continue;
+                }
+                if let Err(error) = self.settle(&live) {
+                    outcome = outcome.and(Err(error));
+                    continue;
+                }
+            }
+            let row = live.row();
+            let up = row
+                .model
+                .as_ref()
+                .map_or(Ok(()), |model| self.make_devices(model));
             live.state().up = up.is_ok();
             outcome = outcome.and(up);
         }
@@ -106,20 +147,31 @@ impl Networks {
     /// The rules of the networks that are up, and of what is published: everything else goes.
     fn replace_rules(&self, wired: &[&Record]) -> Result<()> {
         let up = self.all().into_iter().filter(|live| live.state().up);
-        let rules: Vec<_> = up.filter_map(|live| live.row().rules()).collect();
+        let rules: Vec<hull_network::NetworkRules> =
+            up.filter_map(|live| live.row().rules()).collect();
         let publications = wired
             .iter()
             .map(|record| (record.id.clone(), publish::effective(record)))
             .filter(|(_, publications)| !publications.is_empty())
             .collect();
         let any = !rules.is_empty();
+        let subnets = rules
+            .iter()
+            .flat_map(|rules| rules.subnets.clone())
+            .collect();
+        if any {
+            self.keep_firewall();
+        }
         self.firewall
             .replace(rules, publications)
             .map_err(failed("could not set up the firewall"))?;
         if any {
-            self.keep_firewall();
             self.tell_others();
         }
+        let places = wired.iter().flat_map(|record| record.places().values());
+        let used: HashSet<_> = places.flat_map(super::place::addresses).collect();
+        // Whose connections those of the other addresses were, nobody knows any more.
+        self.firewall.retire_others(subnets, used);
         Ok(())
     }
 

@@ -12,10 +12,11 @@ use crate::journal::Journal;
 use crate::rows::Rows;
 use crate::{Error, ErrorKind, Result};
 use hull_network::dns::Names;
-use hull_network::model::Driver;
-use hull_network::{Firewall, FirewallOptions, Ipam, Keeper, link};
+use hull_network::model::{Driver, Network};
+use hull_network::{Firewall, FirewallOptions, Guard, Ipam, Keeper, link};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -35,6 +36,10 @@ pub(crate) struct Networks {
     pub(super) creation: Mutex<()>,
     keeper: Mutex<Option<Keeper>>,
     watch: Watch,
+    /// Sockets that keep ports, by container; those that were reserved at its start are its shim's.
+    held: Mutex<BTreeMap<String, Vec<OwnedFd>>>,
+    /// Keeps other daemons from this network namespace.
+    guard: Mutex<Option<Guard>>,
 }
 
 /// A network of the running engine.
@@ -150,8 +155,14 @@ impl State {
     /// Gives an endpoint's addresses back.
     pub(super) fn release(&mut self, endpoint: &str, addresses: &[IpAddr]) {
         // Who is not in it any more gave them back already: they may be another's by now.
-        let was_in = self.members.remove(endpoint).is_some();
-        if let Some(ipam) = self.addresses.as_mut().filter(|_| was_in) {
+        if self.members.remove(endpoint).is_some() {
+            self.give_back(addresses);
+        }
+    }
+
+    /// Gives addresses back.
+    pub(super) fn give_back(&mut self, addresses: &[IpAddr]) {
+        if let Some(ipam) = &mut self.addresses {
             for address in addresses {
                 ipam.release(*address);
             }
@@ -183,7 +194,6 @@ impl Networks {
         journal: &Arc<Journal>,
     ) -> Result<Self> {
         let (exec_root, config) = (&settings.exec_root, &settings.network);
-        refuse_unfinished(config)?;
         let kept = rows.networks()?;
         let mut index = BTreeMap::new();
         for row in super::predefined::all(engine_id, config)?
@@ -192,7 +202,10 @@ impl Networks {
         {
             index.insert(row.id.clone(), Live::new(row));
         }
-        let options = FirewallOptions::default();
+        let options = FirewallOptions {
+            direct_routing: config.allow_direct_routing,
+            ..FirewallOptions::default()
+        };
         Ok(Self {
             config: config.clone(),
             engine_id: engine_id.to_owned(),
@@ -205,6 +218,8 @@ impl Networks {
             creation: Mutex::default(),
             keeper: Mutex::default(),
             watch: Watch::new(Arc::clone(journal)),
+            held: Mutex::default(),
+            guard: Mutex::default(),
         })
     }
 
@@ -295,22 +310,54 @@ impl Networks {
             return Ok(());
         };
         self.touch()?;
-        link::up(model).map_err(up_failed)?;
+        self.make_devices(model)?;
         if let Some(rules) = row.rules() {
+            self.keep_firewall();
             let added = self.firewall.add_network(rules);
             if let Err(error) = added {
                 let _ = link::down(model);
                 return Err(failed("could not set up the firewall of a network")(error));
             }
-            self.keep_firewall();
         }
         live.state().up = true;
         self.tell_others();
         Ok(())
     }
 
-    /// Leaves a mark that the kernel holds something of ours.
+    /// Makes a network's devices, or takes what is there.
+    pub(super) fn make_devices(&self, model: &Network) -> Result<()> {
+        let up = match self.config.keep_forwarding {
+            true => link::up_without_forwarding(model),
+            false => link::up(model),
+        };
+        up.map_err(failed("could not set up the network"))
+    }
+
+    pub(super) fn held(&self) -> MutexGuard<'_, BTreeMap<String, Vec<OwnedFd>>> {
+        lock(&self.held)
+    }
+
+    /// Makes sure that no other daemon has networks here: each would remove the other's.
+    ///
+    /// # Errors
+    /// `Conflict` with what to do.
+    pub(super) fn guard(&self) -> Result<()> {
+        let mut guard = lock(&self.guard);
+        if guard.is_none() {
+            let taken = Guard::take();
+            *guard = Some(taken.map_err(|error| match error {
+                hull_network::Error::Guarded { .. } => {
+                    Error::new(ErrorKind::Conflict, error.to_string())
+                }
+                error => failed("could not take the host's networks")(error),
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Leaves a mark that the kernel holds something of ours, which only one daemon may have.
     pub(super) fn touch(&self) -> Result<()> {
+        self.guard()?;
         if self.touched.exists() {
             return Ok(());
         }
@@ -324,7 +371,8 @@ impl Networks {
         self.touched.exists()
     }
 
-    /// Re-installs the rules from now on when somebody removes them.
+    /// Re-installs the rules from now on when somebody removes them; begun before there are any, so that
+    /// nothing goes unseen.
     pub(super) fn keep_firewall(&self) {
         let mut keeper = lock(&self.keeper);
         if keeper.is_none() {
@@ -358,20 +406,4 @@ impl Networks {
         };
         self.all().into_iter().find(same)
     }
-}
-
-/// What the daemon can be told and the engine cannot do yet.
-fn refuse_unfinished(config: &NetworkConfig) -> Result<()> {
-    let what = match (config.allow_direct_routing, config.keep_forwarding) {
-        (true, _) => "the setting allow-direct-routing",
-        (_, true) => "the setting ip-forward=false",
-        _ => return Ok(()),
-    };
-    let text = format!("{what} is not supported by this version of Hull");
-    Err(Error::new(ErrorKind::NotImplemented, text))
-}
-
-fn up_failed(error: hull_network::Error) -> Error {
-    let text = "could not set up the network";
-    Error::new(ErrorKind::Internal, text).caused_by(error)
 }

@@ -39,25 +39,51 @@ pub(super) struct Providers {
     pub(super) v6: Option<String>,
 }
 
-/// The place with the highest priority, the first by name among equals.
+/// dockerd's order of preference: places that lead out in both families; the highest priority; those that
+/// lead out at all; by name. Devices are numbered in it.
+fn order(places: &BTreeMap<String, Endpoint>) -> Vec<(&String, &Endpoint)> {
+    let mut all: Vec<(&String, &Endpoint)> = places.iter().collect();
+    // Stable: equals stay in the order of their names.
+    all.sort_by_key(|(_, place)| {
+        let leads = [&place.gateway, &place.gateway6].map(|gateway| !gateway.is_empty());
+        std::cmp::Reverse((
+            leads == [true; 2],
+            place.request.gateway_priority,
+            leads != [false; 2],
+        ))
+    });
+    all
+}
+
+/// The first place of a family that leads out.
 pub(super) fn providers(places: &BTreeMap<String, Endpoint>) -> Providers {
-    let best = |has: fn(&Endpoint) -> bool| {
-        let leading = places.iter().filter(|(_, place)| has(place));
-        let key = |(name, place): &(&String, &Endpoint)| {
-            (
-                std::cmp::Reverse(place.request.gateway_priority),
-                (*name).clone(),
-            )
-        };
-        leading.min_by_key(key).map(|(name, _)| name.clone())
+    let all = order(places);
+    let first = |has: fn(&Endpoint) -> bool| {
+        let mut leading = all.iter().filter(|(_, place)| has(place));
+        leading.next().map(|(name, _)| (*name).clone())
     };
     Providers {
-        v4: best(|place| !place.gateway.is_empty()),
-        v6: best(|place| !place.gateway6.is_empty()),
+        v4: first(|place| !place.gateway.is_empty()),
+        v6: first(|place| !place.gateway6.is_empty()),
     }
 }
 
 impl Providers {
+    /// The default routes: over which device, and through which router.
+    pub(super) fn routes<'r>(
+        &self,
+        places: &'r BTreeMap<String, Endpoint>,
+    ) -> Vec<(&'r str, IpAddr)> {
+        let both = [(&self.v4, false), (&self.v6, true)];
+        let route = |(name, v6): (&Option<String>, bool)| {
+            let place = places.get(name.as_ref()?)?;
+            let own = place::gateways(place);
+            let gateway = own.into_iter().find(|gateway| gateway.is_ipv6() == v6)?;
+            Some((place.ifname.as_str(), gateway))
+        };
+        both.into_iter().filter_map(route).collect()
+    }
+
     /// The routers of a place that lead everywhere.
     pub(super) fn gateways(&self, name: &str, place: &Endpoint) -> Vec<IpAddr> {
         let leads = |gateway: &IpAddr| {
@@ -86,6 +112,21 @@ fn start_failed(error: &Error) -> Error {
         error.full_message()
     );
     Error::new(error.kind(), text)
+}
+
+/// Gives the devices their names.
+fn number(places: &mut BTreeMap<String, Endpoint>, lives: &BTreeMap<String, Arc<Live>>) {
+    let order: Vec<String> = order(places)
+        .iter()
+        .map(|(name, _)| (*name).clone())
+        .collect();
+    let mut named: Vec<Endpoint> = Vec::new();
+    for name in order {
+        if let (Some(place), Some(live)) = (places.get_mut(&name), lives.get(&name)) {
+            place.ifname = place::ifname(&live.row(), &place.request, &named);
+            named.push(place.clone());
+        }
+    }
 }
 
 /// Where a container's places are in a namespace that Hull made for it before it was started.
@@ -165,10 +206,9 @@ impl Engine {
     /// Everything in the namespace and about it. What it did is in the record, also when it fails.
     fn fill(&self, record: &mut Record, netns: &Path) -> Result<Vec<OwnedFd>> {
         let lives = self.claim_places(record)?;
+        number(record.places_mut(), &lives);
         let providers = providers(record.places());
-        let mut order: Vec<&(String, Arc<Live>)> = lives.iter().collect();
-        order.sort_by_key(|(name, _)| (name != super::BRIDGE, name.clone()));
-        for (name, live) in order {
+        for (name, live) in &lives {
             let Some(place) = record.places_mut().get_mut(name) else {
                 continue;
             };
@@ -183,25 +223,24 @@ impl Engine {
         Ok(published.sockets)
     }
 
-    /// Takes addresses and names for all places.
-    fn claim_places(&self, record: &mut Record) -> Result<Vec<(String, Arc<Live>)>> {
-        let mut lives = Vec::new();
-        let mut claimed: Vec<Endpoint> = Vec::new();
-        let wanted: Vec<(String, Endpoint)> = {
-            let mut wanted: Vec<_> = record.places().clone().into_iter().collect();
-            wanted.sort_by_key(|(name, _)| (name != super::BRIDGE, name.clone()));
-            wanted
-        };
-        for (name, asked) in wanted {
+    /// Takes addresses for all places.
+    fn claim_places(&self, record: &mut Record) -> Result<BTreeMap<String, Arc<Live>>> {
+        let mut lives = BTreeMap::new();
+        let off = |text: &String| !matches!(text.trim(), "" | "0");
+        let sysctls = &record.config.sysctls;
+        let without_ipv6 = sysctls
+            .get("net.ipv6.conf.all.disable_ipv6")
+            .is_some_and(off);
+        for (name, asked) in record.places().clone() {
             let live = self.networks.of_place(&name, &asked)?;
             let names = names::of(&live.row(), record, &asked.request);
             let request = (&asked.request, names);
-            let place = self
-                .networks
-                .claim_place(&live, &record.id, request, &claimed)?;
-            claimed.push(place.clone());
+            let mut place = self.networks.claim_place(&live, &record.id, request, &[])?;
+            if without_ipv6 {
+                place::give_ipv6_back(&live, &mut place);
+            }
             record.places_mut().insert(name.clone(), place);
-            lives.push((name, live));
+            lives.insert(name, live);
         }
         Ok(lives)
     }
@@ -235,7 +274,7 @@ impl Engine {
     }
 
     /// dockerd has one sentence for a port that another container has, and one for all others.
-    fn whose_port(&self, record: &Record, error: PublishError) -> Error {
+    pub(super) fn whose_port(&self, record: &Record, error: PublishError) -> Error {
         let taken = match error {
             PublishError::Refused(error) => return error,
             PublishError::Ports(error) => error,
@@ -312,9 +351,12 @@ impl Engine {
                 "network not removed"
             );
         };
-        if let Err(error) = self.networks.firewall.unpublish(&record.id) {
+        let unpublished = self.networks.firewall.unpublish(&record.id);
+        let led_away = unpublished.is_ok();
+        if let Err(error) = unpublished {
             warn(error);
         }
+        self.networks.release_ports(&record.id);
         self.forget_names(record);
         let places = record.places().values();
         let endpoints: Vec<String> = places
@@ -328,8 +370,11 @@ impl Engine {
         if let Err(error) = link::dismantle(&path, &endpoints) {
             warn(error);
         }
-        for place in record.places().values() {
-            self.networks.release_place(place);
+        // Ports that still lead to an address must not lead to who has it next.
+        if led_away {
+            for place in record.places().values() {
+                self.networks.release_place(place);
+            }
         }
     }
 }
@@ -356,9 +401,23 @@ mod tests {
         };
         let plain = places(&[
             ("b", place("10.0.0.1", "", 0)),
-            ("a", place("10.1.0.1", "fd00::1", 0)),
+            ("a", place("10.1.0.1", "", 0)),
+            ("0", place("", "", 0)),
         ]);
         assert_eq!(providers(&plain).v4.as_deref(), Some("a"));
+        let names = |all: &BTreeMap<String, Endpoint>| -> String {
+            order(all).iter().map(|(name, _)| name.as_str()).collect()
+        };
+        assert_eq!(names(&plain), "ab0");
+        // Both families go before any priority, and priority before leading out at all.
+        let both = places(&[
+            ("a", place("10.0.0.1", "", 5)),
+            ("b", place("10.1.0.1", "fd00::1", 0)),
+            ("c", place("10.2.0.1", "fd01::1", 1)),
+            ("d", place("", "", 9)),
+        ]);
+        assert_eq!(names(&both), "cbda");
+        assert_eq!(providers(&both).v4.as_deref(), Some("c"));
         let chosen = places(&[
             ("a", place("10.0.0.1", "", 0)),
             ("b", place("10.1.0.1", "", 5)),
@@ -371,5 +430,12 @@ mod tests {
         );
         assert_eq!(providers.gateways("b", &chosen["b"]).len(), 1);
         assert!(providers.gateways("a", &chosen["a"]).is_empty());
+        let routers: Vec<IpAddr> = providers
+            .routes(&chosen)
+            .into_iter()
+            .map(|(_, gateway)| gateway)
+            .collect();
+        let expected: [IpAddr; 2] = ["10.1.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        assert_eq!(routers, expected);
     }
 }

@@ -36,7 +36,7 @@ fn mode(network: &NetworkRules, address: IpAddr) -> GatewayMode {
 }
 
 /// What a network has in the sets.
-pub(super) fn of_network(network: &NetworkRules) -> Elements {
+pub(super) fn of_network(network: &NetworkRules, direct: bool) -> Elements {
     let device = || Value::default().device(&network.device);
     let twice = || Element::key(device().device(&network.device));
     let mut elements =
@@ -50,7 +50,7 @@ pub(super) fn of_network(network: &NetworkRules) -> Elements {
     for subnet in &network.subnets {
         let at = side(subnet.addr());
         elements.insert((set::HOME[at], range_with(subnet, &network.device)));
-        elements.extend(reached(network, subnet));
+        elements.extend(reached(network, subnet, direct));
         if !network.internal {
             elements.extend(leaving(network, subnet));
         }
@@ -58,7 +58,7 @@ pub(super) fn of_network(network: &NetworkRules) -> Elements {
     elements
 }
 
-fn reached(network: &NetworkRules, subnet: &IpNet) -> Vec<(&'static str, Element)> {
+fn reached(network: &NetworkRules, subnet: &IpNet, open: bool) -> Vec<(&'static str, Element)> {
     let at = side(subnet.addr());
     let direct = |device: &String| (set::DIRECT[at], range_with(subnet, device));
     match mode(network, subnet.addr()) {
@@ -66,8 +66,10 @@ fn reached(network: &NetworkRules, subnet: &IpNet) -> Vec<(&'static str, Element
             vec![(set::UNPROTECTED[at], range(subnet))]
         }
         GatewayMode::Routed if !network.internal => vec![(set::ROUTED[at], range(subnet))],
+        // What leaves is still masqueraded.
+        GatewayMode::Nat if !network.internal && open => vec![(set::ROUTED[at], range(subnet))],
         // Answers come to the endpoint's own address then. What is new is still dropped where it is forwarded.
-        GatewayMode::Nat if !network.internal && !is_masqueraded(network, subnet) => {
+        GatewayMode::Nat if !network.internal && !open && !is_masqueraded(network, subnet) => {
             let trusted = network.options.trusted_interfaces.iter();
             trusted.map(direct).collect()
         }
@@ -112,13 +114,15 @@ fn leaving(network: &NetworkRules, subnet: &IpNet) -> Option<(&'static str, Elem
 /// What an owner's published ports have in the sets. `network` tells how an endpoint is reached.
 pub(super) fn of_publications<'a>(
     publications: &[Publication],
+    open_directly: bool,
     network: impl Fn(&str) -> Option<&'a NetworkRules>,
 ) -> Elements {
     let mut elements = Elements::new();
     let (mut opened, mut local) = (Vec::new(), Vec::new());
     for publication in publications.iter().filter(|one| !one.is_relayed()) {
         let direct = network(&publication.network).is_some_and(|network| {
-            mode(network, publication.target) == GatewayMode::Routed
+            open_directly
+                || mode(network, publication.target) == GatewayMode::Routed
                 || !network.options.trusted_interfaces.is_empty()
         });
         if publication.host.is_none() || direct {

@@ -25,12 +25,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct FirewallOptions {
     /// The name of the table in family `inet`; daemons of one host need one each.
     pub table: String,
+    /// Whether published ports are also reached at the endpoints' own addresses, from anywhere, in all
+    /// networks.
+    pub direct_routing: bool,
 }
 
 impl Default for FirewallOptions {
     fn default() -> Self {
         Self {
             table: "hull".to_owned(),
+            direct_routing: false,
         }
     }
 }
@@ -62,6 +66,7 @@ pub struct Firewall {
 #[derive(Debug)]
 struct State {
     installed: Installed,
+    direct_routing: bool,
     host: HostRules,
     loopback: Loopback,
     /// `None` where the kernel has no netfilter sockets.
@@ -83,6 +88,7 @@ impl Firewall {
         Ok(Self {
             shared: Arc::new(Mutex::new(State {
                 installed: Installed::new(&options.table),
+                direct_routing: options.direct_routing,
                 host: HostRules::new(&options.table),
                 loopback: Loopback::new(),
                 socket: Socket::open().ok(),
@@ -111,8 +117,9 @@ impl Firewall {
         publications: Vec<(String, Vec<Publication>)>,
     ) -> Result<(), Error> {
         let mut state = self.lock();
+        let direct = state.direct_routing;
         let networks = networks.into_iter().map(|network| {
-            let elements = of_network(&network);
+            let elements = of_network(&network, direct);
             (network.id.clone(), (network, elements))
         });
         let before = (
@@ -165,7 +172,7 @@ impl Firewall {
     pub fn add_network(&self, rules: NetworkRules) -> Result<(), Error> {
         let mut state = self.lock();
         let id = rules.id.clone();
-        let new = of_network(&rules);
+        let new = of_network(&rules, state.direct_routing);
         let before = state.networks.insert(id.clone(), (rules, new.clone()));
         let old = before.as_ref().map(|(_, elements)| elements.clone());
         let result = state.change(&old.unwrap_or_default(), &new);
@@ -366,7 +373,7 @@ fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
 
 impl State {
     fn elements(&self, publications: &[Publication]) -> Elements {
-        of_publications(publications, |id| {
+        of_publications(publications, self.direct_routing, |id| {
             self.networks.get(id).map(|(rules, _)| rules)
         })
     }

@@ -20,7 +20,7 @@ enum Found {
     Foreign,
 }
 
-pub(super) fn up(network: &Network, options: &BridgeOptions) -> Result<(), Error> {
+pub(super) fn up(network: &Network, options: &BridgeOptions, forward: bool) -> Result<(), Error> {
     let name = options.device.as_str();
     mark::check_name(name)?;
     let mut socket = Socket::open().map_err(link("set up bridge", name))?;
@@ -31,12 +31,29 @@ pub(super) fn up(network: &Network, options: &BridgeOptions) -> Result<(), Error
         }
         None => (create(&mut socket, network, options)?, Found::New),
     };
-    let result = set_up(&mut socket, network, options, &bridge, found);
+    let result =
+        set_up(&mut socket, network, options, &bridge, found).and_then(|()| match forward {
+            true => enable_forwarding(network),
+            false => Ok(()),
+        });
     if result.is_err() && found == Found::New {
         // The first failure is the one to tell; the mark lets `reconcile` find what is left.
         let _ = socket.delete_link(name);
     }
     result
+}
+
+/// Whether the network's bridge is there, and ours.
+pub(super) fn is_there(network: &Network, options: &BridgeOptions) -> Result<bool, Error> {
+    let error = || link("look for bridge", &options.device);
+    let mut socket = Socket::open().map_err(error())?;
+    match socket.link(&options.device) {
+        Ok(found) => {
+            Ok(mark::owner(&found) == Owner::Id(&network.id) && found.group != mark::DOOMED)
+        }
+        Err(failed) if failed.is_absent() => Ok(false),
+        Err(failed) => Err(error()(failed)),
+    }
 }
 
 pub(super) fn down(network: &Network, options: &BridgeOptions) -> Result<(), Error> {
@@ -211,7 +228,10 @@ fn set_up(
             ..LinkChange::default()
         },
     );
-    socket.run(batch).map_err(error())?;
+    socket.run(batch).map_err(error())
+}
+
+fn enable_forwarding(network: &Network) -> Result<(), Error> {
     forwarding::enable_ipv4()?;
     if network
         .pools

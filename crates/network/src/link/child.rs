@@ -132,5 +132,6 @@ fn settle(joining: &mut Joining<'_>, device: &Link) -> Result<Joined, Error> {
     Ok(Joined {
         mac,
         ifname: device.name,
+        without_ipv6: joining.without_ipv6,
     })
 }

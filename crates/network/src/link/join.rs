@@ -23,6 +23,8 @@ pub struct Joined {
     pub mac: Mac,
     /// Its device's name in the namespace.
     pub ifname: String,
+    /// Its IPv6 addresses and routes were left out: all IPv6 of the namespace is switched off.
+    pub without_ipv6: bool,
 }
 
 /// An endpoint being joined: where, and with what.
@@ -36,6 +38,8 @@ pub(super) struct Joining<'a> {
     pub(super) inside: Socket,
     /// What [`Joining::announce`] has done with.
     used: Option<OwnedFd>,
+    /// IPv6 is switched off in the namespace.
+    pub(super) without_ipv6: bool,
 }
 
 /// Gives a namespace a place on a network that is up; also one in which programs run already. The
@@ -57,6 +61,7 @@ pub fn join(network: &Network, endpoint: &Endpoint, netns: &Path) -> Result<Join
             host,
             inside: Socket::open().map_err(error())?,
             used: None,
+            without_ipv6: false,
         };
         let joined = match &network.driver {
             Driver::Bridge(options) => veth::join(&mut joining, options),
@@ -100,9 +105,8 @@ impl Joining<'_> {
         let endpoint = self.endpoint;
         let error = || link("join endpoint", &endpoint.id);
         let ipv6 = endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
-        if !ipv6 {
-            sysctl::disable_ipv6(&device.name, true)?;
-        }
+        self.without_ipv6 = ipv6 && sysctl::is_ipv6_off()?;
+        sysctl::disable_ipv6(&device.name, !ipv6 || self.without_ipv6)?;
         sysctl::apply(&device.name, &self.sysctls)?;
         let mut batch = Batch::new();
         batch.change_link(
@@ -112,26 +116,32 @@ impl Joining<'_> {
                 ..LinkChange::default()
             },
         );
-        for net in &endpoint.addresses {
+        let possible = |net: &&IpNet| !self.without_ipv6 || net.addr().is_ipv4();
+        for net in endpoint.addresses.iter().filter(possible) {
             batch.add_address(&Address {
                 device: device.index,
                 address: net.addr(),
                 prefix: net.prefix_len(),
             });
         }
-        let routes = endpoint.gateways.iter().map(|gateway| DefaultRoute {
-            device: Some(device.index),
-            gateway: *gateway,
-            metric: 0,
-        });
-        routes.for_each(|route| {
-            batch.add_default_route(&route);
-        });
+        let routes: Vec<DefaultRoute> = endpoint
+            .gateways
+            .iter()
+            .filter(|gateway| !self.without_ipv6 || gateway.is_ipv4())
+            .map(|gateway| DefaultRoute {
+                device: Some(device.index),
+                gateway: *gateway,
+                metric: 0,
+            })
+            .collect();
+        for route in &routes {
+            batch.add_default_route(route);
+        }
         match self.inside.run(batch) {
             // Another endpoint's default route is there. It goes last, when nothing else can fail.
-            Err(failed) if failed.is_existing() && !endpoint.gateways.is_empty() => {
-                super::routes::replace(&mut self.inside, device.index, &endpoint.gateways)
-                    .map_err(error())
+            Err(failed) if failed.is_existing() && !routes.is_empty() => {
+                let own = |ipv6| routes.iter().any(|route| route.gateway.is_ipv6() == ipv6);
+                super::routes::replace(&mut self.inside, &routes, own).map_err(error())
             }
             other => other.map_err(error()),
         }
@@ -140,6 +150,7 @@ impl Joining<'_> {
     /// Tells the neighbours. They would find out by themselves, if late: no failure of the join.
     pub(super) fn announce(&mut self, device: &Link, mac: Mac) {
         let addresses = self.endpoint.addresses.iter().map(IpNet::addr);
+        let addresses = addresses.filter(|address| !self.without_ipv6 || address.is_ipv4());
         match neighbour::announce(device.index, mac, addresses) {
             Ok(socket) => self.used = Some(socket),
             Err(error) => {

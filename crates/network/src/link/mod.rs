@@ -2,7 +2,8 @@
 //! behind when they fail.
 //!
 //! ```text
-//!  up, down      bridge.rs   a bridge with its addresses; forwarding.rs: the host routes
+//!  up, is_up, down
+//!                bridge.rs   a bridge with its addresses; forwarding.rs: the host routes
 //!                parent.rs   macvlan, ipvlan: the device below, VLAN or dummy if need be
 //!  join          join.rs     one thread inside the namespace does all of it, both sides
 //!                  veth.rs     bridge: a pair, one end a port of the bridge
@@ -10,7 +11,7 @@
 //!                  sysctl.rs   settings of the device, before it is up
 //!  leave, dismantle, reconcile
 //!                remove.rs, reconcile.rs
-//!  set_default_routes
+//!  set_default_routes, restore_default_routes
 //!                routes.rs
 //! ```
 //!
@@ -33,7 +34,7 @@ mod veth;
 pub use join::{Joined, join};
 pub use reconcile::{Removed, reconcile};
 pub use remove::{dismantle, leave};
-pub use routes::set_default_routes;
+pub use routes::{restore_default_routes, set_default_routes};
 
 use crate::Error;
 use crate::model::{Driver, Network};
@@ -44,10 +45,33 @@ use crate::model::{Driver, Network};
 /// # Errors
 /// [`Error`]; what was made here is gone again then.
 pub fn up(network: &Network) -> Result<(), Error> {
+    make(network, true)
+}
+
+/// As [`up`], and leaves it to the host's administrator whether the host forwards packets.
+///
+/// # Errors
+/// [`Error`]; what was made here is gone again then.
+pub fn up_without_forwarding(network: &Network) -> Result<(), Error> {
+    make(network, false)
+}
+
+fn make(network: &Network, forward: bool) -> Result<(), Error> {
     match &network.driver {
-        Driver::Bridge(options) => bridge::up(network, options),
+        Driver::Bridge(options) => bridge::up(network, options, forward),
         Driver::Macvlan(options) => parent::up_macvlan(network, options),
         Driver::Ipvlan(options) => parent::up_ipvlan(network, options),
+    }
+}
+
+/// Whether a network has a bridge that is ours, up or not; macvlan and ipvlan ones have nothing of the kind.
+///
+/// # Errors
+/// [`Error::Link`].
+pub fn is_up(network: &Network) -> Result<bool, Error> {
+    match &network.driver {
+        Driver::Bridge(options) => bridge::is_there(network, options),
+        Driver::Macvlan(_) | Driver::Ipvlan(_) => Ok(false),
     }
 }
 

@@ -7,44 +7,72 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-/// Makes these the default routes of a namespace, over its device `ifname`, in place of all it has; a
-/// family without one in `gateways` has none afterwards. The unspecified address stands for the device
+/// Makes these the default routes of a namespace, each over the device it is named with, in place of all
+/// that it has: a family without one has none afterwards. The unspecified address stands for the device
 /// itself, without a router. Routes learnt from router advertisements stay.
 ///
 /// # Errors
 /// [`Error`]; the routes may be partly changed then.
-pub fn set_default_routes(netns: &Path, ifname: &str, gateways: &[IpAddr]) -> Result<(), Error> {
-    let namespace = fs_err::File::open(netns).map_err(file("open", netns))?;
-    let error = || link("set the default routes of", ifname);
-    netlink::inside(namespace.as_fd(), || {
-        let mut socket = Socket::open()?;
-        // Without a new route the device does not matter, and may be gone.
-        let index = match gateways {
-            [] => 0,
-            _ => socket.link(ifname)?.index,
-        };
-        replace(&mut socket, index, gateways)
+pub fn set_default_routes(netns: &Path, routes: &[(&str, IpAddr)]) -> Result<(), Error> {
+    inside(netns, "set", |socket| {
+        let wanted = wanted(socket, routes)?;
+        replace(socket, &wanted, |_| true)
     })
-    .and_then(|result| result)
-    .map_err(error())
 }
 
-/// The new ones come first, in place of an old one each: there is no moment without a route.
-pub(super) fn replace(
+/// As [`set_default_routes`], but only in families that have no default route at all: what a daemon that
+/// was killed left undone. What the namespace's own programs have made of their routes stays.
+///
+/// # Errors
+/// [`Error`]; the routes may be partly changed then.
+pub fn restore_default_routes(netns: &Path, routes: &[(&str, IpAddr)]) -> Result<(), Error> {
+    inside(netns, "restore", |socket| {
+        let there = socket.default_routes()?;
+        let missing = |gateway: IpAddr| {
+            let mut same = there.iter().map(|route| route.gateway.is_ipv6());
+            !same.any(|ipv6| ipv6 == gateway.is_ipv6())
+        };
+        let mut routes = routes.to_vec();
+        routes.retain(|(_, gateway)| missing(*gateway));
+        let wanted = wanted(socket, &routes)?;
+        replace(socket, &wanted, |_| false)
+    })
+}
+
+fn inside(
+    netns: &Path,
+    what: &'static str,
+    work: impl FnOnce(&mut Socket) -> Result<(), netlink::Error> + Send,
+) -> Result<(), Error> {
+    let namespace = fs_err::File::open(netns).map_err(file("open", netns))?;
+    netlink::inside(namespace.as_fd(), || work(&mut Socket::open()?))
+        .and_then(|result| result)
+        .map_err(link(what, "the default routes"))
+}
+
+fn wanted(
     socket: &mut Socket,
-    index: u32,
-    gateways: &[IpAddr],
-) -> Result<(), netlink::Error> {
-    let wanted: Vec<DefaultRoute> = gateways
-        .iter()
-        .map(|gateway| DefaultRoute {
-            device: Some(index),
+    routes: &[(&str, IpAddr)],
+) -> Result<Vec<DefaultRoute>, netlink::Error> {
+    let route = |(ifname, gateway): &(&str, IpAddr)| {
+        Ok(DefaultRoute {
+            device: Some(socket.link(ifname)?.index),
             gateway: *gateway,
             metric: 0,
         })
-        .collect();
+    };
+    routes.iter().map(route).collect()
+}
+
+/// The new ones come first, in place of an old one each: there is no moment without a route. The old ones
+/// of the families for which `all` says so (`true`: IPv6) go.
+pub(super) fn replace(
+    socket: &mut Socket,
+    wanted: &[DefaultRoute],
+    all: impl Fn(bool) -> bool,
+) -> Result<(), netlink::Error> {
     let mut batch = Batch::new();
-    for route in &wanted {
+    for route in wanted {
         batch.replace_default_route(route);
     }
     socket.run(batch)?;
@@ -55,7 +83,8 @@ pub(super) fn replace(
     };
     let mut batch = Batch::new();
     let old = socket.default_routes()?;
-    for route in old.iter().filter(|route| !same(route)) {
+    let goes = |route: &&DefaultRoute| all(route.gateway.is_ipv6()) && !same(route);
+    for route in old.iter().filter(goes) {
         batch.delete_default_route(route);
     }
     match socket.run(batch) {

@@ -2,6 +2,7 @@
 
 use super::forwarding::write;
 use crate::Error;
+use crate::error::file;
 use std::path::PathBuf;
 
 const ROOT: &str = "/proc/sys/net";
@@ -81,6 +82,15 @@ pub(super) fn apply(ifname: &str, all: &[Sysctl]) -> Result<(), Error> {
         write(&path, &setting.value)?;
     }
     Ok(())
+}
+
+/// Whether all IPv6 is switched off in the calling thread's network namespace: addresses are refused then.
+pub(super) fn is_ipv6_off() -> Result<bool, Error> {
+    let path: PathBuf = [ROOT, "ipv6", "conf", "all", "disable_ipv6"]
+        .iter()
+        .collect();
+    let text = fs_err::read_to_string(&path).map_err(file("read", &path))?;
+    Ok(text.trim() != "0")
 }
 
 /// Whether the device has no IPv6 at all, as Docker has it on networks without. A kernel without IPv6

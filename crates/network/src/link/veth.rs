@@ -103,5 +103,6 @@ fn connect(
     Ok(Joined {
         mac,
         ifname: far.name,
+        without_ipv6: joining.without_ipv6,
     })
 }
