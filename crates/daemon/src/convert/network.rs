@@ -88,7 +88,7 @@ pub(crate) fn request(asked: CreateRequest, version: ApiVersion) -> NetworkReque
         config_from: from.filter(|name| !name.is_empty()),
         ipam: IpamRequest {
             driver: ipam.driver,
-            options: ipam.options.unwrap_or_default(),
+            options: ipam.options,
             pools: pools.collect(),
         },
         options: asked.options.unwrap_or_default(),

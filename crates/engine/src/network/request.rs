@@ -43,8 +43,8 @@ pub struct NetworkRequest {
 pub struct IpamRequest {
     /// Empty or `default`; `null` gives out none.
     pub driver: String,
-    /// Kept and shown.
-    pub options: BTreeMap<String, String>,
+    /// Kept and shown: an empty list is not none.
+    pub options: Option<BTreeMap<String, String>>,
     /// Address ranges; for families without one the engine chooses.
     pub pools: Vec<PoolRequest>,
 }

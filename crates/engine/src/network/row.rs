@@ -85,7 +85,7 @@ impl Row {
             } else {
                 ipam.driver
             },
-            ipam_options: (!ipam.options.is_empty()).then_some(ipam.options),
+            ipam_options: ipam.options,
             pools: (!null).then_some(ipam.pools),
             options: Some(request.options),
             labels: Some(request.labels),
