@@ -40,7 +40,7 @@ pub fn leave(
 /// wait for that: the address can be given out again, as it only means something inside the pair.
 ///
 /// Should this process end before, the devices go with their namespace, or else by
-/// [`reconcile`](super::reconcile).
+/// [`reconcile`](super::reconcile()).
 ///
 /// # Errors
 /// [`Error::File`] when the namespace's file cannot be removed; the devices are removed all the same.

@@ -8,7 +8,7 @@
 //!  survey.rs      what there is, for people to read; iptables-legacy, which nobody can change from here
 //! ```
 //! Nothing else is touched. [`Foreign::keep`] does it again when somebody reloads or flushes. Tables
-//! that users wrote themselves are left alone: [`survey`] shows them.
+//! that users wrote themselves are left alone: [`survey()`] shows them.
 
 mod firewalld;
 mod iptables;
