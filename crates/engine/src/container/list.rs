@@ -97,7 +97,7 @@ impl Engine {
             exec_ids: self.execs.of(&record.id),
             paths: self.paths(&record),
             snapshot,
-            ports: crate::network::publish::shown(&record),
+            ports: crate::network::published::shown(&record),
             networks: record.places().clone(),
             sandbox: self.sandbox_file(&record),
             links: self.shown_links(&record),
@@ -263,7 +263,7 @@ fn publishes(record: &Record, value: &str) -> bool {
     let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
         return false;
     };
-    let published = crate::network::publish::effective(record);
+    let published = crate::network::published::effective(record);
     published.iter().any(|publication| {
         publication.host.is_some()
             && publication.protocol.as_str() == protocol

@@ -12,7 +12,7 @@ use super::live::{Container, Pending};
 use super::state::Event;
 use super::{Exit, LogDriver, NetworkMode, Paths, State, bundle, mounts};
 use crate::container::record::Record;
-use crate::network::{Wired, publish};
+use crate::network::{Wired, published};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use hull_image::Snapshotter;
 use hull_shim::{Events, Handle, Launch};
@@ -196,7 +196,7 @@ impl Engine {
             foreign_mounts: self.store.mounts_dir().map(Into::into),
             log: super::log::config(&record.config.log, &files.log)?,
             held: 0,
-            relays: publish::relays(&record.publications),
+            relays: published::relays(&record.publications),
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,

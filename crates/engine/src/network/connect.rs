@@ -3,7 +3,7 @@
 use super::registry::{Live, failed};
 use super::request::EndpointRequest;
 use super::sandbox::providers;
-use super::{names, places, publish};
+use super::{names, places, published};
 use crate::container::live::Container;
 use crate::container::record::Record;
 use crate::container::{Endpoint, NetworkMode};
@@ -161,12 +161,12 @@ impl Engine {
     /// A container's publications, by the ways there are.
     pub(super) fn redirected(&self, record: &Record) -> Vec<Publication> {
         let ways = self.ways(record, &providers(record.places()));
-        publish::retarget(&record.publications, &ways)
+        published::retarget(&record.publications, &ways)
     }
 
     /// Makes the firewall publish what the record says.
     pub(super) fn republish(&self, record: &Record) -> Result<()> {
-        let effective = publish::effective(record);
+        let effective = published::effective(record);
         self.networks
             .firewall
             .publish(&record.id, &effective)
@@ -184,7 +184,7 @@ impl Engine {
         let Some(shim) = self.find(&record.id).ok().and_then(|one| one.shim().ok()) else {
             return;
         };
-        if let Err(error) = shim.retarget(publish::relays(effective)) {
+        if let Err(error) = shim.retarget(published::relays(effective)) {
             tracing::warn!(container = record.id, %error, "ports at IPv6 addresses did not follow the container's networks");
         }
     }

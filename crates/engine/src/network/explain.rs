@@ -1,7 +1,7 @@
 //! `network explain`.
 
 use super::place::addresses;
-use super::publish::effective;
+use super::published::effective;
 use crate::container::Port;
 use crate::container::record::Record;
 use crate::{Engine, Error, ErrorKind, Result, blocking};
@@ -62,7 +62,7 @@ impl Engine {
         let ports = match port {
             Some(port) => BTreeSet::from([port]),
             None => {
-                let shown = super::publish::shown(record).into_keys();
+                let shown = super::published::shown(record).into_keys();
                 let exposed = record.effective.exposed_ports.iter().cloned();
                 shown.chain(exposed).collect()
             }

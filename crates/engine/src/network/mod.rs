@@ -23,6 +23,7 @@ mod places;
 mod pools;
 mod predefined;
 pub(crate) mod publish;
+pub(crate) mod published;
 mod recover;
 mod registry;
 mod remove;

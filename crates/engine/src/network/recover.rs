@@ -4,7 +4,7 @@
 //! the firewall's table is replaced in one transaction. With nothing running and nothing left behind, the
 //! kernel is not asked at all.
 
-use super::publish;
+use super::published;
 use super::registry::{Networks, failed};
 use super::sandbox::providers;
 use crate::container::record::Record;
@@ -151,7 +151,7 @@ impl Networks {
             up.filter_map(|live| live.row().rules()).collect();
         let publications = wired
             .iter()
-            .map(|record| (record.id.clone(), publish::effective(record)))
+            .map(|record| (record.id.clone(), published::effective(record)))
             .filter(|(_, publications)| !publications.is_empty())
             .collect();
         let any = !rules.is_empty();

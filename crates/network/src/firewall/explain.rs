@@ -1,6 +1,8 @@
 //! Who can reach a port of an endpoint, from where, and which rule says so, in words. Made from what shall
 //! be and from what others have in the kernel, by the same order of rules as `layout.rs` has them.
 
+mod lines;
+
 use super::NetworkRules;
 use super::foreign::{ForeignChain, Survey};
 use crate::model::{GatewayMode, Protocol, Publication};
@@ -123,42 +125,11 @@ impl fmt::Display for Answer {
     }
 }
 
-impl Explanation {
-    /// For people, a line each.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut endpoint = None;
-        for way in &self.ways {
-            if endpoint != Some(way.endpoint) {
-                endpoint = Some(way.endpoint);
-                let place = SocketAddr::new(way.endpoint, self.port);
-                lines.push(format!("{place}/{}", self.protocol.as_str()));
-            }
-            let at: Vec<String> = way.at.iter().map(SocketAddr::to_string).collect();
-            let at = match at.is_empty() {
-                true => String::new(),
-                false => format!(", at {}", at.join(" and ")),
-            };
-            lines.push(format!(
-                "  from {}: {}{at}: {} [{}]",
-                way.from, way.reachable, way.why, way.rule
-            ));
-        }
-        lines.extend(
-            self.remarks
-                .iter()
-                .map(|remark| format!("  note: {remark}")),
-        );
-        lines
-    }
-}
-
 /// Answers a question. Looks at nothing but what it is given.
 #[must_use]
 pub fn explain(question: &Question<'_>) -> Explanation {
     let mut ways = Vec::new();
-    let mut remarks = remarks(question.survey);
+    let mut remarks = question.survey.remarks();
     for address in question.addresses {
         let endpoint = Endpoint::new(question, *address);
         let passed_on = endpoint.relayed.iter().filter(|_| address.is_ipv4());
@@ -496,46 +467,16 @@ impl<'a> Endpoint<'a> {
         match others.find(|chain| chain.drops && chain.rules == 0) {
             Some(chain) => no(
                 "other software",
-                &format!("{} drops what is forwarded", name(chain)),
+                &format!("{} drops what is forwarded", chain.in_words()),
             ),
             None => match self.chains("forward").find(closed) {
                 Some(chain) => Found {
                     reachable: Answer::Depends,
-                    why: format!("{}; but {} has a word in it", found.why, name(chain)),
+                    why: format!("{}; but {} has a word in it", found.why, chain.in_words()),
                     ..found
                 },
                 None => found,
             },
         }
     }
-}
-
-/// A chain in words.
-fn name(chain: &ForeignChain) -> String {
-    let owner = chain.owner.as_ref();
-    let owner = owner.map_or(String::new(), |owner| format!(" ({owner})"));
-    format!(
-        "table {} {}, chain {}{owner}",
-        chain.family, chain.table, chain.chain
-    )
-}
-
-fn remarks(survey: &Survey) -> Vec<String> {
-    let mut remarks = Vec::new();
-    for chain in &survey.chains {
-        if chain.hook != "forward" {
-            continue;
-        }
-        let word = match (chain.opened, chain.drops) {
-            (true, _) => "lets our bridges through",
-            (false, true) => "drops what it does not know",
-            (false, false) if chain.rules > 0 => "may drop what is forwarded",
-            (false, false) => continue,
-        };
-        remarks.push(format!("{} {word}", name(chain)));
-    }
-    if survey.legacy {
-        remarks.push("iptables-legacy has filters, which are not seen here".to_owned());
-    }
-    remarks
 }

@@ -13,6 +13,7 @@
 mod firewalld;
 mod iptables;
 mod survey;
+mod words;
 
 pub use survey::{ForeignChain, Survey, survey};
 
