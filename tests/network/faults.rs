@@ -180,16 +180,16 @@ fn acknowledged(stage: &Stage<'_>, operation: &str) {
     let victim = stage.daemon.get("/containers/victim/json");
     let running = victim.status == 200 && victim.json()["State"]["Running"] == true;
     let on = |network: &str| !victim.json()["NetworkSettings"]["Networks"][network].is_null();
+    let named = || {
+        let mut words = operation.split(' ');
+        let network = words.find(|word| ["keep", "passing", "ahead"].contains(word));
+        network.expect("the operation names a network")
+    };
     match operation.split(' ').take(2).collect::<Vec<_>>().as_slice() {
         ["network", "create"] => assert_eq!(network, 200),
         ["network", "rm"] => assert_eq!(network, 404),
-        ["network", "connect"] => assert!(running && on("passing") && on("keep")),
-        ["network", "disconnect"] => {
-            let left = operation
-                .split(' ')
-                .find(|word| ["keep", "passing"].contains(word));
-            assert!(running && !on(left.unwrap()), "{victim:?}");
-        }
+        ["network", "connect"] => assert!(running && on(named()) && on("keep"), "{victim:?}"),
+        ["network", "disconnect"] => assert!(running && !on(named()), "{victim:?}"),
         ["run", "--rm"] => assert_eq!(victim.status, 404),
         ["run", _] | ["start" | "restart", _] => assert!(running, "{victim:?}"),
         ["stop", _] => assert!(victim.status == 200 && !running, "{victim:?}"),

@@ -363,8 +363,30 @@ fn pausing_stopping_and_restarting() {
         assert_eq!(
             seen,
             [
-                "create", "start", "pause", "unpause", "kill", "die", "stop", "start", "restart",
-                "pause", "kill", "unpause", "die", "stop", "start", "kill", "die", "rename",
+                "create",
+                "connect",
+                "start",
+                "pause",
+                "unpause",
+                "kill",
+                "disconnect",
+                "die",
+                "stop",
+                "connect",
+                "start",
+                "restart",
+                "pause",
+                "kill",
+                "unpause",
+                "disconnect",
+                "die",
+                "stop",
+                "connect",
+                "start",
+                "kill",
+                "disconnect",
+                "die",
+                "rename",
                 "destroy"
             ]
         );
