@@ -259,7 +259,7 @@ table inet mine {
     type filter hook input priority 0; policy accept;
     iifname lo accept
     ct state established,related accept
-    meta l4proto ipv6-icmp accept
+    meta l4proto 58 accept
     ip saddr 192.0.2.9 th dport { 8080, 8081 } accept
     ip saddr 172.30.0.0/24 tcp dport 8080 accept
     ip6 saddr 2001:db8::9 th dport 8080 accept

@@ -393,15 +393,22 @@ fn a_device_whose_marks_were_changed_inside_is_found() {
         return;
     }
     let change = |name: &str, alias: &str| {
-        let mut batch = Batch::new();
-        let change = LinkChange {
-            name: Some(name),
-            alias: Some(alias),
+        let index = link_named("eth0").unwrap().index;
+        let down = LinkChange {
             up: Some(false),
             ..LinkChange::default()
         };
-        batch.change_link(link_named("eth0").unwrap().index, &change);
-        Socket::open().unwrap().run(batch).unwrap();
+        let other = LinkChange {
+            name: Some(name),
+            alias: Some(alias),
+            ..LinkChange::default()
+        };
+        // Before Linux 6.2 a device that is up keeps its name, also for the request that sets it down.
+        for change in [down, other] {
+            let mut batch = Batch::new();
+            batch.change_link(index, &change);
+            Socket::open().unwrap().run(batch).unwrap();
+        }
     };
     let (a, _) = host.join(&network, &first());
     inside(&a, || change("mine0", "mine"));
