@@ -69,6 +69,10 @@ impl Host {
         if !Path::new(BUSYBOX).exists() {
             return skip("there is no static busybox");
         }
+        // This thread, and all that it starts: another test's default bridge has the same name.
+        if hull_linux::namespace::unshare(hull_linux::namespace::flag::NETWORK).is_err() {
+            return skip("no network namespace can be made");
+        }
         let directory = tempfile::Builder::new()
             .prefix("hull-engine")
             .tempdir()
