@@ -311,6 +311,46 @@ fn execs_run_beside_the_process() {
 }
 
 #[test]
+fn probes_tell_code_and_output_and_are_killed_in_time() {
+    let Some(host) = Host::new() else { return };
+    host.block_on(async |engine| {
+        started(&engine, "web", shell("exec sleep 100")).await;
+        let probe = async |script: &str, limit| {
+            let command = strings(&["sh", "-c", script]);
+            engine.probe_once("web", command, limit).await
+        };
+        let sick = probe("echo out; echo err >&2; exit 3", LONG).await.unwrap();
+        assert_eq!(sick.exit_code, Some(3));
+        assert!(sick.output.contains("out\n") && sick.output.contains("err\n"));
+        assert!(sick.start <= sick.end);
+        let much = probe("while :; do echo 0123456789; done | head -c 1000000", LONG).await;
+        let much = much.unwrap();
+        assert_eq!((much.exit_code, much.output.len()), (Some(0), 4096 + 3));
+        // The shell's child goes as well, or it would keep the output open.
+        let slow = probe("echo begun; sleep 1000; true", Duration::from_millis(300)).await;
+        let slow = slow.unwrap();
+        assert_eq!((slow.exit_code, slow.output.as_str()), (None, "begun\n"));
+        let top = engine.top("web", "").await.unwrap();
+        assert_eq!(top.processes.len(), 1, "{top:?}");
+        let missing = engine.probe_once("web", strings(&["nosuch"]), LONG).await;
+        assert!(
+            missing
+                .unwrap_err()
+                .message()
+                .contains("executable file not found")
+        );
+        let details = engine.inspect("web", false).await.unwrap();
+        assert!(details.exec_ids.is_empty());
+        engine.remove("web", true, true).await.unwrap();
+        assert_eq!(
+            probe("true", LONG).await.unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+    });
+    host.assert_nothing_left();
+}
+
+#[test]
 fn pausing_stopping_and_restarting() {
     let Some(host) = Host::new() else { return };
     host.block_on(async |engine| {

@@ -126,6 +126,14 @@ impl Handle {
         self.done(&Request::Kill(signal))
     }
 
+    /// Kills an exec's process and what is in its process group. That it has ended already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the kernel refuses.
+    pub fn kill_exec(&self, id: &str) -> Result<(), Error> {
+        self.done(&Request::KillExec(id.to_owned()))
+    }
+
     /// Stops all processes of the container.
     ///
     /// # Errors

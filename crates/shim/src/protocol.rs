@@ -29,6 +29,8 @@ pub enum Request {
     Start,
     /// Sends a signal to the first process.
     Kill(i32),
+    /// Kills an exec's process and all of its process group. That it has ended already is no error.
+    KillExec(String),
     /// Stops all processes.
     Pause,
     /// Lets them go on.

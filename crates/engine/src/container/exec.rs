@@ -9,26 +9,26 @@ use hull_image::Snapshotter;
 use hull_shim::{AttachOptions, ExecRequest};
 use hull_spec::runtime::Process;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// How far an exec is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Progress {
+pub(crate) struct Progress {
     started: bool,
     pid: i32,
-    exit_code: Option<i32>,
+    pub(super) exit_code: Option<i32>,
 }
 
 /// An exec.
 #[derive(Debug)]
-struct Exec {
-    id: String,
-    container: Arc<Container>,
-    config: Mutex<ExecConfig>,
-    progress: watch::Sender<Progress>,
+pub(crate) struct Exec {
+    pub(super) id: String,
+    pub(super) container: Arc<Container>,
+    config: ExecConfig,
+    pub(super) progress: watch::Sender<Progress>,
 }
 
 /// All execs: they live as long as their container runs.
@@ -80,6 +80,13 @@ impl Execs {
         });
     }
 
+    pub(super) fn forget(&self, id: &str) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
     fn forget_ended(&self) {
         /// How many ended execs are kept for who asks late.
         const KEPT: usize = 1000;
@@ -112,20 +119,25 @@ impl Engine {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         self.execs.forget_ended();
+        Ok(self.new_exec(container, config).id.clone())
+    }
+
+    /// Prepares a process: it counts from now on.
+    pub(super) fn new_exec(&self, container: Arc<Container>, config: ExecConfig) -> Arc<Exec> {
         let id = names::id();
         self.tell_container(
             &container,
             &format!("exec_create: {}", config.args.join(" ")),
             &[("execID", &id)],
         );
-        let exec = Exec {
-            id: id.clone(),
+        let exec = Arc::new(Exec {
+            id,
             container,
-            config: Mutex::new(config),
+            config,
             progress: watch::Sender::default(),
-        };
-        self.execs.insert(Arc::new(exec));
-        Ok(id)
+        });
+        self.execs.insert(Arc::clone(&exec));
+        exec
     }
 
     /// Starts it. The stream is the process's input and output; `None` when detached.
@@ -155,23 +167,24 @@ impl Engine {
                 format!("exec command {id} {state}"),
             ));
         }
+        let stream = self.run_exec(&exec, start).await?;
+        stream.map(super::attach::to_tokio).transpose()
+    }
+
+    /// Runs what was prepared. The stream is for who attaches.
+    pub(super) async fn run_exec(
+        self: &Arc<Self>,
+        exec: &Arc<Exec>,
+        start: ExecStart,
+    ) -> Result<Option<std::os::unix::net::UnixStream>> {
         let engine = Arc::clone(self);
-        let starting = Arc::clone(&exec);
-        let outcome = blocking(move || engine.exec_blocking(&starting, start)).await;
-        let config = exec
-            .config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match outcome {
+        let starting = Arc::clone(exec);
+        match blocking(move || engine.exec_blocking(&starting, start)).await {
             Ok((pid, stream)) => {
                 exec.progress.send_modify(|now| now.pid = pid);
-                self.tell_container(
-                    &exec.container,
-                    &format!("exec_start: {}", config.args.join(" ")),
-                    &[("execID", id)],
-                );
-                stream.map(super::attach::to_tokio).transpose()
+                let action = format!("exec_start: {}", exec.config.args.join(" "));
+                self.tell_container(&exec.container, &action, &[("execID", &exec.id)]);
+                Ok(stream)
             }
             Err(error) => {
                 exec.progress
@@ -186,11 +199,7 @@ impl Engine {
         exec: &Exec,
         start: ExecStart,
     ) -> Result<(i32, Option<std::os::unix::net::UnixStream>)> {
-        let config = exec
-            .config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let config = &exec.config;
         let record = exec.container.record();
         let root = self
             .snapshots
@@ -203,7 +212,7 @@ impl Engine {
         };
         let request = ExecRequest {
             id: exec.id.clone(),
-            process: process(&record, &config, &root)?,
+            process: process(&record, config, &root)?,
             attach: (!start.detach).then_some(attach),
             console_size: start.console_size.or(config.console_size),
         };
@@ -267,11 +276,7 @@ impl Engine {
             self.catch_up(&exec).await;
         }
         let now = *exec.progress.borrow();
-        let config = exec
-            .config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let config = exec.config.clone();
         let user = if config.user.is_empty() {
             exec.container.read(|record| record.effective.user.clone())
         } else {
@@ -309,7 +314,7 @@ impl Engine {
 }
 
 /// `named`: the container as the client named it.
-fn may_exec(record: &Record, named: &str) -> Result<()> {
+pub(super) fn may_exec(record: &Record, named: &str) -> Result<()> {
     let conflict = |text: String| Err(Error::new(ErrorKind::Conflict, text));
     match record.state {
         State::Running { .. } => Ok(()),

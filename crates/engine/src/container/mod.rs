@@ -18,6 +18,7 @@ mod log;
 mod merge;
 mod mounts;
 mod pause;
+mod probe;
 pub(crate) mod record;
 mod recover;
 mod remove;
@@ -41,6 +42,7 @@ pub use details::{
     Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
 };
 pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
+pub use probe::Probed;
 pub use state::{Exit, State};
 
 pub(crate) use exec::Execs;

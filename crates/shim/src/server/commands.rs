@@ -7,6 +7,8 @@ use super::shim::{FIRST, SIGKILL, Shim, Token};
 use crate::protocol::{self, AttachOptions, ExecRequest, Reply, Request, Snapshot};
 use hull_linux::pty;
 use hull_linux::reactor::{Interest, signal_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 impl Shim {
     pub(super) fn on_client_writable(&mut self, id: u32) {
@@ -87,6 +89,7 @@ impl Shim {
         let outcome = match request {
             Request::Start => self.start(),
             Request::Kill(signal) => self.kill(signal),
+            Request::KillExec(id) => self.kill_exec(&id),
             Request::Pause => self.set_paused(true),
             Request::Resume => self.set_paused(false),
             Request::Resize {
@@ -173,6 +176,24 @@ impl Shim {
                 let _already_dead = self.set_paused(false);
                 Ok(Reply::Done)
             }
+            _ => Ok(Reply::Done),
+        }
+    }
+
+    /// Whoever runs a command by a shell means what the shell has started as well.
+    fn kill_exec(&self, id: &str) -> Result<Reply, String> {
+        let process = self
+            .processes
+            .values()
+            .find(|process| process.exec.as_deref() == Some(id) && process.exit_code.is_none());
+        // Not yet waited for: neither id can be another's. Runtimes make it the leader of a group; where one
+        // does not, there is no group of this id.
+        let Some(pid) = process.and_then(|process| Pid::from_raw(process.pid)) else {
+            return Ok(Reply::Done);
+        };
+        let killed = kill_process_group(pid, Signal::KILL);
+        match killed.or_else(|_| kill_process(pid, Signal::KILL)) {
+            Err(error) if error != Errno::SRCH => Err(error.to_string()),
             _ => Ok(Reply::Done),
         }
     }
