@@ -631,6 +631,37 @@ fn the_bridge_connects_and_is_given_back() {
 }
 
 #[test]
+fn the_bridge_of_a_lost_engine_is_taken_over() {
+    use hull_network::model::{BridgeOptions, Driver, Network, Pool};
+    let Some(host) = Host::new() else { return };
+    host.block_on(async |engine| {
+        let lost = Network {
+            id: "ab".repeat(32),
+            driver: Driver::Bridge(BridgeOptions::new("hull0")),
+            pools: vec![Pool {
+                subnet: "10.99.0.0/24".parse().unwrap(),
+                range: None,
+                gateway: "10.99.0.1".parse().ok(),
+                reserved: std::collections::BTreeMap::new(),
+            }],
+            internal: false,
+        };
+        hull_network::link::up(&lost).unwrap();
+        let config = Config {
+            network: hull_engine::container::NetworkMode::Bridge,
+            ..shell("ip route | head -1")
+        };
+        let (code, out, err) = run(&engine, config).await.unwrap();
+        assert_eq!(code, 0, "{err}");
+        assert!(
+            out.starts_with("default via ") && !out.contains("10.99."),
+            "{out}"
+        );
+    });
+    host.assert_nothing_left();
+}
+
+#[test]
 fn many_at_once_do_not_disturb_each_other() {
     let Some(host) = Host::new() else { return };
     host.block_on(async |engine| {

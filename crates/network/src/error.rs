@@ -116,7 +116,9 @@ pub enum Error {
     #[error("network device {0} was not found")]
     NoDevice(String),
     /// A device that belongs to another network.
-    #[error("network device {device} is in use by network {owner}")]
+    #[error(
+        "network device {device} is in use by network {owner}: use another device, or end what is connected to it and remove it (ip link del {device})"
+    )]
     Taken {
         /// The device.
         device: String,

@@ -394,9 +394,22 @@ fn a_bridge_is_made_once_and_mended() {
     let error = link::up(&other).unwrap_err();
     assert!(matches!(error, Error::Taken { .. }), "{error}");
     link::down(&other).unwrap();
+    for owner in ["both", "other"] {
+        assert!(!link::discard_idle("br-both", owner).unwrap(), "{owner}");
+    }
     assert!(link_named("br-both").is_some());
     link::down(&network).unwrap();
     link::down(&network).unwrap();
+    host::gone("br-both");
+}
+
+#[test]
+fn a_bridge_that_nobody_uses_can_be_discarded() {
+    let Some(_host) = Host::new() else { return };
+    link::up(&both()).unwrap();
+    assert!(!link::discard_idle("br-both", "other").unwrap());
+    assert!(link::discard_idle("br-both", "both").unwrap());
+    assert!(!link::discard_idle("br-both", "both").unwrap());
     host::gone("br-both");
 }
 

@@ -326,11 +326,22 @@ impl Networks {
 
     /// Makes a network's devices, or takes what is there.
     pub(super) fn make_devices(&self, model: &Network) -> Result<()> {
-        let up = match self.config.keep_forwarding {
+        let up = || match self.config.keep_forwarding {
             true => link::up_without_forwarding(model),
             false => link::up(model),
         };
-        up.map_err(failed("could not set up the network"))
+        let made = match up() {
+            // Of an engine whose data are gone: the guard tells that it does not run any more.
+            Err(hull_network::Error::Taken { device, owner }) if self.by_id(&owner).is_none() => {
+                match link::discard_idle(&device, &owner) {
+                    Ok(true) => up(),
+                    Ok(false) => Err(hull_network::Error::Taken { device, owner }),
+                    Err(error) => Err(error),
+                }
+            }
+            made => made,
+        };
+        made.map_err(failed("could not set up the network"))
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, BTreeMap<String, Vec<OwnedFd>>> {

@@ -11,6 +11,7 @@ use hull_linux::nftables::{Change, Monitor, Object, Table};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io::{PipeReader, PipeWriter};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Re-installs the table while it lives; stops when dropped.
 #[derive(Debug)]
@@ -29,6 +30,35 @@ impl Drop for Keeper {
             // A panic has been reported where it happened.
             let _ = thread.join();
         }
+    }
+}
+
+/// Programs that quarrel with us over the table shall not use up a processor: after each installation the
+/// next one waits twice as long, up to [`Pace::LONGEST`]; after a time of peace there is no wait again.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Pace {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_millis(800);
+    const PEACE: Duration = Duration::from_secs(10);
+
+    /// How long to wait before the next installation.
+    fn before(&self, now: Instant) -> Duration {
+        let next = self.last.map(|last| last + self.pause);
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+    }
+
+    fn installed(&mut self, now: Instant) {
+        let quarrel = self.last.is_some_and(|last| now < last + Self::PEACE);
+        self.pause = match quarrel {
+            true => (self.pause * 2).clamp(Self::FIRST, Self::LONGEST),
+            false => Duration::ZERO,
+        };
+        self.last = Some(now);
     }
 }
 
@@ -79,6 +109,7 @@ enum Need {
 impl Watch {
     fn run(mut self, on_reinstall: impl Fn()) {
         let mut need = Need::Nothing;
+        let mut pace = Pace::default();
         while self.wait(need) {
             match self.news() {
                 Ok(found) => need = need.max(found),
@@ -90,10 +121,14 @@ impl Watch {
             if need == Need::Nothing {
                 continue;
             }
+            if !self.rest(pace.before(Instant::now())) {
+                return;
+            }
             match self.firewall.reinstall(need == Need::Install) {
                 Ok(installed) => {
                     need = Need::Nothing;
                     if installed {
+                        pace.installed(Instant::now());
                         on_reinstall();
                     }
                 }
@@ -103,6 +138,19 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Lets time pass; whether to go on.
+    fn rest(&self, pause: Duration) -> bool {
+        if pause.is_zero() {
+            return true;
+        }
+        let Ok(pause) = Timespec::try_from(pause) else {
+            return true;
+        };
+        let mut fds = [PollFd::new(&self.stopped, PollFlags::IN)];
+        let polled = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&pause)));
+        polled == Ok(0)
     }
 
     /// Waits for news, or a second after a failure; whether to go on.
@@ -174,4 +222,26 @@ fn is_chain(name: &str) -> bool {
 
 fn is_set(name: &str) -> bool {
     layout::sets().iter().any(|set| set.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarrel_is_slowed_down_and_forgotten() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.before(start), Duration::ZERO);
+        pace.installed(start);
+        assert_eq!(pace.before(start), Duration::ZERO);
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            pace.installed(start);
+            waits.push(pace.before(start).as_millis());
+        }
+        assert_eq!(waits, [50, 100, 200, 400, 800, 800, 800]);
+        pace.installed(start + Pace::PEACE);
+        assert_eq!(pace.before(start + Pace::PEACE), Duration::ZERO);
+    }
 }

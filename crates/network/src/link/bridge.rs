@@ -157,6 +157,31 @@ fn vacate(socket: &mut Socket, name: &str) -> Result<Option<Link>, Error> {
     Ok(found)
 }
 
+/// Removes the bridge with this name if it is the network's `owner` and nothing is connected to it; whether
+/// it was. For what an engine has left whose data are gone: call it only while holding the
+/// [`Guard`](crate::Guard), and never with a network that is known.
+///
+/// # Errors
+/// [`Error::Link`] when the devices cannot be listed or the bridge cannot be removed.
+pub fn discard_idle(name: &str, owner: &str) -> Result<bool, Error> {
+    let error = || link("remove bridge", name);
+    let mut socket = Socket::open().map_err(error())?;
+    let links = socket.links().map_err(error())?;
+    let bridge = links
+        .iter()
+        .find(|device| device.name == name && mark::owner(device) == Owner::Id(owner));
+    let Some(bridge) = bridge else {
+        return Ok(false);
+    };
+    if links.iter().any(|port| port.master == Some(bridge.index)) {
+        return Ok(false);
+    }
+    match socket.delete_link(name) {
+        Err(failed) if !failed.is_absent() => Err(error()(failed)),
+        _ => Ok(true),
+    }
+}
+
 fn claim(bridge: &Link, network: &str) -> Result<Found, Error> {
     match mark::owner(bridge) {
         Owner::Id(id) if id == network => Ok(Found::Ours),

@@ -31,6 +31,7 @@ mod routes;
 mod sysctl;
 mod veth;
 
+pub use bridge::discard_idle;
 pub use join::{Joined, join};
 pub use reconcile::{Removed, reconcile};
 pub use remove::{dismantle, leave};
