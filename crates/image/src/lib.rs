@@ -23,6 +23,7 @@ mod decompress;
 pub mod diff;
 mod erofs;
 mod error;
+pub mod extract;
 mod format;
 pub mod fuzz;
 mod image;

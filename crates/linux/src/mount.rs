@@ -2,10 +2,12 @@
 //!
 //! fsopen, fsmount, open_tree and move_mount come from `rustix` as they are; mount_setattr(2) is here.
 
+mod apart;
 mod erofs;
 mod options;
 mod overlay;
 
+pub use apart::apart;
 pub use erofs::erofs;
 pub use options::{Options, UnknownPropagation, propagation};
 pub use overlay::overlay_of;

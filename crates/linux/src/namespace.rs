@@ -18,6 +18,8 @@ pub mod flag {
     pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
     /// User and group ids.
     pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+    /// Root and working directory, and the umask: not a namespace, for [`unshare`](super::unshare) only.
+    pub const FILE_SYSTEM: u64 = libc::CLONE_FS as u64;
     /// The root of the cgroup view.
     pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
     /// Clocks, kernel 5.6; not for clone3 before 5.7.
@@ -25,7 +27,8 @@ pub mod flag {
 }
 
 /// Joins the namespaces `kinds` of what a descriptor stands for: one namespace's file, or (kernel 5.8)
-/// a pidfd, of which several can be joined at once. For processes of one thread. setns(2).
+/// a pidfd, of which several can be joined at once. For processes of one thread; a mount namespace also for
+/// a thread with a root and working directory of its own. setns(2).
 ///
 /// # Errors
 /// `EINVAL` for a wrong kind, `EPERM`, `ESRCH` for a process that has ended.
@@ -40,7 +43,7 @@ pub fn join(of: BorrowedFd<'_>, kinds: u64) -> io::Result<()> {
     }
 }
 
-/// Leaves the shared namespaces `kinds` for new ones. For processes of one thread. unshare(2).
+/// Leaves the shared namespaces `kinds` for new ones. Only the calling thread does. unshare(2).
 ///
 /// # Errors
 /// `EPERM`, `ENOSPC` when there are too many.

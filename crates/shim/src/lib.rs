@@ -32,7 +32,7 @@ mod server;
 pub use handle::{Error, Events, Handle};
 pub use launch::{ExitRecord, Launch, LogConfig, Relay, Transport};
 pub use protocol::{AttachOptions, Event, ExecRequest, Snapshot};
-pub use server::serve;
+pub use server::{mount_root, serve};
 
 /// Names of the files in a bundle that belong to the shim.
 pub mod files {

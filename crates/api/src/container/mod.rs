@@ -1,5 +1,6 @@
 //! Containers.
 
+pub mod archive;
 mod config;
 mod create;
 mod host_config;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
+pub(super) const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// How much is read of an upload that was refused: 1 GiB.
 const MAX_UNREAD: usize = 1 << 30;
@@ -74,7 +74,7 @@ fn platform(request: &Request) -> Result<Option<Platform>, ApiError> {
 
 /// An archive as the reply. What fails before its first bytes is told by the status; later only the
 /// connection can tell, by breaking off.
-async fn sent(
+pub(super) async fn sent(
     request: &Request,
     content_type: HeaderValue,
     mut archive: Outgoing,
@@ -177,7 +177,7 @@ impl Drop for Arriving {
     }
 }
 
-fn incoming(body: HttpBody) -> Incoming {
+pub(super) fn incoming(body: HttpBody) -> Incoming {
     Arriving(Some(body)).boxed()
 }
 

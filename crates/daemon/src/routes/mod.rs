@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod check;
 mod container;
+mod copy;
 mod event;
 mod exec;
 mod image;
@@ -64,6 +65,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/containers/{}/top" => container::top,
     GET "/containers/{}/changes" => archive::changes,
     GET "/containers/{}/export" => archive::export,
+    HEAD "/containers/{}/archive" => copy::stat,
+    GET "/containers/{}/archive" => copy::get,
+    PUT "/containers/{}/archive" => copy::put,
     POST "/commit" => archive::commit,
     DELETE "/containers/{}" => container::remove,
 
@@ -101,9 +105,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/plugins" => network::plugins,
 
     GET "/containers/{}/attach/ws" => unsupported::feature,
-    GET "/containers/{}/archive" => unsupported::feature,
-    HEAD "/containers/{}/archive" => unsupported::feature,
-    PUT "/containers/{}/archive" => unsupported::feature,
     GET "/containers/{}/stats" => unsupported::feature,
     GET "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/checkpoints" => unsupported::feature,

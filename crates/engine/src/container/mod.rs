@@ -11,6 +11,7 @@ mod details;
 mod exec;
 mod exit;
 mod export;
+mod files;
 mod kill;
 mod list;
 pub(crate) mod live;
@@ -41,6 +42,7 @@ pub use config::{
 pub use details::{
     Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
 };
+pub use files::{PathStat, PutOptions};
 pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 pub use probe::Probed;
 pub use state::{Exit, State};

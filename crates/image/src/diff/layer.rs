@@ -77,8 +77,10 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<(), Error> {
 }
 
 /// An archive being filled.
-struct Archive<'w> {
+pub(super) struct Archive<'w> {
     writer: Writer<'w>,
+    /// What stands before every path.
+    prefix: Vec<u8>,
     /// Whether overlayfs's marks mean something here.
     marks: bool,
     /// The first name of every file that has several.
@@ -90,17 +92,26 @@ impl<'w> Archive<'w> {
     fn new(out: &'w mut dyn Write, marks: bool) -> Self {
         Self {
             writer: Writer::new(out),
+            prefix: Vec::new(),
             marks,
             links: HashMap::new(),
             buffer: vec![0; CHUNK],
         }
     }
 
-    fn finish(self) -> Result<(), Error> {
+    /// An archive in which every path begins with `prefix`, and overlayfs's marks mean nothing.
+    pub(super) fn with_prefix(out: &'w mut dyn Write, prefix: &[u8]) -> Self {
+        Self {
+            prefix: prefix.to_vec(),
+            ..Self::new(out, false)
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Error> {
         self.writer.finish().map_err(Error::Write)
     }
 
-    fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
+    pub(super) fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
         if self.marks && found.is_whiteout() {
             return self.whiteout(found);
         }
@@ -113,7 +124,7 @@ impl<'w> Archive<'w> {
             FileType::Fifo => Type::Fifo,
             _ => return Ok(()),
         };
-        let mut header = header_of(found, kind);
+        let mut header = self.header_of(found, kind);
         let key = (found.stat.st_dev, found.stat.st_ino);
         let has_more = kind != Type::Directory && found.stat.st_nlink > 1;
         if has_more && let Some(first) = self.links.get(&key) {
@@ -139,7 +150,7 @@ impl<'w> Archive<'w> {
         };
         // What is gone by now is no target for its other names.
         if has_more && written {
-            self.links.insert(key, found.path.to_vec());
+            self.links.insert(key, join(&self.prefix, found.path));
         }
         if opaque && kind == Type::Directory {
             let mut mark = Header::new(Type::File, join(&header.path, OPAQUE), 0, 0);
@@ -154,9 +165,28 @@ impl<'w> Archive<'w> {
         self.writer.begin(header).map_err(Error::Write)
     }
 
+    fn header_of(&self, found: &Found<'_>, kind: Type) -> Header {
+        let stat = &found.stat;
+        let path = join(&self.prefix, found.path);
+        let mut header = Header::new(kind, path, stat.st_mode & 0o7777, 0);
+        (header.uid, header.gid) = (stat.st_uid, stat.st_gid);
+        header.mtime = stat.st_mtime;
+        match kind {
+            // A prefix ends with a slash already: that is the tree itself.
+            Type::Directory if !header.path.ends_with(b"/") => header.path.push(b'/'),
+            Type::File => header.size = u64::try_from(stat.st_size).unwrap_or(0),
+            Type::Character | Type::Block => {
+                let device = stat.st_rdev;
+                header.device = (rustix::fs::major(device), rustix::fs::minor(device));
+            }
+            _ => {}
+        }
+        header
+    }
+
     fn whiteout(&mut self, found: &Found<'_>) -> Result<(), Error> {
         let directory = &found.path[..found.path.len() - found.name.len()];
-        let mut header = header_of(found, Type::File);
+        let mut header = self.header_of(found, Type::File);
         header.path = [directory, WHITEOUT, &found.name].concat();
         header.mode = 0o600;
         header.size = 0;
@@ -231,23 +261,6 @@ fn refuse_marks(found: &Found<'_>, attribute: &[u8]) -> Result<(), Error> {
         path: super::shown(found.path),
         what,
     })
-}
-
-fn header_of(found: &Found<'_>, kind: Type) -> Header {
-    let stat = &found.stat;
-    let mut header = Header::new(kind, found.path, stat.st_mode & 0o7777, 0);
-    (header.uid, header.gid) = (stat.st_uid, stat.st_gid);
-    header.mtime = stat.st_mtime;
-    match kind {
-        Type::Directory => header.path.push(b'/'),
-        Type::File => header.size = u64::try_from(stat.st_size).unwrap_or(0),
-        Type::Character | Type::Block => {
-            let device = stat.st_rdev;
-            header.device = (rustix::fs::major(device), rustix::fs::minor(device));
-        }
-        _ => {}
-    }
-    header
 }
 
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {

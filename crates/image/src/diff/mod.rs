@@ -5,6 +5,7 @@
 //! upper directory of overlayfs ──► layer      OCI whiteouts; apply it and the layers below look the same
 //!                         │   └──► changes    `docker diff`: compared with the layers below
 //! merged tree ───────────────────► tree       `docker export`
+//!             └──────────────────► part       `docker cp` out: one file, or one directory
 //! ```
 //!
 //! Entries come in the order of their names, every header is the one that Go's `archive/tar` writes
@@ -15,6 +16,7 @@
 
 mod changes;
 mod layer;
+mod part;
 mod stubs;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub(crate) mod writer;
 
 pub use changes::{Change, ChangeKind, changes};
 pub use layer::{layer, tree};
+pub use part::{Part, part};
 pub use view::View;
 
 use std::io;

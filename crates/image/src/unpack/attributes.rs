@@ -21,7 +21,7 @@ const MAX_VALUE: usize = 65_535;
 
 /// Sets the attributes of an entry that cannot be opened; nothing can have exchanged it since it
 /// was made.
-pub(super) fn set_attributes_at(
+pub(crate) fn set_attributes_at(
     parent: BorrowedFd<'_>,
     at: &[u8],
     entry: &Entry,
@@ -41,14 +41,14 @@ pub(super) fn set_attributes_at(
 }
 
 /// Sets an entry's times, whatever it is.
-pub(super) fn set_times_at(parent: BorrowedFd<'_>, at: &[u8], entry: &Entry) -> Result<(), Errno> {
+pub(crate) fn set_times_at(parent: BorrowedFd<'_>, at: &[u8], entry: &Entry) -> Result<(), Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(parent, at, &times(entry), flags)
 }
 
 /// Sets what an open file or directory has besides its content. `owner` is the owner it has
 /// already, where that is known.
-pub(super) fn set_attributes(
+pub(crate) fn set_attributes(
     file: BorrowedFd<'_>,
     entry: &Entry,
     owner: Option<(u32, u32)>,

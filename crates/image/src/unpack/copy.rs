@@ -1,16 +1,15 @@
 //! The data of entries, written to their files.
 
 use super::Error;
-use super::archive::Archive;
+use super::archive::{Archive, Entry};
 use super::sparse::Segment;
-use super::tree::Place;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
 /// Writes the data of an entry with `write`, which may take less than it is given.
-pub(super) fn copy(
+pub(crate) fn copy(
     archive: &mut Archive<'_>,
-    place: &Place<'_>,
+    entry: &Entry,
     write: &mut dyn FnMut(&[u8]) -> Result<usize, Errno>,
 ) -> Result<(), Error> {
     loop {
@@ -20,24 +19,25 @@ pub(super) fn copy(
         }
         let count = match write(data) {
             Err(Errno::INTR) => continue,
-            result => result.map_err(place.failed("write"))?,
+            result => result.map_err(|errno| Error::io("write", &entry.path, errno.into()))?,
         };
         archive.consume(count);
     }
 }
 
 /// Writes the data of an entry to its places in a file.
-pub(super) fn copy_sparse(
+pub(crate) fn copy_sparse(
     archive: &mut Archive<'_>,
-    place: &Place<'_>,
+    entry: &Entry,
     file: &OwnedFd,
     segments: &[Segment],
 ) -> Result<(), Error> {
-    let size = place.entry.size;
-    rustix::fs::ftruncate(file, size).map_err(place.failed("size"))?;
+    let size = entry.size;
+    rustix::fs::ftruncate(file, size)
+        .map_err(|errno| Error::io("size", &entry.path, errno.into()))?;
     let mut segments = segments.iter().filter(|segment| segment.length > 0);
     let mut current = segments.next().copied();
-    copy(archive, place, &mut |bytes| {
+    copy(archive, entry, &mut |bytes| {
         // The map was checked to be as long as the data.
         let segment = current.ok_or(Errno::INVAL)?;
         let wanted = usize::try_from(segment.length).unwrap_or(usize::MAX);

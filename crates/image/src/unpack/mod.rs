@@ -15,13 +15,16 @@ mod tree;
 
 use crate::rows::RootAttributes;
 pub(crate) use archive::{Archive, Entry, Kind};
-pub(crate) use attributes::attributes;
+pub(crate) use attributes::{attributes, set_attributes, set_attributes_at, set_times_at};
 pub(crate) use compare::compare;
+pub(crate) use copy::{copy, copy_sparse};
 pub(crate) use place::{ABOVE, EXHAUSTED, Effort, Meaning, follow, place, split};
 pub(crate) use sparse::Segment;
 use std::io::{self, BufRead};
 use std::path::Path;
+pub(crate) use trail::Trail;
 use tree::Tree;
+pub(crate) use tree::{is_blocked, make_implied, remove_tree};
 
 /// What a layer may unpack to. The declared, compressed size is enforced on its own; these bound
 /// what those bytes may become.

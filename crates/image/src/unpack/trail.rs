@@ -12,19 +12,19 @@ const OPEN: usize = 32;
 /// The way to the directory that was used last: entries of one directory, and of its neighbours,
 /// cost no walk from the root.
 #[derive(Debug, Default)]
-pub(super) struct Trail {
+pub(crate) struct Trail {
     steps: Vec<(Vec<u8>, OwnedFd)>,
     /// The last directory, where it is too deep for `steps`.
     end: Option<OwnedFd>,
 }
 
 /// What to do about a directory on the way that cannot be opened.
-pub(super) type Mend<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &[u8], Errno) -> Result<(), Error>;
+pub(crate) type Mend<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &[u8], Errno) -> Result<(), Error>;
 
 impl Trail {
     /// Opens the directory `path`. `mend` is asked once for each part that cannot be opened as a
     /// directory; when it succeeds the part is opened again.
-    pub(super) fn enter<'s>(
+    pub(crate) fn enter<'s>(
         &'s mut self,
         root: &'s OwnedFd,
         path: &[&[u8]],
@@ -58,7 +58,7 @@ impl Trail {
     }
 
     /// Forgets all, because directories on the way may have been removed.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.steps.clear();
         self.end = None;
     }

@@ -285,8 +285,8 @@ impl<'a> Tree<'a> {
         })?;
         let entry = place.entry;
         match &entry.sparse {
-            None => copy(archive, place, &mut |bytes| rustix::io::write(&file, bytes))?,
-            Some(segments) => copy_sparse(archive, place, &file, segments)?,
+            None => copy(archive, entry, &mut |bytes| rustix::io::write(&file, bytes))?,
+            Some(segments) => copy_sparse(archive, entry, &file, segments)?,
         }
         self.summary.size = self.summary.size.saturating_add(entry.size);
         set_attributes(file.as_fd(), entry, Some(self.owner))
@@ -432,7 +432,7 @@ impl<'a> Tree<'a> {
 }
 
 /// Whether a directory cannot be opened because it is something else.
-fn is_blocked(error: &io::Error) -> bool {
+pub(crate) fn is_blocked(error: &io::Error) -> bool {
     let blocked = [Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
     error
         .raw_os_error()
@@ -440,7 +440,7 @@ fn is_blocked(error: &io::Error) -> bool {
 }
 
 /// Makes a directory that the archive may not list, so that nothing else sets its permissions.
-fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+pub(crate) fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     make_directory(parent, name)?;
     // Whatever the process's umask is.
     let mode = Mode::from_raw_mode(IMPLIED_MODE.into());
@@ -464,7 +464,7 @@ fn is_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> bool {
 }
 
 /// Removes a directory and what it holds. The standard library's own removal follows no link.
-fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
     use std::os::unix::ffi::OsStrExt as _;
     let parent = format!("/proc/self/fd/{}", parent.as_raw_fd());

@@ -14,6 +14,7 @@ use crate::relay::Relays;
 use crate::{Launch, files};
 use hull_linux::{daemonize, reactor, socket};
 use process::Process;
+pub use rootfs::mount as mount_root;
 use runtime::Runtime;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{getpid, set_child_subreaper};

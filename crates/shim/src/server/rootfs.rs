@@ -17,8 +17,13 @@ use std::path::{Path, PathBuf};
 /// instead of holding what changed: nobody could make a layer of that.
 const REFERENCES: [&str; 2] = ["redirect_dir", "metacopy"];
 
-/// Mounts `root` at `target`, which is made if it is not there.
-pub(super) fn mount(root: &RootFs, target: &Path) -> io::Result<()> {
+/// Mounts a root file system at `target`, which is made if it is not there: in the shim for its
+/// container, and in a namespace of its own for whoever looks at the files of one that does not run.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_ADMIN, `EBUSY` where the kernel refuses an upper directory that is in use,
+/// and those of path lookup.
+pub fn mount(root: &RootFs, target: &Path) -> io::Result<()> {
     match fs_err::create_dir(target) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
