@@ -89,7 +89,13 @@ pub fn bring_up_loopback() -> io::Result<()> {
     const UP_AND_RUNNING: libc::c_short = 0x1 | 0x40; // IFF_UP, IFF_RUNNING
     request.ifr_ifru.ifru_flags = UP_AND_RUNNING;
     // SAFETY: the request is initialised, its name ends with a zero, and it lives across the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    };
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {

@@ -167,6 +167,20 @@ fn neighbours_are_told_of_a_new_endpoint() {
 }
 
 #[test]
+fn who_has_said_nothing_is_known() {
+    let Some(host) = Host::new() else { return };
+    let network = bridge("quiet", &[V4]);
+    link::up(&network).unwrap();
+    let (a, _) = host.join(&network, &endpoint("a", &["10.80.0.2/24"], &[V4.1]));
+    host.join(&network, &endpoint("b", &["10.80.0.3/24"], &[V4.1]));
+    // What all are told is nothing that it said itself.
+    assert!(link::is_silent("a", 1) && link::is_silent("b", 1));
+    assert!(!link::is_silent("stranger", 1));
+    let _ = inside(&a, || ask_within(V4.1, 9, IMPATIENCE));
+    assert!(!link::is_silent("a", 1) && link::is_silent("b", 1));
+}
+
+#[test]
 fn an_address_that_moves_is_found_at_once() {
     let Some(host) = Host::new() else { return };
     let network = both();

@@ -122,7 +122,7 @@ impl Engine {
             .networks
             .claim_place(live, &record.id, asked, &others)?;
         if let Err(error) = self.networks.join(live, &mut place, Vec::new(), &netns) {
-            self.networks.release_place(&place);
+            self.networks.release_place(&place, false);
             return Err(error);
         }
         let name = live.row().name().to_owned();
@@ -218,7 +218,7 @@ impl Engine {
             tracing::warn!(container = old.id, error = %error.full_message(), "a connection was not undone");
         }
         if led_away && gone {
-            self.networks.release_place(place);
+            self.networks.release_place(place, false);
         }
     }
 }

@@ -75,7 +75,7 @@ impl Engine {
                 self.put_back(&old, &netns);
                 return Err(error);
             }
-            self.networks.release_place(&gone);
+            self.networks.release_place(&gone, false);
             if providers(old.places()) != providers(record.places())
                 && let Err(error) = self.set_routes(&record, &netns)
             {

@@ -44,6 +44,14 @@ pub(super) fn give_ipv6_back(live: &Live, endpoint: &mut Endpoint) {
     endpoint.prefix_len6 = 0;
 }
 
+/// Whether a place on a bridge was never used, so that the kernel follows no connection of it: whoever
+/// wants to reach it asks for its Ethernet address first, or is answered. Published ports, to which somebody may
+/// go on to send who wants no answers, are the caller's to know.
+pub(super) fn is_silent(endpoint: &Endpoint) -> bool {
+    let id = &endpoint.endpoint_id;
+    !id.is_empty() && link::is_silent(id, networks_of(endpoint).len())
+}
+
 /// Forgets what came of it, and keeps what was asked for.
 pub(crate) fn idle(endpoint: &Endpoint) -> Endpoint {
     Endpoint {
@@ -145,8 +153,9 @@ impl Networks {
         Ok(())
     }
 
-    /// Gives a place's addresses back.
-    pub(super) fn release_place(&self, endpoint: &Endpoint) {
+    /// Gives a place's addresses back. Connections of one that was [silent](is_silent) are not looked for, since that
+    /// costs a walk through all of the machine's, for which the next container with the address has to wait.
+    pub(super) fn release_place(&self, endpoint: &Endpoint, silent: bool) {
         let Some(live) = self.by_id(&endpoint.network_id) else {
             return;
         };
@@ -154,7 +163,7 @@ impl Networks {
         let own = addresses(endpoint);
         let mut state = live.state();
         // Its connections are nobody's who has the address next.
-        if has_rules && state.members.contains_key(&endpoint.endpoint_id) {
+        if has_rules && !silent && state.members.contains_key(&endpoint.endpoint_id) {
             self.firewall.retire(&own);
         }
         state.release(&endpoint.endpoint_id, &own);

@@ -364,6 +364,10 @@ impl Engine {
             .filter(|id| !id.is_empty())
             .collect();
         let path = self.networks.namespace(&record.id);
+        // Nobody has a connection with one that published nothing and never said a word.
+        let unknown = record.publications.is_empty();
+        let silent = |place: &Endpoint| unknown && place::is_silent(place);
+        let silent: Vec<bool> = record.places().values().map(silent).collect();
         for place in record.places().values() {
             self.networks.remove_child(place, &path);
         }
@@ -372,8 +376,8 @@ impl Engine {
         }
         // Ports that still lead to an address must not lead to who has it next.
         if led_away {
-            for place in record.places().values() {
-                self.networks.release_place(place);
+            for (place, silent) in record.places().values().zip(silent) {
+                self.networks.release_place(place, silent);
             }
         }
     }

@@ -42,7 +42,7 @@ impl Socket {
         let result = unsafe {
             libc::ioctl(
                 self.as_fd().as_raw_fd(),
-                libc::SIOCETHTOOL,
+                libc::SIOCETHTOOL as _,
                 &raw mut request,
             )
         };

@@ -16,6 +16,7 @@ pub(super) const IFLA_LINK: u16 = 5;
 pub(super) const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_STATS64: u16 = 23;
 const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_GROUP: u16 = 27;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
@@ -74,6 +75,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
+    /// How many packets came in by it; of a veth, those that the other end has sent. Linux 2.6.35 (`IFLA_STATS64`).
+    pub received: Option<u64>,
 }
 
 /// What shall change of a device; what is not said stays.
@@ -274,6 +277,11 @@ pub(super) fn read_link(payload: &[u8]) -> Option<Link> {
             IFLA_LINK => link.lower = u32_at(value, 0),
             IFLA_GROUP => link.group = u32_at(value, 0)?,
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(Mac),
+            // `struct rtnl_link_stats64` begins with it.
+            IFLA_STATS64 => {
+                let first = value.first_chunk().copied();
+                link.received = first.map(u64::from_ne_bytes);
+            }
             IFLA_LINKINFO => {
                 if let Some((_, name)) = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND)
                 {

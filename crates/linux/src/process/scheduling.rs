@@ -12,7 +12,8 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<(
         rlim_max: hard,
     };
     // SAFETY: the new limit lives across the call, the old one is not asked for.
-    let result = unsafe { libc::prlimit64(pid, resource, &raw const limit, std::ptr::null_mut()) };
+    let result =
+        unsafe { libc::prlimit64(pid, resource as _, &raw const limit, std::ptr::null_mut()) };
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {

@@ -30,7 +30,7 @@ impl Tracee {
     /// What ptrace(2) gives, such as `EPERM` for a child that is followed already.
     pub fn seize(pid: Pid) -> io::Result<Self> {
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
-        request(libc::PTRACE_SEIZE, pid, libc::c_long::from(options))?;
+        request(SEIZE, pid, libc::c_long::from(options))?;
         Ok(Self { pid })
     }
 
@@ -39,7 +39,7 @@ impl Tracee {
     /// # Errors
     /// What ptrace(2) gives: `ESRCH` for a child that does not stand still.
     pub fn step(&self, signal: i32) -> io::Result<Stop> {
-        request(libc::PTRACE_SYSCALL, self.pid, libc::c_long::from(signal))?;
+        request(SYSCALL, self.pid, libc::c_long::from(signal))?;
         self.wait()
     }
 
@@ -63,11 +63,15 @@ impl Tracee {
     }
 }
 
+// As in <linux/ptrace.h>; each C library has a type of its own for them.
+const SEIZE: u32 = 0x4206;
+const SYSCALL: u32 = 24;
+
 /// A request that has no address.
-fn request(request: libc::c_uint, pid: Pid, data: libc::c_long) -> io::Result<()> {
+fn request(request: u32, pid: Pid, data: libc::c_long) -> io::Result<()> {
     let address: *mut libc::c_void = std::ptr::null_mut();
     // SAFETY: PTRACE_SEIZE and PTRACE_SYSCALL take numbers, and touch no memory of ours.
-    let result = unsafe { libc::ptrace(request, pid.as_raw_nonzero().get(), address, data) };
+    let result = unsafe { libc::ptrace(request as _, pid.as_raw_nonzero().get(), address, data) };
     if result == 0 {
         Ok(())
     } else {

@@ -34,7 +34,7 @@ mod veth;
 pub use bridge::discard_idle;
 pub use join::{Joined, join};
 pub use reconcile::{Removed, reconcile};
-pub use remove::{dismantle, leave};
+pub use remove::{dismantle, is_silent, leave};
 pub use routes::{restore_default_routes, set_default_routes};
 
 use crate::Error;

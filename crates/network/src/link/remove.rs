@@ -34,6 +34,19 @@ pub fn leave(
     }
 }
 
+/// Whether an endpoint on a bridge has sent nothing but the announcements of its `addresses` that belong to
+/// joining. The packets are counted at the host's end, where the container has no say. Not of one that is
+/// not there, or cannot be asked about: that is not known.
+#[must_use]
+pub fn is_silent(endpoint_id: &str, addresses: usize) -> bool {
+    let look = || -> Result<Option<Link>, netlink::Error> {
+        let mut socket = Socket::open()?;
+        pair(&mut socket, endpoint_id)
+    };
+    let received = look().ok().flatten().and_then(|near| near.received);
+    received.is_some_and(|packets| packets <= addresses as u64)
+}
+
 /// Takes down the network of a container that ended: its namespace is unpinned at once, and its
 /// endpoints' devices are removed behind the caller's back. The kernel needs some 30 ms to remove a
 /// device, nearly all of it waiting until no processor looks at it any more, and nobody else has to

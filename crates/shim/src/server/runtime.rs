@@ -2,16 +2,21 @@
 
 use super::{Error, step};
 use crate::Launch;
-use hull_linux::{pty, socket};
+use hull_linux::{process, pty, socket};
 use hull_spec::runtime::{ConsoleSize, Process as ProcessDocument};
 use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// The name of Hull's own runtime.
+const OWN: &str = "hull-runtime";
 
 /// How to call the runtime for this container.
 #[derive(Debug)]
@@ -134,7 +139,7 @@ impl Runtime {
         } else {
             (None, Stdio::null())
         };
-        let mut command = self.command(arguments);
+        let (mut command, _view) = self.making_command(arguments);
         command
             .stdin(stdin_theirs)
             .stdout(out_theirs)
@@ -160,7 +165,7 @@ impl Runtime {
             .to_string_lossy()
             .replace("/self/", &format!("/{own}/"));
         arguments.extend(["--console-socket".into(), address.into()]);
-        let mut command = self.command(arguments);
+        let (mut command, _view) = self.making_command(arguments);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -195,7 +200,27 @@ impl Runtime {
     }
 
     fn command(&self, arguments: &[OsString]) -> Command {
-        let mut command = Command::new(&self.program);
+        self.command_of(&self.program, arguments)
+    }
+
+    /// A command that makes a process, which is this program until it becomes the container's. `hull-runtime` has
+    /// such a process come from a file that nobody can write through, and executes itself again for that
+    /// unless its caller has seen to it: this saves the second time. The descriptor must live until the command runs.
+    fn making_command(&self, arguments: &[OsString]) -> (Command, Option<OwnedFd>) {
+        let own = self.program.file_name() == Some(OsStr::new(OWN));
+        let path = CString::new(self.program.as_os_str().as_bytes()).ok();
+        let path = path.filter(|_| own);
+        let Some(view) = path.and_then(|path| process::read_only_executable(&path).ok()) else {
+            return (self.command(arguments), None);
+        };
+        let program = PathBuf::from(format!("/proc/self/fd/{}", view.as_raw_fd()));
+        let mut command = self.command_of(&program, arguments);
+        command.arg0(&self.program);
+        (command, Some(view))
+    }
+
+    fn command_of(&self, program: &Path, arguments: &[OsString]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(&self.before)
             .arg("--log")
