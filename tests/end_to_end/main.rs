@@ -5,6 +5,7 @@
 
 mod archives;
 mod exec;
+mod health;
 mod images;
 mod inspect;
 mod lifecycle;

@@ -61,6 +61,10 @@ fn details(request: &str, number: u8, name: &str) -> Details {
         stop_signal: None,
         runtime: "runc".to_owned(),
         restart_count: 0,
+        out_of_memory: false,
+        health: None,
+        health_check: None,
+        shell: None,
         exec_ids: Vec::new(),
         paths: Paths::default(),
         snapshot: Snapshot {

@@ -123,6 +123,8 @@ pub struct Snapshot {
 pub enum Event {
     /// The first process ended; the exit file is written.
     Exited(crate::ExitRecord),
+    /// The kernel has killed something in the container for want of memory.
+    OutOfMemory,
     /// The container is deleted, its root unmounted, the socket gone.
     Cleaned,
     /// An exec's process ended.

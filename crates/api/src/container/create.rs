@@ -19,6 +19,18 @@ pub struct CreateRequest {
     pub host_config: HostConfig,
     #[serde(rename = "NetworkingConfig")]
     pub networking_config: NetworkingConfig,
+    /// What Hull has and Docker has not.
+    #[serde(rename = "Hull", skip_serializing_if = "crate::is_default")]
+    pub hull: Own,
+}
+
+/// Members of Hull's own, beside Docker's: see `docs/hull-api.md`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Own {
+    /// What happens when it becomes unhealthy: empty or `none`, `restart`, `stop` or `kill`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub on_unhealthy: String,
 }
 
 impl CreateRequest {
@@ -32,6 +44,7 @@ impl CreateRequest {
         struct Rest {
             host_config: HostConfig,
             networking_config: NetworkingConfig,
+            hull: Own,
         }
         let value: serde_json::Value = serde_json::from_slice(body).map_err(json::Error::Syntax)?;
         let rest: Rest = json::from_value(value.clone())?;
@@ -39,6 +52,7 @@ impl CreateRequest {
             config: json::from_value(value)?,
             host_config: rest.host_config,
             networking_config: rest.networking_config,
+            hull: rest.hull,
         })
     }
 }

@@ -4,7 +4,7 @@
     reason = "a field means what the API reference says of the member of its name"
 )]
 
-use super::{Config, HostConfig, MountPoint, PortBinding};
+use super::{Config, HostConfig, MountPoint, Own, PortBinding};
 use crate::network::EndpointSettings;
 use crate::system::GraphDriver;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub struct Inspect {
     pub mounts: Vec<MountPoint>,
     pub config: Config,
     pub network_settings: NetworkSettings,
+    /// What Hull has and Docker has not, where it was asked for.
+    #[serde(skip_serializing_if = "crate::is_default")]
+    pub hull: Own,
 }
 
 /// What a container is doing, and how its last run ended.

@@ -9,7 +9,7 @@ mod list;
 mod mount;
 
 pub use config::{Config, Empty, Healthcheck, Words};
-pub use create::{CreateRequest, CreateResponse, NetworkingConfig};
+pub use create::{CreateRequest, CreateResponse, NetworkingConfig, Own};
 pub use host_config::{
     DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, RestartPolicy,
     ThrottleDevice, Ulimit, WeightDevice,

@@ -34,7 +34,12 @@ pub(crate) fn config(
             .as_deref()
             .unwrap_or_default(),
     )?;
+    let check = request.config.healthcheck.take();
     let meant = Config {
+        health_check: check
+            .map(|check| super::health::check(check, version))
+            .transpose()?,
+        on_unhealthy: super::health::on_unhealthy(&request.hull.on_unhealthy)?,
         platform,
         request: Some(kept),
         network: places.mode,
@@ -62,6 +67,7 @@ fn process(config: WireConfig) -> Result<Config, ApiError> {
         labels: config.labels.unwrap_or_default(),
         stop_signal: Some(config.stop_signal).filter(|signal| !signal.is_empty()),
         stop_timeout: config.stop_timeout,
+        shell: config.shell.map(|words| words.0),
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
@@ -124,12 +130,8 @@ fn some<T>(list: Option<&Vec<T>>) -> bool {
 }
 
 fn refuse_what_is_missing(config: &WireConfig, host: &HostConfig) -> Result<(), ApiError> {
-    let health = config.healthcheck.as_ref();
-    let checks_health =
-        health.is_some_and(|check| !check.test.is_empty() && check.test[0] != "NONE");
     let volumes = config.volumes.as_ref();
     for (asked, what) in [
-        (checks_health, "health checks"),
         (
             volumes.is_some_and(|volumes| !volumes.is_empty()),
             "volumes",

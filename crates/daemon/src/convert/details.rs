@@ -9,7 +9,7 @@ use hull_api::container::{
 };
 use hull_api::network::EndpointSettings;
 use hull_api::system::GraphDriver;
-use hull_engine::container::{Details, HostPort, NetworkMode, State};
+use hull_engine::container::{Details, HealthStatus, HostPort, NetworkMode, State};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
         created: details.created.to_string(),
         path: details.args.first().cloned().unwrap_or_default(),
         args: details.args.iter().skip(1).cloned().collect(),
-        state: state(&details.state),
+        state: state(details),
         image: details.image_id.clone(),
         resolv_conf_path: path(&details.paths.resolv_conf),
         hostname_path: path(&details.paths.hostname),
@@ -49,6 +49,7 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
         mounts: mounts(details),
         config: config(details, request.config),
         network_settings: network_settings(details),
+        hull: request.hull,
         ..Inspect::default()
     }
 }
@@ -95,6 +96,8 @@ fn config(details: &Details, asked: Config) -> Config {
         labels: Some(details.labels.clone()),
         stop_signal: details.stop_signal.clone().unwrap_or_default(),
         mac_address: main_mac(details),
+        healthcheck: details.health_check.as_ref().map(super::health::shown),
+        shell: details.shell.clone().map(Words),
         ..asked
     }
 }
@@ -109,7 +112,8 @@ fn main_mac(details: &Details) -> String {
         .unwrap_or_default()
 }
 
-fn state(state: &State) -> WireState {
+fn state(details: &Details) -> WireState {
+    let state = &details.state;
     let exit = state.exit();
     let up = state.pid().is_some();
     let finished = match state {
@@ -121,7 +125,7 @@ fn state(state: &State) -> WireState {
         running: up || matches!(state, State::Restarting { .. }),
         paused: matches!(state, State::Paused { .. }),
         restarting: matches!(state, State::Restarting { .. }),
-        oom_killed: !up && exit.is_some_and(|exit| exit.oom_killed),
+        oom_killed: details.out_of_memory || !up && exit.is_some_and(|exit| exit.oom_killed),
         dead: matches!(state, State::Dead { .. }),
         pid: state.pid().unwrap_or(0).into(),
         exit_code: if up {
@@ -136,7 +140,7 @@ fn state(state: &State) -> WireState {
         },
         started_at: time::text(state.started()),
         finished_at: time::text(finished),
-        health: None,
+        health: details.health.as_deref().map(super::health::state),
     }
 }
 
@@ -252,7 +256,7 @@ pub(crate) fn summary(details: &Details, now: Timestamp) -> Summary {
         size_root_fs: number(sizes.root),
         labels: details.labels.clone(),
         state: details.state.as_str().to_owned(),
-        status: status(&details.state, now),
+        status: status(details, now),
         host_config: SummaryHostConfig {
             network_mode: network_mode(details),
             annotations: details.config.annotations.clone(),
@@ -295,14 +299,20 @@ fn ports(details: &Details) -> Vec<Port> {
 }
 
 /// The list's sentence about a state.
-fn status(state: &State, now: Timestamp) -> String {
+fn status(details: &Details, now: Timestamp) -> String {
     let since = |then: Timestamp| {
         let passed = Duration::try_from(now.duration_since(then)).unwrap_or_default();
         human::duration(passed)
     };
-    match state {
+    let health = details.health.as_ref().map(|health| health.status);
+    let health = match health {
+        None => String::new(),
+        Some(HealthStatus::Starting) => " (health: starting)".to_owned(),
+        Some(status) => format!(" ({})", status.as_str()),
+    };
+    match &details.state {
         State::Created { .. } => "Created".to_owned(),
-        State::Running { started, .. } => format!("Up {}", since(*started)),
+        State::Running { started, .. } => format!("Up {}{health}", since(*started)),
         State::Paused { started, .. } => format!("Up {} (Paused)", since(*started)),
         State::Restarting { exit, .. } => {
             format!("Restarting ({}) {} ago", exit.code, since(exit.at))

@@ -6,6 +6,7 @@ pub(crate) mod archive;
 pub(crate) mod create;
 pub(crate) mod defaults;
 pub(crate) mod details;
+pub(crate) mod health;
 pub(crate) mod image;
 pub(crate) mod mounts;
 pub(crate) mod network;

@@ -1,6 +1,7 @@
 //! What a container runs and what surrounds it: as meant, checked for form by whoever converts, and
 //! for sense by the engine.
 
+use super::{HealthCheck, OnUnhealthy};
 use crate::network::EndpointRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +129,12 @@ pub struct Config {
     pub restart: RestartPolicy,
     /// Remove it when it ends.
     pub auto_remove: bool,
+    /// How its health is checked; what is left open is the image's.
+    pub health_check: Option<HealthCheck>,
+    /// What happens when it becomes unhealthy.
+    pub on_unhealthy: OnUnhealthy,
+    /// What reads command lines, such as a health check's; `None`: the image's, else `/bin/sh -c`.
+    pub shell: Option<Vec<String>>,
     /// The runtime's name; `None`: the daemon's default.
     pub runtime: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! What is known of a container, for inspect and lists.
 
-use super::{Config, Port, State};
+use super::{Config, Health, HealthCheck, Port, State};
 use crate::Filters;
 use crate::network::EndpointRequest;
 use jiff::Timestamp;
@@ -64,9 +64,17 @@ pub struct Details {
     pub stop_signal: Option<String>,
     /// The runtime that is used.
     pub runtime: String,
+    /// How its health is checked.
+    pub health_check: Option<HealthCheck>,
+    /// What reads command lines; `None` is `/bin/sh -c`.
+    pub shell: Option<Vec<String>>,
 
     /// How often its restart policy started it.
     pub restart_count: u32,
+    /// The kernel has killed something in its present run for want of memory.
+    pub out_of_memory: bool,
+    /// How it is, once it has been started with a health check.
+    pub health: Option<Arc<Health>>,
     /// Execs that have not ended.
     pub exec_ids: Vec<String>,
     /// Its files on the host.

@@ -1,6 +1,7 @@
 //! A container's end: noticed, written down, cleaned up after, perhaps started again.
 
 use super::live::Container;
+use super::record::Record;
 use super::state::Event;
 use super::{Exit, RestartPolicy, WaitResult};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
@@ -20,24 +21,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONG_RUN: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Follows a container's shim from now on.
+    /// Follows a container's shim from now on, by its events.
     pub(super) fn watch(
         self: &Arc<Self>,
         container: &Arc<Container>,
         shim: &Handle,
-        events: Events,
-    ) -> Result<()> {
+        events: UnixStream,
+    ) {
         container.link().shim = Some(shim.clone());
-        let stream = events.into_stream();
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| UnixStream::from_std(stream));
-        let stream = stream.map_err(|e| {
-            Error::new(ErrorKind::Internal, "could not follow the container").caused_by(e)
-        })?;
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
-        tokio::spawn(async move { engine.follow(container, stream).await });
-        Ok(())
+        tokio::spawn(async move { engine.follow(container, events).await });
     }
 
     async fn follow(self: Arc<Self>, container: Arc<Container>, mut stream: UnixStream) {
@@ -52,6 +45,7 @@ impl Engine {
                         self.exec_ended(&container, &id, exit_code)
                     }
                     ShimEvent::Exited(record) => exited = Some(record),
+                    ShimEvent::OutOfMemory => self.out_of_memory(&container),
                     ShimEvent::Cleaned => pending.push(()),
                 }
             }
@@ -68,6 +62,12 @@ impl Engine {
         }
         let record = self.after_killed_shim(&container, exited).await;
         self.ended(&container, record).await;
+    }
+
+    /// The kernel has killed something in the container for want of memory.
+    fn out_of_memory(&self, container: &Container) {
+        container.change(|record| record.out_of_memory = true);
+        self.tell_container(container, "oom", &[]);
     }
 
     /// The shim is gone without having cleaned up: do it in its place.
@@ -132,21 +132,18 @@ impl Engine {
             && !container.comes_back.load(Ordering::Relaxed);
         let engine = Arc::clone(self);
         let ending = Arc::clone(container);
-        let oom = exit.oom_killed;
-        let kept = blocking(move || engine.write_end(&ending, exit, restart, remove)).await;
+        let oom = exit.oom_killed && !container.read(|kept| kept.out_of_memory);
+        *container.health_watch() = None;
+        let again = restart.then_some(ran);
+        let kept = blocking(move || engine.write_end(&ending, exit, again, remove)).await;
         if let Err(error) = kept {
             tracing::error!(container = %container.id, error = %error.full_message(), "the end of a container could not be written down");
         }
         if oom {
-            self.tell_container(container, "oom", &[]);
+            self.out_of_memory(container);
         }
         self.tell_networks(container, "disconnect");
-        let seconds = ran.as_secs().to_string();
-        self.tell_container(
-            container,
-            "die",
-            &[("exitCode", &code.to_string()), ("execDuration", &seconds)],
-        );
+        self.tell_end(container, code, ran);
         if remove {
             let removed = self.remove_locked(container, true).await;
             if let Err(error) = removed {
@@ -155,20 +152,31 @@ impl Engine {
         }
         container.tell(|progress| {
             progress.running = restart;
-            progress.exits += u64::from(!restart);
+            progress.exits += 1;
             progress.last = WaitResult { code, error: None };
         });
         drop(operation);
         if restart {
-            self.restart_later(container, ran);
+            let pause = pause(container.read(|record| record.short_runs));
+            self.restart_later(container, pause);
         }
+    }
+
+    /// Tells of the end of a run that lasted so long.
+    pub(super) fn tell_end(&self, container: &Container, code: i32, ran: Duration) {
+        let (code, seconds) = (code.to_string(), ran.as_secs().to_string());
+        let more = [
+            ("exitCode", code.as_str()),
+            ("execDuration", seconds.as_str()),
+        ];
+        self.tell_container(container, "die", &more);
     }
 
     fn write_end(
         &self,
         container: &Container,
         exit: Exit,
-        restart: bool,
+        again_after: Option<Duration>,
         remove: bool,
     ) -> Result<()> {
         let apply = |event| {
@@ -179,9 +187,10 @@ impl Engine {
         self.unwire(container);
         let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
         apply(Event::Exited(exit))?;
-        if restart {
+        container.change(Record::end_health);
+        if let Some(ran) = again_after {
             apply(Event::WillRestart)?;
-            container.change(|record| record.restart_count += 1);
+            container.change(|record| record.count_restart(ran));
         }
         // One that goes at once need not be written down: without its shim the next daemon removes it.
         if remove {
@@ -192,31 +201,52 @@ impl Engine {
     }
 
     /// Starts the container again after a pause, unless somebody decides otherwise meanwhile.
-    pub(super) fn restart_later(self: &Arc<Self>, container: &Arc<Container>, ran: Duration) {
-        let count = container.read(|record| record.restart_count);
-        let pause = if ran >= LONG_RUN {
-            FIRST_PAUSE
-        } else {
-            pause(count)
-        };
+    pub(super) fn restart_later(self: &Arc<Self>, container: &Arc<Container>, pause: Duration) {
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
         let restart = async move {
             tokio::time::sleep(pause).await;
-            let _operation = container.operation.lock().await;
-            if !container.read(|record| matches!(record.state, super::State::Restarting { .. })) {
-                return;
-            }
-            if let Err(error) = engine.start_locked(&container).await {
-                tracing::warn!(container = %container.id, error = %error.full_message(), "restart failed");
-                container.tell(|progress| {
-                    progress.running = false;
-                    progress.exits += 1;
-                });
-            }
+            engine.restart_now(&container).await;
         };
         // Boxed and told to be Send: starting and ending call each other.
         tokio::spawn(Box::pin(restart) as futures_util::future::BoxFuture<'static, ()>);
     }
+
+    /// Starts a container that its restart policy is to start, if it still is.
+    pub(super) async fn restart_now(self: &Arc<Self>, container: &Arc<Container>) {
+        let _operation = container.operation.lock().await;
+        if !container.read(|record| matches!(record.state, super::State::Restarting { .. })) {
+            return;
+        }
+        if let Err(error) = self.start_locked(container).await {
+            tracing::warn!(container = %container.id, error = %error.full_message(), "restart failed");
+            container.tell(|progress| {
+                progress.running = false;
+                progress.exits += 1;
+            });
+        }
+    }
+}
+
+impl Record {
+    /// Its restart policy starts it again after a run that lasted so long.
+    pub(super) fn count_restart(&mut self, ran: Duration) {
+        self.restart_count += 1;
+        self.short_runs = if ran >= LONG_RUN {
+            1
+        } else {
+            self.short_runs.saturating_add(1)
+        };
+    }
+}
+
+/// A shim's events, to be followed.
+pub(super) fn stream_of(events: Events) -> Result<UnixStream> {
+    let stream = events.into_stream();
+    let stream = stream
+        .set_nonblocking(true)
+        .and_then(|()| UnixStream::from_std(stream));
+    stream
+        .map_err(|e| Error::new(ErrorKind::Internal, "could not follow the container").caused_by(e))
 }
 
 fn killed() -> ExitRecord {
@@ -227,18 +257,19 @@ fn killed() -> ExitRecord {
     }
 }
 
-fn pause(count: u32) -> Duration {
+/// How long a restart policy waits after so many short runs in a row.
+fn pause(short_runs: u32) -> Duration {
     FIRST_PAUSE
         .saturating_mul(
             1_u32
-                .checked_shl(count.saturating_sub(1))
+                .checked_shl(short_runs.saturating_sub(1))
                 .unwrap_or(u32::MAX),
         )
         .min(LONGEST_PAUSE)
 }
 
 /// Whether the container's restart policy starts it again after this exit code.
-pub(super) fn wants_restart(record: &super::record::Record, code: i32) -> bool {
+pub(super) fn wants_restart(record: &Record, code: i32) -> bool {
     match record.config.restart {
         _ if record.stopped_on_request => false,
         RestartPolicy::No => false,

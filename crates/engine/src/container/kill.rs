@@ -1,6 +1,8 @@
 //! `kill`, and the names of signals.
 
-use super::State;
+use super::live::Container;
+use super::record::Record;
+use super::{RestartPolicy, State};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use std::sync::Arc;
 
@@ -22,6 +24,14 @@ impl Engine {
         };
         let container = self.find(name)?;
         let record = container.record();
+        let silences = silences(number, &record);
+        if matches!(record.state, State::Restarting { .. }) {
+            // There is no process; what the signal would have done to the policy it does.
+            if silences {
+                self.call_off_restart(&container).await?;
+            }
+            return Ok(());
+        }
         if !record.is_running() {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -31,13 +41,13 @@ impl Engine {
                 ),
             ));
         }
-        let ends = ends(number, record.effective.stop_signal.as_deref());
-        if ends {
-            container.change(|record| record.stopped_on_request = true);
+        if silences {
+            self.silence_policy(&container).await?;
         }
         let shim = container.shim()?;
         // A frozen process takes its signal only after it thaws; as Docker, wake it for its end.
-        let wake = ends && matches!(record.state, State::Paused { .. });
+        let wake = ends(number, record.effective.stop_signal.as_deref())
+            && matches!(record.state, State::Paused { .. });
         blocking(move || {
             let failed = |e: hull_shim::Error| {
                 Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e)
@@ -54,15 +64,52 @@ impl Engine {
         // Not so when its end was faster, or somebody else thawed it.
         if wake && container.apply(super::state::Event::Thawed).is_ok() {
             self.tell_container(&container, "unpause", &[]);
+            self.watch_health(&container);
         }
         Ok(())
     }
+
+    /// Kills a container's process although nobody asked for its end: its restart policy decides what then.
+    pub(super) async fn kill_unasked(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        let shim = container.shim()?;
+        blocking(move || {
+            shim.kill(SIGKILL)
+                .map_err(|e| Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e))
+        })
+        .await?;
+        self.tell_container(container, "kill", &[("signal", &SIGKILL.to_string())]);
+        Ok(())
+    }
+
+    /// Notes that somebody asked for the end, durably if it makes a difference to the next daemon.
+    pub(super) async fn silence_policy(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        if container.read(|record| record.stopped_on_request) {
+            return Ok(());
+        }
+        if container.read(|record| record.config.restart == RestartPolicy::No) {
+            container.change(|record| record.stopped_on_request = true);
+            return Ok(());
+        }
+        let _operation = container.operation.lock().await;
+        container.change(|record| record.stopped_on_request = true);
+        let (rows, record) = (self.rows.clone(), container.record());
+        let kept = blocking(move || rows.put(&record)).await;
+        if kept.is_err() {
+            container.change(|record| record.stopped_on_request = false);
+        }
+        kept
+    }
 }
 
-/// Whether a signal is meant to end the container: then its restart policy stays silent.
+/// Whether a signal is meant to end the container: any is, unless it says which one is.
 fn ends(signal: i32, stop_signal: Option<&str>) -> bool {
-    let own = stop_signal.and_then(|name| parse(name).ok()).unwrap_or(15);
-    signal == SIGKILL || signal == own
+    signal == SIGKILL || stop_signal.is_none_or(|name| parse(name).is_ok_and(|own| own == signal))
+}
+
+/// Whether a container's restart policy stays silent after a signal.
+fn silences(signal: i32, record: &Record) -> bool {
+    ends(signal, record.effective.stop_signal.as_deref())
+        || record.config.restart == RestartPolicy::UnlessStopped
 }
 
 /// A signal by number or by name, with or without `SIG`: signal(7).
@@ -116,6 +163,12 @@ pub(crate) fn parse(text: &str) -> Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_signal_ends_a_container_that_names_none() {
+        assert!(ends(9, Some("INT")) && ends(2, Some("INT")) && ends(1, None));
+        assert!(!ends(1, Some("INT")) && !ends(15, Some("SIGINT")));
+    }
 
     #[test]
     fn names_and_numbers_are_known() {

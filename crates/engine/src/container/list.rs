@@ -253,7 +253,10 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
                     || value == format!("{}/{}", port.number, port.protocol)
             })
         })
-        && any("health", &|value| value == "none"))
+        && any("health", &|value| {
+            let health = record.health.as_ref();
+            value == health.map_or("none", |health| health.status.as_str())
+        }))
 }
 
 /// `8080`, `8080/tcp`, `8000-8010/udp`: whether one of a running container's published ports is among them.

@@ -1,5 +1,6 @@
 //! A container in the running engine: its record, its shim, and who waits for it.
 
+use super::health::Watch;
 use super::record::Record;
 use super::state::{Event, InvalidTransition};
 use super::{AttachOptions, State, WaitResult};
@@ -37,7 +38,7 @@ pub(crate) fn restarting(id: &str) -> Error {
 pub(crate) struct Progress {
     /// It runs, or will be started again by its policy.
     pub(crate) running: bool,
-    /// How often it has ended for good (not to be restarted).
+    /// How often it has ended, also if its policy starts it again.
     pub(crate) exits: u64,
     /// How it ended last.
     pub(crate) last: WaitResult,
@@ -51,6 +52,7 @@ pub(crate) struct Container {
     pub(crate) id: String,
     record: RwLock<Record>,
     link: Mutex<Link>,
+    health_watch: Mutex<Option<Watch>>,
     /// Held by whoever changes the container; never while waiting for its process to end.
     pub(crate) operation: tokio::sync::Mutex<()>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -77,6 +79,7 @@ impl Container {
             id: record.id.clone(),
             record: RwLock::new(record),
             link: Mutex::default(),
+            health_watch: Mutex::default(),
             operation: tokio::sync::Mutex::default(),
             progress: watch::Sender::new(progress),
             comes_back: AtomicBool::default(),
@@ -109,6 +112,13 @@ impl Container {
     /// The way to the process. Held only for moments.
     pub(crate) fn link(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who asks how it is; nobody asks any more when it is taken out.
+    pub(crate) fn health_watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.health_watch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The shim, or Docker's complaint that there is none.

@@ -1,7 +1,7 @@
 //! Request and image, put together as Docker does.
 
-use super::Config;
 use super::record::Effective;
+use super::{Config, HealthCheck};
 use crate::container::{Mount, MountKind, NetworkMode, Port};
 use crate::{Error, ErrorKind, Result};
 use hull_spec::image::ContainerConfig;
@@ -78,6 +78,8 @@ pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> R
             .clone()
             .or_else(|| image.stop_signal.clone()),
         runtime: String::new(),
+        health_check: HealthCheck::merged(config.health_check.as_ref(), image.healthcheck.as_ref()),
+        shell: config.shell.clone().or_else(|| image.shell.clone()),
     })
 }
 

@@ -12,6 +12,7 @@ mod exec;
 mod exit;
 mod export;
 mod files;
+mod health;
 mod kill;
 mod list;
 pub(crate) mod live;
@@ -43,6 +44,7 @@ pub use details::{
     Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
 };
 pub use files::{PathStat, PutOptions};
+pub use health::{Health, HealthCheck, HealthResult, HealthStatus, OnUnhealthy};
 pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 pub use probe::Probed;
 pub use state::{Exit, State};
@@ -55,7 +57,7 @@ pub(crate) use merge::clean;
 /// What to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WaitCondition {
-    /// The container is not running now, or the next time it stops.
+    /// The container is not running now, or it ends, even if its restart policy starts it again.
     #[default]
     NotRunning,
     /// It ends the next time, whether it runs now or not.

@@ -1,9 +1,10 @@
 //! `pause` and `unpause`.
 
 use super::State;
-use super::live::restarting;
+use super::live::{Container, restarting};
 use super::state::Event;
 use crate::{Engine, Error, ErrorKind, Result, blocking};
+use hull_shim::Handle;
 use std::sync::Arc;
 
 impl Engine {
@@ -38,28 +39,50 @@ impl Engine {
             (_, false) => return conflict(format!("Container {} is not paused", record.id)),
         }
         let shim = container.shim()?;
-        let rows = self.rows.clone();
-        let held = Arc::clone(&container);
-        blocking(move || {
-            let failed = |e: hull_shim::Error| {
-                Error::new(
-                    ErrorKind::Internal,
-                    if paused {
-                        "cannot pause container"
-                    } else {
-                        "cannot unpause container"
-                    },
-                )
-                .caused_by(e)
-            };
-            if paused { shim.pause() } else { shim.resume() }.map_err(failed)?;
-            let event = if paused { Event::Froze } else { Event::Thawed };
-            held.apply(event)
-                .map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
-            rows.put(&held.record())
-        })
-        .await?;
+        let (engine, held) = (Arc::clone(self), Arc::clone(&container));
+        blocking(move || engine.set_paused_blocking(&held, &shim, paused)).await?;
+        if paused {
+            *container.health_watch() = None;
+        } else {
+            self.watch_health(&container);
+        }
         self.tell_container(&container, if paused { "pause" } else { "unpause" }, &[]);
         Ok(())
+    }
+
+    fn set_paused_blocking(
+        &self,
+        container: &Container,
+        shim: &Handle,
+        paused: bool,
+    ) -> Result<()> {
+        let set = |paused: bool| if paused { shim.pause() } else { shim.resume() };
+        let event = |paused: bool| if paused { Event::Froze } else { Event::Thawed };
+        set(paused).map_err(|e| {
+            let what = if paused {
+                "cannot pause container"
+            } else {
+                "cannot unpause container"
+            };
+            Error::new(ErrorKind::Internal, what).caused_by(e)
+        })?;
+        container
+            .apply(event(paused))
+            .map_err(|e| Error::new(ErrorKind::Conflict, e.to_string()))?;
+        let before = container.change(|record| {
+            let before = record.health.clone();
+            if paused {
+                record.end_health();
+            }
+            before
+        });
+        let kept = self.rows.put(&container.record());
+        if kept.is_err() {
+            // Not acknowledged: as it was. What has ended meanwhile has nothing to undo.
+            let _ = set(!paused);
+            let _ = container.apply(event(!paused));
+            container.change(|record| record.health = before);
+        }
+        kept
     }
 }

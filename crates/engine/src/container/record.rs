@@ -1,6 +1,9 @@
 //! What is kept of a container: one row, whole, per container.
 
-use super::{Config, Details, Endpoint, HostPort, MountPoint, Paths, Port, Snapshot, State};
+use super::{
+    Config, Details, Endpoint, Health, HealthCheck, HostPort, MountPoint, Paths, Port, Snapshot,
+    State,
+};
 use hull_network::model::Publication;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,15 @@ pub(crate) struct Record {
     /// Asked to stop by a person: its restart policy is silent until it is started again.
     pub(crate) stopped_on_request: bool,
     pub(crate) restart_count: u32,
+    /// Runs in a row that were short: its restart policy waits the longer the more there were.
+    #[serde(default)]
+    pub(crate) short_runs: u32,
+    /// The kernel killed something in its present run for want of memory.
+    #[serde(default)]
+    pub(crate) out_of_memory: bool,
+    /// Its health, once it has been started with a check.
+    #[serde(default)]
+    pub(crate) health: Option<Arc<Health>>,
     /// What runs.
     pub(crate) effective: Effective,
     pub(crate) mounts: Vec<MountPoint>,
@@ -53,6 +65,10 @@ pub(crate) struct Effective {
     pub(crate) volumes: BTreeSet<String>,
     pub(crate) stop_signal: Option<String>,
     pub(crate) runtime: String,
+    #[serde(default)]
+    pub(crate) health_check: Option<HealthCheck>,
+    #[serde(default)]
+    pub(crate) shell: Option<Vec<String>>,
 }
 
 /// What a record does not know, for [`Record::details`].
@@ -91,7 +107,11 @@ impl Record {
             volumes: effective.volumes,
             stop_signal: effective.stop_signal,
             runtime: effective.runtime,
+            health_check: effective.health_check,
+            shell: effective.shell,
             restart_count: self.restart_count,
+            out_of_memory: self.out_of_memory,
+            health: self.health.clone(),
             exec_ids: around.exec_ids,
             paths: around.paths,
             snapshot: around.snapshot,

@@ -36,7 +36,8 @@ impl Engine {
             tracing::warn!(error = %error.full_message(), "the network was not cleaned up");
         }
         for (container, (shim, events)) in running {
-            self.watch(&container, &shim, events)?;
+            self.watch(&container, &shim, super::exit::stream_of(events)?);
+            self.watch_health(&container);
         }
         self.resume_policies();
         Ok(())
@@ -119,7 +120,7 @@ impl Engine {
     }
 
     /// Ends a shim whose container is not to run, and removes what it leaves.
-    fn end_shim(&self, record: &Record) {
+    pub(super) fn end_shim(&self, record: &Record) {
         let bundle = self.bundle_dir(&record.id);
         let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID))
             .ok()
@@ -148,9 +149,14 @@ impl Engine {
                 at: told.exited_at.parse().unwrap_or_else(|_| Timestamp::now()),
                 error: String::new(),
             },
-            // Nobody saw it end: its shim was killed, or the host was restarted.
+            // Nobody saw it end: its shim was killed, or, where not even its bundle is left, the host was
+            // restarted. The codes are dockerd's.
             None => Exit {
-                code: 137,
+                code: if self.bundle_dir(&record.id).exists() {
+                    137
+                } else {
+                    255
+                },
                 oom_killed: false,
                 at: Timestamp::now(),
                 error: String::new(),
@@ -159,16 +165,26 @@ impl Engine {
         self.end_shim(record);
         container.change(Record::idle_places);
         let again = wants_restart(record, exit.code);
+        let ran = record
+            .state
+            .started()
+            .map(|started| exit.at.duration_since(started));
+        let ran = ran
+            .and_then(|ran| Duration::try_from(ran).ok())
+            .unwrap_or_default();
         let _ = container.apply(Event::Exited(exit.clone()));
+        container.change(Record::end_health);
         if again {
             let _ = container.apply(Event::WillRestart);
-            container.change(|record| record.restart_count += 1);
+            container.change(|record| record.count_restart(ran));
         }
         container.tell(|progress| {
             progress.running = again;
             progress.last.code = exit.code;
         });
-        self.rows.put(&container.record())
+        self.rows.put(&container.record())?;
+        self.tell_end(container, exit.code, ran);
+        Ok(())
     }
 
     /// `--rm` whose end nobody was there to follow.
@@ -239,8 +255,9 @@ impl Engine {
     }
 
     /// Starts what restart policies say: those that were waiting, and those that a new daemon is to
-    /// start though they had ended for good.
+    /// start though they had ended for good. Those that need others' networks come after these.
     fn resume_policies(self: &Arc<Self>) {
+        let mut waves: [Vec<Arc<Container>>; 2] = Default::default();
         for container in self.containers() {
             if container.read(resumes) {
                 // Only in memory: until it runs, the next daemon would decide the same.
@@ -248,10 +265,25 @@ impl Engine {
                 container.tell(|progress| progress.running = true);
             }
             if container.read(|record| matches!(record.state, State::Restarting { .. })) {
-                self.restart_later(&container, Duration::ZERO);
+                let wave = usize::from(container.read(needs_others));
+                waves[wave].push(container);
             }
         }
+        let engine = Arc::clone(self);
+        let resume = async move {
+            for wave in waves {
+                let starting = wave.iter().map(|container| engine.restart_now(container));
+                futures_util::future::join_all(starting).await;
+            }
+        };
+        // Boxed and told to be Send: starting and ending call each other.
+        tokio::spawn(Box::pin(resume) as futures_util::future::BoxFuture<'static, ()>);
     }
+}
+
+/// Whether a container can start only when others run.
+fn needs_others(record: &Record) -> bool {
+    matches!(record.config.network, NetworkMode::Container(_)) || !record.config.links.is_empty()
 }
 
 /// Whether a new daemon starts an ended container: dockerd does so even with one that was stopped by

@@ -8,6 +8,9 @@ use crate::{Engine, Error, ErrorKind, Filters, Result, blocking, volume};
 use hull_image::Snapshotter;
 use std::sync::Arc;
 
+/// How often somebody may start a container while it is removed by force.
+const ATTEMPTS: u32 = 10;
+
 impl Engine {
     /// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
     ///
@@ -15,23 +18,28 @@ impl Engine {
     /// `Conflict` when it runs and `force` is not given.
     pub async fn remove(self: &Arc<Self>, name: &str, force: bool, volumes: bool) -> Result<()> {
         let container = self.find(name)?;
-        let record = container.record();
         if !force {
-            may_remove(name, &record.state)?;
+            container.read(|record| may_remove(name, &record.state))?;
         }
-        if record.is_running() {
-            container.change(|record| record.stopped_on_request = true);
-            self.signal_and_wait(&container, 9, 10).await?;
+        let mut attempts = 0;
+        loop {
+            if force {
+                self.bring_down(&container, 9, 10).await?;
+                self.call_off_restart(&container).await?;
+            }
+            let _operation = container.operation.lock().await;
+            if container.progress.borrow().removed {
+                // Its own --rm was faster.
+                return Ok(());
+            }
+            attempts += 1;
+            match container.read(|record| may_remove(name, &record.state)) {
+                Ok(()) => return self.remove_locked(&container, volumes).await,
+                // Somebody has started it in between.
+                Err(_) if force && attempts < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
         }
-        self.call_off_restart(&container).await?;
-        let _operation = container.operation.lock().await;
-        if container.progress.borrow().removed {
-            // Its own --rm was faster.
-            return Ok(());
-        }
-        // Somebody may have started it in between.
-        container.read(|record| may_remove(name, &record.state))?;
-        self.remove_locked(&container, volumes).await
     }
 
     /// Removes a container that does not run and whose operation lock is held.

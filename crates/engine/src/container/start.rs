@@ -15,29 +15,35 @@ use crate::container::record::Record;
 use crate::network::{Wired, published};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use hull_image::Snapshotter;
-use hull_shim::{Events, Handle, Launch};
+use hull_shim::{Handle, Launch};
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::UnixStream;
 
 /// A container that has just been started.
 struct Started {
     shim: Handle,
-    events: Events,
+    events: UnixStream,
 }
 
 impl Engine {
     /// Starts a container.
     ///
     /// # Errors
-    /// `AlreadyInThatState` when it runs, `Conflict` when it is paused or being removed, and what
-    /// the runtime said when it could not be started.
+    /// `AlreadyInThatState` when it runs or its restart policy is about to start it, `Conflict` when it is
+    /// paused or being removed, and what the runtime said when it could not be started.
     pub async fn start(self: &Arc<Self>, name: &str) -> Result<()> {
         let container = self.find(name)?;
         let _operation = container.operation.lock().await;
+        container.read(|record| match record.state {
+            State::Restarting { .. } => Err(already_running()),
+            ref state => may_start(state),
+        })?;
         container.change(|record| {
             record.stopped_on_request = false;
             record.restart_count = 0;
+            record.short_runs = 0;
         });
         self.start_locked(&container).await
     }
@@ -53,7 +59,9 @@ impl Engine {
                 container.tell(|progress| progress.running = true);
                 self.tell_networks(container, "connect");
                 self.tell_container(container, "start", &[]);
-                self.watch(container, &shim, events)
+                self.watch(container, &shim, events);
+                self.watch_health(container);
+                Ok(())
             }
             Err(error) => {
                 container.refuse_pending(&error);
@@ -71,34 +79,60 @@ impl Engine {
     fn start_blocking(&self, container: &Arc<Container>) -> Result<Started> {
         let outcome = self.wire(container).and_then(|wired| {
             let brought_up = self.bring_up(container, wired);
-            if brought_up.is_err() {
+            let kept = brought_up.and_then(|started| {
+                // What cannot be written down would be lost with this daemon: not acknowledged, so ended.
+                let kept = self.keep_started(container, started.shim.pid());
+                if kept.is_err() {
+                    container.link().shim = None;
+                    self.end_shim(&container.record());
+                }
+                kept.map(|()| started)
+            });
+            if kept.is_err() {
                 self.unwire(container);
                 let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
             }
-            brought_up
+            kept
         });
-        let event = match &outcome {
-            Ok(started) => Event::Started {
-                pid: started.shim.pid(),
-                at: Timestamp::now(),
-            },
-            Err(error) => Event::StartFailed(Exit {
-                code: failure(&error.full_message()).map_or(128, |(code, _)| code),
-                oom_killed: false,
-                at: Timestamp::now(),
-                error: error.full_message(),
-            }),
-        };
-        let kept = container
-            .apply(event)
-            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
-        let kept = kept.and_then(|()| self.rows.put(&container.record()));
-        if let (Ok(started), Err(error)) = (&outcome, kept) {
-            // What cannot be written down would be lost with this daemon: not acknowledged, so ended.
-            let _ = started.shim.kill(9);
-            return Err(error);
+        if let Err(error) = &outcome {
+            self.keep_failure(container, error);
         }
         outcome
+    }
+
+    /// Writes down that a container runs, then shows it.
+    fn keep_started(&self, container: &Container, pid: i32) -> Result<()> {
+        let mut record = container.record();
+        let at = Timestamp::now();
+        record.state = record
+            .state
+            .next(Event::Started { pid, at })
+            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+        record.out_of_memory = false;
+        record.begin_health();
+        self.rows.put(&record)?;
+        container.change(|kept| {
+            kept.state = record.state;
+            kept.out_of_memory = false;
+            kept.health = record.health;
+        });
+        Ok(())
+    }
+
+    fn keep_failure(&self, container: &Container, error: &Error) {
+        let failed = Exit {
+            code: failure(&error.full_message()).map_or(128, |(code, _)| code),
+            oom_killed: false,
+            at: Timestamp::now(),
+            error: error.full_message(),
+        };
+        let kept = container
+            .apply(Event::StartFailed(failed))
+            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
+            .and_then(|()| self.rows.put(&container.record()));
+        if let Err(error) = kept {
+            tracing::warn!(container = %container.id, error = %error.full_message(), "that a container could not be started was not written down");
+        }
     }
 
     /// Tells that a container came into its networks, or left them.
@@ -149,8 +183,9 @@ impl Engine {
     }
 
     /// Connects those who attached before, then lets the process run.
-    fn begin(&self, container: &Container, shim: &Handle) -> Result<Events> {
+    fn begin(&self, container: &Container, shim: &Handle) -> Result<UnixStream> {
         let events = shim.events().map_err(|e| create_failed(&e))?;
+        let events = super::exit::stream_of(events)?;
         let waiting = {
             let mut link = container.link();
             link.shim = Some(shim.clone());
@@ -225,12 +260,16 @@ impl Engine {
     }
 }
 
+fn already_running() -> Error {
+    Error::new(
+        ErrorKind::AlreadyInThatState,
+        "container is already running",
+    )
+}
+
 fn may_start(state: &State) -> Result<()> {
     match state {
-        State::Running { .. } => Err(Error::new(
-            ErrorKind::AlreadyInThatState,
-            "container is already running",
-        )),
+        State::Running { .. } => Err(already_running()),
         State::Paused { .. } => Err(Error::new(
             ErrorKind::Conflict,
             "cannot start a paused container, try unpause instead",

@@ -27,7 +27,7 @@ impl Engine {
         self.stop_container(&container, signal, timeout).await
     }
 
-    async fn stop_container(
+    pub(super) async fn stop_container(
         self: &Arc<Self>,
         container: &Arc<Container>,
         signal: Option<&str>,
@@ -47,7 +47,6 @@ impl Engine {
                 "container is already stopped",
             ));
         }
-        container.change(|record| record.stopped_on_request = true);
         let own = record
             .effective
             .stop_signal
@@ -55,13 +54,28 @@ impl Engine {
             .and_then(|name| kill::parse(name).ok());
         let signal = signal.or(own).unwrap_or(15);
         let timeout = timeout.or(record.config.stop_timeout).unwrap_or(TIMEOUT);
-        self.signal_and_wait(container, signal, timeout).await?;
+        self.bring_down(container, signal, timeout).await?;
         self.tell_container(container, "stop", &[]);
         Ok(())
     }
 
+    /// Ends a container's run, and what its restart policy made of an end that came just before.
+    pub(super) async fn bring_down(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        signal: i32,
+        timeout: i64,
+    ) -> Result<()> {
+        while container.read(super::record::Record::is_running) {
+            self.silence_policy(container).await?;
+            self.signal_and_wait(container, signal, timeout).await?;
+            self.call_off_restart(container).await?;
+        }
+        Ok(())
+    }
+
     /// Sends `signal`, and SIGKILL when that did not end it within `timeout` seconds.
-    pub(super) async fn signal_and_wait(
+    async fn signal_and_wait(
         self: &Arc<Self>,
         container: &Arc<Container>,
         signal: i32,
@@ -115,6 +129,17 @@ impl Engine {
             progress.exits += 1;
         });
         Ok(true)
+    }
+
+    /// Restarts a container that has become unhealthy, and counts it as its restart policy's restarts.
+    pub(super) async fn restart_unhealthy(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> Result<()> {
+        let count = container.read(|record| record.restart_count);
+        self.restart(&container.id, None, None).await?;
+        container.change(|record| record.restart_count = count.saturating_add(1));
+        Ok(())
     }
 
     /// Stops, as [`Engine::stop`], and starts again.

@@ -22,7 +22,7 @@ impl Engine {
         Ok(async move {
             let met = progress
                 .wait_for(|now| match condition {
-                    WaitCondition::NotRunning => !now.running || now.removed,
+                    WaitCondition::NotRunning => !now.running || now.exits > exits || now.removed,
                     WaitCondition::NextExit => now.exits > exits || now.removed,
                     WaitCondition::Removed => now.removed,
                 })

@@ -19,8 +19,8 @@ pub(super) use table::{FLAGS, RUN_FLAGS};
 use crate::flags::Matches;
 use crate::format::parse_cpus;
 use hull_api::container::{
-    Config, CreateRequest, Healthcheck, HostConfig, LogConfig, NetworkingConfig, RestartPolicy,
-    Words,
+    Config, CreateRequest, Healthcheck, HostConfig, LogConfig, NetworkingConfig, Own,
+    RestartPolicy, Words,
 };
 use serde_json::Value;
 
@@ -51,6 +51,9 @@ pub(super) fn request(matches: &Matches) -> Result<CreateRequest, String> {
         host_config,
         networking_config: NetworkingConfig {
             endpoints_config: Some(networks.endpoints),
+        },
+        hull: Own {
+            on_unhealthy: matches.text("on-unhealthy").to_owned(),
         },
     })
 }

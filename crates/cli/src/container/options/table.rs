@@ -203,6 +203,11 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
     ),
     list("net-alias", "", "").same_as("network-alias"),
     flag("no-healthcheck", "Do not check the container's health"),
+    value(
+        "on-unhealthy",
+        "string",
+        "What to do when it becomes unhealthy (none, restart, stop, kill)",
+    ),
     flag(
         "oom-kill-disable",
         "Do not kill processes when memory runs out",
