@@ -59,11 +59,7 @@ pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> R
         } else {
             clean(working_dir)
         },
-        user: if config.user.is_empty() {
-            image.user.clone()
-        } else {
-            config.user.clone()
-        },
+        user: or(&config.user, &image.user),
         hostname: hostname(config, id),
         labels,
         exposed_ports,
@@ -81,6 +77,11 @@ pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> R
         health_check: HealthCheck::merged(config.health_check.as_ref(), image.healthcheck.as_ref()),
         shell: config.shell.clone().or_else(|| image.shell.clone()),
     })
+}
+
+/// What was asked for, unless it is empty.
+fn or(asked: &str, image: &str) -> String {
+    if asked.is_empty() { image } else { asked }.to_owned()
 }
 
 /// An entrypoint of the request silences the image's command.
