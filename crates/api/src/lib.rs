@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod network;
 pub mod progress;
 pub mod stream;
+pub mod swarm;
 pub mod system;
 pub mod volume;
 

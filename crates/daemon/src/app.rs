@@ -84,29 +84,33 @@ async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
         return reply::refuse(&ApiError::not_found("page not found")).into();
     };
     let server = app.server.clone();
-    let outcome = match version::negotiate(version) {
-        Err(error) => Err(error.into()),
-        Ok(version) => {
-            let (parts, body) = request.into_parts();
-            (route.handler)(Request {
-                app,
-                version,
-                method: parts.method,
-                path: path.to_owned(),
-                name: name.to_owned(),
-                query: Query::parse(parts.uri.query().unwrap_or_default()),
-                headers: parts.headers,
-                body,
-            })
-            .await
-        }
+    let version = match version::negotiate(version) {
+        Err(error) => return reply::refuse(&error.into()).into(),
+        Ok(version) => version,
     };
+    let (parts, body) = request.into_parts();
+    let outcome = (route.handler)(Request {
+        app,
+        version,
+        method: parts.method,
+        path: path.to_owned(),
+        name: name.to_owned(),
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        headers: parts.headers,
+        body,
+    })
+    .await;
     let mut reply = match outcome {
         Ok(Outcome::Hijack(hijack)) => return Outcome::Hijack(hijack),
         Ok(Outcome::Reply(reply)) => reply,
         Err(error) => {
             log(&error, path);
-            reply::refuse(&error)
+            let reply = reply::refuse(&error);
+            if error.form != Form::Json {
+                // Written past the place where dockerd puts its headers on.
+                return reply.into();
+            }
+            reply
         }
     };
     reply::sign(reply.headers_mut(), &server);

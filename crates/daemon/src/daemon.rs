@@ -230,5 +230,5 @@ fn program(name: &str) -> PathBuf {
 
 /// Docker's clients and many tools look for this product name.
 fn server_header() -> HeaderValue {
-    HeaderValue::from_static(concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)"))
+    HeaderValue::from_static(crate::convert::system::SERVER)
 }

@@ -44,6 +44,20 @@ impl Query {
         !matches!(value.as_str(), "" | "0" | "no" | "false" | "none")
     }
 
+    /// The boolean in `name`, by the rules of Go's `strconv.ParseBool`; `false` when it is missing or empty.
+    ///
+    /// # Errors
+    /// 400 in dockerd's words when it is none.
+    pub(crate) fn strict_flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.text(name) {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+            "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+            other => Err(ApiError::bad_request(format!(
+                "invalid value for {name}: {other}: strconv.ParseBool: parsing {other:?}: invalid syntax"
+            ))),
+        }
+    }
+
     /// The whole number in `name`; `None` when it is missing or empty.
     ///
     /// # Errors

@@ -168,6 +168,12 @@ pub(crate) fn refuse(error: &ApiError) -> Reply {
     if !bodiless {
         reply.headers_mut().insert(CONTENT_TYPE, content_type);
     }
+    if error.form == Form::Text {
+        // Go's helper for such answers forbids browsers to guess.
+        let header = http::header::X_CONTENT_TYPE_OPTIONS;
+        let value = HeaderValue::from_static("nosniff");
+        reply.headers_mut().insert(header, value);
+    }
     reply
 }
 

@@ -79,6 +79,22 @@ impl Request {
         decode(&body).map_err(|error| misread(error, &body))
     }
 
+    /// The JSON body of a request for which dockerd uses Go's bare decoder: of any content type, and what is wrong is a failure of
+    /// the daemon's.
+    ///
+    /// # Errors
+    /// 500 when the body is empty, no JSON or of other types.
+    pub(crate) async fn plain_json<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
+        let body = self.bytes().await?;
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(ApiError::internal("EOF"));
+        }
+        json::from_slice(&body).map_err(|error| {
+            let message = misread(error, &body).message;
+            ApiError::internal(message.strip_prefix("invalid JSON: ").unwrap_or(&message))
+        })
+    }
+
     /// The JSON body, or the zero value when there is no body.
     ///
     /// # Errors
@@ -169,6 +185,8 @@ fn syntax(error: &serde_json::Error, body: &[u8]) -> String {
         "looking for beginning of object key string"
     } else if text.starts_with("expected value") || text.starts_with("trailing comma") {
         "looking for beginning of value"
+    } else if text.starts_with("expected ident") {
+        return literal(error, body);
     } else {
         return format!("invalid JSON: {text}");
     };
@@ -178,6 +196,33 @@ fn syntax(error: &serde_json::Error, body: &[u8]) -> String {
     let byte = line.and_then(|line| line.get(error.column().saturating_sub(1)));
     let character = byte.map_or('?', |byte| char::from(*byte));
     format!("invalid JSON: invalid character {character:?} {place}")
+}
+
+/// Go's words for something that begins like `null`, `true` or `false` and goes on otherwise.
+fn literal(error: &serde_json::Error, body: &[u8]) -> String {
+    let mut lines = body.split(|byte| *byte == b'\n');
+    let line = lines
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let wrong = error.column().saturating_sub(1).min(line.len());
+    let start = (0..wrong)
+        .rev()
+        .take(5)
+        .find(|at| matches!(line[*at], b'n' | b't' | b'f'));
+    let found = start.and_then(|start| {
+        let words = ["null", "true", "false"];
+        let word = words
+            .into_iter()
+            .find(|word| line[start..].starts_with(&word.as_bytes()[..wrong - start]))?;
+        let expected = word.as_bytes().get(wrong - start)?;
+        let wrong = line.get(wrong)?;
+        let (wrong, expected) = (char::from(*wrong), char::from(*expected));
+        Some(format!(
+            "invalid character {wrong:?} in literal {word} (expecting {expected:?})"
+        ))
+    });
+    let told = found.unwrap_or_else(|| error.to_string());
+    format!("invalid JSON: {told}")
 }
 
 #[cfg(test)]
@@ -201,6 +246,14 @@ mod tests {
             (
                 r#"{"Image":"bb","Tty":yes}"#,
                 "invalid JSON: invalid character 'y' looking for beginning of value",
+            ),
+            (
+                "nonsense",
+                "invalid JSON: invalid character 'o' in literal null (expecting 'u')",
+            ),
+            (
+                r#"{"Tty":trye}"#,
+                "invalid JSON: invalid character 'y' in literal true (expecting 'u')",
             ),
             (
                 r#"{"Image":3}"#,

@@ -1,7 +1,7 @@
 //! The route table: which method and path is which handler.
 //!
-//! A pattern holds at most one `{}`, and that is greedy: `/images/{}/json` takes
-//! `/images/registry:5000/team/app:1/json`, slashes and all. Routes are tried in the table's order.
+//! A `{}` of a pattern is greedy: `/images/{}/json` takes `/images/registry:5000/team/app:1/json`, slashes and all. Of two the
+//! second has no slash; what both stand for comes as one text, with what is between them. Routes are tried in the table's order.
 
 use crate::error::ApiError;
 use crate::reply::Outcome;
@@ -18,6 +18,12 @@ pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) pattern: &'static str,
     pub(crate) handler: Handler,
+    /// The handler's path in this crate, for the page of endpoints.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a page of the documentation"))]
+    pub(crate) name: &'static str,
+    /// What of dockerd's endpoint this one lacks, for the page of endpoints.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a page of the documentation"))]
+    pub(crate) lacks: &'static str,
 }
 
 impl fmt::Debug for Route {
@@ -42,7 +48,13 @@ fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     let Some((before, after)) = pattern.split_once("{}") else {
         return (pattern == path).then_some("");
     };
-    let name = path.strip_prefix(before)?.strip_suffix(after)?;
+    let rest = path.strip_prefix(before)?;
+    if let Some(between) = after.strip_suffix("{}") {
+        let (first, second) = rest.rsplit_once(between)?;
+        let both = !first.is_empty() && !second.is_empty() && !second.contains('/');
+        return both.then_some(rest);
+    }
+    let name = rest.strip_suffix(after)?;
     (!name.is_empty()).then_some(name)
 }
 
@@ -90,6 +102,10 @@ mod tests {
             Some("a/b@sha256:0")
         );
         assert_eq!(capture("/containers/{}", "/containers/"), None);
+        let two = |path| capture("/containers/{}/checkpoints/{}", path);
+        assert_eq!(two("/containers/a/checkpoints/b"), Some("a/checkpoints/b"));
+        assert_eq!(two("/containers/a/checkpoints/b/c"), None);
+        assert_eq!(two("/containers/a/checkpoints/"), None);
     }
 
     #[test]

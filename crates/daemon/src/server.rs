@@ -184,16 +184,22 @@ mod tests {
             method: Method::GET,
             pattern: "/_ping",
             handler: |request| Box::pin(ping(request)),
+            name: "",
+            lacks: "",
         },
         Route {
             method: Method::GET,
             pattern: "/for-ever",
             handler: |request| Box::pin(for_ever(request)),
+            name: "",
+            lacks: "",
         },
         Route {
             method: Method::POST,
             pattern: "/exec/{}/start",
             handler: |request| Box::pin(echo(request)),
+            name: "",
+            lacks: "",
         },
     ];
 
@@ -666,6 +672,8 @@ mod tests {
                     crate::reply::done()
                 })
             },
+            name: "",
+            lacks: "",
         }];
         let server = Server::with(SLOW).await;
         let mut socket = server.connect().await;

@@ -17,7 +17,7 @@ pub(crate) fn config(
     cgroup_v2: bool,
     version: ApiVersion,
 ) -> Result<Config, ApiError> {
-    defaults::fill_in(&mut request, cgroup_v2);
+    defaults::fill_in(&mut request, cgroup_v2, version);
     refuse_what_is_missing(&request.config, &request.host_config)?;
     super::ports::check_sharing(&request.config, &request.host_config)?;
     let places = super::ports::places(&mut request, version)?;

@@ -12,6 +12,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const HULL: &str = env!("CARGO_PKG_VERSION");
+/// What Hull calls its engine's version: that of the dockerd whose behaviour it has, and its own as what semantic versioning calls
+/// build metadata. Tools take this number for Docker's and refuse what is too old (minikube wants 18.09 of it, for one).
+pub(crate) const ENGINE: &str = concat!("28.5.2+hull.", env!("CARGO_PKG_VERSION"));
+/// The `Server` header.
+pub(crate) const SERVER: &str =
+    concat!("Docker/28.5.2+hull.", env!("CARGO_PKG_VERSION"), " (linux)");
 
 /// An architecture in Go's words, as `/version` has it.
 fn go_arch() -> &'static str {
@@ -44,9 +50,9 @@ pub(crate) fn version() -> Version {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
-    let component = |name: &str, details| Component {
+    let component = |name: &str, version: &str, details| Component {
         name: name.to_owned(),
-        version: HULL.to_owned(),
+        version: version.to_owned(),
         details,
     };
     Version {
@@ -54,11 +60,11 @@ pub(crate) fn version() -> Version {
             name: "Hull".to_owned(),
         }),
         components: vec![
-            component("Engine", details),
-            component("hull-runtime", BTreeMap::new()),
-            component("hull-shim", BTreeMap::new()),
+            component("Engine", ENGINE, details),
+            component("hull-runtime", HULL, BTreeMap::new()),
+            component("hull-shim", HULL, BTreeMap::new()),
         ],
-        version: HULL.to_owned(),
+        version: ENGINE.to_owned(),
         api_version: hull_api::API_VERSION.to_owned(),
         min_api_version: hull_api::MIN_API_VERSION.to_owned(),
         os: "linux".to_owned(),
@@ -107,7 +113,7 @@ fn wire(mut info: Info, debug: bool) -> WireInfo {
         index_server_address: "https://index.docker.io/v1/".to_owned(),
         registry_config: Some(registries(insecure, mirrors)),
         labels: Some(Vec::new()),
-        server_version: HULL.to_owned(),
+        server_version: ENGINE.to_owned(),
         runtimes: runtimes
             .into_iter()
             .map(|(name, path)| (name, runtime(&path)))
@@ -173,7 +179,7 @@ fn host(info: Info) -> WireInfo {
 fn plugins() -> Plugins {
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
     Plugins {
-        volume: Some(Vec::new()),
+        volume: words(&["local"]),
         network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         authorization: None,
         log: words(&["json-file", "none"]),
@@ -233,6 +239,14 @@ fn registries(insecure: Vec<String>, mirrors: Vec<String>) -> RegistryConfig {
 
 /// Puts in what older versions of the API had, and takes out what they had not.
 fn older(info: &mut Value, memory_limit: bool, version: ApiVersion) {
+    if !version.since(25) {
+        // Names alone: `name=seccomp,profile=builtin` was `seccomp`.
+        for option in info["SecurityOptions"].as_array_mut().into_iter().flatten() {
+            let name = option.as_str().unwrap_or_default();
+            let name = name.split(',').next().unwrap_or_default();
+            *option = name.trim_start_matches("name=").into();
+        }
+    }
     if !version.since(42) {
         info["KernelMemory"] = json!(memory_limit);
     }
@@ -243,7 +257,9 @@ fn older(info: &mut Value, memory_limit: bool, version: ApiVersion) {
     if !version.since(49) {
         for name in ["ContainerdCommit", "RuncCommit", "InitCommit"] {
             let id = info[name]["ID"].clone();
-            info[name]["Expected"] = id;
+            if id != "" {
+                info[name]["Expected"] = id;
+            }
         }
         if let Some(members) = info.as_object_mut() {
             members.remove("FirewallBackend");

@@ -6,7 +6,6 @@ use crate::reply::{self, Outcome};
 use crate::request::Request;
 use http::StatusCode;
 use hull_api::container::{CreateRequest, CreateResponse, PruneResponse, Top};
-use hull_engine::ErrorKind;
 use hull_engine::container::ListOptions;
 
 /// `GET /containers/json`.
@@ -109,11 +108,9 @@ pub(crate) async fn kill(request: Request) -> Result<Outcome, ApiError> {
     let signal = request.query.text("signal");
     let killed = request.app.engine.kill(&request.name, signal).await;
     killed.map_err(|error| {
-        let missing = error.kind() == ErrorKind::NotFound;
         let mut error = ApiError::from(error);
         let prefix = format!("cannot kill container: {}: ", request.name);
-        // dockerd says so of everything but a container that is not there.
-        if !missing && !error.message.starts_with(&prefix) {
+        if !error.message.starts_with(&prefix) {
             error.message.insert_str(0, &prefix);
         }
         error

@@ -2,18 +2,24 @@
 
 mod archive;
 mod attach;
+mod build;
 mod check;
 mod container;
 mod copy;
+mod debug;
 mod event;
 mod exec;
 mod image;
 mod logs;
 mod manifest;
 mod network;
+#[cfg(test)]
+mod page;
+mod plugin;
 mod pull;
 mod push;
 mod search;
+mod swarm;
 mod system;
 mod unsupported;
 mod volume;
@@ -22,13 +28,16 @@ mod wait;
 use crate::router::Route;
 use http::Method;
 
-/// Makes the table: a method, a pattern and the path of an async handler per line.
+/// Makes the table: a method, a pattern and the path of an async handler per line; between them, if something of what
+/// dockerd's endpoint does is missing, `lacks` and what that is. The page of endpoints (`docs/endpoints.md`) is made from it.
 macro_rules! routes {
-    ($($method:ident $pattern:literal => $handler:path,)*) => {
+    ($($method:ident $pattern:literal $(lacks $lacks:literal)? => $handler:path,)*) => {
         &[$(Route {
             method: Method::$method,
             pattern: $pattern,
             handler: |request| Box::pin($handler(request)),
+            name: stringify!($handler),
+            lacks: concat!($($lacks)?),
         },)*]
     };
 }
@@ -44,7 +53,13 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/auth" => system::auth,
     GET "/events" => event::events,
     POST "/hull/system/check" => check::check,
-    POST "/build/prune" => system::prune_build_cache,
+    GET "/debug/vars" lacks "memstats: Hull has no Go runtime" => debug::vars,
+    GET "/debug/pprof/cmdline" => debug::command_line,
+    GET "/debug/pprof/" lacks "all profiles: Hull has no Go runtime" => debug::profile,
+    GET "/debug/pprof/{}" lacks "all profiles: Hull has no Go runtime" => debug::profile,
+    POST "/build/prune" => build::prune,
+    POST "/build/cancel" => build::cancel,
+    POST "/build" lacks "the builder" => build::build,
 
     GET "/containers/json" => container::list,
     POST "/containers/create" => container::create,
@@ -69,6 +84,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/containers/{}/archive" => copy::get,
     PUT "/containers/{}/archive" => copy::put,
     POST "/commit" => archive::commit,
+    DELETE "/containers/{}/checkpoints/{}" => unsupported::feature,
     DELETE "/containers/{}" => container::remove,
 
     POST "/exec/{}/start" => exec::start,
@@ -102,37 +118,61 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/hull/networks/explain" => network::explain,
     GET "/volumes" => volume::list,
     GET "/volumes/{}" => volume::inspect,
-    GET "/plugins" => network::plugins,
+
+    GET "/plugins" => plugin::list,
+    GET "/plugins/privileges" lacks "asking registries: Hull runs no managed plugins" => plugin::fetch,
+    POST "/plugins/pull" lacks "pulling: Hull runs no managed plugins" => plugin::fetch,
+    POST "/plugins/create" lacks "creating: Hull runs no managed plugins" => plugin::create,
+    GET "/plugins/{}/json" => plugin::missing,
+    DELETE "/plugins/{}" => plugin::missing,
+    POST "/plugins/{}/enable" => plugin::enable,
+    POST "/plugins/{}/disable" => plugin::missing,
+    POST "/plugins/{}/upgrade" => plugin::upgrade,
+    POST "/plugins/{}/push" => plugin::missing,
+    POST "/plugins/{}/set" => plugin::set,
 
     GET "/containers/{}/attach/ws" => unsupported::feature,
     GET "/containers/{}/stats" => unsupported::feature,
     GET "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/update" => unsupported::feature,
-    POST "/build" => unsupported::feature,
-    POST "/build/cancel" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
     DELETE "/volumes/{}" => unsupported::feature,
     POST "/volumes/create" => unsupported::feature,
     POST "/volumes/prune" => unsupported::feature,
-    POST "/plugins/{}" => unsupported::feature,
 
-    GET "/swarm" => unsupported::swarm,
-    POST "/swarm/{}" => unsupported::swarm,
-    GET "/nodes" => unsupported::swarm,
-    GET "/nodes/{}" => unsupported::swarm,
-    GET "/services" => unsupported::swarm,
-    GET "/services/{}" => unsupported::swarm,
-    POST "/services/{}" => unsupported::swarm,
-    GET "/tasks" => unsupported::swarm,
-    GET "/tasks/{}" => unsupported::swarm,
-    GET "/secrets" => unsupported::swarm,
-    GET "/secrets/{}" => unsupported::swarm,
-    POST "/secrets/{}" => unsupported::swarm,
-    GET "/configs" => unsupported::swarm,
-    GET "/configs/{}" => unsupported::swarm,
-    POST "/configs/{}" => unsupported::swarm,
+    GET "/swarm" => swarm::outside,
+    GET "/swarm/unlockkey" => swarm::outside,
+    POST "/swarm/init" lacks "swarm mode" => swarm::init,
+    POST "/swarm/join" lacks "swarm mode" => swarm::join,
+    POST "/swarm/leave" => swarm::leave,
+    POST "/swarm/update" => swarm::update,
+    POST "/swarm/unlock" => swarm::create,
+    GET "/nodes" => swarm::list,
+    GET "/nodes/{}" => swarm::outside,
+    DELETE "/nodes/{}" => swarm::outside,
+    POST "/nodes/{}/update" => swarm::update,
+    GET "/services" => swarm::list,
+    POST "/services/create" => swarm::create,
+    GET "/services/{}/logs" => swarm::logs,
+    GET "/services/{}" => swarm::service,
+    DELETE "/services/{}" => swarm::outside,
+    POST "/services/{}/update" => swarm::update,
+    GET "/tasks" => swarm::list,
+    GET "/tasks/{}/logs" => swarm::logs,
+    GET "/tasks/{}" => swarm::outside,
+    GET "/secrets" => swarm::list,
+    POST "/secrets/create" => swarm::create,
+    GET "/secrets/{}" => swarm::outside,
+    DELETE "/secrets/{}" => swarm::outside,
+    POST "/secrets/{}/update" => swarm::update,
+    GET "/configs" => swarm::list,
+    POST "/configs/create" => swarm::create,
+    GET "/configs/{}" => swarm::outside,
+    DELETE "/configs/{}" => swarm::outside,
+    POST "/configs/{}/update" => swarm::update,
+    PUT "/volumes/{}" => swarm::cluster_volume,
 };
 
 #[cfg(test)]

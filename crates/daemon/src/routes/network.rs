@@ -1,4 +1,4 @@
-//! Networks, and what Hull has none of: plugins.
+//! Networks.
 
 use crate::convert;
 use crate::error::ApiError;
@@ -29,26 +29,7 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
 
 /// `GET /networks/{id}`.
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
-    let verbose = request.query.text("verbose");
-    if !matches!(
-        verbose,
-        "" | "1"
-            | "t"
-            | "T"
-            | "TRUE"
-            | "true"
-            | "True"
-            | "0"
-            | "f"
-            | "F"
-            | "FALSE"
-            | "false"
-            | "False"
-    ) {
-        return Err(ApiError::bad_request(format!(
-            "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
-        )));
-    }
+    request.query.strict_flag("verbose")?;
     let network = request.app.engine.network_inspect(&request.name).await?;
     let scope = request.query.text("scope");
     if !scope.is_empty() && scope != network.scope {
@@ -137,9 +118,4 @@ pub(crate) async fn explain(request: Request) -> Result<Outcome, ApiError> {
             .map(convert::network::explanation)
             .collect(),
     })
-}
-
-/// `GET /plugins`: there are none.
-pub(crate) async fn plugins(_request: Request) -> Result<Outcome, ApiError> {
-    reply::ok::<[(); 0]>(&[])
 }

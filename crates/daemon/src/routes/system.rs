@@ -1,5 +1,4 @@
-//! The daemon itself: `/_ping`, `/version`, `/info`, `/auth`, `/system/df`; and prunes of what there is
-//! nothing of.
+//! The daemon itself: `/_ping`, `/version`, `/info`, `/auth`, `/system/df`.
 
 use crate::convert;
 use crate::error::ApiError;
@@ -82,11 +81,6 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
     )?)
 }
 
-/// `POST /build/prune`: there is no build cache, so nothing of it is removed.
-pub(crate) async fn prune_build_cache(_request: Request) -> Result<Outcome, ApiError> {
-    reply::ok(&serde_json::json!({"CachesDeleted": null, "SpaceReclaimed": 0}))
-}
-
 /// `POST /auth`: tries credentials.
 pub(crate) async fn auth(mut request: Request) -> Result<Outcome, ApiError> {
     #[derive(Serialize)]
@@ -95,7 +89,7 @@ pub(crate) async fn auth(mut request: Request) -> Result<Outcome, ApiError> {
         identity_token: String,
         status: &'static str,
     }
-    let given: AuthConfig = request.json().await?;
+    let given: AuthConfig = request.plain_json().await?;
     let registry = given.server_address.clone();
     let credentials = super::pull::credentials(given)?;
     let token = request

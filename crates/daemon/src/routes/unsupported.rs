@@ -4,7 +4,6 @@ use crate::convert;
 use crate::error::ApiError;
 use crate::reply::Outcome;
 use crate::request::Request;
-use http::StatusCode;
 
 /// What Docker has and Hull has not.
 pub(crate) async fn feature(request: Request) -> Result<Outcome, ApiError> {
@@ -12,12 +11,4 @@ pub(crate) async fn feature(request: Request) -> Result<Outcome, ApiError> {
         "{} {}",
         request.method, request.path
     )))
-}
-
-/// Hull has no swarm mode: the answer of a daemon outside of one.
-pub(crate) async fn swarm(_request: Request) -> Result<Outcome, ApiError> {
-    Err(ApiError::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
-    ))
 }
