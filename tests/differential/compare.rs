@@ -122,6 +122,8 @@ struct Meant {
     file: String,
     request: String,
     field: String,
+    /// Not meant for ever: its reason begins so.
+    pending: bool,
     used: bool,
 }
 
@@ -169,10 +171,15 @@ pub(crate) fn judge(found: &[Difference], listed: &str, whole: bool) {
                 file: file.to_owned(),
                 request: request.to_owned(),
                 field: field.to_owned(),
+                pending: why.starts_with("pending"),
                 used: false,
             }
         })
         .collect();
+    let strict = std::env::var_os("HULL_TEST_STRICT").is_some();
+    if strict {
+        meant.retain(|line| !line.pending);
+    }
     let mut wrong = String::new();
     for difference in found {
         let mut covered = false;
@@ -184,7 +191,6 @@ pub(crate) fn judge(found: &[Difference], listed: &str, whole: bool) {
             wrong.push_str(&format!("{difference}\n"));
         }
     }
-    let strict = std::env::var_os("HULL_TEST_STRICT").is_some();
     for line in meant.iter().filter(|line| whole && !line.used) {
         let Meant {
             file,

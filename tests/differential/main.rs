@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Ids, times and sizes are masked (`mask.rs`). `differs.txt` lists where Hull answers otherwise on purpose, and why; lines there
-//! that are true no more are told of, and fail the test with `HULL_TEST_STRICT=1`. `HULL_TEST_ONLY=name` plays one file.
+//! that are true no more are told of, and fail the test with `HULL_TEST_STRICT=1`, and so does what is only covered by a line whose reason begins with `pending`. `HULL_TEST_ONLY=name` plays one file.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -16,6 +16,7 @@ mod convert;
 mod daemon;
 mod detach;
 mod error;
+pub mod fuzz;
 #[cfg(test)]
 mod golden;
 mod hijack;

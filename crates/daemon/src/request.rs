@@ -159,7 +159,7 @@ impl Request {
 }
 
 /// What a client is told of a body that was not understood.
-fn misread(error: json::Error, body: &[u8]) -> ApiError {
+pub(crate) fn misread(error: json::Error, body: &[u8]) -> ApiError {
     ApiError::bad_request(match error {
         json::Error::Type(mismatch) => format!("invalid JSON: json: {mismatch}"),
         json::Error::Syntax(error) => syntax(&error, body),

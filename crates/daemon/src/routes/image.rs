@@ -64,7 +64,7 @@ pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
 ///
 /// # Errors
 /// 400 in dockerd's words.
-pub(super) fn platform(text: &str) -> Result<Platform, ApiError> {
+pub(crate) fn platform(text: &str) -> Result<Platform, ApiError> {
     let parsed: WirePlatform = serde_json::from_str(text).map_err(|error| {
         let why = match text.trim_start().chars().next() {
             None => "unexpected end of JSON input".to_owned(),

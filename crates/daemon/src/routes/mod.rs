@@ -25,6 +25,9 @@ mod unsupported;
 mod volume;
 mod wait;
 
+pub(crate) use image::platform;
+pub(crate) use pull::who;
+
 use crate::router::Route;
 use http::Method;
 

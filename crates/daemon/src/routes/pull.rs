@@ -140,7 +140,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Who asks. A header that cannot be read is nobody: dockerd lets the registry refuse.
-pub(super) fn who(headers: &HeaderMap) -> Credentials {
+pub(crate) fn who(headers: &HeaderMap) -> Credentials {
     let header = headers.get("x-registry-auth");
     let text = header.and_then(|value| value.to_str().ok());
     decode_auth(text.unwrap_or_default())
