@@ -1,5 +1,6 @@
 //! Clients that send what is no request, send it slowly or not to its end, or only hold their connection: they are told so or let
 //! go, others notice nothing, and the daemon's memory stays bounded.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use hull_tests::daemon::Daemon;
 use hull_tests::host::Host;
