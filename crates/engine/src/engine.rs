@@ -114,6 +114,7 @@ pub struct Engine {
     pub(crate) networks: Networks,
     pub(crate) cgroups: Layout,
     pub(crate) execs: Execs,
+    pub(crate) samplers: crate::container::stats::Samplers,
     pub(crate) id: String,
     index: RwLock<Index>,
     /// The lock on the data root, held as long as the engine lives.
@@ -164,6 +165,7 @@ impl Engine {
             check: Arc::default(),
             journal,
             execs: Execs::default(),
+            samplers: crate::container::stats::Samplers::default(),
             index: RwLock::default(),
             _lock: lock,
             rows,

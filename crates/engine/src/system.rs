@@ -213,7 +213,8 @@ pub(crate) fn host_name() -> String {
         .into_owned()
 }
 
-fn memory_total() -> u64 {
+/// Bytes.
+pub(crate) fn memory_total() -> u64 {
     let info = read("/proc/meminfo");
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     total

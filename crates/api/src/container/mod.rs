@@ -7,6 +7,7 @@ mod host_config;
 mod inspect;
 mod list;
 mod mount;
+pub mod stats;
 
 pub use config::{Config, Empty, Healthcheck, Words};
 pub use create::{CreateRequest, CreateResponse, NetworkingConfig, Own};

@@ -13,6 +13,7 @@ pub(crate) mod network;
 pub(crate) mod ports;
 pub(crate) mod resources;
 pub(crate) mod security;
+pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod time;
 pub(crate) mod usage;

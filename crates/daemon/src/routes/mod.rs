@@ -19,6 +19,7 @@ mod plugin;
 mod pull;
 mod push;
 mod search;
+mod stats;
 mod swarm;
 mod system;
 mod unsupported;
@@ -81,6 +82,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/containers/{}/exec" => exec::create,
     GET "/containers/{}/logs" => logs::logs,
     GET "/containers/{}/top" => container::top,
+    GET "/containers/{}/stats" => stats::stats,
     GET "/containers/{}/changes" => archive::changes,
     GET "/containers/{}/export" => archive::export,
     HEAD "/containers/{}/archive" => copy::stat,
@@ -135,7 +137,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/set" => plugin::set,
 
     GET "/containers/{}/attach/ws" => unsupported::feature,
-    GET "/containers/{}/stats" => unsupported::feature,
     GET "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/update" => unsupported::feature,

@@ -29,6 +29,7 @@ mod resources;
 mod seccomp;
 mod start;
 pub(crate) mod state;
+pub mod stats;
 mod stop;
 mod top;
 mod user;
