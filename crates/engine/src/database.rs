@@ -19,6 +19,9 @@ const OWNED: [&str; 5] = [
     "ingest",
 ];
 
+/// Bytes of the file that are kept in memory. Rows are read once, at the start; redb's own choice is a gigabyte.
+const CACHE: usize = 4 << 20;
+
 const HINT: &str = "restore hull.db from a backup; or, to begin anew, move the data root away: images are \
                     pulled again, but what containers wrote is only there";
 
@@ -36,7 +39,7 @@ pub(crate) fn open(data_root: &Path) -> Result<Arc<Database>> {
         return Err(Error::new(ErrorKind::Internal, text));
     }
     // redb checks what it reads by checksums, and some of its structure by assertions.
-    match catch_unwind(|| Database::create(&path)) {
+    match catch_unwind(|| Database::builder().set_cache_size(CACHE).create(&path)) {
         Ok(Ok(database)) => Ok(Arc::new(database)),
         Ok(Err(error)) => {
             let damaged = is_damage(&error);

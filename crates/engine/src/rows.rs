@@ -4,7 +4,7 @@ use crate::container::record::Record;
 use crate::network::Row as NetworkRow;
 use crate::{Error, ErrorKind, Result};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Container id → [`Record`] as JSON.
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.containers");
@@ -17,7 +17,31 @@ const VERSION: &str = "1";
 
 /// The rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Rows(Arc<Database>);
+pub(crate) struct Rows(Arc<Database>, Arc<Batch>);
+
+/// Changes of containers' rows that wait for the disk. A transaction takes as long for one as for a hundred, and
+/// only one can be under way: whoever has the turn writes what all have brought meanwhile.
+#[derive(Debug, Default)]
+struct Batch {
+    waiting: Mutex<Vec<Arc<Change>>>,
+    turn: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Change {
+    id: String,
+    /// `None`: it goes.
+    row: Option<Vec<u8>>,
+    outcome: OnceLock<std::result::Result<(), Arc<redb::Error>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn not_written() -> Error {
+    Error::new(ErrorKind::Internal, "could not write the metadata database")
+}
 
 fn failed(operation: &'static str) -> impl Fn(redb::Error) -> Error {
     move |source| {
@@ -54,7 +78,7 @@ impl Rows {
                 );
                 Err(Error::new(ErrorKind::Unavailable, text))
             }
-            _ => Ok(Self(db)),
+            _ => Ok(Self(db, Arc::default())),
         }
     }
 
@@ -82,24 +106,53 @@ impl Rows {
         let bytes = serde_json::to_vec(record).map_err(|e| {
             Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
         })?;
-        let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
-            change
-                .open_table(CONTAINERS)?
-                .insert(record.id.as_str(), bytes.as_slice())?;
-            Ok(change.commit()?)
-        };
-        write().map_err(failed("write"))
+        self.change(&record.id, Some(bytes))
     }
 
     /// Forgets a container, durably.
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
-        let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
-            change.open_table(CONTAINERS)?.remove(id)?;
-            Ok(change.commit()?)
-        };
-        write().map_err(failed("write"))
+        self.change(id, None)
+    }
+
+    /// Changes a container's row, with those of others who come at the same time; returns when it is durable.
+    fn change(&self, id: &str, row: Option<Vec<u8>>) -> Result<()> {
+        let change = Arc::new(Change {
+            id: id.to_owned(),
+            row,
+            outcome: OnceLock::new(),
+        });
+        lock(&self.1.waiting).push(Arc::clone(&change));
+        let turn = lock(&self.1.turn);
+        if change.outcome.get().is_none() {
+            let all = std::mem::take(&mut *lock(&self.1.waiting));
+            let outcome = self.write(&all).map_err(Arc::new);
+            for change in all {
+                // Nobody else has it.
+                let _ = change.outcome.set(outcome.clone());
+            }
+        }
+        drop(turn);
+        match change.outcome.get() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(not_written().caused_by(Arc::clone(error))),
+            // Whoever had the turn panicked.
+            None => Err(not_written()),
+        }
+    }
+
+    /// All in one transaction, in their order.
+    fn write(&self, changes: &[Arc<Change>]) -> std::result::Result<(), redb::Error> {
+        let transaction = self.0.begin_write()?;
+        {
+            let mut table = transaction.open_table(CONTAINERS)?;
+            for change in changes {
+                match &change.row {
+                    Some(row) => table.insert(change.id.as_str(), row.as_slice())?,
+                    None => table.remove(change.id.as_str())?,
+                };
+            }
+        }
+        Ok(transaction.commit()?)
     }
 
     /// All networks that users made.
@@ -190,5 +243,44 @@ impl Rows {
             Ok(id)
         };
         write().map_err(failed("write"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_come_together_are_all_kept_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::create(directory.path().join("db")).unwrap());
+        let rows = Rows::open(Arc::clone(&database)).unwrap();
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                let rows = rows.clone();
+                scope.spawn(move || {
+                    for number in 0..20 {
+                        let id = format!("{worker}-{number}");
+                        rows.change(&id, Some(b"first".to_vec())).unwrap();
+                        rows.change(&id, Some(b"last".to_vec())).unwrap();
+                        if number % 2 == 0 {
+                            rows.change(&id, None).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert!(lock(&rows.1.waiting).is_empty());
+        let table = database
+            .begin_read()
+            .unwrap()
+            .open_table(CONTAINERS)
+            .unwrap();
+        let kept: Vec<_> = table
+            .iter()
+            .unwrap()
+            .map(|row| row.unwrap().1.value().to_vec())
+            .collect();
+        assert_eq!(kept, vec![b"last".to_vec(); 80]);
     }
 }

@@ -21,8 +21,7 @@ pub(crate) fn config(
     refuse_what_is_missing(&request.config, &request.host_config)?;
     super::ports::check_sharing(&request.config, &request.host_config)?;
     let places = super::ports::places(&mut request, version)?;
-    let kept = serde_json::to_value(&request)
-        .map_err(|error| ApiError::internal(format!("could not keep the request: {error}")))?;
+    let kept = super::kept::request(&request)?;
     check_names(&request.config)?;
     let mac_address = Some(request.config.mac_address.clone());
     super::ports::check_names(&request.host_config)?;

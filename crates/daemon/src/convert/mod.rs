@@ -8,6 +8,7 @@ pub(crate) mod defaults;
 pub(crate) mod details;
 pub(crate) mod health;
 pub(crate) mod image;
+mod kept;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;

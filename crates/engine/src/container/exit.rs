@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 /// Docker's back-off between restarts: doubled each time, from and to these.
@@ -33,9 +32,8 @@ impl Engine {
         tokio::spawn(async move { engine.follow(container, events).await });
     }
 
-    async fn follow(self: Arc<Self>, container: Arc<Container>, mut stream: UnixStream) {
+    async fn follow(self: Arc<Self>, container: Arc<Container>, stream: UnixStream) {
         let mut decoder = Decoder::default();
-        let mut buffer = [0; 4096];
         let mut pending = Vec::new();
         let mut exited = None;
         loop {
@@ -52,16 +50,16 @@ impl Engine {
             if let Some(record) = &exited
                 && !pending.is_empty()
             {
-                self.ended(&container, record.clone()).await;
+                // Boxed, as below: there are as many of these as containers, and nearly all just wait.
+                Box::pin(self.ended(&container, record.clone())).await;
                 return;
             }
-            match stream.read(&mut buffer).await {
-                Ok(length @ 1..) => decoder.push(&buffer[..length]),
-                _ => break,
+            if !read_some(&stream, &mut decoder).await {
+                break;
             }
         }
         let record = self.after_killed_shim(&container, exited).await;
-        self.ended(&container, record).await;
+        Box::pin(self.ended(&container, record)).await;
     }
 
     /// The kernel has killed something in the container for want of memory.
@@ -247,6 +245,24 @@ pub(super) fn stream_of(events: Events) -> Result<UnixStream> {
         .and_then(|()| UnixStream::from_std(stream));
     stream
         .map_err(|e| Error::new(ErrorKind::Internal, "could not follow the container").caused_by(e))
+}
+
+/// Waits for something to read and hands it over; `false` at the end. There is no buffer while it waits.
+async fn read_some(stream: &UnixStream, decoder: &mut Decoder) -> bool {
+    loop {
+        if stream.readable().await.is_err() {
+            return false;
+        }
+        let mut buffer = [0; 4096];
+        match stream.try_read(&mut buffer) {
+            Ok(length @ 1..) => {
+                decoder.push(&buffer[..length]);
+                return true;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            _ => return false,
+        }
+    }
 }
 
 fn killed() -> ExitRecord {

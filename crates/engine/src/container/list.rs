@@ -5,6 +5,7 @@ use super::record::{Record, Surroundings};
 use super::{Details, ListOptions, Sizes, Snapshot};
 use crate::{Engine, Error, ErrorKind, Filters, Result, blocking};
 use hull_image::{ImageId, Snapshotter};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The filters that lists know.
@@ -44,26 +45,27 @@ impl Engine {
             || ["status", "exited"]
                 .iter()
                 .any(|name| options.filters.contains_key(*name));
-        let mut listed = Vec::new();
-        for container in containers {
-            let record = container.record();
+        let listable = |record: &Record| -> Result<bool> {
             let in_bounds = bounds.0.is_none_or(|t| record.created > t)
                 && bounds.1.is_none_or(|t| record.created < t);
             let ancestor = ancestors
                 .as_ref()
                 .is_none_or(|ids| ids.contains(&record.image_id));
-            if !in_bounds
-                || !ancestor
-                || !(all || record.is_running())
-                || !fits(&record, &options.filters)?
-            {
+            Ok(in_bounds
+                && ancestor
+                && (all || record.is_running())
+                && fits(record, &options.filters)?)
+        };
+        let mut meant = HashMap::new();
+        let mut listed = Vec::new();
+        for container in containers {
+            if !container.read(listable)? {
                 continue;
             }
-            // Nobody lists how root file systems are made, and to tell it takes reading.
-            let mut details = self.details(&container, Snapshot::default());
-            self.name_image(&mut details);
+            let mut details = self.listed(&container);
+            self.name_image(&mut details, &mut meant);
             if options.sizes {
-                details.sizes = Some(self.sizes(&record).await?);
+                details.sizes = Some(self.sizes(&container.record()).await?);
             }
             listed.push(details);
             if options.limit.is_some_and(|limit| listed.len() >= limit) {
@@ -104,13 +106,27 @@ impl Engine {
         })
     }
 
-    /// A name that now means another image gives way to the id.
-    fn name_image(&self, details: &mut Details) {
-        let meant = self.store.resolve(&details.image_name);
-        if meant.is_ok_and(|id| id.as_str() == details.image_id) {
-            return;
+    /// As [`Engine::details`], without what nobody lists and to tell takes looking at files.
+    fn listed(&self, container: &Container) -> Details {
+        container.read(|record| {
+            record.details(Surroundings {
+                ports: crate::network::published::shown(record),
+                networks: record.places().clone(),
+                ..Surroundings::default()
+            })
+        })
+    }
+
+    /// A name that now means another image gives way to the id. `meant` is what names were found to mean.
+    fn name_image(&self, details: &mut Details, meant: &mut HashMap<String, Option<ImageId>>) {
+        if !meant.contains_key(&details.image_name) {
+            let found = self.store.resolve(&details.image_name).ok();
+            meant.insert(details.image_name.clone(), found);
         }
-        details.image_name.clone_from(&details.image_id);
+        let meant = meant.get(&details.image_name).and_then(Option::as_ref);
+        if meant.is_none_or(|id| id.as_str() != details.image_id) {
+            details.image_name.clone_from(&details.image_id);
+        }
     }
 
     /// The namespace of a running container's own network.

@@ -63,6 +63,8 @@ pub fn join(network: &Network, endpoint: &Endpoint, netns: &Path) -> Result<Join
             used: None,
             without_ipv6: false,
         };
+        let ipv6 = endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
+        let _born = (!ipv6).then(sysctl::BornWithoutIpv6::begin);
         let joined = match &network.driver {
             Driver::Bridge(options) => veth::join(&mut joining, options),
             Driver::Macvlan(options) => child::join_macvlan(&mut joining, network, options),

@@ -167,7 +167,10 @@ pub fn ask_within(address: &str, port: u16, patience: Duration) -> std::io::Resu
 }
 
 pub fn links() -> Vec<Link> {
-    Socket::open().unwrap().links().unwrap()
+    let mut all = Socket::open().unwrap().links().unwrap();
+    // Packets come all the time.
+    all.iter_mut().for_each(|link| link.received = None);
+    all
 }
 
 pub fn link_named(name: &str) -> Option<Link> {
