@@ -189,3 +189,111 @@ fn a_restart_policy_starts_it_again() {
         assert_eq!(s.inspect("again", "/State/ExitCode"), 5);
     });
 }
+
+/// What keeps ending itself, when told so from inside, and is started again.
+const AGAIN: &str = "trap 'exit 5' USR1; while :; do sleep 0.1; done";
+
+#[test]
+fn waiting_ends_with_a_run_even_if_a_policy_starts_the_next() {
+    with_each_client(|s| {
+        let _ = s
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "again",
+                "--restart",
+                "always",
+                "busybox",
+                "sh",
+                "-c",
+                AGAIN,
+            ])
+            .ok();
+        let waited = std::thread::scope(|scope| {
+            let wait = scope.spawn(|| s.daemon.ask("POST", "/containers/again/wait", &[]));
+            hull_tests::daemon::wait_until("the end of the waiting", || {
+                let _ = s.line("exec again kill -USR1 1");
+                if wait.is_finished() { Ok(()) } else { Err(()) }
+            });
+            wait.join().expect("the reply")
+        });
+        assert_eq!(waited.json()["StatusCode"], 5, "{waited:?}");
+        assert_eq!(s.line("rm -f again").ok(), "again");
+    });
+}
+
+#[test]
+fn a_container_that_waits_to_be_restarted_can_be_told_not_to() {
+    with_each_client(|s| {
+        let _ = s
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "loop",
+                "--restart",
+                "always",
+                "busybox",
+                "false",
+            ])
+            .ok();
+        hull_tests::daemon::wait_until("some restarts", || {
+            let (count, state) = (
+                s.inspect("loop", "/RestartCount"),
+                s.inspect("loop", "/State"),
+            );
+            if count.as_u64() >= Some(4) && state["Restarting"] == true {
+                Ok(())
+            } else {
+                Err((count, state))
+            }
+        });
+        let start = s.daemon.ask("POST", "/containers/loop/start", &[]);
+        assert_eq!(
+            start.status, 304,
+            "a container that is being restarted counts as running"
+        );
+        assert_eq!(s.line("kill loop").ok(), "loop");
+        assert_eq!(s.line("wait loop").ok(), "1");
+        assert_eq!(s.inspect("loop", "/State/Status"), "exited");
+        assert_eq!(s.line("rm loop").ok(), "loop");
+    });
+}
+
+#[test]
+fn memory_that_runs_out_is_told_while_the_container_goes_on() {
+    if hull_tests::host::reference().is_some() {
+        return; // dockerd says nothing of it on hosts with version 1 control groups.
+    }
+    with_each_client(|s| {
+        let eat = "sh -c 'x=a; while :; do x=$x$x; done'; sleep 1000";
+        let _ = s
+            .run(&[
+                "run", "-d", "--name", "oom", "-m", "20m", "busybox", "sh", "-c", eat,
+            ])
+            .ok();
+        hull_tests::daemon::wait_until("the news", || {
+            let state = s.inspect("oom", "/State");
+            if state["OOMKilled"] == true {
+                Ok(())
+            } else {
+                Err(state)
+            }
+        });
+        assert_eq!(s.inspect("oom", "/State/Running"), true);
+        let filters = "%7B%22container%22:%7B%22oom%22:true%7D,%22event%22:%7B%22oom%22:true%7D%7D";
+        let until = std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |time| time.as_secs() + 1);
+        let events = s
+            .daemon
+            .get(&format!("/events?since=1&until={until}&filters={filters}"));
+        assert!(events.text().contains("\"oom\""), "{events:?}");
+        // What a new daemon finds is no less.
+        s.daemon.kill();
+        s.daemon.restart();
+        assert_eq!(s.inspect("oom", "/State/OOMKilled"), true);
+        assert_eq!(s.line("rm -f oom").ok(), "oom");
+    });
+}

@@ -70,6 +70,8 @@ impl<'h> Daemon<'h> {
             std::thread::yield_now();
         }
         assert_eq!(self.get("/_ping").status, 200);
+        // That is answered before the containers are known.
+        assert_eq!(self.get("/containers/json").status, 200);
     }
 
     /// Starts a process with this daemon's arguments and gives it, for tests of start-up itself.

@@ -88,6 +88,10 @@ async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
         Err(error) => return reply::refuse(&error.into()).into(),
         Ok(version) => version,
     };
+    // Whether there is a daemon is answered at once, anything about containers when they are known.
+    if route.pattern != "/_ping" {
+        app.engine.ready().await;
+    }
     let (parts, body) = request.into_parts();
     let outcome = (route.handler)(Request {
         app,

@@ -121,13 +121,25 @@ async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
     let interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let config = engine_config(&settings);
-    let engine = tokio::task::spawn_blocking(move || Engine::open(config)).await??;
-    let outcome = serve_requests(
+    let engine = tokio::task::spawn_blocking(move || Engine::prepare(config)).await??;
+    let recovering = Arc::clone(&engine);
+    let recovery = tokio::task::spawn_blocking(move || recovering.recover());
+    let serving = serve_requests(
         Arc::clone(&engine),
         &settings,
         [terminate, interrupt, hangup],
-    )
-    .await;
+    );
+    let failed = async {
+        match recovery.await {
+            Ok(Ok(())) => std::future::pending().await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(panic) => Err(panic.into()),
+        }
+    };
+    let outcome: Result<(), Box<dyn Error>> = tokio::select! {
+        outcome = serving => outcome,
+        outcome = failed => outcome,
+    };
     let closed = tokio::task::spawn_blocking(move || engine.close()).await;
     outcome.and(closed.map_err(Into::into))
 }

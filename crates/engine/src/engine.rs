@@ -117,6 +117,8 @@ pub struct Engine {
     pub(crate) samplers: crate::container::stats::Samplers,
     pub(crate) id: String,
     index: RwLock<Index>,
+    /// Whether the containers of an earlier daemon are known.
+    recovered: tokio::sync::watch::Sender<bool>,
     /// The lock on the data root, held as long as the engine lives.
     _lock: std::fs::File,
 }
@@ -128,6 +130,34 @@ impl Engine {
     /// # Errors
     /// `Unavailable` when another daemon has the data root; `Internal` otherwise.
     pub fn open(config: Config) -> Result<Arc<Self>> {
+        let engine = Self::prepare(config)?;
+        engine.recover()?;
+        Ok(engine)
+    }
+
+    /// Finds the containers that an earlier daemon left behind, for [`Engine::prepare`]. Blocking; call it
+    /// once, within a tokio runtime.
+    ///
+    /// # Errors
+    /// `Internal` when their rows cannot be read or written; the engine is then of no use.
+    pub fn recover(self: &Arc<Self>) -> Result<()> {
+        self.recover_containers()?;
+        self.keep_budget();
+        self.recovered.send_replace(true);
+        Ok(())
+    }
+
+    /// Waits until the containers are known. Nothing else may be asked before.
+    pub async fn ready(&self) {
+        // The sender lives as long as the engine.
+        let _ = self.recovered.subscribe().wait_for(|known| *known).await;
+    }
+
+    /// As [`Engine::open`], but leaves the containers to [`Engine::recover`].
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn prepare(config: Config) -> Result<Arc<Self>> {
         let internal = |what: &'static str| {
             move |e: std::io::Error| Error::new(ErrorKind::Internal, what).caused_by(e)
         };
@@ -152,7 +182,7 @@ impl Engine {
             Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e)
         })?;
         let journal: Arc<Journal> = Arc::default();
-        let engine = Arc::new(Self {
+        Ok(Arc::new(Self {
             networks: Networks::open(&config, &id, &rows, &journal)?,
             registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
             snapshots: Overlay::new(store.clone()),
@@ -173,10 +203,8 @@ impl Engine {
             cgroups,
             id,
             config,
-        });
-        engine.recover()?;
-        engine.keep_budget();
-        Ok(engine)
+            recovered: tokio::sync::watch::Sender::new(false),
+        }))
     }
 
     /// Lets go of what makes the next start faster and is in the way otherwise: for an orderly end.

@@ -109,6 +109,31 @@ impl Rows {
         self.change(&record.id, Some(bytes))
     }
 
+    /// Keeps and forgets containers, durably and all at once.
+    pub(crate) fn settle(&self, changed: &[Record], gone: &[String]) -> Result<()> {
+        if changed.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let rows = changed.iter().map(serde_json::to_vec);
+        let rows: Vec<Vec<u8>> = rows.collect::<Result<_, _>>().map_err(|e| {
+            Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
+        })?;
+        let write = || -> std::result::Result<(), redb::Error> {
+            let change = self.0.begin_write()?;
+            {
+                let mut table = change.open_table(CONTAINERS)?;
+                for (record, bytes) in changed.iter().zip(&rows) {
+                    table.insert(record.id.as_str(), bytes.as_slice())?;
+                }
+                for id in gone {
+                    table.remove(id.as_str())?;
+                }
+            }
+            Ok(change.commit()?)
+        };
+        write().map_err(failed("write"))
+    }
+
     /// Forgets a container, durably.
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
         self.change(id, None)

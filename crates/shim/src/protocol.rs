@@ -116,6 +116,9 @@ pub struct Snapshot {
     pub paused: bool,
     /// Execs that run: id and process.
     pub execs: Vec<(String, i32)>,
+    /// The kernel has killed something in it for want of memory.
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 /// Something happened.

@@ -14,19 +14,40 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Shims are asked by so many threads: each question waits for two processes to get their turn.
+const THREADS: usize = 8;
+
+/// What became of one container.
+#[derive(Default)]
+struct Found {
+    /// The shim of one that runs.
+    running: Option<(Handle, Events)>,
+    /// Its row is to be written anew.
+    changed: bool,
+    /// It is to go: it ended, and was to be removed then.
+    goes: bool,
+    /// It ended while nobody looked, with this code after so long.
+    ended: Option<(i32, Duration)>,
+}
+
 impl Engine {
     /// Reads the containers, finds the shims of those that run, writes down the ends of the others,
     /// and removes what nobody owns. Called once, before anybody else can call.
-    pub(crate) fn recover(self: &Arc<Self>) -> Result<()> {
-        let mut running = Vec::new();
-        for record in self.rows.containers()? {
-            let container = Arc::new(Container::new(self.with_places(record)));
-            self.adopt_name(&container);
-            if let Some(found) = self.recover_one(&container)? {
-                running.push((container, found));
-            }
+    pub(crate) fn recover_containers(self: &Arc<Self>) -> Result<()> {
+        let records = self.rows.containers()?.into_iter();
+        let containers: Vec<Arc<Container>> = records
+            .map(|record| Arc::new(Container::new(self.with_places(record))))
+            .collect();
+        for container in &containers {
+            self.adopt_name(container);
         }
+        let found = self.look_at_all(&containers);
+        self.settle(&containers, &found)?;
         self.sweep();
+        let both = containers.iter().zip(found);
+        let running: Vec<_> = both
+            .filter_map(|(container, found)| Some((container, found.running?)))
+            .collect();
         let live: Vec<Record> = running
             .iter()
             .map(|(container, _)| container.record())
@@ -36,10 +57,55 @@ impl Engine {
             tracing::warn!(error = %error.full_message(), "the network was not cleaned up");
         }
         for (container, (shim, events)) in running {
-            self.watch(&container, &shim, super::exit::stream_of(events)?);
-            self.watch_health(&container);
+            self.watch(container, &shim, super::exit::stream_of(events)?);
+            self.watch_health(container);
         }
         self.resume_policies();
+        Ok(())
+    }
+
+    /// What became of each, in their order.
+    fn look_at_all(&self, containers: &[Arc<Container>]) -> Vec<Found> {
+        let each = containers.len().div_ceil(THREADS).max(1);
+        std::thread::scope(|scope| {
+            let look = |part: &[Arc<Container>]| {
+                let found = part.iter().map(|container| self.recover_one(container));
+                found.collect::<Vec<_>>()
+            };
+            let parts = containers.chunks(each);
+            let parts = parts.map(|part| scope.spawn(move || look(part)));
+            let parts: Vec<_> = parts.collect();
+            let joined = parts.into_iter().flat_map(|part| match part.join() {
+                Ok(found) => found,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.collect()
+        })
+    }
+
+    /// Writes down what was found, and tells of the ends.
+    fn settle(&self, containers: &[Arc<Container>], found: &[Found]) -> Result<()> {
+        let both = || containers.iter().zip(found);
+        let changed: Vec<Record> = both()
+            .filter(|(_, found)| found.changed && !found.goes)
+            .map(|(container, _)| container.record())
+            .collect();
+        let gone: Vec<String> = both()
+            .filter(|(_, found)| found.goes)
+            .map(|(container, _)| container.id.clone())
+            .collect();
+        self.rows.settle(&changed, &gone)?;
+        for (container, found) in both() {
+            if let Some((code, ran)) = found.ended {
+                self.tell_end(container, code, ran);
+            }
+            if found.goes {
+                let name = container.read(|record| record.name.clone());
+                self.forget(&container.id, &name);
+                self.remove_volumes(container);
+                self.tell_container(container, "destroy", &[]);
+            }
+        }
         Ok(())
     }
 
@@ -57,61 +123,40 @@ impl Engine {
         record
     }
 
-    /// Gives the shim of a container that runs.
-    fn recover_one(
-        self: &Arc<Self>,
-        container: &Arc<Container>,
-    ) -> Result<Option<(Handle, Events)>> {
+    fn recover_one(&self, container: &Container) -> Found {
         let record = container.record();
         let bundle = self.bundle_dir(&record.id);
-        let found = Handle::connect(&bundle)
+        let shim = Handle::connect(&bundle)
             .ok()
             .and_then(|(shim, snapshot)| Some((shim.events().ok()?, shim, snapshot)));
-        match found {
+        let mut found = Found::default();
+        match shim {
             Some((events, shim, snapshot))
                 if snapshot.started
                     && !matches!(record.state, State::Created { .. } | State::Exited { .. }) =>
             {
-                self.adopt_state(container, &record, &snapshot)?;
-                return Ok(Some((shim, events)));
+                found.changed = adopt_state(container, &record, &snapshot);
+                found.running = Some((shim, events));
+                return found;
             }
             // Created but not acknowledged: as if it had not been asked.
             Some((_, shim, _)) => self.end_unacknowledged(&record, &shim),
             None => {}
         }
         if record.is_running() {
-            self.record_missed_end(container, &record)?;
+            found.ended = Some(self.take_missed_end(container, &record));
+            found.changed = true;
         } else if bundle.exists() {
             self.end_shim(&record);
         }
-        if container.read(|record| {
+        found.goes = container.read(|record| {
             let over = matches!(
                 record.state,
                 State::Exited { .. } | State::Created { failed: Some(_) }
             );
             record.config.auto_remove && over
-        }) {
-            self.drop_unattended(container)?;
-        }
-        Ok(None)
-    }
-
-    /// The kernel's word counts: the last daemon may have died between acting and writing it down.
-    fn adopt_state(&self, container: &Container, record: &Record, found: &Snapshot) -> Result<()> {
-        let event = match (&record.state, found.paused) {
-            (State::Running { .. }, true) => Some(Event::Froze),
-            (State::Paused { .. }, false) => Some(Event::Thawed),
-            // Its restart policy has started it.
-            (State::Restarting { .. }, _) => Some(Event::Started {
-                pid: found.pid,
-                at: Timestamp::now(),
-            }),
-            _ => None,
-        };
-        if event.is_some_and(|event| container.apply(event).is_ok()) {
-            self.rows.put(&container.record())?;
-        }
-        Ok(())
+        });
+        found
     }
 
     fn end_unacknowledged(&self, record: &Record, shim: &Handle) {
@@ -131,48 +176,36 @@ impl Engine {
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
-        self.delete_remains(&record.id, &record.effective.runtime);
+        // After a restart of the host there is nothing to delete, and running the runtime for each takes time.
+        if bundle.exists() || self.runtime_root().join(&record.id).exists() {
+            self.delete_remains(&record.id, &record.effective.runtime);
+        }
         let _ = fs_err::remove_dir_all(bundle);
     }
 
-    /// It ran when the last daemon ended, and does not now.
-    fn record_missed_end(
-        self: &Arc<Self>,
-        container: &Arc<Container>,
-        record: &Record,
-    ) -> Result<()> {
+    /// It ran when the last daemon ended, and does not now. Gives the exit code, and how long it ran.
+    fn take_missed_end(&self, container: &Container, record: &Record) -> (i32, Duration) {
         let told = ExitRecord::read(&self.exit_file(&record.id)).ok().flatten();
-        let exit = match told {
-            Some(told) => Exit {
-                code: told.exit_code,
-                oom_killed: told.oom_killed,
-                at: told.exited_at.parse().unwrap_or_else(|_| Timestamp::now()),
-                error: String::new(),
-            },
+        let (code, at) = match &told {
+            Some(told) => (told.exit_code, told.exited_at.parse().ok()),
             // Nobody saw it end: its shim was killed, or, where not even its bundle is left, the host was
             // restarted. The codes are dockerd's.
-            None => Exit {
-                code: if self.bundle_dir(&record.id).exists() {
-                    137
-                } else {
-                    255
-                },
-                oom_killed: false,
-                at: Timestamp::now(),
-                error: String::new(),
-            },
+            None if self.bundle_dir(&record.id).exists() => (137, None),
+            None => (255, None),
+        };
+        let exit = Exit {
+            code,
+            oom_killed: told.is_some_and(|told| told.oom_killed),
+            at: at.unwrap_or_else(Timestamp::now),
+            error: String::new(),
         };
         self.end_shim(record);
         container.change(Record::idle_places);
-        let again = wants_restart(record, exit.code);
-        let ran = record
-            .state
-            .started()
-            .map(|started| exit.at.duration_since(started));
-        let ran = ran
-            .and_then(|ran| Duration::try_from(ran).ok())
-            .unwrap_or_default();
-        let _ = container.apply(Event::Exited(exit.clone()));
+        let again = wants_restart(record, code);
+        let ran = record.state.started();
+        let ran = ran.and_then(|started| Duration::try_from(exit.at.duration_since(started)).ok());
+        let ran = ran.unwrap_or_default();
+        let _ = container.apply(Event::Exited(exit));
         container.change(Record::end_health);
         if again {
             let _ = container.apply(Event::WillRestart);
@@ -180,20 +213,9 @@ impl Engine {
         }
         container.tell(|progress| {
             progress.running = again;
-            progress.last.code = exit.code;
+            progress.last.code = code;
         });
-        self.rows.put(&container.record())?;
-        self.tell_end(container, exit.code, ran);
-        Ok(())
-    }
-
-    /// `--rm` whose end nobody was there to follow.
-    fn drop_unattended(&self, container: &Container) -> Result<()> {
-        self.rows.delete(&container.id)?;
-        let name = container.read(|record| record.name.clone());
-        self.forget(&container.id, &name);
-        self.remove_volumes(container);
-        Ok(())
+        (code, ran)
     }
 
     /// Removes snapshots and directories that belong to no container.
@@ -279,6 +301,23 @@ impl Engine {
         // Boxed and told to be Send: starting and ending call each other.
         tokio::spawn(Box::pin(resume) as futures_util::future::BoxFuture<'static, ()>);
     }
+}
+
+/// The kernel's word counts: the last daemon may have died between acting and writing it down. Tells whether
+/// the state has changed.
+fn adopt_state(container: &Container, record: &Record, found: &Snapshot) -> bool {
+    container.change(|record| record.out_of_memory |= found.out_of_memory);
+    let event = match (&record.state, found.paused) {
+        (State::Running { .. }, true) => Some(Event::Froze),
+        (State::Paused { .. }, false) => Some(Event::Thawed),
+        // Its restart policy has started it.
+        (State::Restarting { .. }, _) => Some(Event::Started {
+            pid: found.pid,
+            at: Timestamp::now(),
+        }),
+        _ => None,
+    };
+    event.is_some_and(|event| container.apply(event).is_ok())
 }
 
 /// Whether a container can start only when others run.

@@ -1,6 +1,7 @@
 //! What clients ask for, and their streams.
 
 use super::client::Role;
+use super::memory::Memory;
 use super::process::Process;
 use super::runtime::Wiring;
 use super::shim::{FIRST, SIGKILL, Shim, Token};
@@ -86,6 +87,7 @@ impl Shim {
     }
 
     fn on_request(&mut self, id: u32, request: Request) {
+        let starts = matches!(request, Request::Start);
         let outcome = match request {
             Request::Start => self.start(),
             Request::Kill(signal) => self.kill(signal),
@@ -124,6 +126,10 @@ impl Shim {
         };
         let reply = outcome.unwrap_or_else(|message| Reply::Failed { message });
         self.answer(id, &reply, None);
+        if starts && self.started {
+            // Nobody waits for this.
+            self.watch_memory();
+        }
     }
 
     /// Sends a reply, after which the connection may become something else.
@@ -231,6 +237,7 @@ impl Shim {
             started: self.started,
             paused: self.paused,
             execs,
+            out_of_memory: self.memory.as_ref().is_some_and(Memory::ran_out),
         }
     }
 

@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod log;
+mod memory;
 mod output;
 mod process;
 mod rootfs;

@@ -1,6 +1,7 @@
 //! The loop, and the container's end.
 
 use super::client::{Client, Role};
+use super::memory::Memory;
 use super::process::{INPUT_LIMIT, Process};
 use super::rootfs;
 use super::runtime::Runtime;
@@ -34,6 +35,7 @@ pub(super) enum Token {
     Output(u32, u8),
     Client(u32),
     Relay,
+    Memory,
 }
 
 impl Token {
@@ -45,6 +47,7 @@ impl Token {
             Self::Output(key, stream) => (3, key, stream),
             Self::Client(id) => (4, id, 0),
             Self::Relay => (5, 0, 0),
+            Self::Memory => (6, 0, 0),
         };
         kind << 40 | u64::from(stream) << 32 | u64::from(key)
     }
@@ -58,7 +61,8 @@ impl Token {
             2 => Self::Input(number),
             3 => Self::Output(number, bytes[4]),
             4 => Self::Client(number),
-            _ => Self::Relay,
+            5 => Self::Relay,
+            _ => Self::Memory,
         }
     }
 }
@@ -72,6 +76,8 @@ pub(super) struct Shim {
     listener: Option<UnixListener>,
     children: OwnedFd,
     pub(super) relays: Relays,
+    /// From the start on, where the host counts memory.
+    pub(super) memory: Option<Memory>,
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) clients: BTreeMap<u32, Client>,
     next: u32,
@@ -99,6 +105,7 @@ impl Shim {
             listener: Some(listener),
             children,
             relays,
+            memory: None,
             processes: BTreeMap::new(),
             clients: BTreeMap::new(),
             next: FIRST,
@@ -153,6 +160,7 @@ impl Shim {
             Token::Listener => self.on_connection(),
             Token::Children => self.on_children(),
             Token::Relay => self.relays.begin(&self.reactor),
+            Token::Memory => self.on_memory(),
             Token::Input(key) if ready.hung_up => self.close_input(key),
             Token::Input(key) => self.on_input(key),
             Token::Output(key, stream) => self.on_output(key, stream),
@@ -298,12 +306,26 @@ impl Shim {
         self.clean();
     }
 
-    fn oom_killed(&self) -> bool {
-        let Some(path) = &self.launch.cgroup else {
-            return false;
-        };
-        let group = Layout::detect().and_then(|layout| Cgroup::new(layout, path));
-        group.is_ok_and(|group| group.oom_kills() > 0)
+    /// Begins to watch the container's memory.
+    pub(super) fn watch_memory(&mut self) {
+        self.memory = self.launch.cgroup.as_deref().and_then(Memory::new);
+        if let Some(memory) = &self.memory {
+            // What cannot be watched is asked for at the end.
+            let _ = memory.watch(&self.reactor, Token::Memory.pack());
+        }
+    }
+
+    fn on_memory(&mut self) {
+        if self.memory.as_mut().is_some_and(Memory::take) {
+            self.tell(&Event::OutOfMemory);
+        }
+    }
+
+    fn oom_killed(&mut self) -> bool {
+        let group = self.launch.cgroup.as_deref();
+        let group = group.and_then(|path| Cgroup::new(Layout::detect().ok()?, path).ok());
+        group.is_some_and(|group| group.oom_kills() > 0)
+            || self.memory.as_ref().is_some_and(Memory::ran_out)
     }
 
     /// Writes the exit file: whole or not at all.
@@ -410,6 +432,7 @@ mod tests {
             Token::Output(u32::MAX, 2),
             Token::Client(1 << 31),
             Token::Relay,
+            Token::Memory,
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
