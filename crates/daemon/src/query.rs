@@ -108,7 +108,7 @@ pub(crate) struct Filters(pub(crate) FilterMap);
 
 impl Filters {
     /// Reads `{"name":{"value":true}}` (since API 1.22) or `{"name":["value"]}` (before, and many
-    /// libraries today). A value that is mapped to `false` does not count.
+    /// libraries today). As in dockerd, what a value is mapped to does not matter.
     fn parse(text: &str) -> Option<Self> {
         let Value::Object(names) = serde_json::from_str(text).ok()? else {
             return None;
@@ -123,11 +123,8 @@ impl Filters {
                     .collect::<Option<_>>()?,
                 Value::Object(values) => values
                     .into_iter()
-                    .map(|(value, on)| Some((value, on.as_bool()?)))
-                    .collect::<Option<Vec<_>>>()?
-                    .into_iter()
-                    .filter_map(|(value, on)| on.then_some(value))
-                    .collect(),
+                    .map(|(value, on)| on.as_bool().map(|_| value))
+                    .collect::<Option<_>>()?,
                 _ => return None,
             };
             filters.insert(name, values);
@@ -207,10 +204,9 @@ mod tests {
         let filters = |text: &str| Filters::parse(text).map(|filters| filters.0);
         let expected = FilterMap::from([("label".to_owned(), vec!["a=b".to_owned()])]);
         assert_eq!(filters(r#"{"label":["a=b"]}"#), Some(expected.clone()));
-        assert_eq!(
-            filters(r#"{"label":{"a=b":true,"c":false}}"#),
-            Some(expected)
-        );
+        assert_eq!(filters(r#"{"label":{"a=b":true}}"#), Some(expected));
+        let unset = filters(r#"{"label":{"a=b":true,"c":false}}"#).unwrap();
+        assert_eq!(unset["label"], ["a=b", "c"]);
         for bad in [
             "xx",
             "[]",

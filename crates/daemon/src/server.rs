@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -111,7 +111,7 @@ async fn serve(app: Arc<App>, socket: Socket) {
         }
     };
     let parts = connection.into_parts();
-    let (mut socket, unread) = parts.io.into_inner().into_parts();
+    let (socket, unread) = parts.io.into_inner().into_parts();
     if let Some(hijack) = handover.take() {
         let read_too_far = match (parts.read_buf, unread) {
             (read, unread) if unread.is_empty() => read,
@@ -123,8 +123,24 @@ async fn serve(app: Arc<App>, socket: Socket) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
+    close(socket, &app.shutdown).await;
+}
+
+/// How long a client that still sends may take to notice that it has been answered.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Ends a connection so that its client can read the last reply: closing a socket with unread input makes the kernel tell the
+/// other side of an error (connection reset, broken pipe) and forget what it has not read yet. A client that is still sending the
+/// body of a request that was refused would never learn why.
+async fn close(mut socket: Socket, stop: &CancellationToken) {
     // The client may be gone already.
     let _ = socket.shutdown().await;
+    let mut unread = vec![0; 16 * 1024];
+    let drain = async { while matches!(socket.read(&mut unread).await, Ok(1..)) {} };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = tokio::time::timeout(LINGER, drain) => {}
+    }
 }
 
 /// Runs `work` to its end or until `stop`.
@@ -145,7 +161,6 @@ mod tests {
     use crate::router::Route;
     use http::Method;
     use std::path::PathBuf;
-    use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
 
     async fn echo(mut request: crate::request::Request) -> Result<Outcome, ApiError> {
@@ -332,6 +347,26 @@ mod tests {
                 .talk("GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
                 .await
                 .contains("pong")
+        );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_reaches_a_client_that_is_still_sending() {
+        let server = Server::with(crate::routes::ROUTES).await;
+        let mut socket = server.connect().await;
+        let head = "POST /session HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Length: 4000000\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut first = [0; 8];
+        socket.read_exact(&mut first).await.unwrap();
+        // The reply has begun, and the body is only sent now.
+        socket.write_all(&vec![b'x'; 1_000_000]).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut reply = String::new();
+        socket.read_to_string(&mut reply).await.unwrap();
+        assert!(
+            first == *b"HTTP/1.1" && reply.starts_with(" 501 "),
+            "{reply}"
         );
         server.stop().await;
     }

@@ -23,6 +23,9 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
     host_config.network_mode = network_mode(details);
     // Those of users' networks are shown there.
     host_config.links = (!details.links.is_empty()).then(|| details.links.clone());
+    let never = matches!(details.state, State::Created { failed: None });
+    // dockerd names the files that a container has from its first start on.
+    let file = |at: &Path| if never { String::new() } else { path(at) };
     Inspect {
         id: details.id.clone(),
         created: details.created.to_string(),
@@ -30,10 +33,10 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
         args: details.args.iter().skip(1).cloned().collect(),
         state: state(details),
         image: details.image_id.clone(),
-        resolv_conf_path: path(&details.paths.resolv_conf),
-        hostname_path: path(&details.paths.hostname),
-        hosts_path: path(&details.paths.hosts),
-        log_path: path(&details.paths.log),
+        resolv_conf_path: file(&details.paths.resolv_conf),
+        hostname_path: file(&details.paths.hostname),
+        hosts_path: file(&details.paths.hosts),
+        log_path: file(&details.paths.log),
         name: format!("/{}", details.name),
         restart_count: details.restart_count.into(),
         driver: details.snapshot.driver.clone(),
@@ -214,8 +217,17 @@ fn networks(details: &Details) -> BTreeMap<String, EndpointSettings> {
     // Such a container has a network namespace of its own and is in no network, not even `none`.
     let disabled = asked.is_some_and(|request| request["NetworkDisabled"] == true);
     let places = details.networks.iter().filter(|_| !disabled);
+    // As in dockerd, what a network adds to what was asked for comes with the first start.
+    let joined = !matches!(details.state, State::Created { .. });
     places
-        .map(|(name, place)| (name.clone(), super::network::settings(place)))
+        .map(|(name, place)| {
+            let mut settings = super::network::settings(place);
+            if !joined {
+                settings.network_id.clear();
+                settings.dns_names = None;
+            }
+            (name.clone(), settings)
+        })
         .collect()
 }
 

@@ -30,7 +30,7 @@ pub(super) fn content_type(tty: bool, version: ApiVersion) -> &'static str {
 pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let keys = Detector::parse(query.text("detachKeys"))
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        .map_err(|error| ApiError::bad_request(error.to_string()).in_stream())?;
     let options = options(query);
     let engine = Arc::clone(&request.app.engine);
     let refused = |error: hull_engine::Error| ApiError::from(error).in_stream();

@@ -187,7 +187,14 @@ pub(crate) async fn top(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     if query.flag("link") {
-        return Err(convert::unsupported("links"));
+        // A link's name is its container's and its own: `/web/db`.
+        let name = request.name.trim_matches('/');
+        return Err(match name.contains('/') {
+            true => convert::unsupported("removing links of containers"),
+            false => {
+                ApiError::internal("Conflict, cannot remove the default link name of the container")
+            }
+        });
     }
     let (force, volumes) = (query.flag("force"), query.flag("v"));
     request

@@ -191,34 +191,63 @@ impl Engine {
     }
 }
 
+const STATES: &[&str] = &[
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "removing",
+    "exited",
+    "dead",
+];
+const HEALTHS: &[&str] = &["none", "starting", "healthy", "unhealthy"];
+
 fn check(filters: &Filters) -> Result<()> {
-    let invalid = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
+    let invalid = |text: String| Error::new(ErrorKind::InvalidInput, text);
     for (name, values) in filters {
         if !FILTERS.contains(&name.as_str()) {
-            return invalid(format!("invalid filter '{name}'"));
+            return Err(invalid(format!("invalid filter '{name}'")));
         }
         for value in values {
-            let known = match name.as_str() {
-                "status" => [
-                    "created",
-                    "restarting",
-                    "running",
-                    "removing",
-                    "paused",
-                    "exited",
-                    "dead",
-                ]
-                .contains(&value.as_str()),
-                "exited" => value.parse::<i32>().is_ok(),
-                "health" => ["starting", "healthy", "unhealthy", "none"].contains(&value.as_str()),
-                _ => true,
+            let why = match name.as_str() {
+                "status" => one_of("state", value, STATES),
+                "health" => one_of("health", value, HEALTHS),
+                "exited" => value
+                    .parse::<i32>()
+                    .err()
+                    .map(|_| format!("strconv.Atoi: parsing {value:?}: invalid syntax")),
+                _ => None,
             };
-            if !known {
-                return invalid(format!("invalid filter '{name}={value}'"));
+            if let Some(why) = why {
+                return Err(invalid(format!("invalid filter '{name}={value}': {why}")));
+            }
+            if name == "is-task" && !matches!(value.as_str(), "0" | "1" | "true" | "false") {
+                return Err(invalid(format!("invalid filter 'is-task=[{value}]'")));
+            }
+            if matches!(name.as_str(), "publish" | "expose") && port_range(value).is_none() {
+                // dockerd has no kind for this one.
+                let (port, _) = value.split_once('/').unwrap_or((value, ""));
+                let text = format!(
+                    "error while looking up for {name} {value}: strconv.ParseUint: parsing {port:?}: invalid syntax"
+                );
+                return Err(Error::new(ErrorKind::Internal, text));
             }
         }
     }
     Ok(())
+}
+
+fn one_of(what: &str, value: &str, known: &[&str]) -> Option<String> {
+    let known_value = known.contains(&value);
+    let known = known.join(", ");
+    (!known_value).then(|| format!("invalid value for {what} ({value}): must be one of {known}"))
+}
+
+/// `8080`, `8080/tcp`, `8000-8010/udp`: first port, last port, protocol.
+fn port_range(text: &str) -> Option<(u16, u16, &str)> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    Some((first.parse().ok()?, last.parse().ok()?, protocol))
 }
 
 /// Whether a container has the label, `name` or `name=value`.
@@ -236,11 +265,9 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
             .get(name)
             .is_none_or(|values| values.iter().any(|value| test(value)))
     };
-    for name in ["isolation", "is-task"] {
-        if filters.contains_key(name) {
-            let text = format!("the filter `{name}` is not supported by this version of Hull");
-            return Err(Error::new(ErrorKind::NotImplemented, text));
-        }
+    // There are no tasks of a swarm, and isolation is another system's: dockerd looks at it on Windows alone.
+    if !any("is-task", &|value| matches!(value, "0" | "false")) {
+        return Ok(false);
     }
     Ok(any("id", &|value| record.id.starts_with(value))
         && any("name", &|value| name_fits(&record.name, value))
@@ -264,10 +291,11 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
                 .any(|point| point.name == value || point.target == value || point.source == value)
         })
         && any("expose", &|value| {
-            record.effective.exposed_ports.iter().any(|port| {
-                value == port.number.to_string()
-                    || value == format!("{}/{}", port.number, port.protocol)
-            })
+            let Some((first, last, protocol)) = port_range(value) else {
+                return false;
+            };
+            let mut ports = record.effective.exposed_ports.iter();
+            ports.any(|port| port.protocol == protocol && (first..=last).contains(&port.number))
         })
         && any("health", &|value| {
             let health = record.health.as_ref();
@@ -275,11 +303,9 @@ fn fits(record: &Record, filters: &Filters) -> Result<bool> {
         }))
 }
 
-/// `8080`, `8080/tcp`, `8000-8010/udp`: whether one of a running container's published ports is among them.
+/// Whether one of a running container's published ports is in a range.
 fn publishes(record: &Record, value: &str) -> bool {
-    let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
+    let Some((first, last, protocol)) = port_range(value) else {
         return false;
     };
     let published = crate::network::published::effective(record);
@@ -332,7 +358,7 @@ mod tests {
         assert!(check(&one("status", "running")).is_ok());
         assert_eq!(
             check(&one("status", "x")).unwrap_err().message(),
-            "invalid filter 'status=x'"
+            "invalid filter 'status=x': invalid value for state (x): must be one of created, running, paused, restarting, removing, exited, dead"
         );
         assert_eq!(
             check(&one("nonsense", "x")).unwrap_err().message(),

@@ -30,7 +30,15 @@ impl ImportRequest {
     fn check(&self) -> Result<Checked> {
         let name = new_name(&self.repository, &self.tag)?;
         let platform = match self.platform.as_deref().filter(|text| !text.is_empty()) {
-            None => Platform::host(),
+            None => {
+                let host = Platform::host();
+                // Nothing is known of which instructions the programs use: not all of this processor's.
+                let variant = host.variant.filter(|_| host.architecture != "amd64");
+                Platform {
+                    variant,
+                    ..Platform::host()
+                }
+            }
             Some(text) => text.parse().map_err(|e: hull_spec::InvalidPlatform| {
                 Error::new(ErrorKind::InvalidInput, e.to_string())
             })?,

@@ -37,7 +37,9 @@ impl Engine {
             ));
         }
         if !tag.is_empty() {
-            reference = reference.with_tag(tag).map_err(invalid)?;
+            let tagged = reference.with_tag(tag);
+            reference =
+                tagged.map_err(|_| Error::new(ErrorKind::InvalidInput, "invalid tag format"))?;
         }
         refuse_algorithm(&reference)?;
         let reference = reference.with_default_tag();

@@ -96,11 +96,12 @@ fn check(filters: &Filters) -> Result<()> {
             if known {
                 continue;
             }
-            return invalid(if name == "dangling" {
-                "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")".to_owned()
-            } else {
-                format!("invalid filter: 'type'='{value}'")
-            });
+            if name == "dangling" {
+                return invalid("invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")".to_owned());
+            }
+            // dockerd has no kind for this one.
+            let text = format!("invalid filter: 'type'='{value}'");
+            return Err(Error::new(ErrorKind::Internal, text));
         }
     }
     Ok(())
