@@ -57,6 +57,11 @@ fn every_request_is_answered_as_by_dockerd() {
             continue;
         }
         let golden: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+        // Defaults, warnings and limits differ between the two versions of control groups.
+        let same = golden["recorded"]["cgroup"] == head["cgroup"];
+        if !hull_tests::can_run("the version of control groups of the recordings", same) {
+            return;
+        }
         let golden: Vec<Exchange> = serde_json::from_value(golden["exchanges"].clone()).unwrap();
         found.extend(compare::differences(&name, &golden, &exchanges));
     }

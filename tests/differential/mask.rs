@@ -40,6 +40,9 @@ const HOSTS: &[&str] = &[
 /// Members that are the host's, or the process's, whatever is in them.
 const WHOLE: &[&str] = &["cmdline", "memstats", "Processes", "Data"];
 
+/// What follows these is the host's.
+const HOSTS_REST: &[&str] = &["999, available: ", "range of CPUs is from 0.01 to "];
+
 /// What is known of a run.
 #[derive(Debug)]
 pub(crate) struct Mask {
@@ -149,6 +152,12 @@ impl Mask {
         }
         for (place, stands) in &self.places {
             text = text.replace(place, stands);
+        }
+        for start in HOSTS_REST {
+            if let Some(at) = text.find(start) {
+                text.truncate(at + start.len());
+                text.push_str("<host's>");
+            }
         }
         words(&ids(&text))
     }

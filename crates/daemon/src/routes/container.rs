@@ -109,6 +109,12 @@ pub(crate) async fn kill(request: Request) -> Result<Outcome, ApiError> {
     let killed = request.app.engine.kill(&request.name, signal).await;
     killed.map_err(|error| {
         let mut error = ApiError::from(error);
+        if signal.parse::<u32>().is_ok_and(|number| number > 64) {
+            // No number is too large to be read as a signal there, only to be sent.
+            let unknown = format!("invalid signal: {signal}");
+            let text = format!("the linux daemon does not support signal {signal}");
+            error.message = error.message.replace(&unknown, &text);
+        }
         let prefix = format!("cannot kill container: {}: ", request.name);
         if !error.message.starts_with(&prefix) {
             error.message.insert_str(0, &prefix);

@@ -15,8 +15,14 @@ impl Engine {
                 "Neither old nor new names may be empty",
             ));
         }
-        let to = names::checked(to)?;
         let container = self.find(name)?;
+        let taking = |error: Error, at: &str| {
+            let text = format!("Error when allocating new name: {}", error.message());
+            // dockerd says the name with the slash that is in front of all names there.
+            let text = text.replacen("name (", &format!("name ({at}"), 1);
+            Error::new(error.kind(), text)
+        };
+        let to = names::checked(to).map_err(|error| taking(error, "/"))?;
         let _operation = container.operation.lock().await;
         let old = container.read(|record| record.name.clone());
         if old == to {
@@ -25,10 +31,8 @@ impl Engine {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.take_name(&to, &container.id).map_err(|error| {
-            let text = format!("Error when allocating new name: {}", error.message());
-            Error::new(error.kind(), text)
-        })?;
+        self.take_name(&to, &container.id)
+            .map_err(|error| taking(error, ""))?;
         container.change(|record| record.name.clone_from(&to));
         let (rows, record) = (self.rows.clone(), container.record());
         if let Err(error) = blocking(move || rows.put(&record)).await {
