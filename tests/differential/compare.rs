@@ -52,12 +52,8 @@ pub(crate) fn differences(file: &str, dockerd: &[Exchange], ours: &[Exchange]) -
     for (at, (dockerd, ours)) in dockerd.iter().zip(ours).enumerate() {
         let versions = (OLDEST..=NEWEST).map(Some).chain([None]);
         for version in versions {
+            // A version that was not asked in may lie in a run of equal answers of the one and between two of the other.
             let (Some(theirs), Some(mine)) = (dockerd.of(version), ours.of(version)) else {
-                assert!(
-                    dockerd.of(version).is_none() && ours.of(version).is_none(),
-                    "{file}: {}",
-                    dockerd.request
-                );
                 continue;
             };
             let mut fields = Vec::new();
