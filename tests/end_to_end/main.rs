@@ -20,3 +20,4 @@ mod search;
 mod terminal;
 mod trust;
 mod upkeep;
+mod volumes;

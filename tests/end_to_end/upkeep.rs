@@ -66,9 +66,8 @@ fn disk_usage_is_what_du_says() {
         words.push("head -c 200000 /dev/zero > /own; truncate -s 1G /hole; echo out");
         let _ = s.run(&words).ok();
         let data = |name: &str| s.daemon.path("data").join(name);
-        // Nothing mounts volumes yet; one that is there counts.
-        fs_err::create_dir_all(data("volumes/x/_data")).unwrap();
-        fs_err::write(data("volumes/x/_data/f"), [1; 9000]).unwrap();
+        let _ = s.line("volume create xx").ok();
+        fs_err::write(data("volumes/xx/_data/f"), [1; 9000]).unwrap();
         let usage = df(s);
         let layers = du(&[&data("layers"), &data("blobs/sha256"), &data("ingest")]);
         let blobs = fs_err::symlink_metadata(data("blobs")).unwrap();
@@ -80,7 +79,7 @@ fn disk_usage_is_what_du_says() {
         assert_eq!(container["SizeRw"], du(&[&own[0], &own[1]]), "{usage}");
         assert!(container["SizeRw"].as_u64().unwrap() < 1_000_000, "{usage}");
         let volume = &usage["Volumes"][0];
-        assert_eq!(volume["UsageData"]["Size"], du(&[&data("volumes/x")]));
+        assert_eq!(volume["UsageData"]["Size"], du(&[&data("volumes/xx")]));
         assert_eq!(volume["UsageData"]["RefCount"], 0);
         assert!(unique(&usage, &reference) < 3_100_000);
         // `ps -s` counts the bytes of files, as Docker does: those of the hole too.

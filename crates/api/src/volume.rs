@@ -40,3 +40,23 @@ pub struct ListResponse {
     pub volumes: Vec<Volume>,
     pub warnings: Option<Vec<String>>,
 }
+
+/// `POST /volumes/create`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CreateRequest {
+    pub name: String,
+    pub driver: String,
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    pub labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_volume_spec: Option<serde_json::Value>,
+}
+
+/// `POST /volumes/prune`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct PruneResponse {
+    pub volumes_deleted: Vec<String>,
+    pub space_reclaimed: u64,
+}

@@ -3,7 +3,7 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{container, image, manifest, network, system};
+use crate::{container, image, manifest, network, system, volume};
 
 /// How users call this program.
 pub(crate) const PROGRAM: &str = "hull";
@@ -73,6 +73,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ),
     ("network", "Work with networks"),
     ("system", "Work with the daemon"),
+    ("volume", "Work with volumes"),
 ];
 
 /// All commands.
@@ -83,6 +84,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
         manifest::COMMANDS,
         network::COMMANDS,
         system::COMMANDS,
+        volume::COMMANDS,
     ]
     .into_iter()
     .flatten()

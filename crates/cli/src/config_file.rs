@@ -34,6 +34,8 @@ pub(crate) struct ConfigFile {
     images_format: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     networks_format: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    volumes_format: String,
     #[serde(flatten)]
     rest: BTreeMap<String, serde_json::Value>,
     /// Those of the environment, which count first.
@@ -102,6 +104,11 @@ impl ConfigFile {
     /// The format of `network ls`, if configured.
     pub(crate) fn networks_format(&self) -> &str {
         &self.networks_format
+    }
+
+    /// The format of `volume ls`, if configured.
+    pub(crate) fn volumes_format(&self) -> &str {
+        &self.volumes_format
     }
 
     /// The format of `images`, if configured.

@@ -20,6 +20,7 @@ mod system;
 mod template;
 mod terminal;
 mod transfer;
+mod volume;
 
 use context::Cli;
 use failure::Failure;

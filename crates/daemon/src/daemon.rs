@@ -222,6 +222,7 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
             dns_program: program("hull-dns"),
             ..settings.network.config.clone()
         },
+        volume_drivers: Some(Arc::new(crate::plugin::Plugins::default())),
     }
 }
 

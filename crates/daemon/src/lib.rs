@@ -23,6 +23,7 @@ mod hijack;
 mod human;
 mod listen;
 mod pidfile;
+mod plugin;
 mod query;
 mod reply;
 mod request;

@@ -468,8 +468,8 @@ mod tests {
             "POST /volumes/prune",
             "",
             "",
-            501,
-            r#"{"message":"Hull does not support POST /volumes/prune yet"}"#,
+            200,
+            r#"{"VolumesDeleted":[],"SpaceReclaimed":0}"#,
         ),
         (
             "POST /images/prune",

@@ -176,7 +176,9 @@ impl Engine {
         }
         for key in snapshots {
             let dir = self.store.root().join("snapshots").join(&key);
-            if !self.is_container(&key) && (options.young || is_old(&dir)) {
+            // That of an image which a container has mounted is `<id>-image-<n>`.
+            let owner = key.split('-').next().unwrap_or(&key);
+            if !self.is_container(owner) && (options.young || is_old(&dir)) {
                 let detail = "no container has it";
                 let mut found = Found::new(Problem::Unowned, "snapshot", &*key, detail);
                 if options.repair {

@@ -84,6 +84,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Networks.
     pub network: crate::network::NetworkConfig,
+    /// Drivers of volumes besides the one that is built in.
+    pub volume_drivers: Option<Arc<dyn crate::volume::VolumeDrivers>>,
 }
 
 /// Containers by id and by name.
@@ -109,6 +111,8 @@ pub struct Engine {
     pub(crate) image_prune: crate::prune::Running,
     pub(crate) container_prune: crate::prune::Running,
     pub(crate) network_prune: crate::prune::Running,
+    pub(crate) volume_prune: crate::prune::Running,
+    pub(crate) volumes: crate::volume::Volumes,
     pub(crate) check: Arc<crate::prune::Running>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) networks: Networks,
@@ -192,6 +196,8 @@ impl Engine {
             image_prune: crate::prune::Running::default(),
             container_prune: crate::prune::Running::default(),
             network_prune: crate::prune::Running::default(),
+            volume_prune: crate::prune::Running::default(),
+            volumes: crate::volume::Volumes::default(),
             check: Arc::default(),
             journal,
             execs: Execs::default(),

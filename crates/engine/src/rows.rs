@@ -2,6 +2,7 @@
 
 use crate::container::record::Record;
 use crate::network::Row as NetworkRow;
+use crate::volume::Row as VolumeRow;
 use crate::{Error, ErrorKind, Result};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.containers");
 /// Network id → [`NetworkRow`] as JSON.
 const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.networks");
+/// Volume name → [`VolumeRow`] as JSON.
+const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine.volumes");
 /// Name → value: the engine's own id, the version of the tables.
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("engine.meta");
 /// Counted up when rows can no longer be read as they are.
@@ -61,6 +64,7 @@ impl Rows {
             let found = {
                 change.open_table(CONTAINERS)?;
                 change.open_table(NETWORKS)?;
+                change.open_table(VOLUMES)?;
                 let mut meta = change.open_table(META)?;
                 let found = meta.get("version")?.map(|value| value.value().to_owned());
                 if found.is_none() {
@@ -215,6 +219,46 @@ impl Rows {
         let write = || -> std::result::Result<(), redb::Error> {
             let change = self.0.begin_write()?;
             change.open_table(NETWORKS)?.remove(id)?;
+            Ok(change.commit()?)
+        };
+        write().map_err(failed("write"))
+    }
+
+    /// All volumes.
+    pub(crate) fn volumes(&self) -> Result<Vec<VolumeRow>> {
+        let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
+            let table = self.0.begin_read()?.open_table(VOLUMES)?;
+            let rows = table.iter()?;
+            rows.map(|row| Ok(row?.1.value().to_vec())).collect()
+        };
+        let parse = |row: &Vec<u8>| {
+            serde_json::from_slice(row).map_err(|e| {
+                Error::new(ErrorKind::Internal, "a volume's row cannot be read").caused_by(e)
+            })
+        };
+        read().map_err(failed("read"))?.iter().map(parse).collect()
+    }
+
+    /// Keeps a volume, durably.
+    pub(crate) fn put_volume(&self, row: &VolumeRow) -> Result<()> {
+        let bytes = serde_json::to_vec(row).map_err(|e| {
+            Error::new(ErrorKind::Internal, "a volume cannot be written down").caused_by(e)
+        })?;
+        let write = || -> std::result::Result<(), redb::Error> {
+            let change = self.0.begin_write()?;
+            change
+                .open_table(VOLUMES)?
+                .insert(row.name.as_str(), bytes.as_slice())?;
+            Ok(change.commit()?)
+        };
+        write().map_err(failed("write"))
+    }
+
+    /// Forgets a volume, durably.
+    pub(crate) fn delete_volume(&self, name: &str) -> Result<()> {
+        let write = || -> std::result::Result<(), redb::Error> {
+            let change = self.0.begin_write()?;
+            change.open_table(VOLUMES)?.remove(name)?;
             Ok(change.commit()?)
         };
         write().map_err(failed("write"))

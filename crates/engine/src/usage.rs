@@ -127,19 +127,16 @@ impl Engine {
     }
 
     async fn volume_usage(self: &Arc<Self>) -> Result<Vec<VolumeUsage>> {
-        let mut users: BTreeMap<String, u64> = BTreeMap::new();
-        for container in self.containers() {
-            let mounts = container.read(|record| record.mounts.clone());
-            for mount in mounts.into_iter().filter(|mount| mount.kind == "volume") {
-                *users.entry(mount.name).or_default() += 1;
-            }
-        }
-        let volumes = self.volumes().await?;
+        // Those of other drivers are on no disk of ours.
+        let local =
+            crate::Filters::from([("driver".to_owned(), vec![crate::volume::LOCAL.to_owned()])]);
+        let (volumes, _) = self.volumes(local).await?;
+        let engine = Arc::clone(self);
         blocking(move || {
             let measure = |volume: VolumeDetails| {
                 let directory = volume.mountpoint.parent();
                 VolumeUsage {
-                    containers: users.get(&volume.name).copied().unwrap_or(0),
+                    containers: engine.volumes.users(&volume.name).len() as u64,
                     // It may be on its way out.
                     size: directory.and_then(|dir| taken(dir).ok()).unwrap_or(0),
                     volume,

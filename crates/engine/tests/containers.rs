@@ -13,7 +13,7 @@ mod host;
 use futures_util::StreamExt;
 use host::{Host, strings};
 use hull_engine::container::{
-    AttachOptions, Config, Mount, MountKind, Propagation, Resources, RestartPolicy, WaitCondition,
+    AttachOptions, Bind, Config, Mount, MountKind, Resources, RestartPolicy, WaitCondition,
 };
 use hull_engine::event::EventOptions;
 use hull_engine::exec::{ExecConfig, ExecStart};
@@ -108,11 +108,12 @@ fn what_a_process_sees_is_what_was_asked_for() {
             read_only,
             mode: String::new(),
         };
-        let bind = |source| MountKind::Bind {
-            source,
-            create_source: true,
-            propagation: Propagation::RPrivate,
-            non_recursive: false,
+        let bind = |source| {
+            MountKind::Bind(Bind {
+                source,
+                create_source: true,
+                ..Bind::default()
+            })
         };
         let script = "id -u; id -g; id -G; pwd; hostname; echo $A $HOME; cat /bound/file; \
                       touch /bound/x 2>/dev/null || echo read-only; ls /made | wc -l; \

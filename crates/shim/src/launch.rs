@@ -20,10 +20,22 @@ pub struct Launch {
     pub runtime_root: PathBuf,
     /// What to mount at `rootfs`.
     pub rootfs: RootFs,
+    /// The container has never been started: its root gets the files by which programs know that they
+    /// are in one.
+    #[serde(default)]
+    pub first: bool,
     /// A directory of mounts that are not this container's alone, and that this shim must not keep from
     /// being unmounted: gone from its mount namespace once the root is mounted.
     #[serde(default)]
     pub foreign_mounts: Option<PathBuf>,
+    /// What is put at [`crate::files::SOURCES`] in the bundle, each at its number, before the runtime is
+    /// executed, and taken away again when the container is made: sources of bind mounts that are not
+    /// simply there.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+    /// As `foreign_mounts`, gone once the container is made.
+    #[serde(default)]
+    pub foreign_sources: Option<PathBuf>,
     /// How many descriptors come behind this message, one with each byte. The shim keeps them open as long
     /// as it lives: sockets that keep the host's ports for the container.
     #[serde(default)]
@@ -45,6 +57,32 @@ pub struct Launch {
     pub cgroup: Option<String>,
     /// Where the exit is recorded.
     pub exit_file: PathBuf,
+}
+
+/// The source of a bind mount that the shim makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What it is.
+    pub kind: SourceKind,
+    /// The part of it that is wanted: looked up inside it, whatever links it has; empty for all.
+    pub subpath: PathBuf,
+}
+
+/// What the source of a bind mount is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceKind {
+    /// A root file system, of an image.
+    Root(RootFs),
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// Something of the host whose mounts are shared with the host: taken before this mount namespace
+    /// is a slave of it.
+    Shared {
+        /// Where it is.
+        path: PathBuf,
+        /// With the mounts below it.
+        recursive: bool,
+    },
 }
 
 /// A port at an IPv6 address of the host's, whose clients' bytes the shim passes on.

@@ -30,7 +30,7 @@ mod relay;
 mod server;
 
 pub use handle::{Error, Events, Handle};
-pub use launch::{ExitRecord, Launch, LogConfig, Relay, Transport};
+pub use launch::{ExitRecord, Launch, LogConfig, Relay, Source, SourceKind, Transport};
 pub use protocol::{AttachOptions, Event, ExecRequest, Snapshot};
 pub use server::{mount_root, serve};
 
@@ -42,4 +42,6 @@ pub mod files {
     pub const PID: &str = "shim.pid";
     /// Where the root file system is mounted.
     pub const ROOT: &str = "rootfs";
+    /// Where sources of bind mounts are put.
+    pub const SOURCES: &str = "sources";
 }

@@ -83,6 +83,9 @@ fn container(command: &str) -> Option<Container> {
     );
     let launch = Launch {
         foreign_mounts: None,
+        foreign_sources: None,
+        first: false,
+        sources: Vec::new(),
         id: id.clone(),
         bundle: at("bundle"),
         runtime,

@@ -18,6 +18,7 @@ mod network;
 mod query;
 mod system;
 mod transport;
+mod volume;
 
 pub use archive::{CommitOptions, ImportOptions, Upload, no_upload, upload};
 pub use container::{AttachOptions, ListOptions, LogsOptions, WaitCondition, Waiting};

@@ -48,6 +48,9 @@ pub struct BindOptions {
     pub read_only_non_recursive: bool,
     #[serde(skip_serializing_if = "crate::is_default")]
     pub read_only_force_recursive: bool,
+    /// Hull's own: owners are shown as others, `uids=0-1000-1;gids=0-1000-1`.
+    #[serde(rename = "IDMap", skip_serializing_if = "String::is_empty")]
+    pub id_map: String,
 }
 
 /// Options of a volume mount.

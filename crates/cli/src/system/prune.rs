@@ -34,19 +34,19 @@ pub(crate) static COMMAND: Command = Command {
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let (all, typed) = (matches.bool("all"), matches.list("filter"));
     let filters = filters(typed)?;
-    if matches.bool("volumes") {
-        if filters.contains_key("until") {
-            let text = "ERROR: The \"until\" filter is not supported with \"--volumes\"";
-            return Err(Failure::new(text));
-        }
-        // Said before anything is removed.
-        return Err(Failure::new("--volumes is not supported yet"));
+    let volumes = matches.bool("volumes");
+    if volumes && filters.contains_key("until") {
+        let text = "ERROR: The \"until\" filter is not supported with \"--volumes\"";
+        return Err(Failure::new(text));
     }
-    if !matches.bool("force") && !confirm(&warning(all, typed)) {
+    if !matches.bool("force") && !confirm(&warning(all, volumes, typed)) {
         return Ok(());
     }
     let mut space = crate::container::prune(cli, &filters)?;
     crate::network::prune(cli, &filters)?;
+    if volumes {
+        space += crate::volume::prune(cli, &filters)?;
+    }
     space += crate::image::prune(cli, all, filters.clone())?;
     let client = cli.client()?;
     let cache = cli.block_on(client.prune_build(all, &filters))?;
@@ -61,15 +61,20 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// What will go, in Docker's words.
-fn warning(all: bool, filters: &[String]) -> String {
+fn warning(all: bool, volumes: bool, filters: &[String]) -> String {
     let (images, cache) = if all {
         let images = "all images without at least one container associated to them";
         (images, "all build cache")
     } else {
         ("all dangling images", "unused build cache")
     };
+    let volumes = if volumes {
+        "  - all anonymous volumes not used by at least one container\n"
+    } else {
+        ""
+    };
     let mut text = format!(
-        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  - {images}\n  - {cache}\n"
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n{volumes}  - {images}\n  - {cache}\n"
     );
     if !filters.is_empty() {
         let mut filters = filters.to_vec();
@@ -89,7 +94,11 @@ mod tests {
     #[test]
     fn the_warning_is_dockers() {
         assert_eq!(
-            warning(true, &["until=24h".to_owned(), "label=a=b".to_owned()]),
+            warning(
+                true,
+                false,
+                &["until=24h".to_owned(), "label=a=b".to_owned()]
+            ),
             "WARNING! This will remove:
   - all stopped containers
   - all networks not used by at least one container

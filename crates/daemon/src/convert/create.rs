@@ -18,7 +18,7 @@ pub(crate) fn config(
     version: ApiVersion,
 ) -> Result<Config, ApiError> {
     defaults::fill_in(&mut request, cgroup_v2, version);
-    refuse_what_is_missing(&request.config, &request.host_config)?;
+    refuse_what_is_missing(&request.host_config)?;
     super::ports::check_sharing(&request.config, &request.host_config)?;
     let places = super::ports::places(&mut request, version)?;
     let kept = super::kept::request(&request)?;
@@ -49,7 +49,10 @@ pub(crate) fn config(
         mac_address: mac_address.filter(|mac| !mac.is_empty()),
         ..process(request.config)?
     };
-    isolate(surround(meant, &request.host_config)?, request.host_config)
+    isolate(
+        surround(meant, &request.host_config, version)?,
+        request.host_config,
+    )
 }
 
 /// What runs.
@@ -70,18 +73,20 @@ fn process(config: WireConfig) -> Result<Config, ApiError> {
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
+        volumes: mounts::anonymous(config.volumes.iter().flatten().map(|(path, _)| path))?,
         exposed_ports: ports(config.exposed_ports.unwrap_or_default().into_keys())?,
         ..Config::default()
     })
 }
 
 /// Adds what surrounds it: files, names, log, and what happens when it ends.
-fn surround(meant: Config, host: &HostConfig) -> Result<Config, ApiError> {
+fn surround(meant: Config, host: &HostConfig, version: ApiVersion) -> Result<Config, ApiError> {
     Ok(Config {
         groups: host.group_add.clone().unwrap_or_default(),
         annotations: host.annotations.clone(),
         console_size: console_size(host.console_size)?,
-        mounts: mounts::mounts(host)?,
+        mounts: mounts::mounts(host, version)?,
+        volumes_from: host.volumes_from.clone().unwrap_or_default(),
         read_only: host.readonly_rootfs,
         shm_size: u64::try_from(host.shm_size)
             .map_err(|_| ApiError::bad_request("SHM size can not be less than 0"))?,
@@ -128,24 +133,14 @@ fn some<T>(list: Option<&Vec<T>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
 }
 
-fn refuse_what_is_missing(config: &WireConfig, host: &HostConfig) -> Result<(), ApiError> {
-    let volumes = config.volumes.as_ref();
+fn refuse_what_is_missing(host: &HostConfig) -> Result<(), ApiError> {
     for (asked, what) in [
-        (
-            volumes.is_some_and(|volumes| !volumes.is_empty()),
-            "volumes",
-        ),
-        (some(host.volumes_from.as_ref()), "--volumes-from"),
         (
             some(host.device_requests.as_ref()),
             "device requests such as --gpus",
         ),
         (host.init == Some(true), "--init"),
         (!host.storage_opt.is_empty(), "--storage-opt"),
-        (
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-            "volume drivers",
-        ),
         (
             !matches!(host.isolation.as_str(), "" | "default"),
             "--isolation",

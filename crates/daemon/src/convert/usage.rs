@@ -9,7 +9,6 @@ use hull_engine::image::ImageSummary;
 use hull_engine::usage::VolumeUsage;
 use hull_engine::volume::VolumeDetails;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// `GET /system/df`.
 ///
@@ -62,19 +61,18 @@ fn image_usage(
     Ok(listed)
 }
 
-/// The label by which Docker knows an anonymous volume.
-pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
-
 /// `GET /volumes/{name}`.
 pub(crate) fn volume(volume: VolumeDetails) -> Volume {
-    let label = (ANONYMOUS.to_owned(), String::new());
+    let made = volume.created.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ"));
     Volume {
-        created_at: volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        driver: "local".to_owned(),
-        labels: volume.anonymous.then(|| BTreeMap::from([label])),
+        created_at: made.map(|at| at.to_string()).unwrap_or_default(),
+        driver: volume.driver,
+        labels: volume.labels,
         mountpoint: volume.mountpoint.display().to_string(),
         name: volume.name,
-        scope: "local".to_owned(),
+        options: volume.options,
+        scope: volume.scope,
+        status: volume.status,
         ..Volume::default()
     }
 }

@@ -122,7 +122,10 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/networks/{}/disconnect" => network::disconnect,
     GET "/hull/networks/explain" => network::explain,
     GET "/volumes" => volume::list,
+    POST "/volumes/create" => volume::create,
+    POST "/volumes/prune" => volume::prune,
     GET "/volumes/{}" => volume::inspect,
+    DELETE "/volumes/{}" => volume::remove,
 
     GET "/plugins" => plugin::list,
     GET "/plugins/privileges" lacks "asking registries: Hull runs no managed plugins" => plugin::fetch,
@@ -142,9 +145,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/containers/{}/update" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
-    DELETE "/volumes/{}" => unsupported::feature,
-    POST "/volumes/create" => unsupported::feature,
-    POST "/volumes/prune" => unsupported::feature,
 
     GET "/swarm" => swarm::outside,
     GET "/swarm/unlockkey" => swarm::outside,

@@ -13,7 +13,7 @@ pub(crate) async fn outside(_request: Request) -> Result<Outcome, ApiError> {
     Err(no_manager())
 }
 
-fn no_manager() -> ApiError {
+pub(super) fn no_manager() -> ApiError {
     ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",

@@ -1,34 +1,20 @@
-//! Volumes: seen only, so far. They come with containers.
+//! Volumes.
 
-use crate::convert::usage::{ANONYMOUS, volume};
+use crate::convert::usage::volume;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
-use hull_api::volume::ListResponse;
-
-/// The filters of `GET /volumes`.
-const FILTERS: &[&str] = &["dangling", "driver", "label", "name"];
+use http::StatusCode;
+use hull_api::volume::{CreateRequest, ListResponse, PruneResponse};
+use hull_engine::volume::VolumeRequest;
 
 /// `GET /volumes`.
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     let filters = request.query.filters()?;
-    filters.only(FILTERS)?;
-    if !filters.values("dangling").is_empty() {
-        return Err(crate::convert::unsupported("the filter dangling"));
-    }
-    let one_of = |name: &str, matches: &dyn Fn(&str) -> bool| {
-        let values = filters.values(name);
-        values.is_empty() || values.iter().any(|value| matches(value))
-    };
-    let volumes = request.app.engine.volumes().await?;
-    let volumes = volumes.into_iter().filter(|volume| {
-        one_of("name", &|value| volume.name.contains(value))
-            && one_of("driver", &|value| value == "local")
-            && one_of("label", &|value| volume.anonymous && value == ANONYMOUS)
-    });
+    let (volumes, warnings) = request.app.engine.volumes(filters.0).await?;
     reply::ok(&ListResponse {
-        volumes: volumes.map(volume).collect(),
-        warnings: None,
+        volumes: volumes.into_iter().map(volume).collect(),
+        warnings: (!warnings.is_empty()).then_some(warnings),
     })
 }
 
@@ -36,4 +22,42 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
     let found = request.app.engine.volume_inspect(&request.name).await?;
     reply::ok(&volume(found))
+}
+
+/// `POST /volumes/create`.
+pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
+    let asked: CreateRequest = request.json_or_default().await?;
+    if asked.cluster_volume_spec.is_some() && request.version.since(42) {
+        return Err(super::swarm::no_manager());
+    }
+    let asked = VolumeRequest {
+        name: asked.name,
+        driver: asked.driver,
+        options: asked.driver_opts.filter(|options| !options.is_empty()),
+        labels: asked.labels,
+    };
+    let created = request.app.engine.volume_create(asked).await?;
+    Ok(reply::json(StatusCode::CREATED, &volume(created))?.into())
+}
+
+/// `DELETE /volumes/{name}`.
+pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
+    let force = request.query.flag("force");
+    let engine = &request.app.engine;
+    engine.volume_remove(&request.name, force).await?;
+    reply::done()
+}
+
+/// `POST /volumes/prune`.
+pub(crate) async fn prune(request: Request) -> Result<Outcome, ApiError> {
+    let mut filters = request.query.filters()?.0;
+    if !request.version.since(42) {
+        // Until then there was no filter, and names kept nothing.
+        filters.insert("all".to_owned(), vec!["true".to_owned()]);
+    }
+    let pruned = request.app.engine.volume_prune(filters).await?;
+    reply::ok(&PruneResponse {
+        volumes_deleted: pruned.names,
+        space_reclaimed: pruned.bytes,
+    })
 }

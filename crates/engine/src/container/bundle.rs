@@ -20,6 +20,8 @@ use std::path::Path;
 pub(super) struct Context<'a> {
     pub(super) root: &'a RootFs,
     pub(super) files: &'a Paths,
+    /// What is mounted, with sources as they are now.
+    pub(super) points: &'a [super::MountPoint],
     /// The network namespace's file, for a container on a bridge.
     pub(super) netns: Option<&'a Path>,
     pub(super) cgroup_v2: bool,
@@ -49,7 +51,7 @@ pub(super) fn spec(record: &Record, context: Context<'_>) -> Result<Spec> {
             record.effective.hostname.clone()
         },
         domainname: config.domainname.clone(),
-        mounts: mounts::list(record, context.files),
+        mounts: mounts::list(record, context.points, context.files),
         annotations: config.annotations.clone(),
         linux: Some(linux(record, context, &caps)?),
         process: Some(process),
@@ -132,6 +134,7 @@ fn linux(record: &Record, context: Context<'_>, caps: &[String]) -> Result<Linux
             Seccomp::Default => Some(seccomp::default(caps)),
             Seccomp::Profile(text) => Some(seccomp::from_profile(text, caps)?),
         },
+        rootfs_propagation: super::propagation::of_root(context.points).to_owned(),
         masked_paths: hidden(&config.masked_paths, &MASKED_PATHS),
         readonly_paths: hidden(&config.readonly_paths, &READONLY_PATHS),
         ..Linux::default()

@@ -193,7 +193,7 @@ fn config_of(record: &Record, base: Option<&Image>) -> ContainerConfig {
         .map(|port| (format!("{}/{}", port.number, port.protocol), Empty {}))
         .collect();
     let anonymous = record.config.mounts.iter().filter_map(|mount| {
-        let anonymous = matches!(&mount.kind, MountKind::Volume { name, .. } if name.is_empty());
+        let anonymous = matches!(&mount.kind, MountKind::Volume(volume) if volume.name.is_empty());
         anonymous.then(|| mount.target.display().to_string())
     });
     let volumes: BTreeMap<String, Empty> = effective

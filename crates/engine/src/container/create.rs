@@ -2,7 +2,7 @@
 
 use super::live::Container;
 use super::record::Record;
-use super::{Config, Created, IpcMode, NetworkMode, PidMode, RestartPolicy, State, merge, mounts};
+use super::{Config, Created, IpcMode, NetworkMode, PidMode, RestartPolicy, State, merge};
 use crate::{Engine, Error, ErrorKind, Result, blocking, names};
 use hull_image::{Hold, Image, Snapshotter};
 use hull_spec::image::ContainerConfig;
@@ -71,7 +71,6 @@ impl Engine {
         image: &Image,
         (config, effective): (Config, super::record::Effective),
     ) -> Result<Created> {
-        let mounts = mounts::resolve(&config, &self.config.data_root)?;
         self.snapshots
             .prepare(id, &image.layers)
             .map_err(crate::image::snapshot_error)?;
@@ -95,7 +94,7 @@ impl Engine {
             out_of_memory: false,
             health: None,
             effective,
-            mounts,
+            mounts: Vec::new(),
             networks: None,
             publications: Vec::new(),
             link_env: Vec::new(),
@@ -107,14 +106,23 @@ impl Engine {
         if let Err(error) = self.store.touch(&image.id) {
             tracing::warn!(%error, "the use of an image was not noted");
         }
+        let mounted = self.resolve_mounts(&mut record);
+        let mounted = mounted.and_then(|()| self.populate(&record));
         // The commit point: with this row the container exists.
-        self.rows.put(&record)?;
+        if let Err(error) = mounted.and_then(|()| self.rows.put(&record)) {
+            self.abandon_points(&record);
+            return Err(error);
+        }
         let container = Arc::new(Container::new(record));
         self.insert(&container);
         self.tell_container(&container, "create", &[]);
         let config = container.record().config;
         let mut warnings = self.warnings_for(&config);
         warnings.extend(foreign_platform(image, &config));
+        let is_image = |mount: &super::Mount| matches!(mount.kind, super::MountKind::Image { .. });
+        if config.mounts.iter().any(is_image) {
+            warnings.push("Image mount is an experimental feature".to_owned());
+        }
         let id = id.to_owned();
         Ok(Created { id, warnings })
     }

@@ -1,6 +1,6 @@
 //! What is known of a container, for inspect and lists.
 
-use super::{Config, Health, HealthCheck, Port, State};
+use super::{Config, Health, HealthCheck, IdMap, Port, ReadOnlyBelow, State};
 use crate::Filters;
 use crate::network::EndpointRequest;
 use jiff::Timestamp;
@@ -129,12 +129,13 @@ pub struct Sizes {
 
 /// A mount as it came to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MountPoint {
-    /// `bind`, `tmpfs` or `volume`.
+    /// `bind`, `tmpfs`, `volume` or `image`.
     pub kind: String,
-    /// A volume's.
+    /// A volume's, an image's.
     pub name: String,
-    /// On the host.
+    /// On the host; of a volume of another driver only known while it is mounted.
     pub source: String,
     /// In the container.
     pub target: String,
@@ -146,6 +147,24 @@ pub struct MountPoint {
     pub read_only: bool,
     /// Docker's word.
     pub propagation: String,
+    /// A volume that goes with its container.
+    pub anonymous: bool,
+    /// A new volume gets what the image has at the target.
+    pub copy: bool,
+    /// The part of a volume or image that is mounted; empty for all.
+    pub subpath: PathBuf,
+    /// The snapshot that keeps an image's layers.
+    pub snapshot: String,
+    /// A directory is made where a bind mount's source is missing.
+    pub create_source: bool,
+    /// Without the mounts below the source.
+    pub non_recursive: bool,
+    /// What being read-only means for the mounts below the source.
+    pub read_only_below: ReadOnlyBelow,
+    /// Nobody asked for this propagation: another will do where the source cannot have it.
+    pub propagation_by_default: bool,
+    /// Owners are shown as others.
+    pub id_map: Option<IdMap>,
 }
 
 /// A port of the host's that leads to a container.

@@ -183,6 +183,7 @@ impl Engine {
                 .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
         };
         self.unwire(container);
+        self.unmount_volumes(&container.record());
         let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
         apply(Event::Exited(exit))?;
         container.change(Record::end_health);

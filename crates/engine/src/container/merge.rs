@@ -68,6 +68,7 @@ pub(super) fn effective(config: &Config, image: &ContainerConfig, id: &str) -> R
             .iter()
             .flatten()
             .map(|(path, _)| path.clone())
+            .chain(config.volumes.iter().cloned())
             .collect(),
         stop_signal: config
             .stop_signal
@@ -286,16 +287,13 @@ fn check_mounts(mounts: &[Mount]) -> Result<()> {
         if !seen.insert(target.clone()) {
             return Err(invalid(format!("Duplicate mount point: {target}")));
         }
-        if let MountKind::Bind { source, .. } = &mount.kind
-            && !source.is_absolute()
+        if let MountKind::Bind(bind) = &mount.kind
+            && !bind.source.is_absolute()
         {
             return Err(invalid(format!(
                 "invalid mount path: '{}' mount path must be absolute",
-                source.display()
+                bind.source.display()
             )));
-        }
-        if let MountKind::Volume { name, .. } = &mount.kind {
-            crate::volume::check_name(name)?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Containers: what they run, what they are doing, what is known of them.
 
+mod at_rest;
 mod attach;
 mod bundle;
 mod capabilities;
@@ -20,9 +21,12 @@ mod log;
 mod merge;
 mod mounts;
 mod pause;
+mod points;
 mod probe;
+mod propagation;
 pub(crate) mod record;
 mod recover;
+mod relabel;
 mod remove;
 mod rename;
 mod resources;
@@ -38,8 +42,9 @@ mod wait;
 pub use changes::{Change, ChangeKind};
 pub use commit::CommitRequest;
 pub use config::{
-    Config, Device, Groups, IpcMode, LogConfig, LogDriver, Mount, MountKind, NetworkMode, PidMode,
-    Port, PortBinding, Propagation, Resources, RestartPolicy, Seccomp, Throttle, Ulimit,
+    Bind, Config, Device, Groups, IdMap, IdRange, IpcMode, LogConfig, LogDriver, Mount, MountKind,
+    NetworkMode, PidMode, Port, PortBinding, Propagation, ReadOnlyBelow, Resources, RestartPolicy,
+    Seccomp, Throttle, Ulimit, VolumeMount,
 };
 pub use details::{
     Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,

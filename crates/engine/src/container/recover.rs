@@ -34,16 +34,19 @@ impl Engine {
     /// Reads the containers, finds the shims of those that run, writes down the ends of the others,
     /// and removes what nobody owns. Called once, before anybody else can call.
     pub(crate) fn recover_containers(self: &Arc<Self>) -> Result<()> {
+        self.recover_volumes()?;
         let records = self.rows.containers()?.into_iter();
         let containers: Vec<Arc<Container>> = records
             .map(|record| Arc::new(Container::new(self.with_places(record))))
             .collect();
         for container in &containers {
             self.adopt_name(container);
+            self.name_volumes(&container.record());
         }
         let found = self.look_at_all(&containers);
         self.settle(&containers, &found)?;
         self.sweep();
+        self.unmount_unused();
         let both = containers.iter().zip(found);
         let running: Vec<_> = both
             .filter_map(|(container, found)| Some((container, found.running?)))
@@ -102,7 +105,7 @@ impl Engine {
             if found.goes {
                 let name = container.read(|record| record.name.clone());
                 self.forget(&container.id, &name);
-                self.remove_volumes(container);
+                self.release_volumes(&container.record(), true);
                 self.tell_container(container, "destroy", &[]);
             }
         }
@@ -201,6 +204,7 @@ impl Engine {
         };
         self.end_shim(record);
         container.change(Record::idle_places);
+        self.unmount_volumes(record);
         let again = wants_restart(record, code);
         let ran = record.state.started();
         let ran = ran.and_then(|started| Duration::try_from(exit.at.duration_since(started)).ok());
@@ -226,7 +230,9 @@ impl Engine {
             .map(|container| container.id.clone())
             .collect();
         for key in self.snapshots.keys().unwrap_or_default() {
-            if !known.contains(&key)
+            // A container's own, or that of an image it has mounted: `<id>-image-<n>`.
+            let owner = key.split('-').next().unwrap_or(&key);
+            if !known.contains(owner)
                 && let Err(error) = self.snapshots.remove(&key)
             {
                 tracing::warn!(%error, "a snapshot without a container was not removed");

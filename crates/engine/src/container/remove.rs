@@ -4,7 +4,7 @@ use super::State;
 use super::live::Container;
 use super::state::Event;
 use crate::prune::Chosen;
-use crate::{Engine, Error, ErrorKind, Filters, Result, blocking, volume};
+use crate::{Engine, Error, ErrorKind, Filters, Result, blocking};
 use hull_image::Snapshotter;
 use std::sync::Arc;
 
@@ -86,20 +86,10 @@ impl Engine {
         if let Err(error) = fs_err::remove_dir_all(self.container_dir(&container.id)) {
             tracing::warn!(%error, "a container's directory was not removed");
         }
-        if volumes {
-            self.remove_volumes(container);
-        }
+        let record = container.record();
+        self.drop_images(&record);
+        self.release_volumes(&record, volumes);
         Ok(())
-    }
-
-    /// Removes the container's anonymous volumes.
-    pub(super) fn remove_volumes(&self, container: &Container) {
-        let mounts = container.record().mounts;
-        for point in mounts.iter().filter(|point| point.kind == "volume") {
-            if let Err(error) = volume::remove_anonymous(&self.config.data_root, &point.name) {
-                tracing::warn!(%error, volume = point.name, "an anonymous volume was not removed");
-            }
-        }
     }
 
     /// Removes the containers that do not run. Returns their ids and the bytes that the disk has more

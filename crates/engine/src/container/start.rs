@@ -10,7 +10,7 @@
 
 use super::live::{Container, Pending};
 use super::state::Event;
-use super::{Exit, LogDriver, NetworkMode, Paths, State, bundle, mounts};
+use super::{Exit, LogDriver, NetworkMode, Paths, State, bundle};
 use crate::container::record::Record;
 use crate::network::{Wired, published};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
@@ -89,6 +89,7 @@ impl Engine {
                 kept.map(|()| started)
             });
             if kept.is_err() {
+                self.unmount_volumes(&container.record());
                 self.unwire(container);
                 let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
             }
@@ -154,7 +155,7 @@ impl Engine {
         let linked = self.linked(&record)?;
         record.effective.env.extend(linked.env.iter().cloned());
         container.change(|record| record.link_env.clone_from(&linked.env));
-        mounts::make_sources(&record.config)?;
+        let prepared = self.prepare_mounts(&record)?;
         let files = self.write_files(&record, &linked)?;
         let root = self
             .snapshots
@@ -163,11 +164,13 @@ impl Engine {
         let context = bundle::Context {
             root: &root,
             files: &files,
+            points: &prepared.points,
             netns: wired.netns.as_deref(),
             cgroup_v2: self.cgroups.is_v2(),
         };
         let spec = bundle::spec(&record, context)?;
-        let launch = self.launch(&record, root, &files)?;
+        let mut launch = self.launch(&record, root, &files)?;
+        launch.sources = prepared.sources;
         write_bundle(&launch, &spec)?;
         let shim = Handle::spawn(&self.config.shim, &launch, wired.sockets)
             .map_err(|e| create_failed(&e))?;
@@ -229,6 +232,9 @@ impl Engine {
             runtime_root: self.runtime_root(),
             rootfs,
             foreign_mounts: self.store.mounts_dir().map(Into::into),
+            foreign_sources: self.volume_mounts(),
+            first: matches!(record.state, State::Created { .. }),
+            sources: Vec::new(),
             log: super::log::config(&record.config.log, &files.log)?,
             held: 0,
             relays: published::relays(&record.publications),
@@ -304,6 +310,9 @@ fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> 
 fn create_failed(error: &hull_shim::Error) -> Error {
     match error {
         hull_shim::Error::Refused(message) => {
+            if message.starts_with("cannot access path") {
+                return Error::new(ErrorKind::NotFound, message.clone());
+            }
             let prefix = "failed to create task for container: failed to create shim task: OCI runtime create failed";
             let text = if message.starts_with("runc") {
                 message.clone()

@@ -8,8 +8,15 @@ use rustix::fs::FileType;
 
 /// Where containers always have something mounted, see `engine/src/container/mounts.rs`.
 const DIRECTORIES: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
-const FILES: [&[u8]; 3] = [b"etc/hostname", b"etc/hosts", b"etc/resolv.conf"];
+const FILES: [&[u8]; 4] = [
+    b".dockerenv",
+    b"etc/hostname",
+    b"etc/hosts",
+    b"etc/resolv.conf",
+];
 const FILES_IN: &[u8] = b"etc";
+/// What the shim makes besides, and where it leads.
+const LINK: (&[u8], &[u8]) = (b"etc/mtab", b"/proc/mounts");
 
 /// Whether an entry of an upper directory is such a mount point, as it was made.
 pub(super) fn is_stub(found: &Found<'_>) -> bool {
@@ -19,8 +26,14 @@ pub(super) fn is_stub(found: &Found<'_>) -> bool {
             DIRECTORIES.contains(&found.path)
                 && names_in(found).is_some_and(|names| names.is_empty())
         }
+        FileType::Symlink => found.path == LINK.0 && is_link(found.parent, &found.name),
         _ => false,
     }
+}
+
+fn is_link(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+    rustix::fs::readlinkat(directory, name, Vec::new())
+        .is_ok_and(|target| target.as_bytes() == LINK.1)
 }
 
 /// Whether an entry is the directory above such mount points, holds nothing else, and is otherwise
@@ -30,14 +43,16 @@ pub(super) fn holds_only_stubs(found: &Found<'_>, lower: Option<BorrowedFd<'_>>)
         return false;
     }
     let is_name = |name: &Vec<u8>| {
-        FILES
-            .iter()
-            .any(|path| path.ends_with(name) && path.len() == name.len() + 4)
+        let mut all = FILES.iter().chain([&LINK.0]);
+        all.any(|path| path.ends_with(name) && path.len() == name.len() + 4)
     };
     let Some(names) = names_in(found).filter(|names| !names.is_empty()) else {
         return false;
     };
-    if !names.iter().all(is_name) || !names.iter().all(|name| is_empty_file(found, name)) {
+    let is_stub = |name: &Vec<u8>| {
+        is_empty_file(found, name) || is_link(found.parent, &[FILES_IN, name].join(&b'/'))
+    };
+    if !names.iter().all(is_name) || !names.iter().all(is_stub) {
         return false;
     }
     let below = lower.and_then(|lower| super::walk::stat_at(lower, found.path).ok().flatten());

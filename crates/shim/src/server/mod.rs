@@ -9,6 +9,7 @@ mod process;
 mod rootfs;
 mod runtime;
 mod shim;
+mod sources;
 
 use crate::protocol::{self, Reply};
 use crate::relay::Relays;
@@ -34,6 +35,14 @@ pub enum Error {
         /// Which.
         step: &'static str,
         /// The cause.
+        source: io::Error,
+    },
+    /// A part of a volume or image cannot be reached.
+    #[error("cannot access path {}: {source}", path.display())]
+    Part {
+        /// The part.
+        path: std::path::PathBuf,
+        /// Why not.
         source: io::Error,
     },
     /// The runtime refused, in its own words.
@@ -103,14 +112,22 @@ fn set_up(launch: &Launch, held: Vec<OwnedFd>) -> Result<(Shim, i32), Error> {
     .map_err(step("write the process id"))?;
     set_child_subreaper(Some(getpid()))
         .map_err(|e| step("become the reaper of the container")(e.into()))?;
+    let shared = sources::take_shared(&launch.sources)?;
     daemonize::own_mount_namespace().map_err(step("make a mount namespace"))?;
     let root = launch.bundle.join(files::ROOT);
     rootfs::mount(&launch.rootfs, &root).map_err(step("mount the root file system"))?;
+    if launch.first {
+        // A root that cannot have them is one without them.
+        let _ = rootfs::mark(&root);
+    }
+    sources::put(launch, shared).inspect_err(|_| undo(launch, &root))?;
     if let Some(mounts) = &launch.foreign_mounts {
         rootfs::unmount(mounts).map_err(step("let go of the layers' mounts"))?;
     }
     let listener = listen(launch).map_err(step("listen on the shim's socket"))?;
-    create(launch, listener, relays).inspect_err(|_| undo(launch, &root))
+    let created = create(launch, listener, relays).inspect_err(|_| undo(launch, &root))?;
+    sources::take_away(launch);
+    Ok(created)
 }
 
 /// Takes back what a failed creation leaves: the container, if the runtime got that far, the root,
@@ -118,6 +135,7 @@ fn set_up(launch: &Launch, held: Vec<OwnedFd>) -> Result<(Shim, i32), Error> {
 fn undo(launch: &Launch, root: &Path) {
     let _ = Runtime::new(launch).tell(&["delete", "--force"]);
     let _ = rootfs::unmount(root);
+    sources::take_away(launch);
     for file in [files::SOCKET, files::PID] {
         let _ = fs_err::remove_file(launch.bundle.join(file));
     }

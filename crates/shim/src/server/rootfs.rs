@@ -1,7 +1,8 @@
 //! Mounting the root file system.
 
+use hull_linux::path::Root;
 use hull_spec::rootfs::RootFs;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
@@ -39,6 +40,29 @@ pub fn mount(root: &RootFs, target: &Path) -> io::Result<()> {
             }
         }
     }
+}
+
+/// Makes what Docker has in every container: `/.dockerenv`, by which programs know where they are, and
+/// `/etc/mtab`, which mount(8) and df(1) of older systems read.
+pub(super) fn mark(root: &Path) -> io::Result<()> {
+    let root = Root::open(root)?;
+    let ours = rustix::process::umask(Mode::from_raw_mode(0o022));
+    let made = || -> io::Result<()> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o755);
+        match rustix::fs::openat(&root, ".dockerenv", flags, mode) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (directory, name) = root.ensure_parent(Path::new("/etc/mtab"))?;
+        match rustix::fs::symlinkat("/proc/mounts", &directory, &name) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let made = made();
+    rustix::process::umask(ours);
+    made
 }
 
 /// One layer per call: as many as there are, where one option string could hold a page.

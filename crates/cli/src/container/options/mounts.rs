@@ -140,6 +140,10 @@ fn set(mount: &mut Mount, name: &str, value: Option<&str>, field: &str) -> Resul
         "bind-propagation" => {
             mount.bind_options.get_or_insert_default().propagation = value.to_lowercase();
         }
+        // Hull's own.
+        "bind-idmap" => {
+            value.clone_into(&mut mount.bind_options.get_or_insert_default().id_map);
+        }
         "bind-recursive" => recursive(mount.bind_options.get_or_insert_default(), value)?,
         "image-subpath" => {
             mount.image_options = Some(ImageOptions {

@@ -129,10 +129,8 @@ impl Engine {
         let record = container.record();
         let root = self.snapshots.root_fs(&record.id);
         let root = root.map_err(crate::image::snapshot_error)?;
-        if access == Access::Write {
-            mounts::make_sources(&record.config)?;
-        }
-        let mut mounts = mounts::list(&record, &self.paths(&record));
+        let rest = self.points_at_rest(&record, access == Access::Write)?;
+        let mut mounts = mounts::list(&record, &rest.points, &self.paths(&record));
         mounts.retain(|mount| mount.kind == "bind" && !mount.destination.starts_with("/dev/"));
         // Before its first start a container has no files of ours, and `-v` has not made its sources.
         let own = self.container_dir(&record.id);
