@@ -17,7 +17,8 @@ pub(crate) fn config(
     cgroup_v2: bool,
     version: ApiVersion,
 ) -> Result<Config, ApiError> {
-    defaults::fill_in(&mut request, cgroup_v2, version);
+    super::age::renew(&mut request, version)?;
+    defaults::fill_in(&mut request, cgroup_v2);
     refuse_what_is_missing(&request.host_config)?;
     super::ports::check_sharing(&request.config, &request.host_config)?;
     let places = super::ports::places(&mut request, version)?;

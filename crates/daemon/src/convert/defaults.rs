@@ -1,6 +1,5 @@
 //! What dockerd writes into a request before it keeps it: inspect shows the result.
 
-use crate::version::ApiVersion;
 use hull_api::container::{CreateRequest, HostConfig, Words};
 use hull_engine::container::{MASKED_PATHS, READONLY_PATHS};
 use std::collections::BTreeMap;
@@ -9,7 +8,7 @@ use std::collections::BTreeMap;
 const SHM_SIZE: i64 = 64 << 20;
 
 /// Fills in what the client left open; some of it differs between versions 1 and 2 of control groups.
-pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool, version: ApiVersion) {
+pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool) {
     let config = &mut request.config;
     config.labels.get_or_insert_default();
     let host = &mut request.host_config;
@@ -17,13 +16,7 @@ pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool, version: ApiVersion
         "bridge".clone_into(&mut host.network_mode);
     }
     default_to(&mut host.restart_policy.name, "no");
-    // API 1.40 made this the daemon's choice.
-    let ipc = if version.since(40) {
-        "private"
-    } else {
-        "shareable"
-    };
-    default_to(&mut host.ipc_mode, ipc);
+    default_to(&mut host.ipc_mode, "private");
     let private = v2 && !host.privileged;
     default_to(
         &mut host.cgroupns_mode,

@@ -2,6 +2,7 @@
 //! engine knows becomes dockerd's documents. What the API has and Hull has not is refused here,
 //! with a reason; nothing is dropped silently.
 
+pub(crate) mod age;
 pub(crate) mod archive;
 pub(crate) mod create;
 pub(crate) mod defaults;

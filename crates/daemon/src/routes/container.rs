@@ -32,7 +32,7 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted = request.json_by(CreateRequest::from_slice).await?;
     let platform = Some(request.query.text("platform").to_owned());
-    let platform = platform.filter(|platform| !platform.is_empty());
+    let platform = platform.filter(|platform| !platform.is_empty() && request.version.since(41));
     let config = convert::create::config(wanted, platform, request.app.cgroup_v2, request.version)?;
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());

@@ -37,7 +37,7 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
         stdout: wanted.attach_stdout,
         stderr: wanted.attach_stderr,
         detach_keys: wanted.detach_keys,
-        console_size: console_size(wanted.console_size)?,
+        console_size: console_size(wanted.console_size.filter(|_| request.version.since(42)))?,
     };
     let id = request
         .app
@@ -62,19 +62,12 @@ fn console_size(size: Option<[u32; 2]>) -> Result<Option<(u16, u16)>, ApiError> 
 /// `POST /exec/{id}/start`: takes the connection over, unless the client wants to hear nothing.
 pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted: ExecStartRequest = request.json_or_default().await?;
-    if wanted.console_size.is_some() && (!wanted.tty || wanted.detach) {
-        let why = if wanted.detach {
-            "detached"
-        } else {
-            "without tty"
-        };
-        return Err(ApiError::bad_request(format!(
-            "ConsoleSize is not supported with exec start {why}"
-        )));
-    }
+    // Without a terminal there is nothing that has a size, and before API 1.42 there was no such member.
+    let sized = wanted.tty && !wanted.detach && request.version.since(42);
+    let size = wanted.console_size.filter(|_| sized);
     let start = ExecStart {
         detach: wanted.detach,
-        console_size: console_size(wanted.console_size)?,
+        console_size: console_size(size)?,
     };
     let engine = Arc::clone(&request.app.engine);
     let exec = engine.exec_inspect(&request.name).await?;
