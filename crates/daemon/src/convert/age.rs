@@ -69,19 +69,18 @@ fn renew_mount(mount: &mut Mount, version: ApiVersion) -> Result<(), ApiError> {
     }
     let strange = [
         ("VolumeOptions", "volume", mount.volume_options.is_some()),
-        (
-            "BindOptions",
-            "bind",
-            mount.bind_options.is_some() && version.since(42),
-        ),
+        ("BindOptions", "bind", mount.bind_options.is_some()),
         ("TmpfsOptions", "tmpfs", mount.tmpfs_options.is_some()),
     ];
     for (options, kind, given) in strange {
         if given && mount.kind != kind {
-            let text = format!(
-                "{options} must not be specified on mount type {:?}",
-                mount.kind
-            );
+            let kind = &mount.kind;
+            let text = match version.since(42) {
+                true => format!("{options} must not be specified on mount type {kind:?}"),
+                false => format!(
+                    "invalid mount config for type {kind:?}: field {options} must not be specified"
+                ),
+            };
             return refused(&text);
         }
     }

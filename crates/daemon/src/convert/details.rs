@@ -180,6 +180,11 @@ fn network_settings(details: &Details) -> NetworkSettings {
         .as_deref()
         .filter(|_| details.state.pid().is_some());
     let bridge = details.networks.get("bridge").cloned().unwrap_or_default();
+    let networks = networks(details);
+    // Also one that was only asked for.
+    let mac_address = networks
+        .get("bridge")
+        .map(|bridge| bridge.mac_address.clone());
     NetworkSettings {
         // There is one network namespace per container, so it needs no other name.
         sandbox_id: sandbox.map(|_| details.id.clone()).unwrap_or_default(),
@@ -192,8 +197,8 @@ fn network_settings(details: &Details) -> NetworkSettings {
         ip_address: bridge.address,
         ip_prefix_len: bridge.prefix_len.into(),
         ipv6_gateway: bridge.gateway6,
-        mac_address: bridge.mac_address,
-        networks: Some(networks(details)),
+        mac_address: mac_address.unwrap_or_default(),
+        networks: Some(networks),
         ..NetworkSettings::default()
     }
 }

@@ -33,6 +33,7 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted = request.json_by(CreateRequest::from_slice).await?;
     let platform = Some(request.query.text("platform").to_owned());
     let platform = platform.filter(|platform| !platform.is_empty() && request.version.since(41));
+    let old_member = request.version.since(44) && !wanted.config.mac_address.is_empty();
     let config = convert::create::config(wanted, platform, request.app.cgroup_v2, request.version)?;
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());
@@ -45,9 +46,13 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
         }
         error
     })?;
+    let mut warnings = created.warnings;
+    if old_member {
+        warnings.push("The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.".to_owned());
+    }
     let reply = CreateResponse {
         id: created.id,
-        warnings: created.warnings,
+        warnings,
     };
     Ok(reply::json(StatusCode::CREATED, &reply)?.into())
 }
