@@ -148,6 +148,8 @@ impl Engine {
         self.recover_containers()?;
         self.keep_budget();
         self.recovered.send_replace(true);
+        // All rows were in memory twice.
+        hull_linux::memory::trim();
         Ok(())
     }
 

@@ -20,6 +20,8 @@ pub(crate) fn executable(preserved: u32) -> Result<(), Error> {
     process::close_on_exec_from(3_u32.saturating_add(preserved))
         .step(|| "close descriptors on exec")?;
     if process::is_read_only_self() {
+        // Executed through a descriptor, it has that one's number as name.
+        let _ = rustix::thread::set_name(c"hull-runtime");
         return Ok(());
     }
     let program = match process::read_only_executable(c"/proc/self/exe") {

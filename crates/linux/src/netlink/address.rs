@@ -95,8 +95,7 @@ impl Socket {
     /// # Errors
     /// When the kernel's answer cannot be read.
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        self.dump(RTM_GETADDR, &[0; IFADDRMSG], read_address)
-            .map_err(|error| Error::new("list", "addresses", error))
+        self.dump_addresses(read_address)
     }
 
     /// Those that were given with this mark.
@@ -109,8 +108,28 @@ impl Socket {
             all.find(|(kind, value)| *kind == IFA_PROTO && *value == [mark])?;
             read_address(payload)
         };
-        self.dump(RTM_GETADDR, &[0; IFADDRMSG], read)
-            .map_err(|error| Error::new("list", "addresses", error))
+        self.dump_addresses(read)
+    }
+
+    /// One family after the other: for that the kernel does not wait until other changes of devices are done
+    /// (Linux 6.9), which takes tens of milliseconds where one is being removed.
+    fn dump_addresses(
+        &mut self,
+        read: impl Fn(&[u8]) -> Option<Address>,
+    ) -> Result<Vec<Address>, Error> {
+        let mut all = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            let mut header = [0; IFADDRMSG];
+            header[0] = family;
+            // A kernel that does not know the family tells all addresses.
+            let read = |payload: &[u8]| {
+                let asked = payload.first() == Some(&family);
+                asked.then(|| read(payload)).flatten()
+            };
+            let found = self.dump(RTM_GETADDR, &header, read);
+            all.extend(found.map_err(|error| Error::new("list", "addresses", error))?);
+        }
+        Ok(all)
     }
 }
 
