@@ -51,8 +51,7 @@ fn renew_mount(mount: &mut Mount, version: ApiVersion) -> Result<(), ApiError> {
     if let Some(options) = &mut mount.bind_options {
         options.non_recursive &= version.since(40);
         options.create_mountpoint &= version.since(42);
-        // This one asks for safety: not to look at it would not be safe. (That read-only mounts of older versions were not so below
-        // themselves is not brought back.)
+        // This one asks for safety: not to look at it would not be safe.
         if options.read_only_force_recursive && mount.kind == "bind" && !version.since(44) {
             return refused("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer");
         }

@@ -23,7 +23,13 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     let now = jiff::Timestamp::now();
     let summaries: Vec<_> = containers
         .iter()
-        .map(|details| convert::details::summary(details, now))
+        .map(|details| {
+            let mut summary = convert::details::summary(details, now);
+            if !request.version.since(46) {
+                summary.host_config.annotations.clear();
+            }
+            summary
+        })
         .collect();
     reply::ok(&summaries)
 }
@@ -137,8 +143,18 @@ pub(crate) async fn pause(request: Request) -> Result<Outcome, ApiError> {
 
 /// `POST /containers/{id}/unpause`.
 pub(crate) async fn unpause(request: Request) -> Result<Outcome, ApiError> {
-    request.app.engine.unpause(&request.name).await?;
+    let unpaused = request.app.engine.unpause(&request.name).await;
+    unpaused.map_err(|error| bare(error, "is not paused"))?;
     reply::done()
+}
+
+/// An error to which dockerd gives no kind when its text ends so: it counts as the daemon's failure then.
+fn bare(error: hull_engine::Error, end: &str) -> ApiError {
+    let mut error = ApiError::from(error);
+    if error.message.ends_with(end) {
+        error.status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    error
 }
 
 /// `POST /containers/{id}/rename`.
@@ -183,11 +199,9 @@ pub(super) fn terminal_size(request: &Request) -> Result<(u16, u16), ApiError> {
 
 /// `GET /containers/{id}/top`.
 pub(crate) async fn top(request: Request) -> Result<Outcome, ApiError> {
-    let top = request
-        .app
-        .engine
-        .top(&request.name, request.query.text("ps_args"))
-        .await?;
+    let arguments = request.query.text("ps_args");
+    let top = request.app.engine.top(&request.name, arguments).await;
+    let top = top.map_err(|error| bare(error, "find PID field in ps output"))?;
     reply::ok(&Top {
         processes: top.processes,
         titles: top.titles,
