@@ -5,6 +5,7 @@
 
 mod archives;
 mod exec;
+mod files;
 mod health;
 mod images;
 mod inspect;

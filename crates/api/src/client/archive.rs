@@ -99,7 +99,9 @@ impl Client {
         let target = Target::new("/images/load")
             .query("quiet", if quiet { "1" } else { "0" })
             .query_some("platform", Some(platform));
-        Ok(JsonLines::new(self.send_upload(&target, archive).await?))
+        Ok(JsonLines::new(
+            self.send_upload(Method::POST, &target, archive).await?,
+        ))
     }
 
     /// Makes an image of a file system's archive.
@@ -117,7 +119,9 @@ impl Client {
             .query_some("message", Some(&options.message))
             .query_some("platform", Some(&options.platform));
         let target = each(target, "changes", &options.changes);
-        Ok(JsonLines::new(self.send_upload(&target, archive).await?))
+        Ok(JsonLines::new(
+            self.send_upload(Method::POST, &target, archive).await?,
+        ))
     }
 
     /// A container's files as an archive.
@@ -164,15 +168,16 @@ impl Client {
     }
 
     /// Sends what cannot be sent twice, on a connection of its own.
-    async fn send_upload(
+    pub(super) async fn send_upload(
         &self,
+        method: Method,
         target: &Target,
         body: Upload,
     ) -> Result<Response<Incoming>, Error> {
         // Settles the version, and has a daemon started, before anything is read.
         let ping = Target::new("/_ping");
         read_body(self.send(Method::GET, &ping, Payload::default()).await?).await?;
-        let (method, path) = (Method::POST, self.path(target));
+        let path = self.path(target);
         let request = self.request(&method, &path, &Payload::default())?;
         let mut request = request.map(|_| body);
         let tar = HeaderValue::from_static("application/x-tar");

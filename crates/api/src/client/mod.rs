@@ -10,6 +10,7 @@ mod archive;
 mod container;
 mod endpoint;
 mod exec;
+mod files;
 mod hijack;
 mod image;
 mod lines;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod commit;
+mod cp;
 mod create;
 mod diff;
 mod exec;
@@ -18,6 +19,7 @@ mod rename;
 mod rm;
 mod run;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod update;
@@ -39,6 +41,7 @@ pub(crate) use prune::prune;
 pub(crate) static COMMANDS: &[&Command] = &[
     &attach::COMMAND,
     &commit::COMMAND,
+    &cp::COMMAND,
     &create::COMMAND,
     &diff::COMMAND,
     &exec::COMMAND,
@@ -55,6 +58,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &rm::COMMAND,
     &run::COMMAND,
     &start::COMMAND,
+    &stats::COMMAND,
     &stop::STOP,
     &stop::RESTART,
     &top::COMMAND,
