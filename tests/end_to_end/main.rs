@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod dropin;
 mod exec;
 mod files;
 mod health;

@@ -24,6 +24,8 @@ pub mod swarm;
 pub mod system;
 pub mod volume;
 
+/// The release of Docker whose behaviour is the reference.
+pub const DOCKER: &str = "28.5.2";
 /// The newest API version these types describe.
 pub const API_VERSION: &str = "1.51";
 /// The oldest API version a daemon still answers, and a client still speaks.

@@ -4,9 +4,35 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
 use crate::{container, image, manifest, network, system, volume};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the program was started as `docker`.
+static AS_DOCKER: AtomicBool = AtomicBool::new(false);
+
+/// From now on this program is `docker`: by its name in messages, its version and its default address.
+pub(crate) fn be_docker() {
+    AS_DOCKER.store(true, Ordering::Relaxed);
+}
+
+/// Whether the program was started as `docker`.
+pub(crate) fn is_docker() -> bool {
+    AS_DOCKER.load(Ordering::Relaxed)
+}
 
 /// How users call this program.
-pub(crate) const PROGRAM: &str = "hull";
+pub(crate) fn program() -> &'static str {
+    if is_docker() { "docker" } else { "hull" }
+}
+
+/// What `--version` prints. Programs look for `Docker version`, a number and a comma.
+pub(crate) fn version() -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    if is_docker() {
+        format!("Docker version {}, build hull-{own}\n", hull_api::DOCKER)
+    } else {
+        format!("Hull version {own}\n")
+    }
+}
 
 /// One command.
 #[derive(Debug)]
@@ -93,6 +119,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 
 /// Finds the command at the front of `args` and runs it.
 pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
+    let program = program();
     let Some(first) = args.first() else {
         crate::print(&overview());
         return Ok(());
@@ -109,14 +136,14 @@ pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
         return match find(&words) {
             Some(command) => run(cli, command, &words, &args[2..]),
             None => Err(Failure::new(format!(
-                "{PROGRAM}: unknown command: {PROGRAM} {words}\n\nUsage:  {PROGRAM} {first}\n\nRun '{PROGRAM} {first} --help' for more information"
+                "{program}: unknown command: {program} {words}\n\nUsage:  {program} {first}\n\nRun '{program} {first} --help' for more information"
             ))),
         };
     }
     match find(first) {
         Some(command) => run(cli, command, first, &args[1..]),
         None => Err(Failure::new(format!(
-            "{PROGRAM}: unknown command: {PROGRAM} {first}\n\nRun '{PROGRAM} --help' for more information"
+            "{program}: unknown command: {program} {first}\n\nRun '{program} --help' for more information"
         ))),
     }
 }
@@ -141,6 +168,7 @@ fn help(args: &[String]) -> Outcome {
 }
 
 fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Outcome {
+    let program = program();
     let matches = flags::parse(command.flags, args, command.interspersed)
         .map_err(|error| flag_failure(&error, &flags::usage_line(words, command), words))?;
     if matches.help {
@@ -150,7 +178,7 @@ fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Ou
     }
     if let Err((what, verb)) = command.arity.check(matches.args.len()) {
         return Err(Failure::new(format!(
-            "{PROGRAM}: '{PROGRAM} {words}' {what}\n\nUsage:  {}\n\n{verb} '{PROGRAM} {words} --help' for more information",
+            "{program}: '{program} {words}' {what}\n\nUsage:  {}\n\n{verb} '{program} {words} --help' for more information",
             flags::usage_line(words, command)
         )));
     }
@@ -159,10 +187,11 @@ fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Ou
 
 /// An unreadable command line: exit code 125, as for everything that fails before a container runs.
 pub(crate) fn flag_failure(error: &FlagError, usage: &str, words: &str) -> Failure {
+    let program = program();
     let words = if words.is_empty() {
-        PROGRAM.to_owned()
+        program.to_owned()
     } else {
-        format!("{PROGRAM} {words}")
+        format!("{program} {words}")
     };
     Failure::with_code(
         125,
@@ -172,8 +201,9 @@ pub(crate) fn flag_failure(error: &FlagError, usage: &str, words: &str) -> Failu
 
 /// `hull --help`.
 pub(crate) fn overview() -> String {
+    let program = program();
     let mut out = format!(
-        "Usage:  {PROGRAM} [OPTIONS] COMMAND\n\nContainers, with Docker's commands and API\n\nManagement Commands:\n"
+        "Usage:  {program} [OPTIONS] COMMAND\n\nContainers, with Docker's commands and API\n\nManagement Commands:\n"
     );
     let single: Vec<(&str, &str)> = all()
         .filter_map(|command| {
@@ -194,12 +224,13 @@ pub(crate) fn overview() -> String {
         .collect();
     out.push_str(&flags::write_flags(&globals, crate::terminal::columns()));
     out.push_str(&format!(
-        "\nRun '{PROGRAM} COMMAND --help' for more information on a command.\n"
+        "\nRun '{program} COMMAND --help' for more information on a command.\n"
     ));
     out
 }
 
 fn group_overview(group: &str) -> String {
+    let program = program();
     let about = GROUPS
         .iter()
         .find(|(name, _)| *name == group)
@@ -216,7 +247,7 @@ fn group_overview(group: &str) -> String {
         .collect();
     commands.sort_unstable();
     format!(
-        "Usage:  {PROGRAM} {group} COMMAND\n\n{about}\n\nCommands:\n{}\nRun '{PROGRAM} {group} COMMAND --help' for more information on a command.\n",
+        "Usage:  {program} {group} COMMAND\n\n{about}\n\nCommands:\n{}\nRun '{program} {group} COMMAND --help' for more information on a command.\n",
         columns(commands.into_iter())
     )
 }

@@ -13,7 +13,27 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 /// Where the daemon listens unless told otherwise.
-pub(crate) const DEFAULT_SOCKET: &str = "/run/hull/hull.sock";
+const DEFAULT_SOCKET: &str = "/run/hull/hull.sock";
+/// Where Docker's does.
+const DOCKERS_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where the daemon is looked for when nobody says, and whether that is as good as said: only Hull's
+/// own daemon is started when it is not there.
+fn default_endpoint() -> (Endpoint, bool) {
+    (
+        Endpoint::Unix(default_socket().into()),
+        crate::command::is_docker(),
+    )
+}
+
+/// The path of the socket that is used when nobody says.
+pub(crate) fn default_socket() -> &'static str {
+    if crate::command::is_docker() {
+        DOCKERS_SOCKET
+    } else {
+        DEFAULT_SOCKET
+    }
+}
 
 /// Flags before the command.
 pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
@@ -58,7 +78,7 @@ impl Cli {
     /// Reads the global flags; what follows them is the command.
     pub(crate) fn new(args: &[String]) -> Result<Self, Failure> {
         let globals = flags::parse(&[GLOBAL_FLAGS], args, false).map_err(|error| {
-            let program = crate::command::PROGRAM;
+            let program = crate::command::program();
             let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
             crate::command::flag_failure(&error, &usage, "")
         })?;
@@ -117,7 +137,11 @@ impl Cli {
         let chosen = flag
             .first()
             .cloned()
-            .or_else(|| env::var("HULL_HOST").ok())
+            .or_else(|| {
+                env::var("HULL_HOST")
+                    .ok()
+                    .filter(|_| !crate::command::is_docker())
+            })
             .or_else(|| env::var("DOCKER_HOST").ok())
             .filter(|host| !host.is_empty());
         let context = self.globals.text("context");
@@ -138,8 +162,8 @@ impl Cli {
             }
             // A context that was named counts more than one of the environment.
             None => match env::var("DOCKER_CONTEXT").unwrap_or_default().as_str() {
-                _ if context == "default" => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
-                "" | "default" => Ok((Endpoint::Unix(DEFAULT_SOCKET.into()), false)),
+                _ if context == "default" => Ok(default_endpoint()),
+                "" | "default" => Ok(default_endpoint()),
                 context => Err(no_context(context)),
             },
         }

@@ -26,13 +26,21 @@ use context::Cli;
 use failure::Failure;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    let args: Vec<OsString> = words.collect();
+    match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+        Some("dockerd") => return hull_daemon::run(hull_daemon::Program::Dockerd, &args),
+        Some("docker") => command::be_docker(),
+        _ => {}
+    }
     if args.first().is_some_and(|word| word == "daemon") {
         autostart::detach_if_asked();
-        return hull_daemon::run(&args[1..]);
+        return hull_daemon::run(hull_daemon::Program::Hull, &args[1..]);
     }
     // Requests are JSON: what is not UTF-8 cannot be said to a daemon.
     let args: Vec<String> = args
@@ -52,7 +60,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
         print(&command::overview());
         Ok(())
     } else if globals.bool("version") {
-        print(concat!("Hull version ", env!("CARGO_PKG_VERSION"), "\n"));
+        print(&command::version());
         Ok(())
     } else {
         command::dispatch(&cli, &globals.args)

@@ -1,5 +1,6 @@
 //! What all requests share, and the way of one request: version, route, handler, reply.
 
+use crate::config::{ContainerDefaults, Others};
 use crate::error::{ApiError, Form};
 use crate::query::Query;
 use crate::reply::{self, Held, Outcome};
@@ -11,9 +12,20 @@ use http::HeaderValue;
 use hull_engine::Engine;
 
 use hyper::body::Incoming;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// What the daemon's settings say to requests.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Whether the log is at debug level, for `docker info`.
+    pub(crate) debug: bool,
+    /// What containers get that say nothing themselves.
+    pub(crate) containers: ContainerDefaults,
+    /// The rest of what is shown.
+    pub(crate) others: Others,
+}
 
 /// What all requests share.
 #[derive(Debug)]
@@ -21,8 +33,8 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     /// Whether the host's control groups are version 2: some defaults differ.
     pub(crate) cgroup_v2: bool,
-    /// Whether the log is at debug level, for `docker info`.
-    pub(crate) debug: bool,
+    /// What the settings say to requests; a reload replaces it.
+    pub(crate) live: RwLock<Arc<Live>>,
     /// What is answered.
     pub(crate) routes: &'static [Route],
     /// The requests that are worked on.
@@ -31,6 +43,13 @@ pub(crate) struct App {
     pub(crate) shutdown: CancellationToken,
     /// The `Server` header.
     pub(crate) server: HeaderValue,
+}
+
+impl App {
+    /// The settings in force.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// hyper must not answer: the connection is taken over, and the `Handover` says by whom.
@@ -158,7 +177,7 @@ pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc
     });
     Arc::new(App {
         engine: engine.unwrap(),
-        debug: false,
+        live: RwLock::default(),
         cgroup_v2: false,
         routes,
         work: TaskTracker::new(),

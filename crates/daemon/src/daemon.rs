@@ -1,25 +1,30 @@
 //! The daemon's life: flags, log, pid file, engine, sockets, signals, end.
 
-use crate::app::App;
-use crate::config::{DEFAULT_RUNTIME, Flags, Settings};
-use crate::listen::Listener;
+use crate::app::{App, Live};
+use crate::config::{DEFAULT_RUNTIME, DOCKERS_RUNTIMES, Flags, Program, Settings, Tls};
+use crate::listen::{Address, Listener};
+use crate::notify;
 use crate::pidfile::PidFile;
 use crate::routes::ROUTES;
 use crate::server;
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use http::HeaderValue;
-use hull_engine::{Engine, RuntimeProgram};
+use hull_engine::{Changeable, Engine, RuntimeProgram};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// The threads that serve requests. Two, because all of them do is copy and wait; whatever blocks
 /// runs on threads of its own that come and go.
@@ -27,28 +32,43 @@ const WORKERS: usize = 2;
 /// Threads for blocking work at most: each start of a container holds one for some milliseconds.
 const BLOCKING_THREADS: usize = 128;
 
-/// Runs `hull daemon` with the arguments behind these two words, until it is told to stop by
-/// SIGTERM or SIGINT. Containers stay as they are.
+/// Runs the daemon with the arguments behind its name until it is told to stop by SIGTERM or SIGINT.
+/// Containers stay as they are. SIGHUP makes it read its configuration again.
 #[must_use]
-pub fn run(args: &[OsString]) -> ExitCode {
-    let program = std::iter::once(OsString::from("hull daemon"));
-    let flags = match Flags::try_parse_from(program.chain(args.iter().cloned())) {
+pub fn run(program: Program, args: &[OsString]) -> ExitCode {
+    let name = std::iter::once(OsString::from(program.name()));
+    let command = Flags::command()
+        .name(program.name())
+        .bin_name(program.name());
+    let matches = command.try_get_matches_from(name.chain(args.iter().cloned()));
+    let mut flags = match matches.and_then(|matches| Flags::from_arg_matches(&matches)) {
         Ok(flags) => flags,
         Err(error) => return report_usage(&error),
     };
+    flags.program = program;
+    if flags.version {
+        // Nobody is left to tell when standard output is gone.
+        let _ = writeln!(std::io::stdout(), "{}", program.version());
+        return ExitCode::SUCCESS;
+    }
     let validate = flags.validate;
-    let outcome = Settings::new(flags)
+    let outcome = Settings::new(flags.clone())
         .map_err(Into::into)
         .and_then(|settings| {
             if validate {
                 say("configuration OK");
                 return Ok(());
             }
-            start_log(&settings);
-            for note in &settings.network.notes {
+            let log = start_log(&settings);
+            let network = settings.network.notes.iter().copied();
+            for note in network.chain(settings.others.notes.iter().map(String::as_str)) {
                 tracing::warn!("{note}");
             }
-            serve(settings)
+            serve(Start {
+                flags,
+                settings,
+                log,
+            })
         });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +78,17 @@ pub fn run(args: &[OsString]) -> ExitCode {
         }
     }
 }
+
+/// What a daemon was started with.
+struct Start {
+    /// As typed, for reloads.
+    flags: Flags,
+    settings: Settings,
+    log: LogLevel,
+}
+
+/// Changes the level of the log.
+type LogLevel = reload::Handle<LevelFilter, Registry>;
 
 /// Help and version go to standard output, mistakes to standard error; clap knows which is which.
 fn report_usage(error: &clap::Error) -> ExitCode {
@@ -87,48 +118,68 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-fn start_log(settings: &Settings) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(settings.log_level)
+fn start_log(settings: &Settings) -> LogLevel {
+    let (level, handle) = reload::Layer::new(settings.log_level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false);
+    let registry = tracing_subscriber::registry().with(level);
     // A second subscriber in one process can only be a test's; the first stays.
     let _ = if settings.log_json {
-        log.json().try_init()
+        registry.with(lines.json()).try_init()
     } else {
-        log.try_init()
+        registry.with(lines).try_init()
     };
+    handle
 }
 
-fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+fn serve(start: Start) -> Result<(), Box<dyn Error>> {
+    let passed = hull_engine::passed_descriptors();
     hull_engine::keep_inherited_descriptors()?;
-    let _pid_file = PidFile::take(&settings.pidfile)?;
+    spare_dockers(&start.settings.data_root)?;
+    let _pid_file = PidFile::take(&start.settings.pidfile)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(serve_until_told(settings));
+    let outcome = runtime.block_on(serve_until_told(start, passed));
     // Blocking work that is still on its way is safe to be cut off, as if the daemon were killed.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
+/// Refuses a data root that holds what a real dockerd keeps: some names are the same, and what no row
+/// of ours owns would be removed.
+fn spare_dockers(data_root: &Path) -> Result<(), Box<dyn Error>> {
+    let has = |name: &str| data_root.join(name).exists();
+    let dockers = ["engine-id", "image/overlay2", "overlay2", "network/files"];
+    if has("hull.db") || !dockers.into_iter().any(has) {
+        return Ok(());
+    }
+    let text = format!(
+        "the data root {} holds the data of a Docker daemon, which Hull would damage: choose another one with --data-root",
+        data_root.display()
+    );
+    Err(text.into())
+}
+
+async fn serve_until_told(
+    start: Start,
+    passed: Vec<(String, OwnedFd)>,
+) -> Result<(), Box<dyn Error>> {
     // From here on a signal means an orderly end.
-    let terminate = signal(SignalKind::terminate())?;
-    let interrupt = signal(SignalKind::interrupt())?;
-    let hangup = signal(SignalKind::hangup())?;
-    let config = engine_config(&settings);
+    let signals = [
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+    ];
+    let config = engine_config(&start.settings);
     let engine = tokio::task::spawn_blocking(move || Engine::prepare(config)).await??;
     let recovering = Arc::clone(&engine);
     let recovery = tokio::task::spawn_blocking(move || recovering.recover());
-    let serving = serve_requests(
-        Arc::clone(&engine),
-        &settings,
-        [terminate, interrupt, hangup],
-    );
+    let serving = serve_requests(Arc::clone(&engine), start, passed, signals);
     let failed = async {
         match recovery.await {
             Ok(Ok(())) => std::future::pending().await,
@@ -144,34 +195,63 @@ async fn serve_until_told(settings: Settings) -> Result<(), Box<dyn Error>> {
     outcome.and(closed.map_err(Into::into))
 }
 
+async fn listen(
+    settings: &Settings,
+    mut passed: Vec<(String, OwnedFd)>,
+) -> Result<Vec<Listener>, Box<dyn Error>> {
+    let tls = settings.tls.as_ref().map(Tls::server_config).transpose()?;
+    let mut listeners = Vec::new();
+    for address in &settings.hosts {
+        if let Address::Passed(_) = address {
+            let found = Listener::of_the_service_manager(address, &mut passed, tls.as_ref())?;
+            listeners.extend(found);
+        } else {
+            let group = settings.group.as_deref();
+            listeners.push(Listener::bind(address, group, tls.as_ref()).await?);
+        }
+        tracing::info!("API listen on {address}");
+    }
+    Ok(listeners)
+}
+
+/// What the settings say to requests.
+fn live(settings: &Settings) -> Arc<Live> {
+    Arc::new(Live {
+        debug: settings.log_level >= LevelFilter::DEBUG,
+        containers: settings.containers.clone(),
+        others: settings.others.clone(),
+    })
+}
+
 async fn serve_requests(
     engine: Arc<Engine>,
-    settings: &Settings,
+    start: Start,
+    passed: Vec<(String, OwnedFd)>,
     [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
 ) -> Result<(), Box<dyn Error>> {
     let app = Arc::new(App {
         engine,
-        debug: settings.log_level >= LevelFilter::DEBUG,
+        live: RwLock::new(live(&start.settings)),
         cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
         routes: ROUTES,
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         server: server_header(),
     });
-    let mut listeners = Vec::new();
-    for address in &settings.hosts {
-        listeners.push(Listener::bind(address, settings.group.as_deref()).await?);
-        tracing::info!("API listen on {address}");
-    }
+    let listeners = listen(&start.settings, passed).await?;
     let serving = server::run(Arc::clone(&app), listeners);
     tokio::pin!(serving);
+    notify::tell("READY=1");
     loop {
         let signal = tokio::select! {
             () = &mut serving => return Ok(()),
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
             _ = hangup.recv() => {
-                tracing::info!("SIGHUP: the configuration is read at the start only");
+                tracing::info!("Got signal to reload configuration");
+                if let Err(error) = reload_settings(&app, &start) {
+                    tracing::error!("the configuration stays as it is: {}", chain(error.as_ref()));
+                }
                 continue;
             }
         };
@@ -180,8 +260,81 @@ async fn serve_requests(
             return Ok(());
         }
         tracing::info!(signal, "stopping; containers go on");
+        notify::tell("STOPPING=1");
         app.shutdown.cancel();
     }
+}
+
+/// Reads the configuration file again and puts in force what can be without a restart: the level of
+/// the log, labels, what containers get by default, runtimes, registries and limits of transfers.
+fn reload_settings(app: &App, start: &Start) -> Result<(), Box<dyn Error>> {
+    let settings = Settings::new(start.flags.clone())?;
+    let config = engine_config(&settings);
+    let live = live(&settings);
+    let attributes = told(&live, &config);
+    app.engine.reload(Changeable::from(&config), attributes)?;
+    start.log.reload(settings.log_level)?;
+    *app.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    for note in &settings.others.notes {
+        tracing::warn!("{note}");
+    }
+    tracing::info!("Reloaded configuration");
+    Ok(())
+}
+
+/// What dockerd tells with the event of a reload.
+fn told(live: &Live, config: &hull_engine::Config) -> BTreeMap<String, String> {
+    let list = |values: &[String]| serde_json::json!(values).to_string();
+    let or = |text: &str, usual: &str| match text {
+        "" => usual.to_owned(),
+        text => text.to_owned(),
+    };
+    let defaults = &live.containers;
+    let own = |name: &&String| {
+        name.as_str() != DEFAULT_RUNTIME && !DOCKERS_RUNTIMES.contains(&name.as_str())
+    };
+    let runtimes: Vec<String> = config.runtimes.keys().filter(own).cloned().collect();
+    let usual_namespace = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "private"
+    } else {
+        "host"
+    };
+    [
+        ("debug", live.debug.to_string()),
+        (
+            "default-cgroupns-mode",
+            or(&defaults.cgroupns_mode, usual_namespace),
+        ),
+        ("default-ipc-mode", or(&defaults.ipc_mode, "private")),
+        ("default-runtime", config.default_runtime.clone()),
+        (
+            "default-shm-size",
+            defaults.shm_size.unwrap_or(64 << 20).to_string(),
+        ),
+        ("features", "map[]".to_owned()),
+        ("insecure-registries", list(&config.insecure_registries)),
+        ("labels", list(&live.others.labels)),
+        ("live-restore", "true".to_owned()),
+        (
+            "max-concurrent-downloads",
+            config.limits.downloads.to_string(),
+        ),
+        ("max-concurrent-uploads", config.limits.uploads.to_string()),
+        ("max-download-attempts", config.limits.attempts.to_string()),
+        ("name", host_name()),
+        ("registry-mirrors", list(&config.registry_mirrors)),
+        ("runtimes", runtimes.join(" ")),
+        ("shutdown-timeout", live.others.shutdown_timeout.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn engine_config(settings: &Settings) -> hull_engine::Config {
@@ -200,7 +353,9 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
         path: program("hull-runtime"),
         args: Vec::new(),
     };
-    runtimes.insert(DEFAULT_RUNTIME.to_owned(), own);
+    for name in DOCKERS_RUNTIMES.into_iter().chain([DEFAULT_RUNTIME]) {
+        runtimes.insert(name.to_owned(), own.clone());
+    }
     hull_engine::Config {
         data_root: settings.data_root.clone(),
         exec_root: settings.exec_root.clone(),

@@ -108,13 +108,14 @@ pub fn create_container(bytes: &[u8]) {
             return;
         }
     };
+    let settings = crate::config::ContainerDefaults::default();
     let versions = [
         ApiVersion::OLDEST,
         ApiVersion::new(1, 43),
         ApiVersion::NEWEST,
     ];
     for (version, v2) in versions.into_iter().zip([false, true, true]) {
-        if let Err(error) = convert::create::config(asked.clone(), None, v2, version) {
+        if let Err(error) = convert::create::config(asked.clone(), None, v2, &settings, version) {
             assert!(error.status.is_client_error() || error.status.as_u16() >= 500);
             assert!(!error.message.is_empty());
         }

@@ -1,6 +1,7 @@
 //! Documents compared, member by member and in order, with what dockerd 28.5 answered to the same
 //! requests. In the recordings ids are numbered, the storage driver's data is left out, and a sandbox has its container's id.
 
+use crate::config::ContainerDefaults;
 use crate::convert;
 use crate::version::ApiVersion;
 use hull_api::container::CreateRequest;
@@ -36,7 +37,14 @@ fn image_id() -> String {
 /// A container made by `request`, as the engine tells of it.
 fn details(request: &str, number: u8, name: &str) -> Details {
     let request = CreateRequest::from_slice(request.as_bytes()).unwrap();
-    let config = convert::create::config(request, None, false, ApiVersion::NEWEST).unwrap();
+    let config = convert::create::config(
+        request,
+        None,
+        false,
+        &ContainerDefaults::default(),
+        ApiVersion::NEWEST,
+    )
+    .unwrap();
     let cmd = config.cmd.clone();
     Details {
         id: id(number),

@@ -107,6 +107,10 @@ impl Hijack {
             tracing::debug!(%error, "the client left before its stream began");
             return;
         }
+        if let Err(error) = socket.flush().await {
+            tracing::debug!(%error, "the client left before its stream began");
+            return;
+        }
         (self.session)(socket, read_too_far).await;
     }
 }
@@ -149,6 +153,10 @@ pub(crate) async fn join(
         }
         Socket::Tcp(mut client) => {
             let (input, output) = client.split();
+            relay(input, output, read_too_far, process, treatment).await
+        }
+        Socket::Tls(client) => {
+            let (input, output) = tokio::io::split(client);
             relay(input, output, read_too_far, process, treatment).await
         }
     }
@@ -286,6 +294,8 @@ async fn copy(
         to.write_all(&buffer[..count])
             .await
             .map_err(CopyError::Write)?;
+        // Encryption may keep something back.
+        to.flush().await.map_err(CopyError::Write)?;
     }
 }
 

@@ -22,9 +22,11 @@ mod golden;
 mod hijack;
 mod human;
 mod listen;
+mod notify;
 mod pidfile;
 mod plugin;
 mod query;
+mod reframe;
 mod reply;
 mod request;
 mod router;
@@ -34,4 +36,5 @@ mod target;
 mod transport;
 mod version;
 
+pub use config::Program;
 pub use daemon::run;

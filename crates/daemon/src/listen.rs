@@ -2,15 +2,23 @@
 
 use crate::transport::Socket;
 use rustix::fs::{Gid, Mode};
+use rustix::net::AddressFamily;
+use rustls::ServerConfig;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
 
-/// The port of `tcp://host` without one: Docker's, unencrypted.
+/// The ports of `tcp://host` without one: Docker's, unencrypted and with TLS.
 const TCP_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
+/// How long a client may take until it has agreed on keys.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The groups, besides root, that may use the default socket: the first that the host has.
 const DEFAULT_GROUPS: [&str; 2] = ["hull", "docker"];
 
@@ -21,13 +29,15 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// Host and port.
     Tcp { host: String, port: u16 },
+    /// Sockets that the service manager listens on: all, or those of this name or number.
+    Passed(String),
 }
 
 /// What is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidAddress {
     /// Neither `unix://` nor `tcp://`.
-    #[error("invalid bind address ({0}): use unix:///path or tcp://host:port")]
+    #[error("invalid bind address ({0}): use unix:///path, tcp://host:port or fd://")]
     Scheme(String),
     /// The part behind `tcp://`.
     #[error("invalid bind address ({0}): should be tcp://host:port with a port of 1 to 65535")]
@@ -37,10 +47,15 @@ pub(crate) enum InvalidAddress {
     Relative(String),
 }
 
-impl FromStr for Address {
-    type Err = InvalidAddress;
-
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+impl Address {
+    /// Reads an address; the port that is not written depends on whether there is `tls`.
+    ///
+    /// # Errors
+    /// See [`InvalidAddress`].
+    pub(crate) fn parse(text: &str, tls: bool) -> Result<Self, InvalidAddress> {
+        if let Some(name) = text.strip_prefix("fd://") {
+            return Ok(Self::Passed(name.to_owned()));
+        }
         if let Some(path) = text.strip_prefix("unix://") {
             if !path.starts_with('/') {
                 return Err(InvalidAddress::Relative(text.to_owned()));
@@ -60,6 +75,7 @@ impl FromStr for Address {
                 let port = port.ok_or_else(|| InvalidAddress::Port(text.to_owned()))?;
                 (host, port)
             }
+            _ if tls => (address, TLS_PORT),
             _ => (address, TCP_PORT),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -77,6 +93,7 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Passed(name) => write!(f, "fd://{name}"),
         }
     }
 }
@@ -93,6 +110,11 @@ pub(crate) enum ListenError {
     /// The group of `--group`.
     #[error("group {0} not found")]
     NoGroup(String),
+    /// `fd://`, and nothing was passed.
+    #[error(
+        "no sockets found via socket activation for {0}: make sure the service was started by systemd"
+    )]
+    NothingPassed(Address),
     /// Anything the system refused.
     #[error("could not listen on {address}")]
     Bind {
@@ -107,9 +129,38 @@ pub(crate) enum ListenError {
 pub(crate) enum Listener {
     Unix {
         listener: UnixListener,
-        path: PathBuf,
+        /// The file that is ours to remove.
+        path: Option<PathBuf>,
     },
-    Tcp(TcpListener),
+    Tcp {
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+    },
+}
+
+/// A client that is there, and with TLS has yet to agree on keys.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Accepted {
+    /// Agrees on keys, if there is TLS.
+    ///
+    /// # Errors
+    /// What was wrong with the client's part, or that it took too long.
+    pub(crate) async fn greet(self) -> io::Result<Socket> {
+        match (self.socket, self.tls) {
+            (Socket::Tcp(socket), Some(tls)) => {
+                let agreed =
+                    tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(socket)).await;
+                let agreed = agreed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+                Ok(Socket::Tls(Box::new(agreed?)))
+            }
+            (socket, _) => Ok(socket),
+        }
+    }
 }
 
 impl Listener {
@@ -118,7 +169,11 @@ impl Listener {
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub(crate) async fn bind(address: &Address, group: Option<&str>) -> Result<Self, ListenError> {
+    pub(crate) async fn bind(
+        address: &Address,
+        group: Option<&str>,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> Result<Self, ListenError> {
         let failed = |source| ListenError::Bind {
             address: address.clone(),
             source,
@@ -132,37 +187,94 @@ impl Listener {
                 })?;
                 Ok(Self::Unix {
                     listener,
-                    path: path.clone(),
+                    path: Some(path.clone()),
                 })
             }
+            Address::Passed(_) => Err(ListenError::NothingPassed(address.clone())),
             Address::Tcp { host, port } => {
                 let listener = TcpListener::bind((host.as_str(), *port))
                     .await
                     .map_err(failed)?;
                 let loopback = listener.local_addr().is_ok_and(|at| at.ip().is_loopback());
-                if !loopback {
+                if !loopback && tls.is_none() {
                     tracing::warn!(
                         %address,
                         "API is accessible without encryption and authentication: whoever reaches this address has root access on this host"
                     );
                 }
-                Ok(Self::Tcp(listener))
+                Ok(Self::Tcp {
+                    listener,
+                    tls: tls.cloned(),
+                })
             }
         }
+    }
+
+    /// The sockets that the service manager `passed` and `address`, an [`Address::Passed`], means.
+    ///
+    /// # Errors
+    /// [`ListenError::NothingPassed`], and what the system refuses.
+    pub(crate) fn of_the_service_manager(
+        address: &Address,
+        passed: &mut Vec<(String, OwnedFd)>,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> Result<Vec<Self>, ListenError> {
+        let Address::Passed(wanted) = address else {
+            return Ok(Vec::new());
+        };
+        let all = matches!(wanted.as_str(), "" | "*");
+        let numbered = std::mem::take(passed).into_iter().zip(3_u32..);
+        let (meant, rest): (Vec<_>, Vec<_>) = numbered.partition(|((name, _), number)| {
+            all || name == wanted || number.to_string() == *wanted
+        });
+        *passed = rest.into_iter().map(|(socket, _)| socket).collect();
+        if meant.is_empty() {
+            return Err(ListenError::NothingPassed(address.clone()));
+        }
+        let listen = |descriptor: OwnedFd| {
+            if rustix::net::sockopt::socket_domain(&descriptor)? == AddressFamily::UNIX {
+                let listener = std::os::unix::net::UnixListener::from(descriptor);
+                listener.set_nonblocking(true)?;
+                let listener = UnixListener::from_std(listener)?;
+                return Ok(Self::Unix {
+                    listener,
+                    path: None,
+                });
+            }
+            let listener = std::net::TcpListener::from(descriptor);
+            listener.set_nonblocking(true)?;
+            Ok(Self::Tcp {
+                listener: TcpListener::from_std(listener)?,
+                tls: tls.cloned(),
+            })
+        };
+        let listeners = meant.into_iter().map(|((_, socket), _)| listen(socket));
+        listeners
+            .collect::<io::Result<_>>()
+            .map_err(|source| ListenError::Bind {
+                address: address.clone(),
+                source,
+            })
     }
 
     /// Waits for the next client.
     ///
     /// # Errors
     /// Those of accept(2).
-    pub(crate) async fn accept(&self) -> io::Result<Socket> {
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Unix { listener, .. } => Ok(Socket::Unix(listener.accept().await?.0)),
-            Self::Tcp(listener) => {
+            Self::Unix { listener, .. } => Ok(Accepted {
+                socket: Socket::Unix(listener.accept().await?.0),
+                tls: None,
+            }),
+            Self::Tcp { listener, tls } => {
                 let socket = listener.accept().await?.0;
                 // Frames are written whole; waiting for more would only delay terminals.
                 socket.set_nodelay(true)?;
-                Ok(Socket::Tcp(socket))
+                Ok(Accepted {
+                    socket: Socket::Tcp(socket),
+                    tls: tls.clone(),
+                })
             }
         }
     }
@@ -170,7 +282,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self {
+        if let Self::Unix {
+            path: Some(path), ..
+        } = self
+        {
             // Gone already is as good.
             let _ = fs_err::remove_file(path);
         }
@@ -260,7 +375,7 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_for_dockerd() {
-        let parse = |text: &str| text.parse::<Address>().map(|address| address.to_string());
+        let parse = |text: &str| Address::parse(text, false).map(|address| address.to_string());
         assert_eq!(
             parse("unix:///run/x.sock").as_deref(),
             Ok("unix:///run/x.sock")
@@ -275,7 +390,6 @@ mod tests {
         assert_eq!(parse("127.0.0.1:80").as_deref(), Ok("tcp://127.0.0.1:80"));
         for bad in [
             "unix://x",
-            "fd://",
             "http://a",
             "tcp://a:b",
             "tcp://a:0",
@@ -284,6 +398,9 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        assert_eq!(parse("fd://name").as_deref(), Ok("fd://name"));
+        let tls = Address::parse("tcp://0.0.0.0", true).unwrap();
+        assert_eq!(tls.to_string(), "tcp://0.0.0.0:2376");
     }
 
     #[tokio::test]
@@ -291,10 +408,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/h.sock");
         let address = Address::Unix(path.clone());
-        let listener = Listener::bind(&address, Some("0")).await.unwrap();
+        let listener = Listener::bind(&address, Some("0"), None).await.unwrap();
         let found = std::fs::metadata(&path).unwrap();
         assert_eq!((found.mode() & 0o7777, found.gid()), (0o660, 0));
-        let again = Listener::bind(&address, None).await.unwrap_err();
+        let again = Listener::bind(&address, None, None).await.unwrap_err();
         assert!(matches!(again, ListenError::Taken(_)), "{again}");
         drop(listener);
         assert!(!path.exists());
@@ -307,12 +424,12 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         drop(
-            Listener::bind(&Address::Unix(path.clone()), Some("0"))
+            Listener::bind(&Address::Unix(path.clone()), Some("0"), None)
                 .await
                 .unwrap(),
         );
         std::fs::File::create(&path).unwrap();
-        let error = Listener::bind(&Address::Unix(path.clone()), None)
+        let error = Listener::bind(&Address::Unix(path.clone()), None, None)
             .await
             .unwrap_err();
         assert!(matches!(error, ListenError::NoSocket(_)), "{error}");
@@ -323,10 +440,10 @@ mod tests {
     async fn an_unknown_group_is_an_error_only_when_it_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let address = Address::Unix(dir.path().join("h.sock"));
-        let error = Listener::bind(&address, Some("no-such-group"))
+        let error = Listener::bind(&address, Some("no-such-group"), None)
             .await
             .unwrap_err();
         assert_eq!(error.to_string(), "group no-such-group not found");
-        assert!(Listener::bind(&address, None).await.is_ok());
+        assert!(Listener::bind(&address, None, None).await.is_ok());
     }
 }

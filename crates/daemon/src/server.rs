@@ -1,7 +1,7 @@
 //! Accepts clients, serves each until it leaves, and stops in order.
 
 use crate::app::App;
-use crate::listen::Listener;
+use crate::listen::{Accepted, Listener};
 use crate::transport::{Handover, Socket, Transport};
 use bytes::Bytes;
 use http::Request;
@@ -80,7 +80,14 @@ fn is_about_one_client(error: &io::Error) -> bool {
 
 /// Serves one connection: requests one after the other, until the client leaves, one of them takes
 /// the connection over, or the daemon stops.
-async fn serve(app: Arc<App>, socket: Socket) {
+async fn serve(app: Arc<App>, client: Accepted) {
+    let socket = match client.greet().await {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(%error, "a client did not agree on keys");
+            return;
+        }
+    };
     let handover = Arc::new(Handover::default());
     let transport = Transport::new(socket, Arc::clone(&handover));
     let service = {
@@ -233,7 +240,7 @@ mod tests {
         async fn with(routes: &'static [Route]) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("h.sock");
-            let listener = Listener::bind(&Address::Unix(path.clone()), Some("0"))
+            let listener = Listener::bind(&Address::Unix(path.clone()), Some("0"), None)
                 .await
                 .unwrap();
             let app = crate::app::for_tests(routes, dir.path());

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) enum Socket {
     Unix(UnixStream),
     /// From a `tcp://` listener.
     Tcp(TcpStream),
+    /// From a `tcp://` listener with TLS.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// The receiving half of a client's socket.
@@ -44,6 +47,14 @@ impl ClientInput for tokio::net::tcp::ReadHalf<'_> {
     }
 }
 
+impl ClientInput for tokio::io::ReadHalf<Box<TlsStream<TcpStream>>> {
+    fn hung_up(&self) -> bool {
+        // TLS has an end of its own for each direction; whether the other one ended too shows when
+        // something is written.
+        false
+    }
+}
+
 fn hung_up(socket: BorrowedFd<'_>) -> bool {
     let mut poll = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
     let now = Timespec {
@@ -65,6 +76,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(socket) => Pin::new(socket).poll_read(cx, buf),
         }
     }
 }
@@ -78,6 +90,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Tls(socket) => Pin::new(socket).poll_write(cx, buf),
         }
     }
 
@@ -89,6 +102,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Tls(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -96,15 +110,19 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets keep nothing back.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            // These keep nothing back.
+            Self::Unix(_) | Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(socket) => Pin::new(socket).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(socket) => Pin::new(socket).poll_shutdown(cx),
         }
     }
 }
@@ -153,7 +171,7 @@ impl Handover {
             Socket::Unix(socket) => {
                 (working || self.replying.load(Ordering::Acquire)) && !hung_up(socket.as_fd())
             }
-            Socket::Tcp(_) => working,
+            Socket::Tcp(_) | Socket::Tls(_) => working,
         }
     }
 

@@ -104,7 +104,7 @@ pub struct Engine {
     pub(crate) rows: Rows,
     pub(crate) store: Store,
     pub(crate) snapshots: Overlay,
-    pub(crate) registry: hull_registry::Client,
+    pub(crate) in_force: crate::reload::InForce,
     pub(crate) pulls: crate::image::Pulls,
     pub(crate) pushes: crate::image::Pushes,
     pub(crate) trust: crate::trust::Trust,
@@ -190,7 +190,7 @@ impl Engine {
         let journal: Arc<Journal> = Arc::default();
         Ok(Arc::new(Self {
             networks: Networks::open(&config, &id, &rows, &journal)?,
-            registry: hull_registry::Client::new(crate::image::registry_config(&config)?),
+            in_force: crate::reload::InForce::new(&config)?,
             snapshots: Overlay::new(store.clone()),
             pulls: crate::image::Pulls::new(config.limits.downloads),
             pushes: crate::image::Pushes::new(config.limits.uploads, config.push_compression),

@@ -27,6 +27,7 @@ pub mod logs;
 mod names;
 pub mod network;
 mod prune;
+mod reload;
 mod rows;
 pub mod stream;
 pub mod system;
@@ -40,6 +41,7 @@ pub use error::{Error, ErrorKind};
 pub use hull_image::{FormatChoice as StoreFormat, InvalidFormat as InvalidStoreFormat};
 pub use hull_registry::Proxies;
 pub use hull_spec::{InvalidReference, Platform, Reference};
+pub use reload::Changeable;
 
 /// Filters of lists and events: for each name the values of which one has to match. The engine
 /// refuses names and values that it does not know.
@@ -53,6 +55,26 @@ pub type Filters = std::collections::BTreeMap<String, Vec<String>>;
 /// What close_range(2) gives: `EINVAL` before Linux 5.11.
 pub fn keep_inherited_descriptors() -> std::io::Result<()> {
     hull_linux::process::close_on_exec_from(3)
+}
+
+/// The descriptors that the service manager passed to this process, with their names: sd_listen_fds(3).
+/// To be called before [`keep_inherited_descriptors`].
+#[must_use]
+pub fn passed_descriptors() -> Vec<(String, std::os::fd::OwnedFd)> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    if variable("LISTEN_PID").parse() != Ok(std::process::id()) {
+        return Vec::new();
+    }
+    // As many as a process of ours may have at most, whatever the variable says.
+    let count = variable("LISTEN_FDS").parse().unwrap_or(0).min(1024);
+    let names = variable("LISTEN_FDNAMES");
+    let mut names = names.split(':');
+    (3..3 + count)
+        .filter_map(|number| {
+            let name = names.next().unwrap_or_default().to_owned();
+            Some((name, hull_linux::process::duplicate_inherited(number)?))
+        })
+        .collect()
 }
 
 /// What an operation yields.

@@ -132,18 +132,16 @@ impl Engine {
         info.cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         info.memory = memory_total();
         info.data_root.clone_from(&self.config.data_root);
-        info.runtimes = self
-            .config
+        let settings = self.settings();
+        info.runtimes = settings
             .runtimes
             .iter()
             .map(|(name, program)| (name.clone(), program.path.clone()))
             .collect();
-        info.default_runtime
-            .clone_from(&self.config.default_runtime);
+        info.default_runtime.clone_from(&settings.default_runtime);
         info.insecure_registries
-            .clone_from(&self.config.insecure_registries);
-        info.registry_mirrors
-            .clone_from(&self.config.registry_mirrors);
+            .clone_from(&settings.insecure_registries);
+        info.registry_mirrors.clone_from(&settings.registry_mirrors);
         info.warnings = warnings(&info);
         Ok(info)
     }

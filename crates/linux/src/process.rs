@@ -9,8 +9,8 @@ mod trace;
 
 pub use clone::{Child, CloneError, Clones, spawn};
 pub use exec::{
-    close_from, close_on_exec_from, execute, execute_descriptor, exit_now, is_inherited,
-    is_read_only_self, read_only_executable, sealed_executable,
+    close_from, close_on_exec_from, duplicate_inherited, execute, execute_descriptor, exit_now,
+    is_inherited, is_read_only_self, read_only_executable, sealed_executable,
 };
 pub use identity::{join_session_keyring, set_domainname, set_identity};
 pub use scheduling::{

@@ -1,7 +1,7 @@
 //! `hull create`, and the creation that `hull run` begins with.
 
 use super::options::{self, FLAGS};
-use crate::command::{Arity, Command, PROGRAM};
+use crate::command::{Arity, Command, program};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::Matches;
@@ -30,7 +30,8 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 
 /// An error with the hint where help is.
 pub(super) fn with_help(message: &str, command: &str) -> String {
-    format!("{PROGRAM}: {message}\n\nRun '{PROGRAM} {command} --help' for more information")
+    let program = program();
+    format!("{program}: {message}\n\nRun '{program} {command} --help' for more information")
 }
 
 /// What the flags ask for.
@@ -103,7 +104,7 @@ fn finish(response: &CreateResponse, id_file: Option<IdFile>) -> Result<String, 
 fn mount_socket(request: &mut CreateRequest) {
     request.host_config.mounts.push(hull_api::container::Mount {
         kind: "bind".to_owned(),
-        source: crate::context::DEFAULT_SOCKET.to_owned(),
+        source: crate::context::default_socket().to_owned(),
         target: "/var/run/docker.sock".to_owned(),
         ..Default::default()
     });

@@ -1,12 +1,13 @@
 //! The text of `--help`.
 
 use super::Flag;
-use crate::command::{Command, PROGRAM};
+use crate::command::{Command, program};
 use std::fmt::Write as _;
 
 /// `hull ps [OPTIONS]`.
 pub(crate) fn usage_line(words: &str, command: &Command) -> String {
-    let mut line = format!("{PROGRAM} {words}");
+    let program = program();
+    let mut line = format!("{program} {words}");
     if !command.usage.is_empty() {
         line.push(' ');
         line.push_str(command.usage);
@@ -16,6 +17,7 @@ pub(crate) fn usage_line(words: &str, command: &Command) -> String {
 
 /// The help of one command, wrapped to `columns`.
 pub(crate) fn write_help(words: &str, command: &Command, columns: usize) -> String {
+    let program = program();
     let mut out = format!(
         "Usage:  {}\n\n{}\n",
         usage_line(words, command),
@@ -25,7 +27,7 @@ pub(crate) fn write_help(words: &str, command: &Command, columns: usize) -> Stri
         let aliases: Vec<String> = command
             .words
             .iter()
-            .map(|words| format!("{PROGRAM} {words}"))
+            .map(|words| format!("{program} {words}"))
             .collect();
         // Writing to a String cannot fail, here and below.
         let _ = write!(out, "\nAliases:\n  {}\n", aliases.join(", "));

@@ -50,9 +50,10 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
                 false => print_one(&entry, verbose),
             }
         }
-        _ => Err(Failure::new(
-            "hull: 'hull manifest inspect' requires at most 2 arguments",
-        )),
+        _ => Err(Failure::new(format!(
+            "{0}: '{0} manifest inspect' requires at most 2 arguments",
+            crate::command::program()
+        ))),
     }
 }
 

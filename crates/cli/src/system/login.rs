@@ -1,6 +1,6 @@
 //! `hull login`.
 
-use crate::command::{Arity, Command, PROGRAM};
+use crate::command::{Arity, Command, program};
 use crate::config_file::{ConfigFile, HUB, Kept, host_of, server_key, warn_of_environment};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome, client_message};
@@ -91,8 +91,9 @@ fn finish(
 }
 
 fn with_known(cli: &Cli, known: &AuthConfig) -> Result<client::AuthReply, Failure> {
+    let program = program();
     crate::say(&format!(
-        "Authenticating with existing credentials... [Username: {}]\n\n Info -> To login with a different account, run '{PROGRAM} logout' followed by '{PROGRAM} login'\n\n",
+        "Authenticating with existing credentials... [Username: {}]\n\n Info -> To login with a different account, run '{program} logout' followed by '{program} login'\n\n",
         known.username
     ));
     Ok(cli.block_on(cli.client()?.check_auth(known))?)

@@ -1,6 +1,9 @@
 //! `daemon.json`: dockerd's keys, of which unknown ones are an error.
 
+use super::accepted::{self, OtherFile};
+use super::containers::{self, ContainerFile};
 use super::network::{self, NetworkFile};
+use super::tls::{self, TlsFile};
 use super::{ConfigError, Flags};
 use hull_api::json;
 use serde::Deserialize;
@@ -38,6 +41,12 @@ pub(super) struct File {
     #[serde(skip)]
     pub(super) network: NetworkFile,
     #[serde(skip)]
+    pub(super) containers: ContainerFile,
+    #[serde(skip)]
+    pub(super) others: OtherFile,
+    #[serde(skip)]
+    pub(super) tls: TlsFile,
+    #[serde(skip)]
     keys: BTreeMap<String, Value>,
 }
 
@@ -56,6 +65,8 @@ pub(super) struct ProxyFile {
 pub(super) struct Runtime {
     pub(super) path: String,
     pub(super) runtime_args: Option<Vec<String>>,
+    pub(super) runtime_type: String,
+    pub(super) options: Option<Value>,
 }
 
 /// The keys of [`File`].
@@ -82,54 +93,6 @@ const KNOWN: &[&str] = &[
     "store-format",
     "disk-budget",
     "keep-compressed-layers",
-];
-
-/// Keys that dockerd has and Hull has not. Told apart from misspelt ones: who brings a file along
-/// should learn that it will not do what it says, not that it is wrong.
-const DOCKERDS: &[&str] = &[
-    "allow-nondistributable-artifacts",
-    "authorization-plugins",
-    "builder",
-    "cgroup-parent",
-    "containerd",
-    "containerd-namespace",
-    "containerd-plugins-namespace",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "default-cgroupns-mode",
-    "default-ipc-mode",
-    "default-shm-size",
-    "default-ulimits",
-    "exec-opts",
-    "experimental",
-    "features",
-    "http-proxy",
-    "https-proxy",
-    "init",
-    "init-path",
-    "labels",
-    "live-restore",
-    "log-driver",
-    "log-opts",
-    "metrics-addr",
-    "network-control-plane-mtu",
-    "no-new-privileges",
-    "no-proxy",
-    "node-generic-resources",
-    "oom-score-adjust",
-    "raw-logs",
-    "seccomp-profile",
-    "selinux-enabled",
-    "shutdown-timeout",
-    "storage-driver",
-    "storage-opts",
-    "swarm-default-advertise-addr",
-    "tls",
-    "tlscacert",
-    "tlscert",
-    "tlskey",
-    "tlsverify",
-    "userns-remap",
 ];
 
 /// Reads the file at `path`; one that nobody asked for may be missing.
@@ -176,25 +139,32 @@ fn parse(text: &[u8]) -> Result<File, String> {
         (!names.is_empty()).then(|| names.join(", "))
     };
     if let Some(names) = strangers(|key| {
-        ![KNOWN, network::KNOWN, DOCKERDS]
-            .iter()
-            .any(|known| known.contains(&key))
+        ![
+            KNOWN,
+            network::KNOWN,
+            containers::KNOWN,
+            accepted::KNOWN,
+            tls::KNOWN,
+        ]
+        .iter()
+        .any(|known| known.contains(&key))
     }) {
         return Err(format!(
             "the following directives don't match any configuration option: {names}"
         ));
     }
-    if let Some(names) = strangers(|key| DOCKERDS.contains(&key)) {
-        return Err(format!(
-            "the following directives are not supported by Hull: {names}"
-        ));
-    }
     let invalid = |error| format!("invalid JSON: {error}");
     let file: File = json::from_value(value.clone()).map_err(invalid)?;
-    let network = json::from_value(value).map_err(invalid)?;
+    let network = json::from_value(value.clone()).map_err(invalid)?;
+    let containers = json::from_value(value.clone()).map_err(invalid)?;
+    let tls = json::from_value(value.clone()).map_err(invalid)?;
+    let others = json::from_value(value).map_err(invalid)?;
     Ok(File {
         keys,
         network,
+        containers,
+        others,
+        tls,
         ..file
     })
 }
@@ -207,7 +177,7 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
     // Not `runtimes`: those of both are put together, as in dockerd.
     let given: [(&str, Option<String>); 20] = [
         ("data-root", path(&flags.data_root)),
-        ("debug", flags.debug.then(|| "true".to_owned())),
+        ("debug", flags.debug.map(|debug| debug.to_string())),
         ("default-runtime", flags.default_runtime.clone()),
         ("exec-root", path(&flags.exec_root)),
         ("group", flags.group.clone()),
@@ -236,7 +206,13 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
             flags.keep_compressed_layers.map(|keep| keep.to_string()),
         ),
     ];
-    let mut all: Vec<_> = given.into_iter().chain(flags.network.given()).collect();
+    let mut all: Vec<_> = given
+        .into_iter()
+        .chain(flags.network.given())
+        .chain(flags.containers.given())
+        .chain(flags.others.given())
+        .chain(flags.tls.given())
+        .collect();
     all.sort_by_key(|(name, _)| *name);
     let both: Vec<String> = all
         .iter()
@@ -263,6 +239,13 @@ fn go_text(value: &Value) -> String {
         Value::Array(values) => {
             let values: Vec<String> = values.iter().map(go_text).collect();
             format!("[{}]", values.join(" "))
+        }
+        Value::Object(members) => {
+            let members: Vec<String> = members
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", go_text(value)))
+                .collect();
+            format!("map[{}]", members.join(" "))
         }
         other => other.to_string(),
     }

@@ -1,14 +1,18 @@
 //! The daemon's command line, as typed.
 
+use super::accepted::OtherFlags;
+use super::containers::ContainerFlags;
 use super::network::NetworkFlags;
+use super::program::Program;
+use super::tls::TlsFlags;
 use clap::Parser;
 use std::path::PathBuf;
 
 /// A container engine with the Docker Engine API.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "hull daemon", version, disable_version_flag = true)]
+#[command(disable_version_flag = true)]
 pub(crate) struct Flags {
-    /// Daemon socket(s) to listen on: unix:///path or tcp://host:port [default: unix:///run/hull/hull.sock]
+    /// Daemon socket(s) to listen on: unix:///path, tcp://host:port or fd:// for those of the service manager [default: unix:///run/hull/hull.sock]
     #[arg(short = 'H', long = "host", value_name = "LIST")]
     pub(crate) hosts: Vec<String>,
     /// Root directory of persistent state [default: /var/lib/hull]
@@ -75,8 +79,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
     /// Log what happens in detail
-    #[arg(short = 'D', long)]
-    pub(crate) debug: bool,
+    #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) debug: Option<bool>,
     /// OCI runtime for containers that name none [default: hull-runtime]
     #[arg(long, value_name = "NAME")]
     pub(crate) default_runtime: Option<String>,
@@ -88,10 +92,19 @@ pub(crate) struct Flags {
     pub(crate) group: Option<String>,
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
+    #[command(flatten)]
+    pub(crate) containers: ContainerFlags,
+    #[command(flatten)]
+    pub(crate) others: OtherFlags,
+    #[command(flatten)]
+    pub(crate) tls: TlsFlags,
     /// Check the configuration and exit
     #[arg(long)]
     pub(crate) validate: bool,
     /// Print version information and exit
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
+    #[arg(short = 'v', long)]
+    pub(crate) version: bool,
+    /// What the daemon was started as.
+    #[arg(skip)]
+    pub(crate) program: Program,
 }

@@ -1,12 +1,20 @@
 //! What the daemon is told: dockerd's flags and dockerd's `daemon.json`, put together.
 
+mod accepted;
+mod containers;
 mod file;
 mod flags;
 mod network;
+mod program;
+mod tls;
 mod transfer;
 
+pub(crate) use accepted::Others;
+pub(crate) use containers::ContainerDefaults;
 pub(crate) use flags::Flags;
 pub(crate) use network::Networking;
+pub use program::Program;
+pub(crate) use tls::Tls;
 pub(crate) use transfer::{Transfer, parse_compression};
 
 use crate::listen::{Address, InvalidAddress};
@@ -15,12 +23,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tracing::level_filters::LevelFilter;
 
-/// Where the configuration file is looked for when no flag names one.
-pub(crate) const CONFIG_FILE: &str = "/etc/hull/daemon.json";
-const DATA_ROOT: &str = "/var/lib/hull";
-const EXEC_ROOT: &str = "/run/hull";
 /// The runtime that containers get unless they name another.
 pub(crate) const DEFAULT_RUNTIME: &str = "hull-runtime";
+/// Names that Docker's users have for "the usual runtime"; here they are Hull's too.
+pub(crate) const DOCKERS_RUNTIMES: [&str; 2] = ["runc", "io.containerd.runc.v2"];
 
 /// An OCI runtime by path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +54,10 @@ pub(crate) struct Settings {
     /// Limits and ways of pulls and pushes.
     pub(crate) transfer: Transfer,
     pub(crate) network: Networking,
+    pub(crate) containers: ContainerDefaults,
+    pub(crate) others: Others,
+    /// For `tcp://` addresses; `None`: unencrypted.
+    pub(crate) tls: Option<Tls>,
     /// The trust policy's file, if it is in no usual place.
     pub(crate) policy: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
@@ -99,6 +109,12 @@ pub(crate) enum ConfigError {
     /// Anything about networks.
     #[error("{0}")]
     Network(String),
+    /// What dockerd finds out once flags and file are put together.
+    #[error("merged configuration validation from file and command line flags failed: {0}")]
+    Merged(String),
+    /// Anything else.
+    #[error("{0}")]
+    Plain(String),
     /// A path that is not absolute.
     #[error("{what} must be an absolute path: {}", path.display())]
     Relative { what: &'static str, path: PathBuf },
@@ -113,7 +129,7 @@ impl Settings {
         let path = flags
             .config_file
             .as_deref()
-            .unwrap_or(Path::new(CONFIG_FILE));
+            .unwrap_or(flags.program.config_file());
         let file = file::read(path, flags.config_file.is_some())?;
         if let Some(reason) = file::conflicts(&flags, &file) {
             return Err(ConfigError::File {
@@ -124,32 +140,37 @@ impl Settings {
         let path = path.to_owned();
         Self::merge(flags, file).map_err(|error| match error {
             ConfigError::Network(reason) => ConfigError::File { path, reason },
+            error @ ConfigError::Merged(_) => ConfigError::File {
+                path,
+                reason: error.to_string(),
+            },
             error => error,
         })
     }
 
     fn merge(flags: Flags, file: file::File) -> Result<Self, ConfigError> {
         let transfer = Transfer::new(&flags, &file)?;
-        let network = network::merge(&flags.network, &file.network)?;
-        let debug = flags.debug || file.debug.unwrap_or(false);
+        let program = flags.program;
+        let mut network = network::merge(&flags.network, &file.network)?;
+        program.bridge().clone_into(&mut network.config.bridge.made);
+        let containers = containers::merge(&flags, &file)?;
+        let others = accepted::merge(&flags, &file)?;
+        let tls = tls::merge(&flags, &file)?;
+        let debug = flags.debug.or(file.debug).unwrap_or(false);
         let level = flags.log_level.or(file.log_level);
-        let data_root = flags
-            .data_root
-            .or(file.data_root)
-            .unwrap_or_else(|| DATA_ROOT.into());
-        let exec_root = flags
-            .exec_root
-            .or(file.exec_root)
-            .unwrap_or_else(|| EXEC_ROOT.into());
+        let data_root = flags.data_root.or(file.data_root);
+        let data_root = data_root.unwrap_or_else(|| program.data_root());
+        let exec_root = flags.exec_root.or(file.exec_root);
+        let exec_root = exec_root.unwrap_or_else(|| program.exec_root());
         absolute("--data-root", &data_root)?;
         absolute("--exec-root", &exec_root)?;
+        let pidfile = flags.pidfile.or(file.pidfile);
         let policy = flags.policy.or(file.policy);
-        if let Some(path) = &policy {
-            absolute("--policy", path)?;
-        }
-        let default_host = || vec![format!("unix://{}/hull.sock", EXEC_ROOT)];
-        let hosts = given(flags.hosts, file.hosts).unwrap_or_else(default_host);
-        let mirrors = given(flags.registry_mirrors, file.registry_mirrors).unwrap_or_default();
+        policy
+            .iter()
+            .try_for_each(|path| absolute("--policy", path))?;
+        let hosts = given(flags.hosts, file.hosts);
+        let mirrors = given(flags.registry_mirrors, file.registry_mirrors);
         let insecure = given(flags.insecure_registries, file.insecure_registries);
         let budget = flags.disk_budget.or(file.disk_budget);
         let store_format = flags.store_format.or(file.store_format);
@@ -158,21 +179,19 @@ impl Settings {
         let settings = Self {
             transfer,
             network,
-            hosts: hosts
-                .iter()
-                .map(|host| host.parse())
-                .collect::<Result<_, _>>()?,
+            containers,
+            others,
+            hosts: addresses(hosts, program, tls.is_some())?,
+            tls,
             group: flags.group.or(file.group).filter(|group| !group.is_empty()),
-            pidfile: flags
-                .pidfile
-                .or(file.pidfile)
-                .unwrap_or_else(|| exec_root.join("hull.pid")),
+            pidfile: pidfile.unwrap_or_else(|| program.pidfile(&exec_root)),
             data_root,
             exec_root,
             insecure_registries: insecure.unwrap_or_default(),
             registry_mirrors: mirrors
-                .iter()
-                .map(|url| mirror(url))
+                .into_iter()
+                .flatten()
+                .map(|url| mirror(&url))
                 .collect::<Result<_, _>>()?,
             disk_budget: budget.as_deref().map_or(Ok(None), disk_budget)?,
             store_format: store_format.as_deref().unwrap_or("auto").parse()?,
@@ -180,13 +199,12 @@ impl Settings {
             policy,
             log_level: log_level(level.as_deref(), debug)?,
             log_json: log_format(flags.log_format.or(file.log_format).as_deref())?,
-            default_runtime: default_runtime.unwrap_or_else(|| DEFAULT_RUNTIME.to_owned()),
+            default_runtime: default_runtime.unwrap_or_else(|| program.runtime().to_owned()),
             runtimes: runtimes(&flags.add_runtimes, file.runtimes)?,
         };
-        let known = settings.default_runtime == DEFAULT_RUNTIME
-            || settings.runtimes.contains_key(&settings.default_runtime);
-        if !known {
-            return Err(ConfigError::DefaultRuntime(settings.default_runtime));
+        let default = &settings.default_runtime;
+        if !is_own(default) && !settings.runtimes.contains_key(default) {
+            return Err(ConfigError::DefaultRuntime(default.clone()));
         }
         Ok(settings)
     }
@@ -217,6 +235,16 @@ fn disk_budget(text: &str) -> Result<Option<u64>, ConfigError> {
     let number: u64 = number.parse().map_err(|_| invalid())?;
     let bytes = number.checked_mul(base.pow(power)).ok_or_else(invalid)?;
     Ok((bytes > 0).then_some(bytes))
+}
+
+/// Where to listen.
+fn addresses(
+    hosts: Option<Vec<String>>,
+    program: Program,
+    tls: bool,
+) -> Result<Vec<Address>, InvalidAddress> {
+    let hosts = hosts.unwrap_or_else(|| vec![program.host().to_owned()]);
+    hosts.iter().map(|host| Address::parse(host, tls)).collect()
 }
 
 fn given(flags: Vec<String>, file: Option<Vec<String>>) -> Option<Vec<String>> {
@@ -298,10 +326,20 @@ fn runtimes(
         add_runtime(&mut runtimes, name.to_owned(), path.into(), Vec::new())?;
     }
     for (name, runtime) in file.unwrap_or_default() {
+        if !runtime.runtime_type.is_empty() || runtime.options.is_some() {
+            return Err(ConfigError::Plain(format!(
+                "runtime '{name}': runtimeType and options are containerd's; name the program by its path"
+            )));
+        }
         let args = runtime.runtime_args.unwrap_or_default();
         add_runtime(&mut runtimes, name, runtime.path.into(), args)?;
     }
     Ok(runtimes)
+}
+
+/// Whether a name stands for Hull's own runtime.
+fn is_own(name: &str) -> bool {
+    name == DEFAULT_RUNTIME || DOCKERS_RUNTIMES.contains(&name)
 }
 
 fn add_runtime(
@@ -310,6 +348,11 @@ fn add_runtime(
     path: PathBuf,
     args: Vec<String>,
 ) -> Result<(), ConfigError> {
+    if DOCKERS_RUNTIMES.contains(&name.as_str()) {
+        return Err(ConfigError::Plain(format!(
+            "runtime name '{name}' is reserved"
+        )));
+    }
     if runtimes.contains_key(&name) || name == DEFAULT_RUNTIME {
         return Err(ConfigError::RuntimeTwice(name));
     }
@@ -442,9 +485,6 @@ mod tests {
                 Some(r#"{"hosts":["unix:///tmp/x"],"debug":true}"#)
             ),
             "unable to configure the daemon with file FILE: the following directives are specified both as a flag and in the configuration file: debug: (from flag: true, from file: true), hosts: (from flag: [unix:///a], from file: [unix:///tmp/x])"
-        );
-        assert!(
-            refused(&[], Some(r#"{"live-restore":true}"#)).contains("not supported by Hull: live")
         );
         assert_eq!(refused(&["-l", "foo"], None), "invalid logging level: foo");
         assert_eq!(
@@ -584,6 +624,243 @@ mod tests {
         assert_eq!(notes.len(), 1);
         let given = settings(&flags[2..], None).unwrap().network.config;
         assert_eq!(given.default_options["bridge"]["c"], "d");
+    }
+
+    /// Settings as a daemon called `dockerd` has them.
+    fn as_dockerd(args: &[&str], file: &str) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.json");
+        fs_err::write(&path, file).unwrap();
+        let named = format!("--config-file={}", path.display());
+        let all = ["dockerd", &named].into_iter().chain(args.iter().copied());
+        let mut flags = Flags::try_parse_from(all).map_err(|error| error.to_string())?;
+        flags.program = Program::Dockerd;
+        Settings::new(flags).map_err(|error| {
+            let text = error.to_string().replace(path.to_str().unwrap(), "FILE");
+            let prefix = "unable to configure the daemon with file FILE: ";
+            text.strip_prefix(prefix).unwrap_or(&text).to_owned()
+        })
+    }
+
+    /// Every flag of dockerd 28.5 (`dockerd --help`, and those it hides), with a value that it takes.
+    const DOCKERDS: &[&str] = &[
+        "--add-runtime=a=/a",
+        "--allow-direct-routing",
+        "--allow-nondistributable-artifacts=x",
+        "--bip=10.0.0.1/24",
+        "--bip6=fd00::1/64",
+        "--bridge=",
+        "--cdi-spec-dir=/a",
+        "--cgroup-parent=/a",
+        "--containerd=/a",
+        "--containerd-namespace=a",
+        "--containerd-plugins-namespace=a",
+        "--cpu-rt-period=0",
+        "--cpu-rt-runtime=0",
+        "--cri-containerd",
+        "--data-root=/a",
+        "--debug",
+        "--default-address-pool=base=10.10.0.0/16,size=24",
+        "--default-cgroupns-mode=private",
+        "--default-gateway=10.0.0.2",
+        "--default-gateway-v6=fd00::2",
+        "--default-ipc-mode=shareable",
+        "--default-network-opt=bridge=a=b",
+        "--default-runtime=runc",
+        "--default-shm-size=1m",
+        "--default-ulimit=nofile=1:2",
+        "--dns=1.1.1.1",
+        "--dns-opt=ndots:1",
+        "--dns-search=a",
+        "--exec-opt=native.cgroupdriver=systemd",
+        "--exec-root=/a",
+        "--experimental",
+        "--feature=a=true",
+        "--fixed-cidr=10.0.0.0/25",
+        "--fixed-cidr-v6=fd00::/80",
+        "--group=docker",
+        "--host=fd://",
+        "--host-gateway-ip=1.2.3.4",
+        "--http-proxy=http://a",
+        "--https-proxy=http://a",
+        "--icc=false",
+        "--init",
+        "--init-path=/a",
+        "--insecure-registry=a",
+        "--ip=0.0.0.0",
+        "--ip-forward=false",
+        "--ip-forward-no-drop",
+        "--ip-masq=false",
+        "--ip6tables=false",
+        "--iptables=false",
+        "--ipv6",
+        "--label=a=b",
+        "--live-restore",
+        "--log-driver=json-file",
+        "--log-format=json",
+        "--log-level=error",
+        "--log-opt=max-size=1m",
+        "--max-concurrent-downloads=1",
+        "--max-concurrent-uploads=1",
+        "--max-download-attempts=1",
+        "--metrics-addr=127.0.0.1:9323",
+        "--mtu=1400",
+        "--network-control-plane-mtu=1400",
+        "--no-new-privileges",
+        "--no-proxy=a",
+        "--node-generic-resource=a=b",
+        "--pidfile=/a",
+        "--raw-logs",
+        "--registry-mirror=http://a",
+        "--rootless=false",
+        "--seccomp-profile=unconfined",
+        "--selinux-enabled",
+        "--shutdown-timeout=5",
+        "--storage-driver=overlay2",
+        "--storage-opt=a=b",
+        "--swarm-default-advertise-addr=a",
+        "--tls=false",
+        "--tlscacert=/a",
+        "--tlscert=/a",
+        "--tlskey=/a",
+        "--tlsverify=false",
+        "--userland-proxy=false",
+        "--userland-proxy-path=/a",
+        "--userns-remap=",
+        "--validate",
+    ];
+
+    #[test]
+    fn all_flags_of_dockerd_are_taken_and_those_without_meaning_are_told_of() {
+        let settings = as_dockerd(DOCKERDS, "{}").unwrap();
+        let notes = settings.others.notes.join("\n");
+        for flag in [
+            "shutdown-timeout",
+            "storage-opts",
+            "exec-opts",
+            "features",
+            "containerd",
+            "init-path",
+            "metrics-addr",
+            "swarm",
+            "raw-logs",
+            "selinux",
+            "nondistributable",
+        ] {
+            assert!(notes.contains(flag), "{flag}: {notes}");
+        }
+        for quiet in ["live-restore", "storage-driver", "cpu-rt"] {
+            assert!(!notes.contains(quiet), "{quiet}: {notes}");
+        }
+        assert_eq!(settings.hosts, [Address::Passed(String::new())]);
+        let given = settings.containers;
+        assert_eq!(
+            (given.cgroup_parent.as_str(), given.ipc_mode.as_str()),
+            ("/a", "shareable")
+        );
+        assert_eq!((given.shm_size, given.init), (Some(1 << 20), true));
+        assert_eq!(given.ulimits["nofile"], (1, 2));
+        assert_eq!(given.log_opts["max-size"], "1m");
+        assert_eq!(given.seccomp.as_deref(), Some("unconfined"));
+        assert_eq!(settings.others.labels, ["a=b"]);
+    }
+
+    #[test]
+    fn as_dockerd_everything_is_where_dockers_clients_look() {
+        let settings = as_dockerd(&[], "{}").unwrap();
+        assert_eq!(settings.hosts[0].to_string(), "unix:///var/run/docker.sock");
+        assert_eq!(settings.pidfile, Path::new("/var/run/docker.pid"));
+        assert_eq!(settings.data_root, Path::new("/var/lib/docker/hull"));
+        assert_eq!(settings.default_runtime, "runc");
+        assert_eq!(settings.network.config.bridge.made, "docker0");
+        assert_eq!(settings.containers.cgroup_parent, "docker");
+        assert!(settings.tls.is_none() && settings.others.notes.is_empty());
+    }
+
+    /// `flag, file, what is said of them`, recorded from dockerd 28.5 where it has something to say.
+    const REFUSED: &[(&str, &str, &str)] = &[
+        (
+            "--default-ipc-mode=x",
+            "{}",
+            "merged configuration validation from file and command line flags failed: default IPC mode setting (x) is invalid; use \"shareable\" or \"private\"",
+        ),
+        (
+            "--debug",
+            r#"{"default-ipc-mode":"host"}"#,
+            "merged configuration validation from file and command line flags failed: IPC mode \"host\" is not supported as default value; use \"shareable\" or \"private\"",
+        ),
+        (
+            "--debug",
+            r#"{"default-cgroupns-mode":"x"}"#,
+            "merged configuration validation from file and command line flags failed: invalid default cgroup namespace (x): use \"host\" or \"private\"",
+        ),
+        (
+            "--debug",
+            r#"{"default-shm-size":"x"}"#,
+            "invalid JSON: invalid size: 'x'",
+        ),
+        (
+            "--default-ulimit=nofile=1:2",
+            r#"{"default-ulimits":{"nofile":{"Name":"nofile","Hard":1,"Soft":1}}}"#,
+            "the following directives are specified both as a flag and in the configuration file: default-ulimits: (from flag: [nofile=1:2], from file: map[nofile:map[Hard:1 Name:nofile Soft:1]])",
+        ),
+        (
+            "--log-opt=a=b",
+            r#"{"log-opts":{"max-size":"5"}}"#,
+            "the following directives are specified both as a flag and in the configuration file: log-opts: (from flag: map[a:b], from file: map[max-size:5])",
+        ),
+        (
+            "--debug",
+            r#"{"labels":["com.docker.a=1"]}"#,
+            "merged configuration validation from file and command line flags failed: label com.docker.a=1 is not allowed: the namespaces com.docker.*, io.docker.*, and org.dockerproject.* are reserved for internal use",
+        ),
+        (
+            "--exec-opt=foo",
+            "{}",
+            "merged configuration validation from file and command line flags failed: invalid exec-opt (foo): must be formatted 'opt=value'",
+        ),
+        (
+            "--tlsverify",
+            r#"{"tlscert":"/nonexistent/c","tlskey":"/nonexistent/k"}"#,
+            "invalid TLS configuration: Could not load X509 key pair (cert: \"/nonexistent/c\", key: \"/nonexistent/k\")",
+        ),
+        (
+            "--authorization-plugin=foo",
+            "{}",
+            "authorization plugins are not supported",
+        ),
+        (
+            "--debug",
+            r#"{"userns-remap":"default"}"#,
+            "userns-remap is not supported",
+        ),
+        ("--rootless", "{}", "rootless mode is not supported"),
+        (
+            "--add-runtime=runc=/x",
+            "{}",
+            "runtime name 'runc' is reserved",
+        ),
+        (
+            "--default-ulimit=nope=1",
+            "{}",
+            "merged configuration validation from file and command line flags failed: invalid ulimit type: nope",
+        ),
+    ];
+
+    #[test]
+    fn what_dockerd_refuses_is_refused_and_so_is_what_would_not_protect() {
+        for (flag, file, error) in REFUSED {
+            let refused = as_dockerd(&[flag], file).unwrap_err();
+            assert!(refused.starts_with(error), "{flag} {file}: {refused}");
+        }
+        let file = r#"{"builder":{"gc":{"enabled":true}},"live-restore":true,"experimental":true,
+            "exec-opts":["native.cgroupdriver=cgroupfs"],"storage-driver":"overlay2","init":true,
+            "default-ulimits":{"nofile":{"Name":"nofile","Hard":64000,"Soft":64000}},
+            "features":{"buildkit":true},"default-runtime":"runc","ipv6":false}"#;
+        let taken = as_dockerd(&[], file).unwrap();
+        assert!(taken.others.experimental && taken.containers.init);
+        assert_eq!(taken.containers.ulimits["nofile"], (64000, 64000));
+        assert_eq!(taken.others.notes.len(), 2, "{:?}", taken.others.notes);
     }
 
     #[test]

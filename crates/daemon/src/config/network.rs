@@ -314,6 +314,7 @@ fn bridge(flags: &NetworkFlags, file: &NetworkFile) -> Result<BridgeConfig, Conf
     let mtu = flags.mtu.or(file.mtu).unwrap_or(0);
     let bridge = BridgeConfig {
         device: text(&flags.bridge, &file.bridge),
+        made: String::new(),
         address: text(&flags.bip, &file.bip),
         address6: text(&flags.bip6, &file.bip6),
         range: text(&flags.fixed_cidr, &file.fixed_cidr),

@@ -6,10 +6,6 @@ use hull_engine::image::Compression;
 use hull_engine::{Proxies, TransferLimits};
 use std::path::PathBuf;
 
-/// Where a registry's own settings are looked for: Hull's directory, then Docker's. containerd's is
-/// another program's; who wants it names it.
-const CONFIG_DIRS: [&str; 2] = ["/etc/hull/certs.d", "/etc/docker/certs.d"];
-
 /// What is transferred, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transfer {
@@ -31,7 +27,12 @@ impl Transfer {
         );
         let config_dirs: Vec<PathBuf> = match dirs {
             Some(dirs) => dirs.into_iter().map(PathBuf::from).collect(),
-            None => CONFIG_DIRS.iter().map(PathBuf::from).collect(),
+            None => flags
+                .program
+                .certs_dirs()
+                .iter()
+                .map(PathBuf::from)
+                .collect(),
         };
         for directory in &config_dirs {
             absolute("--registry-config-dir", directory)?;

@@ -1,6 +1,7 @@
 //! `POST /containers/create`: the request becomes a configuration.
 
 use super::{defaults, mounts, resources, security, unsupported};
+use crate::config::ContainerDefaults;
 use crate::error::ApiError;
 use crate::version::ApiVersion;
 use hull_api::container::{Config as WireConfig, CreateRequest, HostConfig};
@@ -15,14 +16,17 @@ pub(crate) fn config(
     mut request: CreateRequest,
     platform: Option<String>,
     cgroup_v2: bool,
+    settings: &ContainerDefaults,
     version: ApiVersion,
 ) -> Result<Config, ApiError> {
     super::age::renew(&mut request, version)?;
+    defaults::fill_in_settings(&mut request.host_config, cgroup_v2, settings);
     defaults::fill_in(&mut request, cgroup_v2);
     refuse_what_is_missing(&request.host_config)?;
     super::ports::check_sharing(&request.config, &request.host_config)?;
     let places = super::ports::places(&mut request, version)?;
     let kept = super::kept::request(&request)?;
+    defaults::fill_in_unseen(&mut request.host_config, settings);
     check_names(&request.config)?;
     let mac_address = Some(request.config.mac_address.clone());
     super::ports::check_names(&request.host_config)?;

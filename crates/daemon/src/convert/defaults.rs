@@ -1,11 +1,72 @@
 //! What dockerd writes into a request before it keeps it: inspect shows the result.
 
-use hull_api::container::{CreateRequest, HostConfig, Words};
+use crate::config::ContainerDefaults;
+use hull_api::container::{CreateRequest, HostConfig, Ulimit, Words};
 use hull_engine::container::{MASKED_PATHS, READONLY_PATHS};
 use std::collections::BTreeMap;
 
 /// Bytes of `/dev/shm`.
 const SHM_SIZE: i64 = 64 << 20;
+
+/// Fills in what the daemon's settings say to that: what inspect shows.
+pub(crate) fn fill_in_settings(host: &mut HostConfig, v2: bool, settings: &ContainerDefaults) {
+    default_to(&mut host.ipc_mode, &settings.ipc_mode);
+    if !(host.privileged && v2) {
+        default_to(&mut host.cgroupns_mode, &settings.cgroupns_mode);
+    }
+    if let (0, Some(size)) = (host.shm_size, settings.shm_size) {
+        host.shm_size = size;
+    }
+    let log = &mut host.log_config;
+    default_to(&mut log.driver, &settings.log_driver);
+    let default = match settings.log_driver.as_str() {
+        "" => "json-file",
+        driver => driver,
+    };
+    if log.driver == default || log.driver.is_empty() {
+        let options = log.config.get_or_insert_default();
+        for (name, value) in &settings.log_opts {
+            let option = options.entry(name.clone());
+            option.or_insert_with(|| value.clone());
+        }
+    }
+    for (name, (soft, hard)) in &settings.ulimits {
+        let limits = host.ulimits.get_or_insert_default();
+        if !limits.iter().any(|limit| limit.name == *name) {
+            limits.push(Ulimit {
+                name: name.clone(),
+                soft: *soft,
+                hard: *hard,
+            });
+        }
+    }
+}
+
+/// Fills in what the daemon's settings say and inspect does not show.
+pub(crate) fn fill_in_unseen(host: &mut HostConfig, settings: &ContainerDefaults) {
+    default_to(&mut host.cgroup_parent, &settings.cgroup_parent);
+    if settings.init {
+        host.init.get_or_insert(true);
+    }
+    let named = |name: &str| {
+        let options = host.security_opt.iter().flatten();
+        let mut names = options.filter_map(|option| option.split(['=', ':']).next());
+        names.any(|other| other == name)
+    };
+    let mut more = Vec::new();
+    if settings.no_new_privileges && !named("no-new-privileges") {
+        more.push("no-new-privileges".to_owned());
+    }
+    if let Some(profile) = &settings.seccomp
+        && !host.privileged
+        && !named("seccomp")
+    {
+        more.push(format!("seccomp={profile}"));
+    }
+    if !more.is_empty() {
+        host.security_opt.get_or_insert_default().extend(more);
+    }
+}
 
 /// Fills in what the client left open; some of it differs between versions 1 and 2 of control groups.
 pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool) {

@@ -1,6 +1,8 @@
 //! `/version` and `/info`.
 
 use super::Versioned;
+use crate::app::Live;
+use crate::config::ContainerDefaults;
 use crate::error::ApiError;
 use crate::version::ApiVersion;
 use hull_api::system::{
@@ -37,11 +39,11 @@ fn kernel() -> String {
 }
 
 /// `GET /version`.
-pub(crate) fn version() -> Version {
+pub(crate) fn version(experimental: bool) -> Version {
     let details: BTreeMap<String, String> = [
         ("ApiVersion", hull_api::API_VERSION.to_owned()),
         ("Arch", go_arch().to_owned()),
-        ("Experimental", "false".to_owned()),
+        ("Experimental", experimental.to_string()),
         ("GitCommit", String::new()),
         ("KernelVersion", kernel()),
         ("MinAPIVersion", hull_api::MIN_API_VERSION.to_owned()),
@@ -80,11 +82,11 @@ pub(crate) fn version() -> Version {
 /// 500 when the reply cannot be encoded.
 pub(crate) fn info(
     info: Info,
-    debug: bool,
+    live: &Live,
     version: ApiVersion,
 ) -> Result<Versioned<WireInfo>, ApiError> {
     let memory_limit = info.limits.memory;
-    let wire = wire(info, debug);
+    let wire = wire(info, live);
     if version.since(50) {
         return Ok(Versioned::Newest(wire));
     }
@@ -98,21 +100,25 @@ fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn wire(mut info: Info, debug: bool) -> WireInfo {
+fn wire(mut info: Info, live: &Live) -> WireInfo {
     let insecure = std::mem::take(&mut info.insecure_registries);
     let mirrors = std::mem::take(&mut info.registry_mirrors);
     let runtimes = std::mem::take(&mut info.runtimes);
     let warnings = std::mem::take(&mut info.warnings);
     WireInfo {
         plugins: plugins(),
-        debug,
+        debug: live.debug,
+        experimental_build: live.others.experimental,
         system_time: jiff::Timestamp::now().to_string(),
-        logging_driver: "json-file".to_owned(),
+        logging_driver: match live.containers.log_driver.as_str() {
+            "" => "json-file".to_owned(),
+            driver => driver.to_owned(),
+        },
         cgroup_driver: "cgroupfs".to_owned(),
         cgroup_version: info.cgroup_version.to_string(),
         index_server_address: "https://index.docker.io/v1/".to_owned(),
         registry_config: Some(registries(insecure, mirrors)),
-        labels: Some(Vec::new()),
+        labels: Some(live.others.labels.clone()),
         server_version: ENGINE.to_owned(),
         runtimes: runtimes
             .into_iter()
@@ -124,12 +130,12 @@ fn wire(mut info: Info, debug: bool) -> WireInfo {
         },
         // Always so: containers never depend on the daemon.
         live_restore_enabled: true,
-        security_options: security_options(&info),
+        security_options: security_options(&info, &live.containers),
         firewall_backend: Some(FirewallBackend {
             driver: "nftables".to_owned(),
             info: Vec::new(),
         }),
-        cdi_spec_dirs: Some(Vec::new()),
+        cdi_spec_dirs: Some(live.others.cdi_spec_dirs.clone()),
         warnings: (!warnings.is_empty()).then_some(warnings),
         ..host(info)
     }
@@ -186,13 +192,20 @@ fn plugins() -> Plugins {
     }
 }
 
-fn security_options(info: &Info) -> Vec<String> {
+fn security_options(info: &Info, defaults: &ContainerDefaults) -> Vec<String> {
     let mut options = Vec::new();
     if info.seccomp {
-        options.push("name=seccomp,profile=builtin".to_owned());
+        let profile = match defaults.seccomp_path.as_str() {
+            "" => "builtin",
+            path => path,
+        };
+        options.push(format!("name=seccomp,profile={profile}"));
     }
     if info.cgroup_version == 2 {
         options.push("name=cgroupns".to_owned());
+    }
+    if defaults.no_new_privileges {
+        options.push("name=no-new-privileges".to_owned());
     }
     options
 }

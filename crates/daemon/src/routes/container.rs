@@ -40,7 +40,13 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let platform = Some(request.query.text("platform").to_owned());
     let platform = platform.filter(|platform| !platform.is_empty() && request.version.since(41));
     let old_member = request.version.since(44) && !wanted.config.mac_address.is_empty();
-    let config = convert::create::config(wanted, platform, request.app.cgroup_v2, request.version)?;
+    let config = convert::create::config(
+        wanted,
+        platform,
+        request.app.cgroup_v2,
+        &request.app.live().containers,
+        request.version,
+    )?;
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());
     let created = request.app.engine.create(name, config).await;
@@ -212,14 +218,8 @@ pub(crate) async fn top(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     if query.flag("link") {
-        // A link's name is its container's and its own: `/web/db`.
-        let name = request.name.trim_matches('/');
-        return Err(match name.contains('/') {
-            true => convert::unsupported("removing links of containers"),
-            false => {
-                ApiError::internal("Conflict, cannot remove the default link name of the container")
-            }
-        });
+        request.app.engine.unlink(&request.name).await?;
+        return reply::done();
     }
     let (force, volumes) = (query.flag("force"), query.flag("v"));
     request

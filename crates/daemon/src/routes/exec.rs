@@ -5,6 +5,7 @@ use super::container::terminal_size;
 use crate::detach::Detector;
 use crate::error::ApiError;
 use crate::hijack::{self, Ended, Hijack, Input, Session};
+use crate::reframe::reframe;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use bytes::BytesMut;
@@ -85,12 +86,17 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
         ends_session: detach.is_some(),
         detach,
     };
-    let tty = exec.config.tty;
+    // Whether there are frames is what the start says, as with dockerd.
+    let (terminal, tty) = (exec.config.tty, wanted.tty);
     let session: Session = Box::new(move |mut client, read_too_far| {
         Box::pin(async move {
             // From here on a failure can only be told in the stream, as dockerd does.
             match engine.exec_start(&exec.id, start).await {
                 Ok(Some(process)) => {
+                    let process = match terminal == tty {
+                        true => process,
+                        false => reframe(process, terminal),
+                    };
                     let ended = hijack::join(client, read_too_far, process, input).await;
                     if ended == Ended::Detached {
                         engine.detached(&exec.container_id);

@@ -38,8 +38,10 @@ pub(crate) async fn options(_request: Request) -> Result<Outcome, ApiError> {
 }
 
 /// `GET /version`.
-pub(crate) async fn version(_request: Request) -> Result<Outcome, ApiError> {
-    reply::ok(&convert::system::version())
+pub(crate) async fn version(request: Request) -> Result<Outcome, ApiError> {
+    reply::ok(&convert::system::version(
+        request.app.live().others.experimental,
+    ))
 }
 
 /// `GET /info`.
@@ -47,7 +49,7 @@ pub(crate) async fn info(request: Request) -> Result<Outcome, ApiError> {
     let info = request.app.engine.info().await?;
     reply::ok(&convert::system::info(
         info,
-        request.app.debug,
+        &request.app.live(),
         request.version,
     )?)
 }

@@ -148,12 +148,13 @@ impl Engine {
     }
 
     fn runtime_of(&self, config: &Config) -> Result<String> {
+        let settings = self.settings();
         let name = config
             .runtime
             .clone()
             .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| self.config.default_runtime.clone());
-        if self.config.runtimes.contains_key(&name) {
+            .unwrap_or_else(|| settings.default_runtime.clone());
+        if settings.runtimes.contains_key(&name) {
             return Ok(name);
         }
         Err(Error::new(

@@ -87,7 +87,8 @@ impl Engine {
 
     /// Ends what a shim that is gone left of a container, through the runtime.
     pub(super) fn delete_remains(&self, id: &str, runtime: &str) {
-        let Some(program) = self.config.runtimes.get(runtime) else {
+        let settings = self.settings();
+        let Some(program) = settings.runtimes.get(runtime) else {
             return;
         };
         let status = std::process::Command::new(&program.path)

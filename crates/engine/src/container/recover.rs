@@ -277,7 +277,7 @@ impl Engine {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         // Which runtime it was is written nowhere any more: all can delete by the same command line.
-        for runtime in self.config.runtimes.keys() {
+        for runtime in self.settings().runtimes.keys() {
             self.delete_remains(id, runtime);
         }
     }

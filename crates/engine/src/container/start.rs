@@ -211,8 +211,8 @@ impl Engine {
         rootfs: hull_spec::rootfs::RootFs,
         files: &Paths,
     ) -> Result<Launch> {
-        let program = self
-            .config
+        let settings = self.settings();
+        let program = settings
             .runtimes
             .get(&record.effective.runtime)
             .ok_or_else(|| {

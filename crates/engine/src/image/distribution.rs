@@ -25,7 +25,7 @@ impl Engine {
             Error::new(ErrorKind::InvalidInput, e.to_string())
         })?;
         let auth = auth(credentials);
-        let resolved = self.registry.resolve(&reference, &auth).await;
+        let resolved = self.registry().resolve(&reference, &auth).await;
         let resolved = resolved.map_err(|e| refusal(&e))?;
         let descriptor = resolved.descriptor;
         let platforms = match descriptor.media_type.as_str() {
@@ -38,9 +38,8 @@ impl Engine {
             }
             _ => {
                 let manifest: Manifest = parse_document("image manifest", &resolved.bytes)?;
-                let config = self
-                    .registry
-                    .fetch_document(&reference, &manifest.config, &auth);
+                let registry = self.registry();
+                let config = registry.fetch_document(&reference, &manifest.config, &auth);
                 let config = config.await.map_err(|e| refusal(&e))?;
                 // An artifact's config is no image's: it runs on nothing.
                 let config = serde_json::from_slice::<ImageConfig>(&config).ok();

@@ -190,7 +190,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` for what the server does not have, `Internal` when it cannot be asked.
     pub async fn fetch_import(&self, url: &str) -> Result<(Option<u64>, Incoming)> {
-        let fetched = self.registry.download(url).await;
+        let fetched = self.registry().download(url).await;
         let fetched = fetched.map_err(|error| {
             let kind = match error.status() {
                 Some(404) => ErrorKind::NotFound,

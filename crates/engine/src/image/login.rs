@@ -21,7 +21,7 @@ impl Engine {
             Credentials::RegistryToken(_) => Auth::Anonymous,
             other => auth(other),
         };
-        let token = self.registry.login(registry, &credentials).await;
+        let token = self.registry().login(registry, &credentials).await;
         let token = token.map_err(|error| match &error {
             LoginError::Address(_) => wrapped(ErrorKind::InvalidInput, &error),
             LoginError::Refused(_) => wrapped(ErrorKind::Unauthorized, &error),

@@ -89,14 +89,14 @@ impl Engine {
     ) -> Result<RemoteManifest> {
         let reference = parse_reference(name)?;
         let auth = auth(credentials);
-        let resolved = self.registry.resolve(&reference, &auth).await;
+        let resolved = self.registry().resolve(&reference, &auth).await;
         let resolved = resolved.map_err(|e| registry_error(&e))?;
         let kind = resolved.descriptor.media_type.as_str();
         let mut platform = None;
         if matches!(kind, media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST) {
             let manifest: Manifest = parse("the manifest", &resolved.bytes)?;
             let config = self
-                .registry
+                .registry()
                 .fetch_document(&reference, &manifest.config, &auth)
                 .await
                 .map_err(|e| registry_error(&e))?;
@@ -134,7 +134,7 @@ impl Engine {
             sources.push(source(text, &target, &index)?);
         }
         let auth = auth(push.credentials);
-        let pusher = self.registry.pusher(&target, &auth).await;
+        let pusher = self.registry().pusher(&target, &auth).await;
         let pusher = pusher.map_err(|e| registry_error(&e))?;
         let mut manifests = Vec::new();
         for source in &sources {
@@ -158,7 +158,7 @@ impl Engine {
         pusher: &Pusher,
         auth: &Auth,
     ) -> Result<hull_spec::Digest> {
-        let resolved = self.registry.resolve(source, auth).await;
+        let resolved = self.registry().resolve(source, auth).await;
         let resolved = resolved.map_err(|e| registry_error(&e))?;
         let manifest: Manifest = parse("a manifest", &resolved.bytes)?;
         for blob in manifest.layers.iter().chain([&manifest.config]) {

@@ -20,7 +20,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use hull_image::{Hold, ImageId, Layer, LayerWriter, Registration, Room, Waiter};
 use hull_registry::{Credentials as Auth, Resolved};
 use hull_spec::image::Descriptor;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -29,11 +29,22 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// What all pulls share.
 #[derive(Debug)]
-pub(crate) struct Pulls(Arc<Semaphore>);
+pub(crate) struct Pulls(RwLock<Arc<Semaphore>>);
 
 impl Pulls {
     pub(crate) fn new(at_once: usize) -> Self {
-        Self(Arc::new(Semaphore::new(at_once)))
+        Self(RwLock::new(Arc::new(Semaphore::new(at_once))))
+    }
+
+    /// Where layers wait for their turn.
+    fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets so many layers come at once from now on, besides those that are on their way.
+    pub(crate) fn allow(&self, at_once: usize) {
+        let new = Arc::new(Semaphore::new(at_once));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 }
 
@@ -143,7 +154,7 @@ struct One {
 impl Pull {
     async fn resolve(&self) -> Result<Resolved> {
         self.engine
-            .registry
+            .registry()
             .resolve(&self.reference, &self.auth)
             .await
             .map_err(|e| registry_error(&e))
@@ -164,7 +175,8 @@ impl Pull {
 
     /// The repository's tags, for a reference without one: dockerd pulls them all.
     async fn tags(&self) -> Result<Vec<String>> {
-        let tags = self.engine.registry.tags(&self.reference, &self.auth);
+        let registry = self.engine.registry();
+        let tags = registry.tags(&self.reference, &self.auth);
         tags.await.map_err(|e| registry_error(&e))
     }
 
@@ -312,7 +324,7 @@ impl Pull {
 
     async fn fetch(&self, layer: &Descriptor, mut writer: LayerWriter) -> Result<Hold> {
         let short = layer.digest.short();
-        let places = &self.engine.pulls.0;
+        let places = self.engine.pulls.places();
         let permit = match places.try_acquire() {
             Ok(permit) => Ok(permit),
             Err(_) => {
@@ -321,10 +333,8 @@ impl Pull {
                 places.acquire().await
             }
         };
-        let blob =
-            self.engine
-                .registry
-                .fetch_blob(&self.reference, layer, writer.offset(), &self.auth);
+        let registry = self.engine.registry();
+        let blob = registry.fetch_blob(&self.reference, layer, writer.offset(), &self.auth);
         let mut blob = blob.await.map_err(|e| registry_error(&e))?;
         if blob.offset() != writer.offset() {
             writer = blocking(move || {

@@ -24,7 +24,7 @@ use hull_image::{Hold, Image, ImageId, PlatformImage, Registration};
 use hull_registry::Pusher;
 use hull_spec::Digest;
 use hull_spec::image::{Descriptor, media_type as mt};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, Semaphore};
 
 /// What to push.
@@ -67,7 +67,7 @@ pub enum PushStep {
 #[derive(Debug)]
 pub(crate) struct Pushes {
     /// Layers on their way at once.
-    uploads: Semaphore,
+    uploads: RwLock<Arc<Semaphore>>,
     /// Compression takes all processors: one layer at a time.
     compressing: Arc<Mutex<()>>,
     /// How layers are compressed of which no compressed form is kept.
@@ -77,10 +77,21 @@ pub(crate) struct Pushes {
 impl Pushes {
     pub(crate) fn new(uploads: usize, compression: Compression) -> Self {
         Self {
-            uploads: Semaphore::new(uploads),
+            uploads: RwLock::new(Arc::new(Semaphore::new(uploads))),
             compressing: Arc::default(),
             compression,
         }
+    }
+
+    /// Where layers wait for their turn.
+    fn uploads(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.uploads.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets so many layers go at once from now on, besides those that are on their way.
+    pub(crate) fn allow(&self, uploads: usize) {
+        let new = Arc::new(Semaphore::new(uploads));
+        *self.uploads.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 }
 
@@ -156,7 +167,8 @@ impl Push {
             None,
         );
         let tags = self.tags()?;
-        let pusher = self.engine.registry.pusher(&self.reference, &self.auth);
+        let registry = self.engine.registry();
+        let pusher = registry.pusher(&self.reference, &self.auth);
         let pusher = pusher.await.map_err(|e| registry_error(&e))?;
         for tag in tags {
             self.push_tag(&pusher, &tag).await?;

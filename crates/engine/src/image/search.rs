@@ -37,7 +37,7 @@ impl Engine {
         let wanted = Wanted::parse(&request.filters)?;
         let credentials = auth(request.credentials);
         let found = self
-            .registry
+            .registry()
             .search(&request.term, request.limit, &credentials)
             .await;
         let found = found.map_err(|error| match &error {

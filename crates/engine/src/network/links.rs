@@ -69,6 +69,34 @@ impl Engine {
         Ok(linked)
     }
 
+    /// Takes a link away, by its own name: `container/alias`. A container that runs keeps what it was told.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Internal`, as with dockerd, for the name of a container.
+    pub async fn unlink(self: &Arc<Self>, name: &str) -> Result<()> {
+        let missing = || Error::new(ErrorKind::NotFound, format!("No such container: {name}"));
+        let Some((parent, alias)) = name.trim_start_matches('/').split_once('/') else {
+            self.find(name)?;
+            let text = "Conflict, cannot remove the default link name of the container";
+            return Err(Error::new(ErrorKind::Internal, text));
+        };
+        let container = self.find(parent).map_err(|_| missing())?;
+        let _operation = container.operation.lock().await;
+        let before = container.read(|record| record.config.links.clone());
+        let mut after = before.clone();
+        after.retain(|kept| parts(kept).1 != alias);
+        if after.len() == before.len() {
+            return Err(missing());
+        }
+        container.change(|record| Arc::make_mut(&mut record.config).links = after);
+        let (rows, record) = (self.rows.clone(), container.record());
+        let written = crate::blocking(move || rows.put(&record)).await;
+        if written.is_err() {
+            container.change(|record| Arc::make_mut(&mut record.config).links = before);
+        }
+        written
+    }
+
     fn link(
         &self,
         other: &Arc<Container>,

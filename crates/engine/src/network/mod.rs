@@ -89,6 +89,8 @@ pub struct AddressPool {
 pub struct BridgeConfig {
     /// A bridge that is there already, instead of `hull0`; `none`: no default bridge at all.
     pub device: String,
+    /// What the bridge is called that is made when `device` names none; empty: `hull0`.
+    pub made: String,
     /// Its address with prefix length: `--bip`.
     pub address: String,
     /// Its IPv6 address with prefix length: `--bip6`.
@@ -117,6 +119,7 @@ impl Default for BridgeConfig {
     fn default() -> Self {
         Self {
             device: String::new(),
+            made: String::new(),
             address: String::new(),
             address6: String::new(),
             range: String::new(),

@@ -52,9 +52,10 @@ pub(super) fn all(engine_id: &str, config: &NetworkConfig) -> Result<Vec<Row>> {
 
 fn bridge(mut row: Row, config: &NetworkConfig) -> Result<Row> {
     let settings = &config.bridge;
-    let device = match settings.device.as_str() {
-        "" => DEVICE,
-        device => device,
+    let device = match (settings.device.as_str(), settings.made.as_str()) {
+        ("", "") => DEVICE,
+        ("", made) => made,
+        (device, _) => device,
     };
     let mut options: BTreeMap<String, String> = [
         ("bridge.default_bridge", "true".to_owned()),

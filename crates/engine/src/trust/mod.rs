@@ -183,7 +183,7 @@ impl Engine {
         }
         let mut signatures = Vec::new();
         if loaded.policy.needs_signatures(&reference) {
-            signatures = fetch::signatures(&self.registry, &reference, &digests, auth).await?;
+            signatures = fetch::signatures(&self.registry(), &reference, &digests, auth).await?;
         }
         let engine = Arc::clone(self);
         blocking(move || {

@@ -128,6 +128,19 @@ pub fn is_inherited(descriptor: u32) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// A duplicate of a descriptor that this program was executed with, which no program that is executed
+/// from here on gets; `None` for one that it was not executed with. fcntl(2), `F_DUPFD_CLOEXEC`.
+pub fn duplicate_inherited(descriptor: u32) -> Option<OwnedFd> {
+    if !is_inherited(descriptor) {
+        return None;
+    }
+    let descriptor = i32::try_from(descriptor).ok()?;
+    // SAFETY: the descriptor was open a moment ago and, having been open when this program began, has
+    // no owner in it that could close it; were it closed, the call below would fail.
+    let inherited = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    rustix::io::fcntl_dupfd_cloexec(inherited, 3).ok()
+}
+
 /// Ends this process at once: no destructors, no buffers. _exit(2).
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: the call does not return and touches no memory of ours.

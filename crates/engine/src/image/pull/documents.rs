@@ -115,7 +115,7 @@ impl Pull {
         if let Some(bytes) = here.filter(|bytes| u64::try_from(bytes.len()) == Ok(wanted.size)) {
             return Ok(bytes);
         }
-        let registry = &self.engine.registry;
+        let registry = self.engine.registry();
         let fetched = registry.fetch_document(&self.reference, wanted, &self.auth);
         let bytes = fetched.await.map_err(|e| registry_error(&e))?;
         Ok(bytes.to_vec())

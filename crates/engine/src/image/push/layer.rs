@@ -107,7 +107,7 @@ impl Push {
             return Ok(foreign.clone());
         }
         // Closed never: the semaphore lives as long as the engine.
-        let uploads = &self.engine.pushes.uploads;
+        let uploads = self.engine.pushes.uploads();
         let _permit = match uploads.try_acquire() {
             Ok(permit) => Ok(permit),
             Err(_) => {

@@ -1,0 +1,375 @@
+//! The programs under Docker's names.
+
+use hull_tests::command::run;
+use hull_tests::daemon::{Daemon, wait_until};
+use hull_tests::host::{Host, reference};
+use hull_tests::setup::{Setup, with_each_client};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A directory with Hull's program under another name.
+fn called(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join(name);
+    std::os::unix::fs::symlink(hull_tests::binaries().join("hull"), &path).expect("a link");
+    (directory, path)
+}
+
+#[test]
+fn programs_are_called_and_say_what_dockers_do() {
+    for name in ["docker", "dockerd"] {
+        let (_directory, program) = called(name);
+        let said = run(Command::new(&program).arg("--version"), &[])
+            .ok()
+            .to_owned();
+        assert!(said.starts_with("Docker version 28."), "{said}");
+        assert!(said.contains(", build "), "{said}");
+    }
+    let (_directory, docker) = called("docker");
+    let wrong = run(Command::new(&docker).arg("foo"), &[]);
+    assert!(
+        wrong
+            .stderr
+            .starts_with("docker: unknown command: docker foo\n"),
+        "{wrong:?}"
+    );
+    let home = tempfile::tempdir().expect("a directory");
+    let nobody = run(
+        Command::new(&docker)
+            .args(["-H", "unix:///nonexistent/docker.sock", "ps"])
+            .env("HOME", home.path()),
+        &[],
+    );
+    assert_eq!(
+        nobody.stderr.trim_end(),
+        "Cannot connect to the Docker daemon at unix:///nonexistent/docker.sock. Is the docker daemon running?"
+    );
+}
+
+#[test]
+fn settings_of_all_containers_reach_them() {
+    if reference().is_some() {
+        return;
+    }
+    with_each_client(|s| {
+        s.daemon.stop();
+        s.daemon.set_arguments(&[
+            "--label=where=here",
+            "--default-ulimit=nofile=100:200",
+            "--default-ulimit=core=0",
+            "--default-shm-size=1m",
+            "--default-ipc-mode=shareable",
+            "--log-opt=max-size=10m",
+            "--no-new-privileges",
+            "--seccomp-profile=unconfined",
+            "--cgroup-parent=hull-test-parent",
+            "--exec-opt=native.cgroupdriver=systemd",
+        ]);
+        s.daemon.restart();
+        assert!(
+            s.daemon
+                .log()
+                .contains("accepted without effect: exec-opts"),
+            "{}",
+            s.daemon.log()
+        );
+        let info = s.daemon.get("/info").json();
+        assert_eq!(info["Labels"], json!(["where=here"]));
+        they_are_seen(s);
+        what_a_run_says_itself_counts(s);
+    });
+}
+
+fn they_are_seen(s: &Setup<'_>) {
+    let script = "ulimit -n; ulimit -Hn; df -k /dev/shm | tail -1; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; cat /proc/self/cgroup";
+    let said = s
+        .run(&[
+            "run",
+            "--name",
+            "one",
+            "--net=none",
+            "--ulimit=core=5",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok()
+        .to_owned();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words[..2], ["100", "200"], "{said}");
+    assert!(words.contains(&"1024"), "{said}");
+    assert!(said.contains("NoNewPrivs:\t1"), "{said}");
+    assert!(said.contains("Seccomp:\t0"), "{said}");
+    // Elsewhere it is the container's own cgroup namespace that is seen.
+    if !std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        assert!(said.contains("/hull-test-parent/"), "{said}");
+    }
+    let host = s.inspect("one", "/HostConfig");
+    assert_eq!(host["ShmSize"], 1 << 20);
+    assert_eq!(host["IpcMode"], "shareable");
+    assert_eq!(
+        host["LogConfig"],
+        json!({"Type": "json-file", "Config": {"max-size": "10m"}})
+    );
+    assert_eq!(host["CgroupParent"], "");
+    assert_eq!(host["SecurityOpt"], json!(null));
+    let limits = host["Ulimits"].as_array().expect("limits");
+    assert!(
+        limits.contains(&json!({"Name": "core", "Soft": 5, "Hard": 5})),
+        "{limits:?}"
+    );
+    assert!(
+        limits.contains(&json!({"Name": "nofile", "Soft": 100, "Hard": 200})),
+        "{limits:?}"
+    );
+    let _ = s.line("rm -f one").ok();
+}
+
+fn what_a_run_says_itself_counts(s: &Setup<'_>) {
+    let said = s
+        .run(&[
+            "run",
+            "--rm",
+            "--net=none",
+            "--ulimit=nofile=50",
+            "--security-opt=no-new-privileges=false",
+            "--log-driver=none",
+            "busybox",
+            "sh",
+            "-c",
+            "ulimit -n; grep NoNewPrivs /proc/self/status",
+        ])
+        .ok()
+        .to_owned();
+    assert!(
+        said.starts_with("50\n") && said.contains("NoNewPrivs:\t0"),
+        "{said}"
+    );
+}
+
+#[test]
+fn sighup_reads_the_configuration_again() {
+    if reference().is_some() {
+        return;
+    }
+    let host = Host::start();
+    let daemon = Daemon::start(&host, &["--label=flag=1"]);
+    let config = daemon.path("daemon.json");
+    let hang_up = || {
+        let pid = i32::try_from(daemon.pid())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP)
+            .expect("signal the daemon");
+    };
+    fs_err::write(
+        &config,
+        r#"{"debug":true,"insecure-registries":["example.com:5000"],"registry-mirrors":["http://127.0.0.1:9"],
+            "max-concurrent-downloads":1,"runtimes":{"other":{"path":"/usr/bin/other"}},"default-shm-size":"2M"}"#,
+    )
+    .expect("write the file");
+    hang_up();
+    let info = wait_until("the new settings", || {
+        let info = daemon.get("/info").json();
+        if info["Debug"] == true {
+            Ok(info)
+        } else {
+            Err(info)
+        }
+    });
+    assert_eq!(info["Labels"], json!(["flag=1"]));
+    assert_eq!(
+        info["RegistryConfig"]["IndexConfigs"]["example.com:5000"]["Secure"],
+        false
+    );
+    assert_eq!(
+        info["RegistryConfig"]["Mirrors"],
+        json!(["http://127.0.0.1:9/"])
+    );
+    assert_eq!(info["Runtimes"]["other"]["path"], "/usr/bin/other");
+    let events = daemon.get("/events?since=1&until=1&filters={\"type\":[\"daemon\"]}");
+    assert_eq!(events.status, 200, "{events:?}");
+    // What is wrong changes nothing.
+    fs_err::write(&config, r#"{"debug":false,"nonsense":1}"#).expect("write the file");
+    hang_up();
+    wait_until("the refusal", || {
+        let log = daemon.log();
+        if log.contains("configuration stays as it is") && log.contains("nonsense") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    assert_eq!(daemon.get("/info").json()["Debug"], true);
+}
+
+#[test]
+fn the_data_of_a_docker_daemon_are_left_alone() {
+    if reference().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    fs_err::create_dir_all(data.join("image/overlay2")).expect("a directory");
+    let refused = run(
+        Command::new(hull_tests::binaries().join("hull"))
+            .arg("daemon")
+            .arg("--data-root")
+            .arg(&data)
+            .arg("--exec-root")
+            .arg(directory.path().join("run"))
+            .arg("-H")
+            .arg(format!("unix://{}/s", directory.path().display())),
+        &[],
+    );
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("holds the data of a Docker daemon"),
+        "{refused:?}"
+    );
+    let kept: Vec<_> = fs_err::read_dir(&data)
+        .expect("read the directory")
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+}
+
+#[test]
+fn the_service_manager_may_pass_sockets_and_is_told() {
+    if reference().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let (_link, dockerd) = called("dockerd");
+    let listener = std::os::unix::net::UnixListener::bind(at("passed.sock")).expect("listen");
+    let manager = std::os::unix::net::UnixDatagram::bind(at("notify")).expect("bind");
+    manager
+        .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+        .expect("a limit");
+    fs_err::write(at("daemon.json"), "{}").expect("write the file");
+    let host = Host::start();
+    let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=api exec \"$@\"";
+    let mut child = host
+        .command("sh")
+        .args(["-c", script, "sh"])
+        .arg(dockerd)
+        .args(["-H", "fd://"])
+        .args([
+            "--data-root".as_ref(),
+            at("data").as_os_str(),
+            "--exec-root".as_ref(),
+            at("run").as_os_str(),
+        ])
+        .args([
+            "-p".as_ref(),
+            at("pid").as_os_str(),
+            "--config-file".as_ref(),
+            at("daemon.json").as_os_str(),
+        ])
+        .env("NOTIFY_SOCKET", at("notify"))
+        .stdin(std::os::fd::OwnedFd::from(listener))
+        .spawn()
+        .expect("start the daemon");
+    let mut told = [0; 64];
+    let length = manager.recv(&mut told).expect("word from the daemon");
+    assert_eq!(&told[..length], b"READY=1");
+    let stream =
+        std::os::unix::net::UnixStream::connect(at("passed.sock")).expect("the daemon listens");
+    let request = hull_tests::http::Request {
+        method: "GET",
+        target: "/_ping",
+        headers: &[],
+        body: b"",
+    };
+    let reply = hull_tests::http::send(stream, request).expect("an answer");
+    assert_eq!(reply.status, 200);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the daemon");
+    let length = manager.recv(&mut told).expect("word from the daemon");
+    assert_eq!(&told[..length], b"STOPPING=1");
+    assert!(child.wait().expect("wait for the daemon").success());
+    assert!(at("passed.sock").exists(), "the socket is not ours");
+}
+
+/// A certificate authority with the certificates of a server on loopback and of a client, as files.
+fn certificates(directory: &std::path::Path) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let authority = CertifiedIssuer::self_signed(params, key).expect("an authority");
+    fs_err::write(directory.join("ca.pem"), authority.pem()).expect("write");
+    for name in ["server-", ""] {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+        let certificate = params.signed_by(&key, &authority).expect("a certificate");
+        let path = |kind: &str| directory.join(format!("{name}{kind}.pem"));
+        fs_err::write(path("cert"), certificate.pem()).expect("write");
+        fs_err::write(path("key"), key.serialize_pem()).expect("write");
+    }
+}
+
+#[test]
+fn tls_lets_in_who_has_a_certificate_and_carries_streams() {
+    if reference().is_some() {
+        return;
+    }
+    hull_tests::setup::with(hull_tests::client::Client::Hull, |s| {
+        if !hull_tests::can_run("the docker client", hull_tests::command::exists("docker")) {
+            return;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        certificates(directory.path());
+        let file = |name: &str| directory.path().join(name).display().to_string();
+        s.daemon.stop();
+        let flags = [
+            "-H=tcp://127.0.0.1".to_owned(),
+            "--tlsverify".to_owned(),
+            format!("--tlscacert={}", file("ca.pem")),
+            format!("--tlscert={}", file("server-cert.pem")),
+            format!("--tlskey={}", file("server-key.pem")),
+        ];
+        s.daemon
+            .set_arguments(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        s.daemon.restart();
+        let docker = |arguments: &[&str], input: &[u8]| {
+            let mut command = s.host.command("docker");
+            command
+                .env("DOCKER_HOST", "tcp://127.0.0.1:2376")
+                .env("DOCKER_CONFIG", s.daemon.path("client"))
+                .args(arguments);
+            run(&mut command, input)
+        };
+        let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+        let verified = [
+            "--tlsverify",
+            "--tlscacert",
+            &ca,
+            "--tlscert",
+            &cert,
+            "--tlskey",
+            &key,
+        ];
+        let mut words = verified.to_vec();
+        words.extend(["run", "--rm", "-i", "--net=none", "busybox", "cat"]);
+        let text = "a line of a stream\n".repeat(20_000);
+        let said = docker(&words, text.as_bytes());
+        assert_eq!(said.ok().len(), text.trim_end().len());
+        // A client without a certificate, and one without TLS.
+        let mut stranger = verified[..3].to_vec();
+        stranger.push("version");
+        let refused = docker(&stranger, &[]);
+        assert!(
+            refused.code != 0 && !refused.stdout.contains("Server:"),
+            "{refused:?}"
+        );
+        let refused = docker(&["version"], &[]);
+        assert!(
+            refused.code != 0 && !refused.stdout.contains("Server:"),
+            "{refused:?}"
+        );
+    });
+}
