@@ -127,10 +127,11 @@ impl Engine {
     }
 
     async fn volume_usage(self: &Arc<Self>) -> Result<Vec<VolumeUsage>> {
-        // Those of other drivers are on no disk of ours.
+        // Those of other drivers are on no disk of ours, and those with options somewhere else.
         let local =
             crate::Filters::from([("driver".to_owned(), vec![crate::volume::LOCAL.to_owned()])]);
-        let (volumes, _) = self.volumes(local).await?;
+        let (mut volumes, _) = self.volumes(local).await?;
+        volumes.retain(|volume| volume.options.as_ref().is_none_or(BTreeMap::is_empty));
         let engine = Arc::clone(self);
         blocking(move || {
             let measure = |volume: VolumeDetails| {

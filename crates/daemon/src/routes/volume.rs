@@ -26,7 +26,13 @@ pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
 
 /// `POST /volumes/create`.
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
-    let asked: CreateRequest = request.json_or_default().await?;
+    let asked = request.json_or_default::<CreateRequest>().await;
+    let asked = asked.map_err(|mut error| {
+        // The name of dockerd's type.
+        let (own, named) = ("Go struct field .", "Go struct field CreateOptions.");
+        error.message = error.message.replacen(own, named, 1);
+        error
+    })?;
     if asked.cluster_volume_spec.is_some() && request.version.since(42) {
         return Err(super::swarm::no_manager());
     }

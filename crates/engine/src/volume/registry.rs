@@ -38,6 +38,11 @@ impl Row {
         labels.is_some_and(|labels| labels.contains_key(super::ANONYMOUS))
     }
 
+    /// Whether it is a directory of ours and nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.driver == LOCAL && self.options.as_ref().is_none_or(BTreeMap::is_empty)
+    }
+
     /// Whether it is something that is mounted, and no plain directory.
     pub(crate) fn needs_mount(&self) -> bool {
         let options = self.options.as_ref();

@@ -44,7 +44,8 @@ impl Engine {
             let mut pruned = Pruned::default();
             for (row, users) in engine.volumes.all() {
                 let takes = chosen.takes(Some(row.created), row.labels.as_ref());
-                let kind = row.driver == LOCAL && (all || row.is_anonymous());
+                // One with options is more than its files, and its owner's to remove, as in dockerd.
+                let kind = row.is_plain() && (all || row.is_anonymous());
                 if users > 0 || !kind || !takes {
                     continue;
                 }
