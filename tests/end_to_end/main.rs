@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod create;
 mod dropin;
 mod exec;
 mod files;

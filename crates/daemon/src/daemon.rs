@@ -378,6 +378,7 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
             ..settings.network.config.clone()
         },
         volume_drivers: Some(Arc::new(crate::plugin::Plugins::default())),
+        defaults: hull_engine::container::Defaults::default(),
     }
 }
 

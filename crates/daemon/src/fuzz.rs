@@ -114,8 +114,12 @@ pub fn create_container(bytes: &[u8]) {
         ApiVersion::new(1, 43),
         ApiVersion::NEWEST,
     ];
-    for (version, v2) in versions.into_iter().zip([false, true, true]) {
-        if let Err(error) = convert::create::config(asked.clone(), None, v2, &settings, version) {
+    for (version, cgroup_v2) in versions.into_iter().zip([false, true, true]) {
+        let host = convert::create::Host {
+            cgroup_v2,
+            settings: &settings,
+        };
+        if let Err(error) = convert::create::config(asked.clone(), None, host, version) {
             assert!(error.status.is_client_error() || error.status.as_u16() >= 500);
             assert!(!error.message.is_empty());
         }

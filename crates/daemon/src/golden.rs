@@ -37,14 +37,12 @@ fn image_id() -> String {
 /// A container made by `request`, as the engine tells of it.
 fn details(request: &str, number: u8, name: &str) -> Details {
     let request = CreateRequest::from_slice(request.as_bytes()).unwrap();
-    let config = convert::create::config(
-        request,
-        None,
-        false,
-        &ContainerDefaults::default(),
-        ApiVersion::NEWEST,
-    )
-    .unwrap();
+    let host = convert::create::Host {
+        cgroup_v2: false,
+        settings: &ContainerDefaults::default(),
+    };
+    let asked = convert::create::config(request, None, host, ApiVersion::NEWEST).unwrap();
+    let config = asked.config;
     let cmd = config.cmd.clone();
     Details {
         id: id(number),

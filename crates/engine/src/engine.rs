@@ -86,6 +86,8 @@ pub struct Config {
     pub network: crate::network::NetworkConfig,
     /// Drivers of volumes besides the one that is built in.
     pub volume_drivers: Option<Arc<dyn crate::volume::VolumeDrivers>>,
+    /// What containers are given that do not say it themselves.
+    pub defaults: crate::container::Defaults,
 }
 
 /// Containers by id and by name.

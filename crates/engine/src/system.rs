@@ -5,7 +5,7 @@ use crate::{Engine, Result, blocking};
 use hull_linux::cgroup::Layout;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The engine and its host, for `docker info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,9 +81,29 @@ pub struct Limits {
     pub pids: bool,
     /// Waiting for memory instead of being killed.
     pub oom_kill_disable: bool,
+    /// Memory that is left under pressure.
+    pub memory_reservation: bool,
+    /// How readily memory is swapped.
+    pub swappiness: bool,
+    /// The kernel's TCP buffers.
+    pub kernel_memory_tcp: bool,
+    /// Time of the real-time scheduler.
+    pub cpu_realtime: bool,
+    /// The share of block devices.
+    pub blkio_weight: bool,
+    /// That of single block devices.
+    pub blkio_weight_device: bool,
+    /// Bytes and operations a second on block devices.
+    pub blkio_rates: bool,
 }
 
 impl Engine {
+    /// What the host's control groups can limit, found out once: that changes with the kernel.
+    pub(crate) fn limits(&self) -> Limits {
+        static LIMITS: OnceLock<Limits> = OnceLock::new();
+        *LIMITS.get_or_init(|| limits(&self.cgroups))
+    }
+
     /// The engine and its host.
     ///
     /// # Errors
@@ -110,7 +130,7 @@ impl Engine {
         info.driver = "overlay2".to_owned();
         info.driver_status = self.driver_status();
         info.cgroup_version = if self.cgroups.is_v2() { 2 } else { 1 };
-        info.limits = limits(&self.cgroups);
+        info.limits = self.limits();
         info.ipv4_forwarding = read("/proc/sys/net/ipv4/ip_forward").trim() == "1";
         info.seccomp = std::path::Path::new("/proc/sys/kernel/seccomp").exists();
         info.open_files =
@@ -163,7 +183,7 @@ impl Engine {
 }
 
 /// What the host's control groups can limit.
-pub(crate) fn limits(cgroups: &Layout) -> Limits {
+fn limits(cgroups: &Layout) -> Limits {
     let group = |controller: &str| {
         cgroups
             .hierarchy(controller)
@@ -175,6 +195,12 @@ pub(crate) fn limits(cgroups: &Layout) -> Limits {
             .any(|name| name == controller),
         Some(mount) => mount.join(v1).exists(),
         None => false,
+    };
+    let v1 = |controller: &str, file: &str| !cgroups.is_v2() && has(controller, file);
+    let io = cgroups.is_v2() && has("io", "");
+    // The file's name depends on the scheduler that does the weighing.
+    let block = |name: &str| {
+        io || v1("blkio", &format!("blkio.{name}")) || v1("blkio", &format!("blkio.bfq.{name}"))
     };
     let swap = if cgroups.is_v2() {
         has("memory", "")
@@ -188,7 +214,14 @@ pub(crate) fn limits(cgroups: &Layout) -> Limits {
         cpu_quota: has("cpu", "cpu.cfs_quota_us"),
         cpuset: has("cpuset", "cpuset.cpus"),
         pids: group("pids").is_some() && (!cgroups.is_v2() || has("pids", "")),
-        oom_kill_disable: !cgroups.is_v2() && has("memory", "memory.oom_control"),
+        oom_kill_disable: v1("memory", "memory.oom_control"),
+        memory_reservation: has("memory", "memory.soft_limit_in_bytes"),
+        swappiness: v1("memory", "memory.swappiness"),
+        kernel_memory_tcp: v1("memory", "memory.kmem.tcp.limit_in_bytes"),
+        cpu_realtime: v1("cpu", "cpu.rt_runtime_us"),
+        blkio_weight: block("weight"),
+        blkio_weight_device: block("weight_device"),
+        blkio_rates: io || v1("blkio", "blkio.throttle.read_bps_device"),
     }
 }
 

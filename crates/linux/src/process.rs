@@ -7,7 +7,7 @@ mod scheduling;
 mod signal;
 mod trace;
 
-pub use clone::{Child, CloneError, Clones, spawn};
+pub use clone::{Child, CloneError, Clones, fork, spawn};
 pub use exec::{
     close_from, close_on_exec_from, duplicate_inherited, execute, execute_descriptor, exit_now,
     is_inherited, is_read_only_self, read_only_executable, sealed_executable,

@@ -12,6 +12,7 @@ mod kernel;
 mod label;
 pub(crate) mod mounts;
 mod program;
+pub(crate) mod reaper;
 mod rootfs;
 
 pub(crate) use label::Modules;

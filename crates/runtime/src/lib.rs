@@ -41,4 +41,5 @@ mod systemd;
 
 pub use command::main;
 pub use error::Error;
+pub use init::reaper::main as init_main;
 pub use runtime::{Joined, Options, Runtime, protect_executable};

@@ -4,5 +4,11 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hull_runtime::main(std::env::args_os().skip(1).collect())
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let arguments = arguments.collect();
+    if std::path::Path::new(&name).ends_with("docker-init") {
+        std::process::exit(hull_runtime::init_main(arguments));
+    }
+    hull_runtime::main(arguments)
 }

@@ -4,6 +4,7 @@ use crate::files;
 use crate::protocol::{self, AttachOptions, Event, ExecRequest, Reply, Request, Snapshot};
 use crate::{ExitRecord, Launch, Relay};
 use hull_linux::socket;
+use hull_spec::runtime::Resources;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -169,6 +170,15 @@ impl Handle {
     /// [`Error::Unreachable`] when the shim is gone, or is of a version that serves none.
     pub fn retarget(&self, relays: Vec<Relay>) -> Result<(), Error> {
         self.done(&Request::Retarget(relays))
+    }
+
+    /// Changes the container's limits, all of them or none; what is not named stays.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message; [`Error::Unreachable`] when the shim is gone, or is of a
+    /// version that changes none.
+    pub fn update(&self, limits: Resources) -> Result<(), Error> {
+        self.done(&Request::Update(Box::new(limits)))
     }
 
     /// How things are.

@@ -36,6 +36,10 @@ pub struct Launch {
     /// As `foreign_mounts`, gone once the container is made.
     #[serde(default)]
     pub foreign_sources: Option<PathBuf>,
+    /// A directory of mounts, containers' shared memory, from which this one's is mounted: gone from the shim's
+    /// mount namespace once the container is created.
+    #[serde(default)]
+    pub shared_memory: Option<PathBuf>,
     /// How many descriptors come behind this message, one with each byte. The shim keeps them open as long
     /// as it lives: sockets that keep the host's ports for the container.
     #[serde(default)]

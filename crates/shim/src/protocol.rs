@@ -13,7 +13,7 @@
 //! the length, big-endian. The client ends the input by shutting down its half; the shim ends the
 //! stream when the process has ended and all its output was sent.
 
-use hull_spec::runtime::Process;
+use hull_spec::runtime::{Process, Resources};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -55,6 +55,8 @@ pub enum Request {
     /// Says where published ports lead from now on that the shim passes on; those that are not named lead
     /// nowhere. Connections that there are stay.
     Retarget(Vec<crate::Relay>),
+    /// Changes the limits; what is not named stays.
+    Update(Box<Resources>),
 }
 
 /// Which streams a client wants.

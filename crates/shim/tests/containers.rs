@@ -86,6 +86,7 @@ fn container(command: &str) -> Option<Container> {
         foreign_sources: None,
         first: false,
         sources: Vec::new(),
+        shared_memory: None,
         id: id.clone(),
         bundle: at("bundle"),
         runtime,

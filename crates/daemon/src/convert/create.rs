@@ -8,6 +8,24 @@ use hull_api::container::{Config as WireConfig, CreateRequest, HostConfig};
 use hull_engine::container::{Config, IpcMode, LogConfig, LogDriver, PidMode, Port, RestartPolicy};
 use std::collections::BTreeSet;
 
+/// What the host and the daemon's settings decide where a request does not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Host<'a> {
+    /// Whether control groups are version 2.
+    pub(crate) cgroup_v2: bool,
+    /// The daemon's settings for containers.
+    pub(crate) settings: &'a ContainerDefaults,
+}
+
+/// A request, understood.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What was asked for.
+    pub(crate) config: Config,
+    /// What of it has no effect.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Converts a request, defaults and all.
 ///
 /// # Errors
@@ -15,19 +33,22 @@ use std::collections::BTreeSet;
 pub(crate) fn config(
     mut request: CreateRequest,
     platform: Option<String>,
-    cgroup_v2: bool,
-    settings: &ContainerDefaults,
+    host: Host<'_>,
     version: ApiVersion,
-) -> Result<Config, ApiError> {
+) -> Result<Asked, ApiError> {
     super::age::renew(&mut request, version)?;
-    defaults::fill_in_settings(&mut request.host_config, cgroup_v2, settings);
-    defaults::fill_in(&mut request, cgroup_v2);
+    let mut warnings = defaults::as_of(&mut request, version);
+    warnings.extend(resources::discard_foreign(&mut request.host_config));
+    check_storage(&request.host_config)?;
+    defaults::fill_in_settings(&mut request.host_config, host.cgroup_v2, host.settings);
+    defaults::fill_in(&mut request, host.cgroup_v2);
     refuse_what_is_missing(&request.host_config)?;
     super::ports::check_sharing(&request.config, &request.host_config)?;
     let places = super::ports::places(&mut request, version)?;
     let kept = super::kept::request(&request)?;
-    defaults::fill_in_unseen(&mut request.host_config, settings);
+    defaults::fill_in_unseen(&mut request.host_config, host.settings);
     check_names(&request.config)?;
+    check_modes(&request.config, &request.host_config)?;
     let mac_address = Some(request.config.mac_address.clone());
     super::ports::check_names(&request.host_config)?;
     let published = super::ports::bindings(&request.host_config)?;
@@ -44,7 +65,7 @@ pub(crate) fn config(
             .map(|check| super::health::check(check, version))
             .transpose()?,
         on_unhealthy: super::health::on_unhealthy(&request.hull.on_unhealthy)?,
-        platform,
+        platform: platform.filter(|_| version.since(41)),
         request: Some(kept),
         network: places.mode,
         networks: places.networks,
@@ -54,10 +75,9 @@ pub(crate) fn config(
         mac_address: mac_address.filter(|mac| !mac.is_empty()),
         ..process(request.config)?
     };
-    isolate(
-        surround(meant, &request.host_config, version)?,
-        request.host_config,
-    )
+    let meant = surround(meant, &request.host_config, version)?;
+    let config = isolate(meant, request.host_config)?;
+    Ok(Asked { config, warnings })
 }
 
 /// What runs.
@@ -120,6 +140,10 @@ fn isolate(meant: Config, host: HostConfig) -> Result<Config, ApiError> {
         oom_score_adj: oom_score_adj(host.oom_score_adj)?,
         no_new_privileges: security.no_new_privileges,
         seccomp: security.seccomp,
+        apparmor: security.apparmor,
+        selinux: security.labels,
+        writable_cgroups: security.writable_cgroups,
+        init: host.init,
         cgroup_parent: host.cgroup_parent,
         sysctls: host.sysctls,
         privileged: host.privileged,
@@ -129,41 +153,16 @@ fn isolate(meant: Config, host: HostConfig) -> Result<Config, ApiError> {
         readonly_paths: host.readonly_paths,
         devices: resources::devices(host.devices.unwrap_or_default())?,
         device_cgroup_rules: host.device_cgroup_rules.unwrap_or_default(),
+        device_requests: resources::device_requests(host.device_requests.unwrap_or_default()),
         ..meant
     })
 }
 
-/// Whether there is anything in an optional list.
-fn some<T>(list: Option<&Vec<T>>) -> bool {
-    list.is_some_and(|list| !list.is_empty())
-}
-
 fn refuse_what_is_missing(host: &HostConfig) -> Result<(), ApiError> {
-    for (asked, what) in [
-        (
-            some(host.device_requests.as_ref()),
-            "device requests such as --gpus",
-        ),
-        (host.init == Some(true), "--init"),
-        (!host.storage_opt.is_empty(), "--storage-opt"),
-        (
-            !matches!(host.isolation.as_str(), "" | "default"),
-            "--isolation",
-        ),
-        (
-            !matches!(host.userns_mode.as_str(), "" | "host"),
-            "user namespaces by --userns",
-        ),
-        (
-            !host.cgroup.is_empty(),
-            "sharing another container's control group",
-        ),
-    ] {
-        if asked {
-            return Err(unsupported(what));
-        }
+    if host.cgroup.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(unsupported("sharing another container's control group"))
 }
 
 fn check_names(config: &WireConfig) -> Result<(), ApiError> {
@@ -178,19 +177,16 @@ fn check_names(config: &WireConfig) -> Result<(), ApiError> {
             config.working_dir
         )));
     }
-    let name = &config.hostname;
-    let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    if name.len() > 63 || !name.is_empty() && !name.split('.').all(label) {
-        return Err(ApiError::bad_request(format!(
-            "invalid hostname format: {name}"
-        )));
+    // dockerd takes any; the kernel takes 64 bytes, and files of names cannot have more than one line.
+    for (name, what) in [
+        (&config.hostname, "hostname"),
+        (&config.domainname, "domainname"),
+    ] {
+        if name.len() > 64 || name.contains(|letter: char| letter == '/' || letter < ' ') {
+            return Err(ApiError::bad_request(format!(
+                "invalid {what} format: {name}"
+            )));
+        }
     }
     let nameless = |variable: &&String| variable.is_empty() || variable.starts_with('=');
     match config.env.iter().flatten().find(nameless) {
@@ -199,6 +195,40 @@ fn check_names(config: &WireConfig) -> Result<(), ApiError> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Modes that are no configuration's: those that only other systems have, and those that exclude each other.
+fn check_modes(config: &WireConfig, host: &HostConfig) -> Result<(), ApiError> {
+    let why = match () {
+        () if !matches!(host.isolation.to_ascii_lowercase().as_str(), "" | "default") => format!(
+            "invalid isolation ({}): linux only supports 'default'",
+            host.isolation
+        ),
+        () if !matches!(host.userns_mode.as_str(), "" | "host") => {
+            format!("invalid user namespace mode: {}", host.userns_mode)
+        }
+        () if host.uts_mode == "host" && !config.hostname.is_empty() => {
+            "conflicting options: hostname and the UTS mode".to_owned()
+        }
+        () if host.annotations.contains_key("") => {
+            "invalid Annotations: the empty string is not permitted as an annotation key".to_owned()
+        }
+        () => return Ok(()),
+    };
+    Err(ApiError::bad_request(why))
+}
+
+/// Limits of the writable layer: dockerd has one, on file systems that Hull does not drive in that way.
+fn check_storage(host: &HostConfig) -> Result<(), ApiError> {
+    let Some(option) = host.storage_opt.keys().next() else {
+        return Ok(());
+    };
+    // The status is dockerd's, too.
+    Err(ApiError::internal(if option.eq_ignore_ascii_case("size") {
+        "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".to_owned()
+    } else {
+        format!("Unknown option {option}")
+    }))
 }
 
 fn pid_mode(mode: &str) -> Result<PidMode, ApiError> {
@@ -264,7 +294,11 @@ fn oom_score_adj(value: i64) -> Result<Option<i32>, ApiError> {
     }
 }
 
-fn restart_policy(host: &HostConfig) -> Result<RestartPolicy, ApiError> {
+/// The restart policy.
+///
+/// # Errors
+/// 400 in dockerd's words.
+pub(crate) fn restart_policy(host: &HostConfig) -> Result<RestartPolicy, ApiError> {
     let policy = &host.restart_policy;
     let refused = |why: String| {
         Err(ApiError::bad_request(format!(
@@ -295,6 +329,18 @@ fn restart_policy(host: &HostConfig) -> Result<RestartPolicy, ApiError> {
         ));
     }
     Ok(parsed)
+}
+
+/// Shows in a kept request the restart policy there is now.
+pub(crate) fn reflect_restart(host: &mut HostConfig, policy: RestartPolicy) {
+    let (name, count) = match policy {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries.into()),
+    };
+    name.clone_into(&mut host.restart_policy.name);
+    host.restart_policy.maximum_retry_count = count;
 }
 
 fn log_config(log: hull_api::container::LogConfig) -> Result<LogConfig, ApiError> {

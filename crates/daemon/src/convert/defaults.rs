@@ -1,7 +1,8 @@
 //! What dockerd writes into a request before it keeps it: inspect shows the result.
 
 use crate::config::ContainerDefaults;
-use hull_api::container::{CreateRequest, HostConfig, Ulimit, Words};
+use crate::version::ApiVersion;
+use hull_api::container::{CreateRequest, HostConfig, Ulimit};
 use hull_engine::container::{MASKED_PATHS, READONLY_PATHS};
 use std::collections::BTreeMap;
 
@@ -68,6 +69,24 @@ pub(crate) fn fill_in_unseen(host: &mut HostConfig, settings: &ContainerDefaults
     }
 }
 
+/// Takes out limits and orders that the request's version did not have; gives warnings.
+pub(crate) fn as_of(request: &mut CreateRequest, version: ApiVersion) -> Vec<String> {
+    let host = &mut request.host_config;
+    let mut warnings = Vec::new();
+    if !version.since(25) {
+        // The client removes the container.
+        host.auto_remove = false;
+    }
+    if !version.since(40) {
+        host.kernel_memory_tcp = 0;
+    }
+    if !version.since(42) && host.kernel_memory != 0 {
+        warnings.push("Specifying a kernel memory limit is deprecated and will be removed in a future release. Limitation discarded.".to_owned());
+    }
+    host.kernel_memory = 0;
+    warnings
+}
+
 /// Fills in what the client left open; some of it differs between versions 1 and 2 of control groups.
 pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool) {
     let config = &mut request.config;
@@ -89,12 +108,6 @@ pub(crate) fn fill_in(request: &mut CreateRequest, v2: bool) {
         host.shm_size = SHM_SIZE;
     }
     fill_in_resources(host, v2);
-    for words in [&mut host.cap_add, &mut host.cap_drop]
-        .into_iter()
-        .flatten()
-    {
-        *words = Words(words.0.iter().map(|name| capability(name)).collect());
-    }
     if host.privileged {
         host.security_opt
             .get_or_insert_with(|| vec!["label=disable".to_owned()]);
@@ -122,9 +135,7 @@ fn fill_in_resources(host: &mut HostConfig, v2: bool) {
     }
     // -1 leaves it to the kernel, which is what nothing means too.
     host.memory_swappiness = host.memory_swappiness.filter(|value| *value != -1);
-    if host.pids_limit == Some(0) {
-        host.pids_limit = None;
-    }
+    host.pids_limit = host.pids_limit.filter(|limit| *limit > 0);
     if !v2 {
         host.oom_kill_disable.get_or_insert(false);
     } else {
@@ -135,15 +146,5 @@ fn fill_in_resources(host: &mut HostConfig, v2: bool) {
 fn default_to(text: &mut String, default: &str) {
     if text.is_empty() {
         default.clone_into(text);
-    }
-}
-
-/// A capability as dockerd keeps it: in capitals, with its prefix.
-fn capability(name: &str) -> String {
-    let name = name.trim().to_ascii_uppercase();
-    if name == "ALL" || name.starts_with("CAP_") {
-        name
-    } else {
-        format!("CAP_{name}")
     }
 }

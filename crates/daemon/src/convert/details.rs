@@ -21,6 +21,8 @@ pub(crate) fn inspect(details: &Details) -> Inspect {
     let mut host_config = request.host_config;
     host_config.runtime.clone_from(&details.runtime);
     host_config.network_mode = network_mode(details);
+    super::resources::reflect(&mut host_config, &details.config.resources);
+    super::create::reflect_restart(&mut host_config, details.config.restart);
     // Those of users' networks are shown there.
     host_config.links = (!details.links.is_empty()).then(|| details.links.clone());
     let never = matches!(details.state, State::Created { failed: None });

@@ -7,6 +7,8 @@ pub(crate) mod archive;
 pub(crate) mod create;
 pub(crate) mod defaults;
 pub(crate) mod details;
+#[cfg(test)]
+mod fields;
 pub(crate) mod health;
 pub(crate) mod image;
 mod kept;
@@ -18,6 +20,7 @@ pub(crate) mod security;
 pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod update;
 pub(crate) mod usage;
 
 use crate::error::ApiError;

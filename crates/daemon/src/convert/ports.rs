@@ -260,14 +260,14 @@ mod tests {
             .unwrap()
             .extend(body.as_object().unwrap().clone());
         let request = CreateRequest::from_slice(&serde_json::to_vec(&all).unwrap()).unwrap();
-        config(
-            request,
-            None,
-            false,
-            &crate::config::ContainerDefaults::default(),
-            ApiVersion::new(1, minor),
-        )
-        .map_err(|error| error.message)
+        let host = crate::convert::create::Host {
+            cgroup_v2: false,
+            settings: &crate::config::ContainerDefaults::default(),
+        };
+        let asked = config(request, None, host, ApiVersion::new(1, minor));
+        asked
+            .map(|asked| asked.config)
+            .map_err(|error| error.message)
     }
 
     /// `API version, request, refusal` recorded from dockerd 28.5, but for the address that is none.

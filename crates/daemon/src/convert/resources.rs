@@ -1,69 +1,43 @@
 //! Limits and devices.
 
-use super::unsupported;
 use crate::error::ApiError;
-use hull_api::container::{DeviceMapping, HostConfig, ThrottleDevice};
-use hull_engine::container::{Device, Resources, Throttle, Ulimit};
+use hull_api::container::{DeviceMapping, HostConfig, ThrottleDevice, WeightDevice};
+use hull_engine::container::{Device, DeviceRequest, DeviceWeight, Resources, Throttle, Ulimit};
 use std::path::PathBuf;
 
-/// The least memory a container can start with, by dockerd's experience.
-const MIN_MEMORY: i64 = 6 << 20;
-
-/// Converts the limits, with dockerd's checks of them.
+/// Converts the limits; the engine checks them.
 ///
 /// # Errors
-/// 400 for what makes no sense, 501 for limits that Hull does not set.
+/// 400 for the limits of other systems.
 pub(crate) fn limits(host: &HostConfig) -> Result<Resources, ApiError> {
     for (asked, what) in [
-        (
-            host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0,
-            "real-time CPU limits",
-        ),
-        (
-            host.blkio_weight_device
-                .as_ref()
-                .is_some_and(|list| !list.is_empty()),
-            "--blkio-weight-device",
-        ),
-        (
-            host.kernel_memory != 0 || host.kernel_memory_tcp != 0,
-            "kernel memory limits",
-        ),
-        (
-            host.cpu_count != 0 || host.cpu_percent != 0,
-            "Windows CPU limits",
-        ),
-        (
-            host.io_maximum_iops != 0 || host.io_maximum_bandwidth != 0,
-            "Windows I/O limits",
-        ),
+        (host.io_maximum_iops, "IOPs"),
+        (host.io_maximum_bandwidth, "bandwidth"),
     ] {
-        if asked {
-            return Err(unsupported(what));
+        if asked != 0 {
+            return Err(ApiError::bad_request(format!(
+                "invalid option: QoS maximum {what} configuration is not supported on linux"
+            )));
         }
-    }
-    if let Some(why) = memory(host).or_else(|| cpu(host)) {
-        return Err(ApiError::bad_request(why));
-    }
-    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
-        return Err(ApiError::bad_request(
-            "Range of blkio weight is from 10 to 1000",
-        ));
     }
     Ok(Resources {
         memory: host.memory,
         memory_reservation: host.memory_reservation,
         memory_swap: host.memory_swap,
         memory_swappiness: host.memory_swappiness,
+        kernel_memory_tcp: host.kernel_memory_tcp,
         oom_kill_disable: host.oom_kill_disable.unwrap_or(false),
         nano_cpus: host.nano_cpus,
         cpu_shares: host.cpu_shares,
         cpu_period: host.cpu_period,
         cpu_quota: host.cpu_quota,
+        cpu_realtime_period: host.cpu_realtime_period,
+        cpu_realtime_runtime: host.cpu_realtime_runtime,
         cpuset_cpus: host.cpuset_cpus.clone(),
         cpuset_mems: host.cpuset_mems.clone(),
         pids_limit: host.pids_limit,
         blkio_weight: host.blkio_weight,
+        weight_devices: weights(host.blkio_weight_device.as_ref()),
         read_bps: throttles(host.blkio_device_read_bps.as_ref()),
         write_bps: throttles(host.blkio_device_write_bps.as_ref()),
         read_iops: throttles(host.blkio_device_read_iops.as_ref()),
@@ -71,70 +45,69 @@ pub(crate) fn limits(host: &HostConfig) -> Result<Resources, ApiError> {
     })
 }
 
-/// What is wrong with the memory limits, if anything.
-fn memory(host: &HostConfig) -> Option<String> {
-    let HostConfig {
-        memory,
-        memory_swap: swap,
-        memory_reservation: reservation,
-        ..
-    } = *host;
-    let why = match () {
-        () if memory != 0 && memory < MIN_MEMORY => "Minimum memory limit allowed is 6MB",
-        () if swap > 0 && memory == 0 => {
-            "You should always set the Memory limit when using Memoryswap limit"
-        }
-        () if memory > 0 && swap > 0 && swap < memory => {
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
-        }
-        () if reservation != 0 && reservation < MIN_MEMORY => {
-            "Minimum memory reservation allowed is 6MB"
-        }
-        () if memory > 0 && reservation > memory => {
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
-        }
-        () => {
-            let swappiness = host.memory_swappiness?;
-            return (!(0..=100).contains(&swappiness)).then(|| {
-                format!("Invalid value: {swappiness}, valid memory swappiness range is 0-100")
-            });
-        }
-    };
-    Some(why.to_owned())
-}
-
-/// What is wrong with the CPU limits, if anything.
-fn cpu(host: &HostConfig) -> Option<String> {
-    let HostConfig {
-        nano_cpus,
-        cpu_period: period,
-        cpu_quota: quota,
-        ..
-    } = *host;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = i64::try_from(cpus)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1_000_000_000);
-    let why = match () {
-        () if nano_cpus > 0 && period > 0 => {
-            "Conflicting options: Nano CPUs and CPU Period cannot both be set"
-        }
-        () if nano_cpus > 0 && quota > 0 => {
-            "Conflicting options: Nano CPUs and CPU Quota cannot both be set"
-        }
-        () if nano_cpus < 0 || nano_cpus > most => {
-            return Some(format!(
-                "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+/// What Linux has not, taken out of the request; gives warnings.
+pub(crate) fn discard_foreign(host: &mut HostConfig) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (number, what) in [
+        (&mut host.cpu_percent, "percent"),
+        (&mut host.cpu_count, "count"),
+    ] {
+        if std::mem::take(number) > 0 {
+            let capital = format!("{}{}", what[..1].to_uppercase(), &what[1..]);
+            warnings.push(format!(
+                "linux does not support CPU {what}. {capital} discarded."
             ));
         }
-        () if period != 0 && !(1_000..=1_000_000).contains(&period) => {
-            "CPU cfs period cannot be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+    }
+    warnings
+}
+
+/// Shows in a kept request what the limits have become since: some were discarded, others updated.
+pub(crate) fn reflect(host: &mut HostConfig, kept: &Resources) {
+    host.memory = kept.memory;
+    host.memory_reservation = kept.memory_reservation;
+    host.memory_swap = kept.memory_swap;
+    host.memory_swappiness = kept.memory_swappiness;
+    host.kernel_memory_tcp = kept.kernel_memory_tcp;
+    // It may stand there as asked not to be, too.
+    if host.oom_kill_disable == Some(true) && !kept.oom_kill_disable {
+        host.oom_kill_disable = None;
+    }
+    host.nano_cpus = kept.nano_cpus;
+    host.cpu_shares = kept.cpu_shares;
+    host.cpu_period = kept.cpu_period;
+    host.cpu_quota = kept.cpu_quota;
+    host.cpu_realtime_period = kept.cpu_realtime_period;
+    host.cpu_realtime_runtime = kept.cpu_realtime_runtime;
+    host.cpuset_cpus.clone_from(&kept.cpuset_cpus);
+    host.cpuset_mems.clone_from(&kept.cpuset_mems);
+    host.pids_limit = kept.pids_limit;
+    host.blkio_weight = kept.blkio_weight;
+    if kept.weight_devices.is_empty() {
+        discard(&mut host.blkio_weight_device);
+    }
+    for (list, left) in [
+        (&mut host.blkio_device_read_bps, &kept.read_bps),
+        (&mut host.blkio_device_write_bps, &kept.write_bps),
+        (&mut host.blkio_device_read_iops, &kept.read_iops),
+        (&mut host.blkio_device_write_iops, &kept.write_iops),
+    ] {
+        if left.is_empty() {
+            discard(list);
         }
-        () if quota > 0 && quota < 1_000 => "CPU cfs quota cannot be less than 1ms (i.e. 1000)",
-        () if host.cpu_shares < 0 => "invalid CPU shares: must not be negative",
-        () => return None,
+    }
+}
+
+fn discard<T>(list: &mut Option<Vec<T>>) {
+    list.iter_mut().for_each(Vec::clear);
+}
+
+fn weights(devices: Option<&Vec<WeightDevice>>) -> Vec<DeviceWeight> {
+    let convert = |device: &WeightDevice| DeviceWeight {
+        device: PathBuf::from(&device.path),
+        weight: device.weight,
     };
-    Some(why.to_owned())
+    devices.into_iter().flatten().map(convert).collect()
 }
 
 fn throttles(devices: Option<&Vec<ThrottleDevice>>) -> Vec<Throttle> {
@@ -196,62 +169,61 @@ pub(crate) fn devices(devices: Vec<DeviceMapping>) -> Result<Vec<Device>, ApiErr
     devices.into_iter().map(convert).collect()
 }
 
+/// Converts `--gpus` and the devices of the Container Device Interface.
+pub(crate) fn device_requests(
+    requests: Vec<hull_api::container::DeviceRequest>,
+) -> Vec<DeviceRequest> {
+    let convert = |request: hull_api::container::DeviceRequest| DeviceRequest {
+        driver: request.driver,
+        count: request.count,
+        ids: request.device_ids.unwrap_or_default(),
+        capabilities: request.capabilities.unwrap_or_default(),
+        options: request.options.unwrap_or_default(),
+    };
+    requests.into_iter().map(convert).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn limits_that_make_no_sense_are_told_in_dockerds_words() {
-        type Change = fn(&mut HostConfig);
-        let cases: [(Change, &str); 9] = [
-            (
-                |host| host.memory = 100,
-                "Minimum memory limit allowed is 6MB",
-            ),
-            (
-                |host| host.memory_swap = 1 << 30,
-                "You should always set the Memory limit",
-            ),
-            (
-                |host| (host.memory, host.memory_swap) = (8 << 20, 7 << 20),
-                "Minimum memoryswap limit",
-            ),
-            (
-                |host| host.memory_swappiness = Some(101),
-                "Invalid value: 101, valid memory swappiness",
-            ),
-            (
-                |host| (host.nano_cpus, host.cpu_period) = (1, 1),
-                "Conflicting options: Nano CPUs",
-            ),
-            (
-                |host| host.nano_cpus = i64::MAX,
-                "range of CPUs is from 0.01 to ",
-            ),
-            (
-                |host| host.cpu_period = 1,
-                "CPU cfs period cannot be less than 1ms",
-            ),
-            (
-                |host| host.cpu_quota = 1,
-                "CPU cfs quota cannot be less than 1ms",
-            ),
-            (
-                |host| host.blkio_weight = 1,
-                "Range of blkio weight is from 10 to 1000",
-            ),
-        ];
-        for (change, text) in cases {
-            let mut host = HostConfig::default();
-            change(&mut host);
-            let message = limits(&host).unwrap_err().message;
-            assert!(message.starts_with(text), "{message}");
-        }
-        let unlimited_swap = HostConfig {
-            memory: 64 << 20,
-            memory_swap: -1,
+    fn what_only_other_systems_have_is_refused_or_discarded() {
+        let mut host = HostConfig {
+            cpu_count: 1,
+            cpu_percent: 1,
             ..HostConfig::default()
         };
-        assert!(limits(&unlimited_swap).is_ok());
+        assert_eq!(
+            discard_foreign(&mut host),
+            [
+                "linux does not support CPU percent. Percent discarded.",
+                "linux does not support CPU count. Count discarded."
+            ]
+        );
+        assert_eq!(host, HostConfig::default());
+        host.io_maximum_iops = 1;
+        assert_eq!(
+            limits(&host).unwrap_err().message,
+            "invalid option: QoS maximum IOPs configuration is not supported on linux"
+        );
+    }
+
+    #[test]
+    fn inspect_shows_the_limits_that_are_kept() {
+        let mut host = HostConfig {
+            memory: 1 << 30,
+            blkio_device_read_bps: Some(vec![ThrottleDevice::default()]),
+            oom_kill_disable: Some(true),
+            ..HostConfig::default()
+        };
+        let kept = Resources {
+            memory: 1 << 20,
+            ..Resources::default()
+        };
+        reflect(&mut host, &kept);
+        assert_eq!((host.memory, host.oom_kill_disable), (1 << 20, None));
+        assert_eq!(host.blkio_device_read_bps, Some(Vec::new()));
+        assert_eq!(host.blkio_device_write_bps, None);
     }
 }

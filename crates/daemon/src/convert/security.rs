@@ -1,6 +1,5 @@
 //! `--security-opt`.
 
-use super::unsupported;
 use crate::error::ApiError;
 use hull_api::container::HostConfig;
 use hull_engine::container::Seccomp;
@@ -9,41 +8,72 @@ use hull_engine::container::Seccomp;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct SecurityOptions {
     pub(crate) no_new_privileges: bool,
+    pub(crate) writable_cgroups: bool,
     pub(crate) seccomp: Seccomp,
+    /// A profile's name; `None` for none at all.
+    pub(crate) apparmor: Option<String>,
+    /// SELinux's options.
+    pub(crate) labels: Vec<String>,
 }
 
 /// Reads all options.
 ///
 /// # Errors
-/// 400 for unknown ones, 501 for security modules that Hull does not drive.
+/// 500 for unknown ones: dockerd's status for them.
 pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions, ApiError> {
     let mut parsed = SecurityOptions::default();
     for option in host.security_opt.iter().flatten() {
-        // A colon is the older form.
-        let (name, value) = option
-            .split_once('=')
-            .or_else(|| option.split_once(':'))
-            .unwrap_or((option, ""));
-        match (name, value) {
-            ("no-new-privileges", "" | "true" | "1") => parsed.no_new_privileges = true,
-            ("no-new-privileges", "false" | "0") => parsed.no_new_privileges = false,
-            ("seccomp", "unconfined") => parsed.seccomp = Seccomp::Unconfined,
-            ("seccomp", "builtin") => parsed.seccomp = Seccomp::Default,
-            ("seccomp", profile) if profile.trim_start().starts_with('{') => {
-                parsed.seccomp = Seccomp::Profile(profile.to_owned());
-            }
-            ("apparmor", "unconfined") | ("label", "disable") => {}
-            ("apparmor" | "label", _) => {
-                return Err(unsupported(format_args!("--security-opt {option}")));
-            }
-            _ => {
-                return Err(ApiError::bad_request(format!(
-                    "invalid --security-opt 1: {option:?}"
-                )));
+        read(option, &mut parsed)?;
+    }
+    Ok(parsed)
+}
+
+fn read(option: &str, parsed: &mut SecurityOptions) -> Result<(), ApiError> {
+    let unknown = |stage: u8| {
+        Err(ApiError::internal(format!(
+            "invalid --security-opt {stage}: {option:?}"
+        )))
+    };
+    match option {
+        "no-new-privileges" => parsed.no_new_privileges = true,
+        "writable-cgroups" => parsed.writable_cgroups = true,
+        "disable" => parsed.labels.push(option.to_owned()),
+        _ => {
+            // A colon is the older form.
+            let split = option.split_once('=').or_else(|| option.split_once(':'));
+            let Some((name, value)) = split else {
+                return unknown(1);
+            };
+            match (name, truth(value)) {
+                ("no-new-privileges", Some(on)) => parsed.no_new_privileges = on,
+                ("writable-cgroups", Some(on)) => parsed.writable_cgroups = on,
+                ("seccomp", _) => parsed.seccomp = seccomp(value),
+                ("apparmor", _) => {
+                    parsed.apparmor = Some(value.to_owned()).filter(|name| name != "unconfined");
+                }
+                ("label", _) => parsed.labels.push(value.to_owned()),
+                _ => return unknown(2),
             }
         }
     }
-    Ok(parsed)
+    Ok(())
+}
+
+fn seccomp(value: &str) -> Seccomp {
+    match value {
+        "unconfined" => Seccomp::Unconfined,
+        "builtin" => Seccomp::Default,
+        profile => Seccomp::Profile(profile.to_owned()),
+    }
+}
+
+/// A truth value as Go reads it.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -51,10 +81,11 @@ mod tests {
     use super::*;
 
     fn read(option: &str) -> Result<SecurityOptions, ApiError> {
-        options(&HostConfig {
+        let host = HostConfig {
             security_opt: Some(vec![option.to_owned()]),
             ..HostConfig::default()
-        })
+        };
+        options(&host)
     }
 
     #[test]
@@ -62,11 +93,12 @@ mod tests {
         for on in [
             "no-new-privileges",
             "no-new-privileges:true",
-            "no-new-privileges=true",
+            "no-new-privileges=1",
         ] {
             assert!(read(on).unwrap().no_new_privileges, "{on}");
         }
         assert!(!read("no-new-privileges=false").unwrap().no_new_privileges);
+        assert!(read("writable-cgroups=true").unwrap().writable_cgroups);
         assert_eq!(
             read("seccomp=unconfined").unwrap().seccomp,
             Seccomp::Unconfined
@@ -75,6 +107,24 @@ mod tests {
             read("seccomp={\"a\":1}").unwrap().seccomp,
             Seccomp::Profile("{\"a\":1}".to_owned())
         );
-        assert!(read("apparmor=x").is_err() && read("nope").is_err());
+        let profile = read("apparmor=x").unwrap().apparmor;
+        assert_eq!(profile.as_deref(), Some("x"));
+        assert_eq!(read("apparmor:unconfined").unwrap().apparmor, None);
+        assert_eq!(read("label=type:t").unwrap().labels, ["type:t"]);
+    }
+
+    #[test]
+    fn unknown_options_have_dockerds_status_and_text() {
+        for (option, text) in [
+            ("nope", "invalid --security-opt 1: \"nope\""),
+            ("nope=x", "invalid --security-opt 2: \"nope=x\""),
+            (
+                "no-new-privileges=x",
+                "invalid --security-opt 2: \"no-new-privileges=x\"",
+            ),
+        ] {
+            let error = read(option).unwrap_err();
+            assert_eq!((error.status.as_u16(), error.message.as_str()), (500, text));
+        }
     }
 }

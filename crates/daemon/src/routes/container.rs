@@ -5,7 +5,9 @@ use crate::error::ApiError;
 use crate::reply::{self, Outcome};
 use crate::request::Request;
 use http::StatusCode;
-use hull_api::container::{CreateRequest, CreateResponse, PruneResponse, Top};
+use hull_api::container::{
+    CreateRequest, CreateResponse, HostConfig, PruneResponse, Top, UpdateResponse,
+};
 use hull_engine::container::ListOptions;
 
 /// `GET /containers/json`.
@@ -38,18 +40,19 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted = request.json_by(CreateRequest::from_slice).await?;
     let platform = Some(request.query.text("platform").to_owned());
-    let platform = platform.filter(|platform| !platform.is_empty() && request.version.since(41));
+    let platform = platform.filter(|platform| !platform.is_empty());
     let old_member = request.version.since(44) && !wanted.config.mac_address.is_empty();
-    let config = convert::create::config(
-        wanted,
-        platform,
-        request.app.cgroup_v2,
-        &request.app.live().containers,
-        request.version,
-    )?;
+    let asked = {
+        let live = request.app.live();
+        let host = convert::create::Host {
+            cgroup_v2: request.app.cgroup_v2,
+            settings: &live.containers,
+        };
+        convert::create::config(wanted, platform, host, request.version)?
+    };
     let name = request.query.text("name");
     let name = Some(name).filter(|name| !name.is_empty());
-    let created = request.app.engine.create(name, config).await;
+    let created = request.app.engine.create(name, asked.config).await;
     let created = created.map_err(|error| {
         let mut error = ApiError::from(error);
         if error.status == StatusCode::NOT_FOUND && error.message.starts_with("No such container") {
@@ -58,7 +61,8 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
         }
         error
     })?;
-    let mut warnings = created.warnings;
+    let mut warnings = asked.warnings;
+    warnings.extend(created.warnings);
     if old_member {
         warnings.push("The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.".to_owned());
     }
@@ -173,6 +177,16 @@ pub(crate) async fn rename(request: Request) -> Result<Outcome, ApiError> {
     }
     request.app.engine.rename(&request.name, to).await?;
     reply::done()
+}
+
+/// `POST /containers/{id}/update`.
+pub(crate) async fn update(mut request: Request) -> Result<Outcome, ApiError> {
+    let wanted: HostConfig = request.json_or_default().await?;
+    let (change, mut warnings) = convert::update::update(wanted, request.version)?;
+    warnings.extend(request.app.engine.update(&request.name, change).await?);
+    reply::ok(&UpdateResponse {
+        warnings: (!warnings.is_empty()).then_some(warnings),
+    })
 }
 
 /// `POST /containers/{id}/resize`.

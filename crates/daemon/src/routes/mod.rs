@@ -75,6 +75,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/containers/{}/kill" => container::kill,
     POST "/containers/{}/pause" => container::pause,
     POST "/containers/{}/unpause" => container::unpause,
+    POST "/containers/{}/update" => container::update,
     POST "/containers/{}/rename" => container::rename,
     POST "/containers/{}/resize" => container::resize,
     POST "/containers/{}/wait" => wait::wait,
@@ -142,7 +143,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/containers/{}/attach/ws" => unsupported::feature,
     GET "/containers/{}/checkpoints" => unsupported::feature,
     POST "/containers/{}/checkpoints" => unsupported::feature,
-    POST "/containers/{}/update" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
 

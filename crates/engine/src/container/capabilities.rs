@@ -32,8 +32,8 @@ pub(super) fn of(config: &Config) -> Result<Vec<String>> {
             NAMES.iter().map(|name| (*name).to_owned()).collect(),
         ));
     }
-    let add = parse(&config.cap_add)?;
-    let drop = parse(&config.cap_drop)?;
+    let add = parse("CapAdd", &config.cap_add)?;
+    let drop = parse("CapDrop", &config.cap_drop)?;
     let all_dropped = drop.iter().any(|name| name == "ALL");
     let all_added = add.iter().any(|name| name == "ALL");
     let base: &[&str] = match (all_added, all_dropped) {
@@ -72,11 +72,11 @@ fn on_this_host(names: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-fn parse(names: &[String]) -> Result<Vec<String>> {
+fn parse(list: &str, names: &[String]) -> Result<Vec<String>> {
     names
         .iter()
         .map(|name| {
-            let upper = name.to_uppercase();
+            let upper = name.trim().to_uppercase();
             if upper == "ALL" || upper == "CAP_ALL" {
                 return Ok("ALL".to_owned());
             }
@@ -90,7 +90,7 @@ fn parse(names: &[String]) -> Result<Vec<String>> {
             }
             Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("invalid capability: \"{name}\""),
+                format!("invalid {list}: unknown capability: \"{full}\""),
             ))
         })
         .collect()
@@ -124,7 +124,7 @@ mod tests {
         };
         assert_eq!(
             super::of(&wrong).unwrap_err().message(),
-            "invalid capability: \"NOPE\""
+            "invalid CapAdd: unknown capability: \"CAP_NOPE\""
         );
     }
 }

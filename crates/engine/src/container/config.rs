@@ -108,6 +108,15 @@ pub struct Config {
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
 
+    /// The first process is an init that reaps and passes signals on; `None`: as the daemon's settings say.
+    pub init: Option<bool>,
+    /// The control groups' file systems can be written.
+    pub writable_cgroups: bool,
+    /// The AppArmor profile; `None`: none.
+    pub apparmor: Option<String>,
+    /// SELinux's options, such as `type:t`.
+    pub selinux: Vec<String>,
+
     /// All capabilities and devices, no filter, nothing hidden.
     pub privileged: bool,
     /// With or without `CAP_`, or `ALL`.
@@ -124,6 +133,8 @@ pub struct Config {
     pub readonly_paths: Option<Vec<String>>,
     /// Devices of the host it may use.
     pub devices: Vec<Device>,
+    /// Devices by what they can, or by their names in the Container Device Interface.
+    pub device_requests: Vec<DeviceRequest>,
     /// `c 1:3 rwm`.
     pub device_cgroup_rules: Vec<String>,
 
@@ -387,6 +398,8 @@ impl Propagation {
 pub struct Resources {
     /// Bytes.
     pub memory: i64,
+    /// Bytes of the kernel's TCP buffers; version 1 only.
+    pub kernel_memory_tcp: i64,
     /// Bytes, under pressure.
     pub memory_reservation: i64,
     /// Memory and swap together; -1 is unlimited swap, 0 with a memory limit is twice that.
@@ -403,6 +416,10 @@ pub struct Resources {
     pub cpu_period: i64,
     /// Microseconds per period.
     pub cpu_quota: i64,
+    /// Microseconds of the real-time scheduler's period; version 1 only.
+    pub cpu_realtime_period: i64,
+    /// Microseconds of real time per period; version 1 only.
+    pub cpu_realtime_runtime: i64,
     /// `0-2,4`.
     pub cpuset_cpus: String,
     /// Memory nodes, as `cpuset_cpus`.
@@ -411,6 +428,8 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// 10 to 1000.
     pub blkio_weight: u16,
+    /// Weights by device.
+    pub weight_devices: Vec<DeviceWeight>,
     /// Bytes read per second.
     pub read_bps: Vec<Throttle>,
     /// Bytes written per second.
@@ -419,6 +438,15 @@ pub struct Resources {
     pub read_iops: Vec<Throttle>,
     /// Writes per second.
     pub write_iops: Vec<Throttle>,
+}
+
+/// The share of one block device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWeight {
+    /// Its node on the host.
+    pub device: PathBuf,
+    /// 10 to 1000.
+    pub weight: u16,
 }
 
 /// A limit for one block device.
@@ -450,6 +478,22 @@ pub struct Device {
     pub container: PathBuf,
     /// Of `rwm`.
     pub permissions: String,
+}
+
+/// Devices by what they can, such as GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// `cdi`, `nvidia`, `amd`, or empty for any that can.
+    pub driver: String,
+    /// How many; -1 is all.
+    pub count: i64,
+    /// These; with `cdi` their full names, `vendor/class=name`.
+    pub ids: Vec<String>,
+    /// Lists of capabilities, of which one must be had whole.
+    pub capabilities: Vec<Vec<String>>,
+    /// The driver's own.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Which system calls are allowed.

@@ -2,7 +2,7 @@
 
 use super::live::Container;
 use super::record::Record;
-use super::{Config, Created, IpcMode, NetworkMode, PidMode, RestartPolicy, State, merge};
+use super::{Config, Created, NetworkMode, RestartPolicy, State, merge};
 use crate::{Engine, Error, ErrorKind, Result, blocking, names};
 use hull_image::{Hold, Image, Snapshotter};
 use hull_spec::image::ContainerConfig;
@@ -24,11 +24,34 @@ impl Engine {
             .map(names::checked)
             .transpose()?;
         merge::check(&config)?;
-        refuse_unfinished(&config)?;
+        check_removal(&config)?;
         let mut config = config;
+        let mut warnings = super::limits::fit(&mut config.resources, self.limits(), false)?;
         self.settle_config(&mut config)?;
+        self.settle_shared(&mut config)?;
+        warnings.extend(self.settle_defaults(&mut config));
         let engine = Arc::clone(self);
-        blocking(move || engine.create_blocking(name, config)).await
+        let created = blocking(move || engine.create_blocking(name, config)).await?;
+        warnings.extend(created.warnings);
+        Ok(Created {
+            warnings,
+            ..created
+        })
+    }
+
+    /// What the request leaves open, by the daemon's settings: a container keeps what it was made with.
+    fn settle_defaults(&self, config: &mut Config) -> Vec<String> {
+        let defaults = &self.config.defaults;
+        config.init.get_or_insert(defaults.init);
+        if config.cgroup_parent.is_empty() {
+            config.cgroup_parent.clone_from(&defaults.cgroup_parent);
+        }
+        for limit in &defaults.ulimits {
+            if config.ulimits.iter().all(|own| own.name != limit.name) {
+                config.ulimits.push(limit.clone());
+            }
+        }
+        discard_labels(config)
     }
 
     fn create_blocking(self: &Arc<Self>, name: Option<String>, config: Config) -> Result<Created> {
@@ -117,7 +140,7 @@ impl Engine {
         self.insert(&container);
         self.tell_container(&container, "create", &[]);
         let config = container.record().config;
-        let mut warnings = self.warnings_for(&config);
+        let mut warnings = warnings_for(&config);
         warnings.extend(foreign_platform(image, &config));
         let is_image = |mount: &super::Mount| matches!(mount.kind, super::MountKind::Image { .. });
         if config.mounts.iter().any(is_image) {
@@ -175,56 +198,35 @@ impl Engine {
         }
         Ok(id[..12].to_owned())
     }
-
-    /// What was asked for and cannot be had on this host: told, and then left out.
-    fn warnings_for(&self, config: &Config) -> Vec<String> {
-        let limits = crate::system::limits(&self.cgroups);
-        let resources = &config.resources;
-        let mut warnings = Vec::new();
-        let mut check = |asked: bool, there: bool, text: &str| {
-            if asked && !there {
-                warnings.push(text.to_owned());
-            }
-        };
-        check(
-            resources.memory > 0,
-            limits.memory,
-            "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
-        );
-        check(
-            resources.memory > 0,
-            limits.swap,
-            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
-        );
-        check(
-            resources.oom_kill_disable,
-            limits.oom_kill_disable,
-            "Your kernel does not support OomKillDisable. OomKillDisable discarded.",
-        );
-        check(
-            config.network == NetworkMode::Host && !config.ports.is_empty(),
-            false,
-            "Published ports are discarded when using host network mode",
-        );
-        warnings
-    }
 }
 
-/// What Docker has and Hull has not, said plainly instead of being ignored.
-fn refuse_unfinished(config: &Config) -> Result<()> {
-    let refuse = |what: &str| {
-        Err(Error::new(
-            ErrorKind::NotImplemented,
-            format!("{what} is not supported by this version of Hull"),
-        ))
-    };
-    match (&config.pid, &config.ipc) {
-        (PidMode::Container(_), _) => {
-            return refuse("sharing another container's PID namespace");
-        }
-        (_, IpcMode::Container(_)) => return refuse("sharing another container's IPC namespace"),
-        _ => {}
+/// What has no effect together with what else was asked for.
+fn warnings_for(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.network == NetworkMode::Host && !config.ports.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
+    warnings
+}
+
+/// Takes out the labels of security modules that the host does not have.
+fn discard_labels(config: &mut Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let there = std::path::Path::new("/sys/kernel/security/apparmor").exists();
+    if let Some(profile) = config.apparmor.take_if(|_| !there) {
+        warnings.push(format!(
+            "Your kernel does not support AppArmor or the daemon does not see it. Profile {profile} discarded."
+        ));
+    }
+    if config.selinux.iter().any(|label| label != "disable") {
+        config.selinux.clear();
+        warnings.push("SELinux support is not enabled. Labels discarded.".to_owned());
+    }
+    warnings
+}
+
+/// What excludes itself.
+fn check_removal(config: &Config) -> Result<()> {
     if config.auto_remove && config.restart != RestartPolicy::No {
         let text = "can't create 'AutoRemove' container with restart policy";
         return Err(Error::new(ErrorKind::InvalidInput, text));

@@ -185,6 +185,7 @@ impl Engine {
         };
         self.unwire(container);
         self.unmount_volumes(&container.record());
+        self.release_memory(container);
         let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
         apply(Event::Exited(exit))?;
         container.change(Record::end_health);

@@ -87,16 +87,13 @@ fn or(asked: &str, image: &str) -> String {
 
 /// An entrypoint of the request silences the image's command.
 fn command(config: &Config, image: &ContainerConfig) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    // An empty list of words is as good as none; an empty entrypoint is none at all.
+    let cmd = config.cmd.clone().filter(|words| !words.is_empty());
     match &config.entrypoint {
-        Some(entrypoint) => {
-            let words: Vec<String> = entrypoint.clone();
-            let none = words.is_empty() || words == [String::new()];
-            (if none { None } else { Some(words) }, config.cmd.clone())
-        }
-        None => (
-            image.entrypoint.clone(),
-            config.cmd.clone().or_else(|| image.cmd.clone()),
-        ),
+        Some(words) if words.is_empty() => (None, cmd.or_else(|| image.cmd.clone())),
+        Some(words) if *words == [String::new()] => (None, cmd),
+        Some(words) => (Some(words.clone()), cmd),
+        None => (image.entrypoint.clone(), cmd.or_else(|| image.cmd.clone())),
     }
 }
 
@@ -111,7 +108,7 @@ fn hostname(config: &Config, id: &str) -> String {
 }
 
 /// The request's variables, then those of the image that it does not replace; one without `=` removes
-/// the image's.
+/// the image's, and is no process's.
 fn environment(config: &Config, image: &ContainerConfig) -> Result<Vec<String>> {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
     let mut merged: Vec<String> = Vec::new();
@@ -120,9 +117,7 @@ fn environment(config: &Config, image: &ContainerConfig) -> Result<Vec<String>> 
             return Err(invalid(format!("invalid environment variable: {variable}")));
         }
         merged.retain(|known| name(known) != name(variable));
-        if variable.contains('=') {
-            merged.push(variable.clone());
-        }
+        merged.push(variable.clone());
     }
     let given: BTreeSet<String> = config.env.iter().map(|variable| name(variable)).collect();
     let inherited = image.env.iter().flatten();
@@ -176,8 +171,13 @@ pub(super) fn process_environment(effective: &Effective, tty: bool, home: &str) 
     }
     let is_path = |v: &&String| v.starts_with("PATH=");
     let path = effective.env.iter().find(is_path);
-    let rest = effective.env.iter().filter(|v| !is_path(v));
-    let mut all = vec![path.cloned().unwrap_or_else(|| PATH.to_owned())];
+    let rest = effective.env.iter();
+    let rest = rest.filter(|v| !is_path(v) && v.contains('='));
+    let mut all: Vec<String> = match path {
+        Some(path) => vec![path.clone()],
+        None if known.contains_key("PATH") => Vec::new(),
+        None => vec![PATH.to_owned()],
+    };
     all.append(&mut env);
     all.extend(rest.cloned());
     if !known.contains_key("HOME") {
@@ -188,86 +188,15 @@ pub(super) fn process_environment(effective: &Effective, tty: bool, home: &str) 
 
 /// Checks what does not depend on the host. The texts are dockerd's.
 pub(super) fn check(config: &Config) -> Result<()> {
-    let resources = &config.resources;
-    if resources.memory != 0 && resources.memory < 6 << 20 {
-        return Err(invalid("Minimum memory limit allowed is 6MB"));
-    }
-    if resources.memory_swap > 0 && resources.memory == 0 {
-        return Err(invalid(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        ));
-    }
-    if resources.memory_swap > 0 && resources.memory_swap < resources.memory {
-        return Err(invalid(
-            "Minimum memoryswap limit should be larger than memory limit, see usage",
-        ));
-    }
-    if resources.memory_reservation > 0
-        && resources.memory > 0
-        && resources.memory < resources.memory_reservation
-    {
-        return Err(invalid(
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        ));
-    }
-    let cpus =
-        i64::try_from(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
-            .unwrap_or(i64::MAX);
-    if resources.nano_cpus < 0 || resources.nano_cpus > cpus.saturating_mul(1_000_000_000) {
-        let text = format!(
-            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        );
-        return Err(invalid(text));
-    }
-    if resources.nano_cpus > 0 && (resources.cpu_period > 0 || resources.cpu_quota > 0) {
-        return Err(invalid(
-            "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
-        ));
-    }
-    cpus_available(&resources.cpuset_cpus)?;
     if let Some(signal) = &config.stop_signal {
         super::kill::parse(signal)?;
     }
     if let Some(hostname) = &config.hostname
-        && (hostname.len() > 63 || hostname.contains(['/', ' ', '\0']))
+        && (hostname.len() > 64 || hostname.contains(|c: char| c == '/' || c < ' '))
     {
-        return Err(invalid(format!("invalid hostname '{hostname}'")));
+        return Err(invalid(format!("invalid hostname format: {hostname}")));
     }
     check_mounts(&config.mounts)
-}
-
-/// Whether the host has the CPUs of a list such as `0-2,4`.
-fn cpus_available(wanted: &str) -> Result<()> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let online = fs_err::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    let online = online.trim();
-    let there = ranges(online).unwrap_or_default();
-    let asked =
-        ranges(wanted).ok_or_else(|| invalid(format!("Invalid value {wanted} for cpuset cpus")))?;
-    let available = asked.iter().all(|(from, to)| {
-        there
-            .iter()
-            .any(|(first, last)| first <= from && to <= last)
-    });
-    // Where the host does not say what it has, the kernel decides.
-    if available || there.is_empty() {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "Requested CPUs are not available - requested {wanted}, available: {online}"
-    )))
-}
-
-/// `0-2,4` as first and last numbers.
-fn ranges(list: &str) -> Option<Vec<(u32, u32)>> {
-    let range = |text: &str| {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (first <= last).then_some((first, last))
-    };
-    list.split(',').map(range).collect()
 }
 
 fn check_mounts(mounts: &[Mount]) -> Result<()> {
@@ -332,6 +261,12 @@ mod tests {
                 .args,
             ["e"]
         );
+        assert_eq!(
+            with(|c| (c.entrypoint, c.cmd) = (Some(vec![]), Some(vec![])))
+                .unwrap()
+                .args,
+            ["cmd"]
+        );
         let none = with(|c| c.entrypoint = Some(vec![String::new()])).unwrap_err();
         assert_eq!(none.message(), "no command specified");
     }
@@ -341,7 +276,10 @@ mod tests {
         let env = with(|c| c.env = vec!["A=9".to_owned(), "B".to_owned(), "C=3".to_owned()])
             .unwrap()
             .env;
-        assert_eq!(env, ["A=9", "C=3"]);
+        assert_eq!(env, ["A=9", "B", "C=3"]);
+        let effective = with(|c| c.env = vec!["A".to_owned(), "PATH".to_owned()]).unwrap();
+        let env = process_environment(&effective, false, "/root");
+        assert_eq!(env, ["HOSTNAME=aaaaaaaaaaaa", "B=2", "HOME=/root"]);
         let inherited = with(|_| {}).unwrap().env;
         assert!(
             !inherited.is_empty() && !inherited.contains(&PATH.to_owned()),
@@ -367,29 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_checked_in_dockers_words() {
-        let check = |change: fn(&mut Config)| {
-            let mut config = Config::default();
-            change(&mut config);
-            super::check(&config).map_err(|error| error.message().to_owned())
+    fn signals_are_checked_in_dockers_words() {
+        let config = Config {
+            stop_signal: Some("NOPE".to_owned()),
+            ..Config::default()
         };
-        assert_eq!(
-            check(|c| c.resources.memory = 1 << 20).unwrap_err(),
-            "Minimum memory limit allowed is 6MB"
-        );
-        assert!(check(|c| c.resources.memory_swap = 1 << 30).is_err());
-        assert!(check(|c| c.resources.nano_cpus = i64::MAX).is_err());
-        assert!(check(|c| c.resources.memory = 6 << 20).is_ok());
-        assert!(check(|c| c.resources.cpuset_cpus = "0".to_owned()).is_ok());
-        assert!(
-            check(|c| c.resources.cpuset_cpus = "0-100000".to_owned())
-                .unwrap_err()
-                .starts_with("Requested CPUs are not available - requested 0-100000, available: 0")
-        );
-        assert!(check(|c| c.resources.cpuset_cpus = "2-1".to_owned()).is_err());
-        assert_eq!(
-            check(|c| c.stop_signal = Some("NOPE".to_owned())).unwrap_err(),
-            "invalid signal: NOPE"
-        );
+        let error = check(&config).unwrap_err();
+        assert_eq!(error.message(), "invalid signal: NOPE");
     }
 }

@@ -4,17 +4,22 @@ mod at_rest;
 mod attach;
 mod bundle;
 mod capabilities;
+mod cdi;
 mod changes;
 mod commit;
 mod config;
 mod create;
+mod defaults;
 mod details;
+mod devices;
 mod exec;
 mod exit;
 mod export;
 mod files;
+mod gpus;
 mod health;
 mod kill;
+mod limits;
 mod list;
 pub(crate) mod live;
 mod log;
@@ -31,21 +36,24 @@ mod remove;
 mod rename;
 mod resources;
 mod seccomp;
+mod shared;
 mod start;
 pub(crate) mod state;
 pub mod stats;
 mod stop;
 mod top;
+mod update;
 mod user;
 mod wait;
 
 pub use changes::{Change, ChangeKind};
 pub use commit::CommitRequest;
 pub use config::{
-    Bind, Config, Device, Groups, IdMap, IdRange, IpcMode, LogConfig, LogDriver, Mount, MountKind,
-    NetworkMode, PidMode, Port, PortBinding, Propagation, ReadOnlyBelow, Resources, RestartPolicy,
-    Seccomp, Throttle, Ulimit, VolumeMount,
+    Bind, Config, Device, DeviceRequest, DeviceWeight, Groups, IdMap, IdRange, IpcMode, LogConfig,
+    LogDriver, Mount, MountKind, NetworkMode, PidMode, Port, PortBinding, Propagation,
+    ReadOnlyBelow, Resources, RestartPolicy, Seccomp, Throttle, Ulimit, VolumeMount,
 };
+pub use defaults::Defaults;
 pub use details::{
     Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
 };
@@ -54,6 +62,7 @@ pub use health::{Health, HealthCheck, HealthResult, HealthStatus, OnUnhealthy};
 pub use hull_spec::runtime::docker::{MASKED_PATHS, READONLY_PATHS};
 pub use probe::Probed;
 pub use state::{Exit, State};
+pub use update::Update;
 
 pub(crate) use exec::Execs;
 pub(crate) use kill::parse as signal;

@@ -1,6 +1,7 @@
 //! From mount points to what the runtime mounts.
 
 use super::record::Record;
+use super::shared::Shared;
 use super::{Config, IpcMode, MountPoint, Propagation, ReadOnlyBelow};
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_image::Snapshotter;
@@ -131,8 +132,13 @@ fn check(points: &[MountPoint]) -> Result<()> {
 
 /// The runtime's list: what every container has, the engine's own files, then what was asked for,
 /// shallow targets before deep ones.
-pub(super) fn list(record: &Record, points: &[MountPoint], files: &super::Paths) -> Vec<SpecMount> {
-    let mut mounts = base(&record.config);
+pub(super) fn list(
+    record: &Record,
+    points: &[MountPoint],
+    files: &super::Paths,
+    shared: &Shared,
+) -> Vec<SpecMount> {
+    let mut mounts = base(&record.config, shared);
     for (source, target) in [
         (&files.resolv_conf, "/etc/resolv.conf"),
         (&files.hostname, "/etc/hostname"),
@@ -268,7 +274,7 @@ fn tmpfs_options(asked: &str) -> Result<Vec<String>, String> {
 
 /// What every container has, as Docker mounts it.
 #[expect(clippy::too_many_lines, reason = "a table of mounts: data, not logic")]
-fn base(config: &Config) -> Vec<SpecMount> {
+fn base(config: &Config, shared: &Shared) -> Vec<SpecMount> {
     let shm = if config.shm_size == 0 {
         64 << 20
     } else {
@@ -276,6 +282,11 @@ fn base(config: &Config) -> Vec<SpecMount> {
     };
     let shm_size = format!("size={shm}");
     let access = if config.privileged { "rw" } else { "ro" };
+    let groups = if config.writable_cgroups {
+        "rw"
+    } else {
+        access
+    };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount(
@@ -307,7 +318,7 @@ fn base(config: &Config) -> Vec<SpecMount> {
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &[access, "nosuid", "noexec", "nodev"],
+            &[groups, "nosuid", "noexec", "nodev"],
         ),
     ];
     match config.ipc {
@@ -338,12 +349,20 @@ fn base(config: &Config) -> Vec<SpecMount> {
                 "mqueue",
                 &["nosuid", "noexec", "nodev"],
             ));
-            mounts.push(mount(
-                "/dev/shm",
-                "tmpfs",
-                "shm",
-                &["nosuid", "noexec", "nodev", "mode=1777", &shm_size],
-            ));
+            mounts.push(match &shared.memory {
+                Some(path) => mount(
+                    "/dev/shm",
+                    "bind",
+                    &path.to_string_lossy(),
+                    &["rbind", "rprivate"],
+                ),
+                None => mount(
+                    "/dev/shm",
+                    "tmpfs",
+                    "shm",
+                    &["nosuid", "noexec", "nodev", "mode=1777", &shm_size],
+                ),
+            });
         }
     }
     mounts

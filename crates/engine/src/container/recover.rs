@@ -55,6 +55,7 @@ impl Engine {
             .iter()
             .map(|(container, _)| container.record())
             .collect();
+        self.sweep_memory(&live);
         if let Err(error) = self.recover_networks(&live) {
             // Containers go on with the network they have; the next one that needs the bridge says why not.
             tracing::warn!(error = %error.full_message(), "the network was not cleaned up");

@@ -1,8 +1,8 @@
 //! Limits, as the runtime wants them.
 
-use super::{Config, Resources, Throttle, Ulimit};
+use super::{Config, DeviceWeight, Resources, Throttle, Ulimit};
 use crate::{Error, ErrorKind, Result};
-use hull_spec::runtime::{BlockIo, Cpu, Memory, Pids, Rlimit, ThrottleDevice};
+use hull_spec::runtime::{BlockIo, Cpu, Memory, Pids, Rlimit, ThrottleDevice, WeightDevice};
 use rustix::process::{Resource, getrlimit};
 use std::path::Path;
 
@@ -11,8 +11,13 @@ const PARENT: &str = "hull";
 
 /// The container's control group, relative to every hierarchy's root.
 pub(super) fn cgroup(config: &Config, id: &str) -> String {
-    let parent = config.cgroup_parent.trim_matches('/');
-    let parent = if parent.is_empty() { PARENT } else { parent };
+    let parent = match config.cgroup_parent.as_str() {
+        "" => PARENT.to_owned(),
+        parent => super::clean(parent).trim_start_matches('/').to_owned(),
+    };
+    if parent.is_empty() {
+        return format!("/{id}");
+    }
     format!("/{parent}/{id}")
 }
 
@@ -30,6 +35,7 @@ pub(super) fn memory(resources: &Resources) -> Option<Memory> {
         swappiness: resources
             .memory_swappiness
             .and_then(|value| u64::try_from(value).ok()),
+        kernel_tcp: some(resources.kernel_memory_tcp),
         disable_oom_killer: resources.oom_kill_disable.then_some(true),
         ..Memory::default()
     };
@@ -38,6 +44,7 @@ pub(super) fn memory(resources: &Resources) -> Option<Memory> {
 
 pub(super) fn cpu(resources: &Resources) -> Option<Cpu> {
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value != 0);
+    let some = |value: i64| Some(value).filter(|value| *value != 0);
     let (quota, period) = if resources.nano_cpus > 0 {
         const PERIOD: i64 = 100_000;
         (
@@ -54,6 +61,8 @@ pub(super) fn cpu(resources: &Resources) -> Option<Cpu> {
         shares: positive(resources.cpu_shares),
         quota,
         period,
+        realtime_period: positive(resources.cpu_realtime_period),
+        realtime_runtime: some(resources.cpu_realtime_runtime),
         cpus: resources.cpuset_cpus.clone(),
         mems: resources.cpuset_mems.clone(),
         ..Cpu::default()
@@ -70,6 +79,11 @@ pub(super) fn block_io(resources: &Resources) -> Result<Option<BlockIo>> {
     let devices = |throttles: &[Throttle]| throttles.iter().map(device).collect::<Result<Vec<_>>>();
     let io = BlockIo {
         weight: Some(resources.blkio_weight).filter(|weight| *weight != 0),
+        weight_device: resources
+            .weight_devices
+            .iter()
+            .map(weight)
+            .collect::<Result<_>>()?,
         throttle_read_bps_device: devices(&resources.read_bps)?,
         throttle_write_bps_device: devices(&resources.write_bps)?,
         throttle_read_iops_device: devices(&resources.read_iops)?,
@@ -79,28 +93,42 @@ pub(super) fn block_io(resources: &Resources) -> Result<Option<BlockIo>> {
     Ok((io != BlockIo::default()).then_some(io))
 }
 
-fn device(throttle: &Throttle) -> Result<ThrottleDevice> {
-    let (major, minor) = numbers(&throttle.device)?;
-    Ok(ThrottleDevice {
-        major: major.into(),
-        minor: minor.into(),
-        rate: throttle.rate,
-    })
+/// The kernel's answer as Go writes it, which clients look for.
+pub(super) fn in_gos_words(error: rustix::io::Errno) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
 }
 
-/// The numbers of a device of the host.
-pub(super) fn numbers(path: &Path) -> Result<(u32, u32)> {
+/// The numbers of a block device that has a limit, with Go's complaint about one that is not there.
+fn limited(path: &Path) -> Result<(u32, u32)> {
     let stat = rustix::fs::stat(path).map_err(|source| {
-        let text = format!(
-            "error gathering device information while adding custom device \"{}\"",
-            path.display()
-        );
-        Error::new(ErrorKind::InvalidInput, text).caused_by(source)
+        let text = format!("stat {}", path.display());
+        Error::new(ErrorKind::Internal, text).caused_by(in_gos_words(source))
     })?;
     Ok((
         rustix::fs::major(stat.st_rdev),
         rustix::fs::minor(stat.st_rdev),
     ))
+}
+
+fn weight(device: &DeviceWeight) -> Result<WeightDevice> {
+    let (major, minor) = limited(&device.device)?;
+    Ok(WeightDevice {
+        major: major.into(),
+        minor: minor.into(),
+        weight: Some(device.weight),
+        leaf_weight: None,
+    })
+}
+
+fn device(throttle: &Throttle) -> Result<ThrottleDevice> {
+    let (major, minor) = limited(&throttle.device)?;
+    Ok(ThrottleDevice {
+        major: major.into(),
+        minor: minor.into(),
+        rate: throttle.rate,
+    })
 }
 
 /// Docker's default for open files, where the host allows it: programs that close "all" descriptors

@@ -235,12 +235,12 @@ struct Conditions {
 /// A profile of the user's, for a container with these capabilities.
 ///
 /// # Errors
-/// `InvalidInput` for what is not a profile.
+/// `Internal` for what is not a profile: dockerd's status.
 pub(super) fn from_profile(text: &str, capabilities: &[String]) -> Result<Seccomp> {
     let invalid = |e: serde_json::Error| {
         Error::new(
-            ErrorKind::InvalidInput,
-            format!("decoding seccomp profile failed: {e}"),
+            ErrorKind::Internal,
+            format!("Decoding seccomp profile failed: {e}"),
         )
     };
     let profile: Profile = serde_json::from_str(text).map_err(invalid)?;

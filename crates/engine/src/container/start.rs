@@ -8,12 +8,13 @@
 //! runtime start
 //! ```
 
+use super::bundle::Init;
 use super::live::{Container, Pending};
 use super::state::Event;
-use super::{Exit, LogDriver, NetworkMode, Paths, State, bundle};
+use super::{Exit, LogDriver, NetworkMode, Paths, PidMode, State, bundle, gpus};
 use crate::container::record::Record;
 use crate::network::{Wired, published};
-use crate::{Engine, Error, ErrorKind, Result, blocking};
+use crate::{Engine, Error, ErrorKind, Result, RuntimeProgram, blocking};
 use hull_image::Snapshotter;
 use hull_shim::{Handle, Launch};
 use jiff::Timestamp;
@@ -91,6 +92,7 @@ impl Engine {
             if kept.is_err() {
                 self.unmount_volumes(&container.record());
                 self.unwire(container);
+                self.release_memory(container);
                 let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
             }
             kept
@@ -161,14 +163,22 @@ impl Engine {
             .snapshots
             .root_fs(&record.id)
             .map_err(crate::image::snapshot_error)?;
+        let (shared, init) = (self.shared(&record)?, self.init_of(&record));
         let context = bundle::Context {
             root: &root,
             files: &files,
             points: &prepared.points,
             netns: wired.netns.as_deref(),
             cgroup_v2: self.cgroups.is_v2(),
+            shared: &shared,
+            init: init.as_ref(),
         };
-        let spec = bundle::spec(&record, context)?;
+        let mut spec = bundle::spec(&record, context)?;
+        gpus::add(
+            &mut spec,
+            &record.config.device_requests,
+            &self.config.defaults.cdi_directories,
+        )?;
         let mut launch = self.launch(&record, root, &files)?;
         launch.sources = prepared.sources;
         write_bundle(&launch, &spec)?;
@@ -205,6 +215,24 @@ impl Engine {
         Ok(events)
     }
 
+    /// The init of a container that has one: with process ids of its own, as in Docker.
+    fn init_of(&self, record: &Record) -> Option<Init> {
+        let own = |program: &RuntimeProgram| program.path.ends_with("hull-runtime");
+        let wanted = record.config.init == Some(true) && record.config.pid == PidMode::Private;
+        let settings = self.settings();
+        let runtime = settings.runtimes.get(&record.effective.runtime);
+        match (&self.config.defaults.init_path, runtime) {
+            _ if !wanted => None,
+            (Some(path), _) => Some(Init::Program(path.clone())),
+            (None, Some(runtime)) if own(runtime) => Some(Init::Runtime),
+            // Executed by that name, Hull's runtime is an init to any other.
+            (None, _) => {
+                let ours = settings.runtimes.values().find(|program| own(program));
+                ours.map(|program| Init::Program(program.path.clone()))
+            }
+        }
+    }
+
     fn launch(
         &self,
         record: &Record,
@@ -235,6 +263,7 @@ impl Engine {
             foreign_sources: self.volume_mounts(),
             first: matches!(record.state, State::Created { .. }),
             sources: Vec::new(),
+            shared_memory: Some(self.memory_dir()),
             log: super::log::config(&record.config.log, &files.log)?,
             held: 0,
             relays: published::relays(&record.publications),

@@ -113,6 +113,28 @@ pub fn spawn(how: &Clones<'_>, child: impl FnOnce() -> i32) -> Result<Child, Clo
     }
 }
 
+/// Runs `child` in a plain copy of this process and ends the copy with the value it returns: as [`spawn`], for a
+/// process whose system call filter has fork(2) and not clone3(2), as Docker's has.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn fork(child: impl FnOnce() -> i32) -> Result<rustix::process::Pid, CloneError> {
+    if threads().map_err(CloneError::CountThreads)? != 1 {
+        return Err(CloneError::SeveralThreads);
+    }
+    // SAFETY: the process has one thread (checked above), so no lock is held by a thread that does not exist in
+    // the child; the child does not return from here.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let status = catch_unwind(AssertUnwindSafe(child)).unwrap_or(101);
+        super::exec::exit_now(status)
+    }
+    let source = io::Error::last_os_error();
+    let pid = Some(pid).filter(|pid| *pid > 0);
+    pid.and_then(rustix::process::Pid::from_raw)
+        .ok_or(CloneError::Clone { flags: 0, source })
+}
+
 /// `CLONE_INTO_CGROUP`, which libc spells only for some targets.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 

@@ -1,6 +1,6 @@
 //! The user's program: found as its user would find it, and executed.
 
-use super::{Common, First};
+use super::{Common, First, reaper};
 use crate::error::{Error, Step as _, chain, said};
 use crate::handshake::{ToInit, ToRuntime};
 use crate::seccomp::Filter;
@@ -15,6 +15,9 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
+
+/// The annotation that asks for an init above the program.
+const INIT: &str = "org.hull.runtime.init";
 
 /// A program that is ready to be executed.
 pub(super) struct Program {
@@ -87,6 +90,14 @@ impl Program {
                 }
             })?;
         }
+        if common
+            .spec
+            .annotations
+            .get(INIT)
+            .is_some_and(|on| on == "true")
+        {
+            return self.become_init(common);
+        }
         self.execute(common)
     }
 
@@ -108,6 +119,48 @@ impl Program {
         })
         .step(|| "close descriptors")?;
         // Nothing that owns a descriptor may be dropped from here on.
+        self.replace_or_say(common)
+    }
+
+    /// Becomes the init of a container, whose command is the first child: reaps what is left to it and passes
+    /// signals on.
+    fn become_init(self, common: &Common<'_>) -> Result<Infallible, Error> {
+        let descriptors = || common.proc.own_descriptors();
+        // Nobody else is in its PID namespace yet, while it still has the host's descriptors.
+        reaper::open_to_its_own();
+        reaper::set_title(common, &common.process.args);
+        process::close_from(3 + common.preserved, common.channel.as_fd(), descriptors)
+            .step(|| "close descriptors")?;
+        process::block_all().step(|| "block signals")?;
+        let child = process::fork(|| {
+            reaper::take_terminal();
+            // Only a failure comes back.
+            let Err(_told) = self.replace_or_say(common);
+            127
+        });
+        let reaping = child.step(|| "start the command below the init");
+        let reaping = reaping.and_then(|child| {
+            // The program has these; who waits for the channel's end must not wait for ours.
+            process::close_from(3, rustix::stdio::stderr(), descriptors)
+                .step(|| "close descriptors")?;
+            self.confine()?;
+            reaper::run(child)
+        });
+        let code = reaping.unwrap_or_else(|error| {
+            let _ = writeln!(io::stderr(), "{}", chain(&error));
+            1
+        });
+        process::exit_now(code)
+    }
+
+    fn confine(&self) -> Result<(), Error> {
+        match &self.filter {
+            Some(filter) => filter.install().step(|| "install the seccomp filter"),
+            None => Ok(()),
+        }
+    }
+
+    fn replace_or_say(&self, common: &Common<'_>) -> Result<Infallible, Error> {
         let error = self.replace_process();
         let text = chain(&error);
         // After `create` has ended, nobody but the reader of the container's output is there.
@@ -118,9 +171,7 @@ impl Program {
 
     fn replace_process(&self) -> Error {
         process::reset_all();
-        if let Some(filter) = &self.filter
-            && let Err(error) = filter.install().step(|| "install the seccomp filter")
-        {
+        if let Err(error) = self.confine() {
             return error;
         }
         let error = process::execute(&self.path, &self.arguments, &self.environment);
@@ -195,7 +246,7 @@ fn home(uid: u32) -> String {
 }
 
 /// Where a program is, and when it is nowhere, why, in Go's words.
-fn look_up(name: &str, path: &str) -> Result<String, Error> {
+pub(super) fn look_up(name: &str, path: &str) -> Result<String, Error> {
     if name.contains('/') {
         return match check(name) {
             Ok(()) => Ok(name.to_owned()),

@@ -8,6 +8,7 @@ use super::shim::{FIRST, SIGKILL, Shim, Token};
 use crate::protocol::{self, AttachOptions, ExecRequest, Reply, Request, Snapshot};
 use hull_linux::pty;
 use hull_linux::reactor::{Interest, signal_process};
+use hull_spec::runtime::Resources;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -103,6 +104,7 @@ impl Shim {
                 self.relays.retarget(&relays);
                 Ok(Reply::Done)
             }
+            Request::Update(limits) => self.update(&limits),
             Request::Snapshot => Ok(Reply::Snapshot(self.snapshot())),
             Request::Events => {
                 self.answer(id, &Reply::Done, Some(Role::Events));
@@ -202,6 +204,13 @@ impl Shim {
             Err(error) if error != Errno::SRCH => Err(error.to_string()),
             _ => Ok(Reply::Done),
         }
+    }
+
+    fn update(&self, limits: &Resources) -> Result<Reply, String> {
+        self.runtime
+            .update(limits)
+            .map_err(|error| error.to_string())?;
+        Ok(Reply::Done)
     }
 
     fn set_paused(&mut self, paused: bool) -> Result<Reply, String> {

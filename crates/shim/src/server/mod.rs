@@ -149,6 +149,9 @@ fn create(launch: &Launch, listener: UnixListener, relays: Relays) -> Result<(Sh
         None => None,
     };
     let created = runtime.create(launch)?;
+    if let Some(memory) = &launch.shared_memory {
+        rootfs::unmount(memory).map_err(step("let go of others' shared memory"))?;
+    }
     let pid = created.pid;
     let process = Process::first(launch, created, log);
     let own = (listener, children);

@@ -3,7 +3,7 @@
 use super::{Error, step};
 use crate::Launch;
 use hull_linux::{process, pty, socket};
-use hull_spec::runtime::{ConsoleSize, Process as ProcessDocument};
+use hull_spec::runtime::{ConsoleSize, Process as ProcessDocument, Resources};
 use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::{CString, OsStr, OsString};
@@ -197,6 +197,23 @@ impl Runtime {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         self.run(command)
+    }
+
+    /// Changes the container's limits.
+    pub(super) fn update(&self, limits: &Resources) -> Result<(), Error> {
+        const STEP: &str = "write the new limits";
+        let path = self.bundle.join("update.json");
+        let bytes = serde_json::to_vec(limits).map_err(|e| step(STEP)(e.into()))?;
+        fs_err::write(&path, bytes).map_err(step(STEP))?;
+        let mut command =
+            self.command(&["update".into(), "--resources".into(), path.clone().into()]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let updated = self.run(command);
+        let _ = fs_err::remove_file(path);
+        updated
     }
 
     fn command(&self, arguments: &[OsString]) -> Command {

@@ -13,6 +13,7 @@
 use super::super::live::Container;
 use super::super::{State, mounts, resources};
 use super::is_directory;
+use crate::container::shared::Shared;
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_image::Snapshotter;
 use hull_linux::cgroup::Cgroup;
@@ -130,7 +131,12 @@ impl Engine {
         let root = self.snapshots.root_fs(&record.id);
         let root = root.map_err(crate::image::snapshot_error)?;
         let rest = self.points_at_rest(&record, access == Access::Write)?;
-        let mut mounts = mounts::list(&record, &rest.points, &self.paths(&record));
+        let mut mounts = mounts::list(
+            &record,
+            &rest.points,
+            &self.paths(&record),
+            &Shared::default(),
+        );
         mounts.retain(|mount| mount.kind == "bind" && !mount.destination.starts_with("/dev/"));
         // Before its first start a container has no files of ours, and `-v` has not made its sources.
         let own = self.container_dir(&record.id);
