@@ -151,6 +151,18 @@ impl Handle {
         self.done(&Request::Resume)
     }
 
+    /// Saves all processes as files in `images`, through the runtime's checkpoint; they end unless
+    /// `leave_running`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the runtime's message.
+    pub fn checkpoint(&self, images: &Path, leave_running: bool) -> Result<(), Error> {
+        self.done(&Request::Checkpoint {
+            images: images.to_owned(),
+            leave_running,
+        })
+    }
+
     /// Changes the size of a terminal: that of `exec`, or of the first process.
     ///
     /// # Errors

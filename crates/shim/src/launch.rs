@@ -61,6 +61,9 @@ pub struct Launch {
     pub cgroup: Option<String>,
     /// Where the exit is recorded.
     pub exit_file: PathBuf,
+    /// The checkpoint from which the container goes on; `None` for one that begins.
+    #[serde(default)]
+    pub restore: Option<PathBuf>,
 }
 
 /// The source of a bind mount that the shim makes.

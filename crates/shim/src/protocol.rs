@@ -44,6 +44,13 @@ pub enum Request {
         /// Columns.
         columns: u16,
     },
+    /// Saves the processes as files in this directory, which is there; they end, unless they are to go on.
+    Checkpoint {
+        /// The directory.
+        images: std::path::PathBuf,
+        /// Whether they go on.
+        leave_running: bool,
+    },
     /// Asks how things are.
     Snapshot,
     /// Becomes a stream of the first process.

@@ -110,6 +110,7 @@ fn container(command: &str) -> Option<Container> {
         console_size: None,
         cgroup: Some(format!("hull-test-{id}")),
         exit_file: at("exit.json"),
+        restore: None,
     };
     let container = Container {
         directory,

@@ -1,6 +1,7 @@
 //! Containers.
 
 pub mod archive;
+mod checkpoint;
 mod config;
 mod create;
 mod host_config;
@@ -9,6 +10,7 @@ mod list;
 mod mount;
 pub mod stats;
 
+pub use checkpoint::{Checkpoint, CheckpointRequest};
 pub use config::{Config, Empty, Healthcheck, Words};
 pub use create::{CreateRequest, CreateResponse, NetworkingConfig, Own};
 pub use host_config::{

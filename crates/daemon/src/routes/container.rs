@@ -89,10 +89,15 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));
     }
-    if !request.query.text("checkpoint").is_empty() {
-        return Err(convert::unsupported("checkpoints"));
+    let engine = &request.app.engine;
+    match super::checkpoint::named(&request) {
+        None => engine.start(&request.name).await?,
+        Some((checkpoint, directory)) => {
+            engine
+                .start_checkpoint(&request.name, &checkpoint, directory)
+                .await?;
+        }
     }
-    request.app.engine.start(&request.name).await?;
     reply::done()
 }
 

@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod build;
 mod check;
+mod checkpoint;
 mod container;
 mod copy;
 mod debug;
@@ -90,7 +91,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/containers/{}/archive" => copy::get,
     PUT "/containers/{}/archive" => copy::put,
     POST "/commit" => archive::commit,
-    DELETE "/containers/{}/checkpoints/{}" => unsupported::feature,
+    GET "/containers/{}/checkpoints" => checkpoint::list,
+    POST "/containers/{}/checkpoints" => checkpoint::create,
+    DELETE "/containers/{}/checkpoints/{}" => checkpoint::remove,
     DELETE "/containers/{}" => container::remove,
 
     POST "/exec/{}/start" => exec::start,
@@ -141,8 +144,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/set" => plugin::set,
 
     GET "/containers/{}/attach/ws" => unsupported::feature,
-    GET "/containers/{}/checkpoints" => unsupported::feature,
-    POST "/containers/{}/checkpoints" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
 

@@ -5,15 +5,30 @@ use super::record::Record;
 use super::{RestartPolicy, State};
 use crate::{Engine, Error, ErrorKind, Result, blocking};
 use std::sync::Arc;
+use std::time::Duration;
 
 const SIGKILL: i32 = 9;
 
 impl Engine {
-    /// Sends a signal; empty: SIGKILL.
+    /// Sends a signal; empty: SIGKILL, whose effect is waited for.
     ///
     /// # Errors
     /// `Conflict` when the container does not run, `InvalidInput` for a signal that does not exist.
     pub async fn kill(self: &Arc<Self>, name: &str, signal: &str) -> Result<()> {
+        /// A process that waits for a disk takes longer to die than anybody wants to wait.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let mut progress = self.find(name)?.progress.subscribe();
+        let exits = progress.borrow_and_update().exits;
+        if self.send_signal(name, signal).await? == SIGKILL {
+            let end = progress.wait_for(|now| now.exits > exits || now.removed || !now.running);
+            // As in Docker, it is no error that it still runs.
+            let _ = tokio::time::timeout(PATIENCE, end).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, and gives its number.
+    pub(super) async fn send_signal(self: &Arc<Self>, name: &str, signal: &str) -> Result<i32> {
         let number = if signal.is_empty() {
             SIGKILL
         } else {
@@ -30,7 +45,7 @@ impl Engine {
             if silences {
                 self.call_off_restart(&container).await?;
             }
-            return Ok(());
+            return Ok(number);
         }
         if !record.is_running() {
             return Err(Error::new(
@@ -66,7 +81,7 @@ impl Engine {
             self.tell_container(&container, "unpause", &[]);
             self.watch_health(&container);
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Kills a container's process although nobody asked for its end: its restart policy decides what then.

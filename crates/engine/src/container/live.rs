@@ -7,6 +7,7 @@ use super::{AttachOptions, State, WaitResult};
 use crate::{Error, ErrorKind, Result};
 use hull_shim::Handle;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{oneshot, watch};
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) shim: Option<Handle>,
     /// Clients to be connected as soon as there is one.
     pub(crate) pending: Vec<Pending>,
+    /// The checkpoint from which the start that is about to come goes on.
+    pub(crate) restore: Option<PathBuf>,
 }
 
 /// Docker's complaint about a container that waits to be started again.

@@ -6,6 +6,7 @@ mod bundle;
 mod capabilities;
 mod cdi;
 mod changes;
+mod checkpoint;
 mod commit;
 mod config;
 mod create;
@@ -47,6 +48,7 @@ mod user;
 mod wait;
 
 pub use changes::{Change, ChangeKind};
+pub use checkpoint::CheckpointRequest;
 pub use commit::CommitRequest;
 pub use config::{
     Bind, Config, Device, DeviceRequest, DeviceWeight, Groups, IdMap, IdRange, IpcMode, LogConfig,

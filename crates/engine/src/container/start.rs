@@ -35,6 +35,15 @@ impl Engine {
     /// `AlreadyInThatState` when it runs or its restart policy is about to start it, `Conflict` when it is
     /// paused or being removed, and what the runtime said when it could not be started.
     pub async fn start(self: &Arc<Self>, name: &str) -> Result<()> {
+        self.start_from(name, None).await
+    }
+
+    /// Starts a container where a checkpoint in this directory left it.
+    pub(super) async fn start_from(
+        self: &Arc<Self>,
+        name: &str,
+        checkpoint: Option<PathBuf>,
+    ) -> Result<()> {
         let container = self.find(name)?;
         let _operation = container.operation.lock().await;
         container.read(|record| match record.state {
@@ -46,7 +55,11 @@ impl Engine {
             record.restart_count = 0;
             record.short_runs = 0;
         });
-        self.start_locked(&container).await
+        container.link().restore = checkpoint;
+        let started = self.start_locked(&container).await;
+        // Also when it did not get that far.
+        container.link().restore = None;
+        started
     }
 
     /// Starts a container whose operation lock is held.
@@ -181,6 +194,7 @@ impl Engine {
         )?;
         let mut launch = self.launch(&record, root, &files)?;
         launch.sources = prepared.sources;
+        launch.restore = container.link().restore.take();
         write_bundle(&launch, &spec)?;
         let shim = Handle::spawn(&self.config.shim, &launch, wired.sockets)
             .map_err(|e| create_failed(&e))?;
@@ -254,6 +268,7 @@ impl Engine {
         Ok(Launch {
             id: record.id.clone(),
             exit_file: self.exit_file(&record.id),
+            restore: None,
             bundle,
             runtime: program.path.clone(),
             runtime_args: program.args.clone(),

@@ -93,12 +93,12 @@ impl Engine {
             }
         };
         // What does not run any more cannot be signalled; that is as good.
-        let _ = self.kill(&container.id, &signal.to_string()).await;
+        let _ = self.send_signal(&container.id, &signal.to_string()).await;
         let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
         if ended(patience).await {
             return Ok(());
         }
-        let _ = self.kill(&container.id, &SIGKILL.to_string()).await;
+        let _ = self.send_signal(&container.id, &SIGKILL.to_string()).await;
         if ended(Some(Duration::from_secs(30))).await {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use hull_linux::reactor::{Interest, signal_process};
 use hull_spec::runtime::Resources;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::path::Path;
 
 impl Shim {
     pub(super) fn on_client_writable(&mut self, id: u32) {
@@ -105,6 +106,10 @@ impl Shim {
                 Ok(Reply::Done)
             }
             Request::Update(limits) => self.update(&limits),
+            Request::Checkpoint {
+                images,
+                leave_running,
+            } => self.checkpoint(&images, leave_running),
             Request::Snapshot => Ok(Reply::Snapshot(self.snapshot())),
             Request::Events => {
                 self.answer(id, &Reply::Done, Some(Role::Events));
@@ -159,10 +164,20 @@ impl Shim {
         self.update_client(id);
     }
 
-    fn start(&mut self) -> Result<Reply, String> {
+    fn checkpoint(&mut self, images: &Path, leave_running: bool) -> Result<Reply, String> {
         self.runtime
-            .tell(&["start"])
+            .checkpoint(images, leave_running)
             .map_err(|error| error.to_string())?;
+        Ok(Reply::Done)
+    }
+
+    fn start(&mut self) -> Result<Reply, String> {
+        // What was restored runs already.
+        if self.launch.restore.is_none() {
+            self.runtime
+                .tell(&["start"])
+                .map_err(|error| error.to_string())?;
+        }
         self.started = true;
         Ok(Reply::Done)
     }

@@ -65,12 +65,40 @@ impl Runtime {
             stdin: launch.open_stdin,
             console_size: launch.console_size,
         };
-        let mut arguments: Vec<OsString> = vec![
-            "create".into(),
-            "--bundle".into(),
-            self.bundle.clone().into(),
-        ];
+        let mut arguments: Vec<OsString> = match &launch.restore {
+            None => vec!["create".into()],
+            Some(images) => {
+                let mut arguments = self.criu_options("restore", images);
+                arguments.push("--detach".into());
+                arguments
+            }
+        };
+        arguments.extend(["--bundle".into(), self.bundle.clone().into()]);
         self.make(&mut arguments, "init", wiring)
+    }
+
+    /// Saves the container's processes.
+    pub(super) fn checkpoint(&self, images: &Path, leave_running: bool) -> Result<(), Error> {
+        let mut arguments = self.criu_options("checkpoint", images);
+        if leave_running {
+            arguments.push("--leave-running".into());
+        }
+        self.tell(&arguments)
+    }
+
+    /// A command that works with a checkpoint. Both must have the same options; CRIU's log goes to the
+    /// bundle, and is gone with it.
+    fn criu_options(&self, verb: &str, images: &Path) -> Vec<OsString> {
+        vec![
+            verb.into(),
+            "--image-path".into(),
+            images.into(),
+            "--work-path".into(),
+            self.bundle.join("criu").into(),
+            "--tcp-established".into(),
+            "--ext-unix-sk".into(),
+            "--file-locks".into(),
+        ]
     }
 
     pub(super) fn exec(
@@ -189,7 +217,7 @@ impl Runtime {
     }
 
     /// Runs a command about the container that makes no process: `start`, `pause`, `delete` …
-    pub(super) fn tell(&self, verb: &[&str]) -> Result<(), Error> {
+    pub(super) fn tell(&self, verb: &[impl AsRef<OsStr>]) -> Result<(), Error> {
         let arguments: Vec<OsString> = verb.iter().map(OsString::from).collect();
         let mut command = self.command(&arguments);
         command
