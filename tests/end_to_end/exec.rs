@@ -33,6 +33,13 @@ fn a_second_process_joins_the_container() {
         );
         assert!(s.line("exec ee nosuch").code == 127);
         assert!(s.line("exec ee /etc/not-executable").code == 126);
+        let unknown = s.line("exec -u nosuch ee true");
+        assert!(
+            unknown
+                .fails(1)
+                .contains("unable to find user nosuch: no matching entries in passwd file"),
+            "{unknown:?}"
+        );
         let listed = s.line("exec ee ps -o args");
         assert!(listed.ok().contains("sleep 1000"), "{listed:?}");
     });

@@ -60,6 +60,86 @@ fn following_ends_with_the_container() {
 }
 
 #[test]
+fn drivers_and_their_options() {
+    with_each_client(|s| {
+        let script = "seq 3000; echo err >&2";
+        for (name, options) in [
+            (
+                "local",
+                "--log-driver local --log-opt max-size=10k --log-opt max-file=30",
+            ),
+            (
+                "packed",
+                "--log-opt max-size=10k --log-opt max-file=60 --log-opt compress=true",
+            ),
+            (
+                "ring",
+                "--log-opt mode=non-blocking --log-opt max-buffer-size=8m",
+            ),
+        ] {
+            let mut words = vec!["run", "--name", name];
+            words.extend(options.split(' '));
+            words.extend(["busybox", "sh", "-c", script]);
+            let _ = s.run(&words);
+            let logs = s.line(&format!("logs {name}"));
+            let lines: Vec<&str> = logs.ok().lines().collect();
+            assert_eq!((lines.len(), lines[2999]), (3000, "3000"), "{name}");
+            assert_eq!(logs.stderr, "err\n", "{name}");
+            assert_eq!(
+                s.line(&format!("logs -n 3 {name}")).ok().lines().last(),
+                Some("3000"),
+                "{name}"
+            );
+        }
+        let details = "run --name dd --label a=x --label b=y --log-opt labels=a --log-opt tag={{.Name}} busybox echo hi";
+        let _ = s.line(details).ok();
+        assert_eq!(s.line("logs --details dd").ok(), "a=x,tag=dd hi");
+        let refused = s.line("run --log-opt nonsense=1 busybox true");
+        assert!(
+            refused
+                .fails(125)
+                .contains("unknown log opt 'nonsense' for json-file log driver")
+        );
+        let _ = s
+            .line("run --name nn --log-driver none busybox echo hi")
+            .ok();
+        let refused = s.line("logs nn");
+        assert!(
+            refused
+                .fails(1)
+                .contains("configured logging driver does not support reading")
+        );
+    });
+}
+
+#[test]
+fn a_log_that_is_deleted_begins_anew_for_who_follows_as_well() {
+    with_each_client(|s| {
+        let script = "echo one; while [ ! -e /go ]; do sleep 0.05; done; echo two";
+        let _ = s
+            .run(&["run", "-d", "--name", "gone", "busybox", "sh", "-c", script])
+            .ok();
+        hull_tests::daemon::wait_until("the first line is written", || {
+            let logs = s.line("logs gone");
+            if logs.ok() == "one" {
+                Ok(())
+            } else {
+                Err(logs)
+            }
+        });
+        let log = s.inspect("gone", "/LogPath");
+        std::fs::remove_file(log.as_str().unwrap()).unwrap();
+        let mut follow = s.client.command(&s.daemon);
+        follow.args(["logs", "-f", "gone"]);
+        let following = std::thread::spawn(move || hull_tests::command::run(&mut follow, &[]));
+        let _ = s.line("exec gone touch /go").ok();
+        let followed = following.join().unwrap();
+        assert_eq!(followed.ok(), "two");
+        assert_eq!(s.line("logs gone").ok(), "two");
+    });
+}
+
+#[test]
 fn long_and_odd_output_survives() {
     with_each_client(|s| {
         let script = "head -c 40000 /dev/zero | tr '\\0' a; echo; printf 'no newline <&> \\303\\244 at the end'";

@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod attach_ws;
 mod create;
 mod dropin;
+mod events;
 mod exec;
 mod files;
 mod health;

@@ -42,6 +42,8 @@ pub(crate) struct Hijack {
     upgrade: Option<String>,
     /// More lines of the head, each with its line end.
     headers: String,
+    /// The proof of a websocket's server, if it is to be one.
+    websocket: Option<String>,
     session: Session,
 }
 
@@ -71,6 +73,18 @@ impl Hijack {
             content_type,
             upgrade,
             headers: String::new(),
+            websocket: None,
+            session,
+        }
+    }
+
+    /// A websocket, with the `Sec-WebSocket-Accept` that its client expects.
+    pub(crate) fn websocket(accept: &str, session: Session) -> Self {
+        Self {
+            content_type: RAW_STREAM,
+            upgrade: Some("websocket".to_owned()),
+            headers: String::new(),
+            websocket: Some(accept.to_owned()),
             session,
         }
     }
@@ -92,6 +106,11 @@ impl Hijack {
             headers,
             ..
         } = self;
+        if let Some(accept) = &self.websocket {
+            return format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+        }
         match &self.upgrade {
             Some(protocol) => format!(
                 "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n{headers}\r\n"

@@ -121,6 +121,7 @@ pub struct Engine {
     pub(crate) cgroups: Layout,
     pub(crate) execs: Execs,
     pub(crate) samplers: crate::container::stats::Samplers,
+    pub(crate) log_watches: crate::logs::Watches,
     pub(crate) id: String,
     index: RwLock<Index>,
     /// Whether the containers of an earlier daemon are known.
@@ -189,7 +190,7 @@ impl Engine {
         let cgroups = Layout::detect().map_err(|e| {
             Error::new(ErrorKind::Unavailable, "this host has no control groups").caused_by(e)
         })?;
-        let journal: Arc<Journal> = Arc::default();
+        let journal = Arc::new(Journal::open(&config.data_root));
         Ok(Arc::new(Self {
             networks: Networks::open(&config, &id, &rows, &journal)?,
             in_force: crate::reload::InForce::new(&config)?,
@@ -206,6 +207,7 @@ impl Engine {
             journal,
             execs: Execs::default(),
             samplers: crate::container::stats::Samplers::default(),
+            log_watches: crate::logs::Watches::default(),
             index: RwLock::default(),
             _lock: lock,
             rows,

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// Which events to tell of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventOptions {
-    /// Those since then, as far as they are remembered, before the new ones.
+    /// Those since then, as far as they are remembered, before the new ones: the last ten thousand or so, also
+    /// those of earlier daemons.
     pub since: Option<Timestamp>,
     /// Until then; with a moment that has passed there are no new ones.
     pub until: Option<Timestamp>,

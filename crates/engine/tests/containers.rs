@@ -13,7 +13,8 @@ mod host;
 use futures_util::StreamExt;
 use host::{Host, strings};
 use hull_engine::container::{
-    AttachOptions, Bind, Config, Mount, MountKind, Resources, RestartPolicy, WaitCondition,
+    AttachOptions, Bind, Config, LogDriver, Mount, MountKind, Resources, RestartPolicy,
+    WaitCondition,
 };
 use hull_engine::event::EventOptions;
 use hull_engine::exec::{ExecConfig, ExecStart};
@@ -207,14 +208,8 @@ fn logs_are_read_and_followed() {
         engine.start("web").await.unwrap();
         let read = async |options| {
             let logs = engine.logs("web", options).await.unwrap();
-            let lines = logs.entries.map(|entry| {
-                String::from_utf8_lossy(&entry.unwrap().line)
-                    .trim()
-                    .to_owned()
-            });
-            tokio::time::timeout(LONG, lines.collect::<Vec<_>>())
-                .await
-                .unwrap()
+            let text = tokio::time::timeout(LONG, host::text_of(logs)).await;
+            text.unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
         };
         let all = LogOptions {
             stdout: true,
@@ -234,10 +229,7 @@ fn logs_are_read_and_followed() {
                     )
                     .await
                     .unwrap();
-                logs.entries
-                    .map(|entry| entry.unwrap().stderr)
-                    .collect::<Vec<_>>()
-                    .await
+                host::text_of(logs).await
             }
         });
         let mut stream = attached.stream.await.unwrap();
@@ -249,10 +241,16 @@ fn logs_are_read_and_followed() {
                 .await
                 .unwrap()
                 .unwrap(),
-            [false, false, false, true, false]
+            "1\n2\n3\n2:err\nlast\n"
         );
         assert_eq!(ended(&engine, "web").await, 0);
-        assert_eq!(read(all).await, ["1", "2", "3", "err", "last"]);
+        let stamped = LogOptions {
+            details: true,
+            since: Some(jiff::Timestamp::UNIX_EPOCH),
+            ..all
+        };
+        assert_eq!(read(stamped).await.len(), 5);
+        assert_eq!(read(all).await, ["1", "2", "3", "2:err", "last"]);
         assert_eq!(
             read(LogOptions {
                 tail: Some(2),
@@ -260,7 +258,7 @@ fn logs_are_read_and_followed() {
                 ..all
             })
             .await,
-            ["err", "last"]
+            ["2:err", "last"]
         );
         engine.remove("web", false, false).await.unwrap();
     });
@@ -307,6 +305,112 @@ fn execs_run_beside_the_process() {
         assert!(top.titles.contains(&"PID".to_owned()) && top.processes.iter().any(|row| row.contains(&"sleep 100".to_owned())), "{top:?}");
         engine.remove("web", true, true).await.unwrap();
         assert_eq!(engine.exec_create("web", args(&["true"])).await.unwrap_err().kind(), ErrorKind::NotFound);
+    });
+    host.assert_nothing_left();
+}
+
+#[test]
+fn every_way_of_keeping_a_log_is_read_back() {
+    let Some(host) = Host::new() else { return };
+    host.block_on(async |engine| {
+        let log = |driver, pairs: &[(&str, &str)]| hull_engine::container::LogConfig {
+            driver,
+            options: pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        let small = [("max-size", "20k"), ("max-file", "50")];
+        let packed = [("max-size", "20k"), ("max-file", "50"), ("compress", "true")];
+        let ring = [("mode", "non-blocking"), ("max-buffer-size", "10m")];
+        for (name, log) in [
+            ("json", log(LogDriver::JsonFile, &small)),
+            ("packed", log(LogDriver::JsonFile, &packed)),
+            ("local", log(LogDriver::Local, &small)),
+            ("ring", log(LogDriver::Local, &ring)),
+        ] {
+            let config = Config {
+                log,
+                open_stdin: true,
+                auto_remove: false,
+                ..shell("read x; seq 5000; head -c 40000 /dev/zero | tr '\\0' x; echo end >&2; printf half")
+            };
+            engine.create(Some(name), config).await.unwrap();
+            let options = AttachOptions {
+                stdin: true,
+                stream: true,
+                ..AttachOptions::default()
+            };
+            let attached = engine.attach(name, options).await.unwrap();
+            engine.start(name).await.unwrap();
+            let all = LogOptions {
+                stdout: true,
+                stderr: true,
+                follow: true,
+                ..LogOptions::default()
+            };
+            let following = tokio::spawn(host::text_of(engine.logs(name, all).await.unwrap()));
+            let mut stream = attached.stream.await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"go\n").await.unwrap();
+            let followed = tokio::time::timeout(LONG, following).await.unwrap().unwrap();
+            assert_eq!(ended(&engine, name).await, 0);
+            let again = host::text_of(engine.logs(name, all).await.unwrap()).await;
+            let numbers: String = (1..=5000).map(|number| format!("{number}\n")).collect();
+            let expected = format!("{numbers}{}2:end\nhalf", "x".repeat(40000));
+            // Which of two streams is heard first is open.
+            let sorted = |text: &str| {
+                let text = text.replace("2:end\n", "");
+                (text.len(), text.starts_with(&numbers), text.ends_with("xxhalf"))
+            };
+            assert_eq!(sorted(&again), sorted(&expected), "{name}");
+            assert_eq!(sorted(&followed), sorted(&expected), "{name}");
+            let last = LogOptions {
+                tail: Some(2),
+                stderr: false,
+                ..all
+            };
+            let last = host::text_of(engine.logs(name, last).await.unwrap()).await;
+            assert!(last.ends_with("half"), "{name}: {last:?}");
+            engine.remove(name, false, false).await.unwrap();
+        }
+    });
+    host.assert_nothing_left();
+}
+
+/// More of them than there are threads for blocking work.
+#[test]
+fn clients_that_do_not_read_hold_nobody_up() {
+    let Some(host) = Host::new() else { return };
+    host.block_on(async |engine| {
+        let config = Config {
+            auto_remove: false,
+            ..shell(
+                "yes 0123456789012345678901234567890123456789 | head -c 4000000; exec sleep 1000",
+            )
+        };
+        started(&engine, "web", config).await;
+        let all = LogOptions {
+            stdout: true,
+            follow: true,
+            ..LogOptions::default()
+        };
+        let mut idle = Vec::new();
+        for _ in 0..600 {
+            let logs = engine.logs("web", all).await.unwrap();
+            let mut pieces = logs.pieces(|line, out| out.extend_from_slice(line.line));
+            // It has begun to read, and stops.
+            assert!(pieces.next().await.is_some());
+            idle.push(pieces);
+        }
+        let probe = engine.probe_once("web", strings(&["true"]), LONG).await;
+        assert_eq!(probe.unwrap().exit_code, Some(0));
+        let mut last = idle.pop().unwrap();
+        let mut length = 0;
+        while length < 1_000_000 {
+            length += last.next().await.unwrap().unwrap().len();
+        }
+        drop((idle, last));
+        engine.remove("web", true, true).await.unwrap();
     });
     host.assert_nothing_left();
 }

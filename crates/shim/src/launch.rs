@@ -2,6 +2,7 @@
 
 use hull_spec::rootfs::RootFs;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
@@ -112,15 +113,35 @@ pub enum Transport {
     Udp,
 }
 
-/// A log file in Docker's json-file format.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Files that a container's output goes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LogConfig {
-    /// The file.
+    /// The current file; its directory is made where it is missing.
     pub path: PathBuf,
+    /// How entries are written.
+    pub format: LogFormat,
     /// Bytes after which the next file begins; 0 is no limit.
     pub max_size: u64,
     /// How many files are kept, the current one included; at least 1.
     pub max_files: u32,
+    /// Whether all but the current one are compressed.
+    pub compress: bool,
+    /// What each entry says besides; [`LogFormat::Json`] only.
+    pub attributes: BTreeMap<String, String>,
+    /// `None`: the container waits for its log to be written. Some: it does not, and what comes while so many
+    /// bytes wait is lost.
+    pub buffer: Option<u64>,
+}
+
+/// How entries of a log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// Docker's `json-file`: lines of JSON.
+    #[default]
+    Json,
+    /// Docker's `local`: protocol buffers.
+    Local,
 }
 
 /// How a container ended; the content of [`Launch::exit_file`], JSON.

@@ -99,8 +99,8 @@ fn container(command: &str) -> Option<Container> {
         },
         log: Some(LogConfig {
             path: at("log"),
-            max_size: 0,
             max_files: 1,
+            ..LogConfig::default()
         }),
         held: 0,
         relays: Vec::new(),

@@ -81,7 +81,9 @@ async fn copy_raw(mut body: Body) -> Outcome {
 
 async fn copy_framed(mut body: Body) -> Outcome {
     let mut decoder = Decoder::new();
-    let mut stdout = io::stdout();
+    let mut stdout = io::stdout().lock();
+    // Lines of standard output that came together are written together.
+    let mut out = Vec::new();
     while let Some(bytes) = body.chunk().await? {
         decoder.push(&bytes);
         while let Some((kind, chunk)) = decoder
@@ -89,17 +91,25 @@ async fn copy_framed(mut body: Body) -> Outcome {
             .map_err(|error| Failure::new(error.to_string()))?
         {
             match kind {
-                StreamKind::Stderr => io::stderr().write_all(&chunk)?,
+                StreamKind::Stderr => {
+                    stdout.write_all(&out)?;
+                    stdout.flush()?;
+                    out.clear();
+                    io::stderr().write_all(&chunk)?;
+                }
                 StreamKind::SystemError => {
+                    stdout.write_all(&out)?;
                     return Err(Failure::new(format!(
                         "error from daemon in stream: {}",
                         String::from_utf8_lossy(&chunk)
                     )));
                 }
-                StreamKind::Stdin | StreamKind::Stdout => stdout.write_all(&chunk)?,
+                StreamKind::Stdin | StreamKind::Stdout => out.extend_from_slice(&chunk),
             }
         }
+        stdout.write_all(&out)?;
         stdout.flush()?;
+        out.clear();
     }
     Ok(())
 }

@@ -345,15 +345,16 @@ pub(crate) fn reflect_restart(host: &mut HostConfig, policy: RestartPolicy) {
 
 fn log_config(log: hull_api::container::LogConfig) -> Result<LogConfig, ApiError> {
     /// The drivers that dockerd has besides.
-    const OTHERS: [&str; 9] = [
-        "local", "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs",
+    const OTHERS: [&str; 8] = [
+        "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs",
     ];
     let driver = match log.driver.as_str() {
         "" | "json-file" => LogDriver::JsonFile,
+        "local" => LogDriver::Local,
         "none" => LogDriver::None,
         other if OTHERS.contains(&other) => {
             return Err(unsupported(format_args!(
-                "the log driver {other}: use json-file or none"
+                "the log driver {other}: use json-file, local or none"
             )));
         }
         other => {

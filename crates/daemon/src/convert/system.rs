@@ -188,7 +188,7 @@ fn plugins() -> Plugins {
         volume: words(&["local"]),
         network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         authorization: None,
-        log: words(&["json-file", "none"]),
+        log: words(&["json-file", "local"]),
     }
 }
 

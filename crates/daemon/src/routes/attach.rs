@@ -10,6 +10,7 @@ use crate::request::Request;
 use crate::transport::Socket;
 use crate::version::ApiVersion;
 use futures_util::StreamExt;
+use hull_engine::Engine;
 use hull_engine::container::{AttachOptions, Attached};
 use hull_engine::logs::{LogOptions, Logs};
 use std::sync::Arc;
@@ -34,33 +35,9 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     let options = options(query);
     let engine = Arc::clone(&request.app.engine);
     let refused = |error: hull_engine::Error| ApiError::from(error).in_stream();
-    // Attached before the log is read: a line may come twice then, but none is lost.
-    let attached = match options.stream {
-        true => Some(
-            engine
-                .attach(&request.name, options)
-                .await
-                .map_err(refused)?,
-        ),
-        false => None,
-    };
-    let log = match options.logs && (options.stdout || options.stderr) {
-        true => Some(
-            engine
-                .logs(&request.name, past(options))
-                .await
-                .map_err(refused)?,
-        ),
-        false => None,
-    };
-    let tty = match (&attached, &log) {
-        (Some(attached), _) => attached.tty,
-        (None, Some(log)) => log.tty,
-        (None, None) => {
-            let details = engine.inspect(&request.name, false).await;
-            details.map_err(refused)?.config.tty
-        }
-    };
+    let Wanted { attached, log, tty } = prepare(&engine, &request.name, options)
+        .await
+        .map_err(refused)?;
     let input = Input {
         detach: (tty && options.stdin).then_some(keys),
         // dockerd ends the session at containers whose input stays open for others too, and loses what
@@ -86,7 +63,37 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     )))
 }
 
-fn options(query: &Query) -> AttachOptions {
+/// What a client that attaches gets.
+pub(super) struct Wanted {
+    pub(super) attached: Option<Attached>,
+    pub(super) log: Option<Logs>,
+    pub(super) tty: bool,
+}
+
+/// Sets up what `options` ask for.
+pub(super) async fn prepare(
+    engine: &Arc<Engine>,
+    name: &str,
+    options: AttachOptions,
+) -> hull_engine::Result<Wanted> {
+    // Attached before the log is read: a line may come twice then, but none is lost.
+    let attached = match options.stream {
+        true => Some(engine.attach(name, options).await?),
+        false => None,
+    };
+    let log = match options.logs && (options.stdout || options.stderr) {
+        true => Some(engine.logs(name, past(options)).await?),
+        false => None,
+    };
+    let tty = match (&attached, &log) {
+        (Some(attached), _) => attached.tty,
+        (None, Some(log)) => log.tty,
+        (None, None) => engine.inspect(name, false).await?.config.tty,
+    };
+    Ok(Wanted { attached, log, tty })
+}
+
+pub(super) fn options(query: &Query) -> AttachOptions {
     AttachOptions {
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
@@ -128,14 +135,16 @@ fn past(options: AttachOptions) -> LogOptions {
 
 /// Writes what the log holds.
 async fn replay(log: Option<Logs>, client: &mut Socket) -> std::io::Result<()> {
-    let Some(mut log) = log else { return Ok(()) };
+    let Some(log) = log else { return Ok(()) };
     let form = Form {
         timestamps: false,
+        details: false,
         framed: !log.tty,
     };
-    while let Some(entry) = log.entries.next().await {
-        match entry {
-            Ok(entry) => client.write_all(&form.write(&entry)).await?,
+    let mut pieces = log.pieces(move |line, out| form.write(line, out));
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) => client.write_all(&piece).await?,
             Err(error) => tracing::warn!(error = error.full_message(), "could not read a log"),
         }
     }

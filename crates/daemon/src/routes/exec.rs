@@ -25,8 +25,12 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     if args.is_empty() {
         return Err(ApiError::bad_request("No exec command specified"));
     }
-    Detector::parse(&wanted.detach_keys)
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if Detector::parse(&wanted.detach_keys).is_err() {
+        return Err(ApiError::internal(format!(
+            "Invalid escape keys ({}) provided",
+            wanted.detach_keys
+        )));
+    }
     let config = ExecConfig {
         args,
         env: wanted.env.unwrap_or_default(),
@@ -99,7 +103,7 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
                     };
                     let ended = hijack::join(client, read_too_far, process, input).await;
                     if ended == Ended::Detached {
-                        engine.detached(&exec.container_id);
+                        engine.exec_detached(&exec.id);
                     }
                     return;
                 }

@@ -6,11 +6,10 @@ use crate::error::ApiError;
 use crate::query::{Query, parse_int};
 use crate::reply::{self, Outcome};
 use crate::request::Request;
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::HeaderValue;
 use hull_api::stream::{self, StreamKind};
-use hull_engine::logs::{LogEntry, LogOptions};
+use hull_engine::logs::{LogLine, LogOptions};
 
 /// Reads a container's log: frames, or bare bytes when it has a terminal.
 pub(crate) async fn logs(request: Request) -> Result<Outcome, ApiError> {
@@ -18,6 +17,7 @@ pub(crate) async fn logs(request: Request) -> Result<Outcome, ApiError> {
     let options = options(query)?;
     let form = Form {
         timestamps: query.flag("timestamps"),
+        details: query.flag("details"),
         framed: true,
     };
     let logs = request.app.engine.logs(&request.name, options).await?;
@@ -26,14 +26,14 @@ pub(crate) async fn logs(request: Request) -> Result<Outcome, ApiError> {
         framed: !logs.tty,
         ..form
     };
-    let pieces = logs.entries.map(move |entry| {
-        Ok(match entry {
-            Ok(entry) => form.write(&entry),
+    let pieces = logs.pieces(move |line, out| form.write(line, out));
+    let pieces = pieces.map(move |piece| {
+        piece.or_else(|error| {
             // The head is out; dockerd's clients take this frame for an error.
-            Err(error) => {
-                let text = format!("Error grabbing logs: {}\n", error.full_message());
-                form.frame(StreamKind::SystemError, text.as_bytes())
-            }
+            let text = format!("Error grabbing logs: {}\n", error.full_message());
+            let mut out = Vec::new();
+            form.frame(StreamKind::SystemError, &[text.as_bytes()], &mut out);
+            Ok(out.into())
         })
     });
     let stop = request.app.shutdown.clone();
@@ -56,6 +56,7 @@ fn options(query: &Query) -> Result<LogOptions, ApiError> {
         until: time::parse(query.text("until"))?,
         tail: tail.and_then(|lines| usize::try_from(lines).ok()),
         follow: query.flag("follow"),
+        details: query.flag("details"),
     })
 }
 
@@ -63,33 +64,44 @@ fn options(query: &Query) -> Result<LogOptions, ApiError> {
 #[derive(Clone, Copy)]
 pub(super) struct Form {
     pub(super) timestamps: bool,
+    pub(super) details: bool,
     pub(super) framed: bool,
 }
 
 impl Form {
-    pub(super) fn write(self, entry: &LogEntry) -> Bytes {
-        let kind = if entry.stderr {
+    pub(super) fn write(self, line: &LogLine<'_>, out: &mut Vec<u8>) {
+        let kind = if line.stderr {
             StreamKind::Stderr
         } else {
             StreamKind::Stdout
         };
-        if !self.timestamps {
-            return self.frame(kind, &entry.line);
+        let mut front = String::new();
+        if self.timestamps {
+            front += &time::fixed(line.at());
+            front.push(' ');
         }
-        let mut line = time::fixed(entry.at).into_bytes();
-        line.push(b' ');
-        line.extend_from_slice(&entry.line);
-        self.frame(kind, &line)
+        if self.details {
+            for (number, (name, value)) in line.attributes.iter().enumerate() {
+                let separator = if number == 0 { "" } else { "," };
+                front += &format!("{separator}{}={}", escaped(name), escaped(value));
+            }
+            front.push(' ');
+        }
+        self.frame(kind, &[front.as_bytes(), line.line], out);
     }
 
-    fn frame(self, kind: StreamKind, payload: &[u8]) -> Bytes {
-        if !self.framed {
-            return Bytes::copy_from_slice(payload);
+    fn frame(self, kind: StreamKind, parts: &[&[u8]], out: &mut Vec<u8>) {
+        if self.framed {
+            let length = parts.iter().map(|part| part.len()).sum();
+            out.extend_from_slice(&stream::header(kind, length));
         }
-        let mut bytes = BytesMut::with_capacity(stream::HEADER_LEN + payload.len());
-        stream::encode(kind, payload, &mut bytes);
-        bytes.freeze()
+        parts.iter().for_each(|part| out.extend_from_slice(part));
     }
+}
+
+/// As in the query of an address, which is how Docker's clients undo it.
+fn escaped(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -98,24 +110,30 @@ mod tests {
 
     #[test]
     fn lines_are_framed_as_dockerd_frames_them() {
-        let entry = LogEntry {
-            stderr: true,
-            at: "2026-11-21T05:49:11.23562982Z".parse().unwrap(),
-            line: Bytes::from_static(b"err\n"),
-        };
-        let form = Form {
-            timestamps: true,
-            framed: true,
+        let at = "2026-11-21T05:49:11.23562982Z".parse().unwrap();
+        let attributes =
+            [("a.b", "x y,z"), ("q", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut line = LogLine::new(true, at, b"err\n");
+        line.attributes = &attributes;
+        let written = |timestamps, details, framed| {
+            let form = Form {
+                timestamps,
+                details,
+                framed,
+            };
+            let mut out = Vec::new();
+            form.write(&line, &mut out);
+            String::from_utf8(out).unwrap()
         };
         assert_eq!(
-            &form.write(&entry)[..],
-            b"\x02\0\0\0\0\0\0\x232026-11-21T05:49:11.235629820Z err\n"
+            written(true, false, true),
+            "\x02\0\0\0\0\0\0\x232026-11-21T05:49:11.235629820Z err\n"
         );
-        let form = Form {
-            timestamps: false,
-            framed: false,
-        };
-        assert_eq!(&form.write(&entry)[..], b"err\n");
+        assert_eq!(written(false, false, false), "err\n");
+        assert_eq!(
+            written(true, true, false),
+            "2026-11-21T05:49:11.235629820Z a.b=x+y%2Cz,q=1 err\n"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod archive;
 mod attach;
+mod attach_ws;
 mod build;
 mod check;
 mod checkpoint;
@@ -81,6 +82,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/containers/{}/resize" => container::resize,
     POST "/containers/{}/wait" => wait::wait,
     POST "/containers/{}/attach" => attach::attach,
+    GET "/containers/{}/attach/ws" => attach_ws::attach,
     POST "/containers/{}/exec" => exec::create,
     GET "/containers/{}/logs" => logs::logs,
     GET "/containers/{}/top" => container::top,
@@ -143,7 +145,6 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/push" => plugin::missing,
     POST "/plugins/{}/set" => plugin::set,
 
-    GET "/containers/{}/attach/ws" => unsupported::feature,
     POST "/session" => unsupported::feature,
     POST "/grpc" => unsupported::feature,
 

@@ -523,6 +523,8 @@ pub enum LogDriver {
     /// Files of JSON lines, bounded.
     #[default]
     JsonFile,
+    /// Docker's compact files, compressed and bounded.
+    Local,
     /// Nothing.
     None,
 }
@@ -533,6 +535,7 @@ impl LogDriver {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::JsonFile => "json-file",
+            Self::Local => "local",
             Self::None => "none",
         }
     }

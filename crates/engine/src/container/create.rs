@@ -76,7 +76,7 @@ impl Engine {
         }
         super::capabilities::of(&config)?;
         super::resources::rlimits(&config.ulimits)?;
-        super::log::options(&config.log)?;
+        super::log::check(&config.log)?;
         let name = self.claim_name(name, &id)?;
         let made = self.make(&id, &name, &image, (config, effective));
         if made.is_err() {

@@ -80,6 +80,14 @@ impl Execs {
         });
     }
 
+    /// A container is gone, and nobody asks for its execs any more.
+    pub(super) fn container_removed(&self, container: &str) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, exec| exec.container.id != container);
+    }
+
     pub(super) fn forget(&self, id: &str) {
         self.0
             .write()
@@ -111,12 +119,10 @@ impl Engine {
                 "No exec command specified",
             ));
         }
-        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-            let text = format!(
-                "the working directory '{}' is invalid, it needs to be an absolute path",
-                config.working_dir
-            );
-            return Err(Error::new(ErrorKind::InvalidInput, text));
+        if !config.user.is_empty() {
+            let (engine, exec) = (Arc::clone(self), Arc::clone(&container));
+            let user = config.user.clone();
+            blocking(move || engine.exec_user(&exec.record(), &user).map(drop)).await?;
         }
         self.execs.forget_ended();
         Ok(self.new_exec(container, config).id.clone())
@@ -127,7 +133,7 @@ impl Engine {
         let id = names::id();
         self.tell_container(
             &container,
-            &format!("exec_create: {}", config.args.join(" ")),
+            &format!("exec_create: {}", shown(&config.args)),
             &[("execID", &id)],
         );
         let exec = Arc::new(Exec {
@@ -179,11 +185,11 @@ impl Engine {
     ) -> Result<Option<std::os::unix::net::UnixStream>> {
         let engine = Arc::clone(self);
         let starting = Arc::clone(exec);
+        let action = format!("exec_start: {}", shown(&exec.config.args));
+        self.tell_container(&exec.container, &action, &[("execID", &exec.id)]);
         match blocking(move || engine.exec_blocking(&starting, start)).await {
             Ok((pid, stream)) => {
                 exec.progress.send_modify(|now| now.pid = pid);
-                let action = format!("exec_start: {}", exec.config.args.join(" "));
-                self.tell_container(&exec.container, &action, &[("execID", &exec.id)]);
                 Ok(stream)
             }
             Err(error) => {
@@ -192,6 +198,14 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    fn exec_user(&self, record: &Record, user: &str) -> Result<user::Resolved> {
+        let root = self
+            .snapshots
+            .root_fs(&record.id)
+            .map_err(crate::image::snapshot_error)?;
+        user::resolve(&root, user, &record.config.groups)
     }
 
     fn exec_blocking(
@@ -243,18 +257,42 @@ impl Engine {
         );
     }
 
-    /// Changes the size of its terminal.
+    /// Tells of a client that left an exec by the detach keys, for the event.
+    pub fn exec_detached(&self, id: &str) {
+        if let Ok(exec) = self.execs.get(id) {
+            self.tell_container(&exec.container, "exec_detach", &[("execID", id)]);
+        }
+    }
+
+    /// Changes the size of its terminal. One that is being started is waited for: clients ask for the size
+    /// before they know.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it does not run.
+    /// `NotFound`, also when it has ended; `InvalidInput` when it could not be started, `Internal` when it is not.
     pub async fn exec_resize(&self, id: &str, rows: u16, columns: u16) -> Result<()> {
+        /// As dockerd.
+        const PATIENCE: Duration = Duration::from_secs(10);
         let exec = self.execs.get(id)?;
-        let now = *exec.progress.borrow();
-        if now.pid == 0 || now.exit_code.is_some() {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("exec {id} is not running"),
-            ));
+        let mut progress = exec.progress.subscribe();
+        let begun = progress.wait_for(|now| now.pid != 0 || now.exit_code.is_some());
+        let now = match tokio::time::timeout(PATIENCE, begun).await {
+            Ok(Ok(now)) => *now,
+            _ => {
+                let text = "timeout waiting for exec session ready";
+                return Err(Error::new(ErrorKind::Internal, text));
+            }
+        };
+        if now.pid == 0 {
+            let text = "exec process is not started";
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        if now.exit_code.is_some() {
+            let text = format!("NotFound: process does not exist {id}: not found");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
+        if !exec.config.tty {
+            // There is nothing to change, and dockerd does not mind.
+            return Ok(());
         }
         let shim = exec.container.shim()?;
         let id = id.to_owned();
@@ -326,6 +364,14 @@ pub(super) fn may_exec(record: &Record, named: &str) -> Result<()> {
     }
 }
 
+/// A command in an event: dockerd writes a blank behind the program in any case.
+fn shown(args: &[String]) -> String {
+    let (program, rest) = args
+        .split_first()
+        .map_or(("", args), |(program, rest)| (program.as_str(), rest));
+    format!("{program} {}", rest.join(" "))
+}
+
 fn failure_code(message: &str) -> i32 {
     if message.contains("executable file not found")
         || message.contains("no such file or directory")
@@ -343,6 +389,10 @@ fn process(
     root: &hull_spec::rootfs::RootFs,
 ) -> Result<Process> {
     let (config, effective) = (&record.config, &record.effective);
+    if !exec.working_dir.is_empty() && !exec.working_dir.starts_with('/') {
+        let text = "OCI runtime exec failed: exec failed: Cwd must be an absolute path";
+        return Err(Error::new(ErrorKind::Internal, text));
+    }
     let who = if exec.user.is_empty() {
         &effective.user
     } else {

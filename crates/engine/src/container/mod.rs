@@ -69,6 +69,7 @@ pub use update::Update;
 pub(crate) use exec::Execs;
 pub(crate) use kill::parse as signal;
 pub(crate) use list::name_fits;
+pub(crate) use log::place as log_place;
 pub(crate) use merge::clean;
 
 /// What to wait for.

@@ -34,7 +34,12 @@ impl Engine {
             }
             attempts += 1;
             match container.read(|record| may_remove(name, &record.state)) {
-                Ok(()) => return self.remove_locked(&container, volumes).await,
+                Ok(()) => {
+                    self.remove_locked(&container, volumes).await?;
+                    // Not with --rm: who ran an exec in it may be about to ask how that ended.
+                    self.execs.container_removed(&container.id);
+                    return Ok(());
+                }
                 // Somebody has started it in between.
                 Err(_) if force && attempts < ATTEMPTS => {}
                 Err(error) => return Err(error),

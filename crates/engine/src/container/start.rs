@@ -192,7 +192,7 @@ impl Engine {
             &record.config.device_requests,
             &self.config.defaults.cdi_directories,
         )?;
-        let mut launch = self.launch(&record, root, &files)?;
+        let mut launch = self.launch(&record, root)?;
         launch.sources = prepared.sources;
         launch.restore = container.link().restore.take();
         write_bundle(&launch, &spec)?;
@@ -247,12 +247,7 @@ impl Engine {
         }
     }
 
-    fn launch(
-        &self,
-        record: &Record,
-        rootfs: hull_spec::rootfs::RootFs,
-        files: &Paths,
-    ) -> Result<Launch> {
+    fn launch(&self, record: &Record, rootfs: hull_spec::rootfs::RootFs) -> Result<Launch> {
         let settings = self.settings();
         let program = settings
             .runtimes
@@ -279,7 +274,7 @@ impl Engine {
             first: matches!(record.state, State::Created { .. }),
             sources: Vec::new(),
             shared_memory: Some(self.memory_dir()),
-            log: super::log::config(&record.config.log, &files.log)?,
+            log: super::log::config(record, &self.container_dir(&record.id))?,
             held: 0,
             relays: published::relays(&record.publications),
             tty: record.config.tty,
@@ -298,8 +293,9 @@ impl Engine {
             _ => directory.clone(),
         };
         let log = match record.config.log.driver {
-            LogDriver::JsonFile => directory.join(format!("{}-json.log", record.id)),
-            LogDriver::None => PathBuf::new(),
+            LogDriver::JsonFile => super::log::place(&directory, record).path,
+            // Not for other programs: Docker tells of none either.
+            LogDriver::Local | LogDriver::None => PathBuf::new(),
         };
         Paths {
             resolv_conf: shared.join("resolv.conf"),

@@ -1,8 +1,24 @@
-//! What containers wrote.
+//! What containers wrote: their logs, read.
+//!
+//! | file | |
+//! |---|---|
+//! | [`entry`] | bytes of a file become lines, for each format |
+//! | [`files`] | which files there are, compressed ones too, and what follows after which |
+//! | [`read`] | lines in order, as far as they are asked for |
+//! | [`follow`] | pieces for a client, without a thread while there is nothing to read |
+//! | [`watch`] | news of changed files, by one inotify instance for all |
 
+mod entry;
+mod files;
+mod follow;
 mod read;
+mod watch;
 
-use bytes::Bytes;
+pub(crate) use entry::Format;
+pub(crate) use files::Place;
+pub(crate) use watch::Watches;
+
+use crate::stream::Outgoing;
 use jiff::Timestamp;
 
 /// Which part of a log to read.
@@ -20,31 +36,56 @@ pub struct LogOptions {
     pub tail: Option<usize>,
     /// Go on until the container ends.
     pub follow: bool,
+    /// Fill in [`LogLine::attributes`].
+    pub details: bool,
 }
 
 /// A line, or a part of one longer than 16 KiB.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
+#[derive(Clone, Copy, Debug)]
+pub struct LogLine<'a> {
     /// Standard error.
     pub stderr: bool,
-    /// When it was written.
-    pub at: Timestamp,
     /// With its newline, if it has one.
-    pub line: Bytes,
+    pub line: &'a [u8],
+    /// What the log's options ask to be kept with it, sorted by name; see [`LogOptions::details`].
+    pub attributes: &'a [(String, String)],
+    at: entry::Time<'a>,
 }
 
-/// A container's log. The lines come in the order in which they were written.
+impl<'a> LogLine<'a> {
+    /// A line without attributes that was written at `at`.
+    #[must_use]
+    pub fn new(stderr: bool, at: Timestamp, line: &'a [u8]) -> Self {
+        Self {
+            stderr,
+            line,
+            attributes: &[],
+            at: entry::Time::Known(at),
+        }
+    }
+
+    /// When it was written; the epoch when the log does not say.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at.read().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// A container's log, about to be read.
+#[derive(Debug)]
 pub struct Logs {
     /// Whether the container has a terminal, whose output is not framed.
     pub tty: bool,
-    /// The lines.
-    pub entries: futures_util::stream::BoxStream<'static, crate::Result<LogEntry>>,
+    job: follow::Job,
 }
 
-impl std::fmt::Debug for Logs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Logs")
-            .field("tty", &self.tty)
-            .finish_non_exhaustive()
+impl Logs {
+    /// Reads it: `write` appends a line as the client is to get it. The lines come in the order in which they
+    /// were written. What is read ahead of a client that does not take it is bounded, and holds no thread.
+    pub fn pieces(
+        self,
+        write: impl FnMut(&LogLine<'_>, &mut Vec<u8>) + Send + 'static,
+    ) -> Outgoing {
+        self.job.run(Box::new(write))
     }
 }

@@ -39,6 +39,17 @@ pub fn split(mut bytes: &[u8]) -> (String, String) {
     (out, err)
 }
 
+/// All of a log: a line each, those of standard error behind `2:`.
+pub async fn text_of(logs: hull_engine::logs::Logs) -> String {
+    let pieces = logs.pieces(|line, out| {
+        out.extend_from_slice(if line.stderr { b"2:" } else { b"" });
+        out.extend_from_slice(line.line);
+    });
+    let pieces: Vec<_> = futures_util::StreamExt::collect(pieces).await;
+    let bytes: Vec<u8> = pieces.into_iter().flat_map(Result::unwrap).collect();
+    String::from_utf8(bytes).unwrap()
+}
+
 pub struct Host {
     directory: tempfile::TempDir,
     programs: PathBuf,

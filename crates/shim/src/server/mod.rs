@@ -145,7 +145,7 @@ fn create(launch: &Launch, listener: UnixListener, relays: Relays) -> Result<(Sh
     let children = reactor::child_signals().map_err(step("wait for children"))?;
     let runtime = Runtime::new(launch);
     let log = match &launch.log {
-        Some(config) => Some(log::JsonFile::open(config).map_err(step("open the log"))?),
+        Some(config) => Some(log::Log::open(config).map_err(step("open the log"))?),
         None => None,
     };
     let created = runtime.create(launch)?;

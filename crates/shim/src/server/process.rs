@@ -1,6 +1,6 @@
 //! A process of the container: its ends, and how far it is.
 
-use super::log::JsonFile;
+use super::log::Log;
 use super::runtime::Made;
 use crate::Launch;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -36,7 +36,7 @@ pub(super) struct Process {
     pub(super) outputs: Vec<Output>,
     /// Output is not read: clients have too much waiting.
     pub(super) held: bool,
-    pub(super) log: Option<JsonFile>,
+    pub(super) log: Option<Log>,
     /// The exit code, once it has ended.
     pub(super) exit_code: Option<i32>,
     /// When it ended, and until when its output may stay open after that.
@@ -44,7 +44,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn first(launch: &Launch, made: Made, log: Option<JsonFile>) -> Self {
+    pub(super) fn first(launch: &Launch, made: Made, log: Option<Log>) -> Self {
         let mut process = Self::new(made, launch.tty);
         process.stdin_once = launch.stdin_once;
         process.log = log;

@@ -232,7 +232,7 @@ impl Shim {
         let Some(mut process) = self.processes.remove(&key) else {
             return; // Its last output has just ended it.
         };
-        if let Some(log) = &mut process.log {
+        if let Some(log) = process.log.take() {
             let _ = log.finish();
         }
         let code = process.exit_code.unwrap_or(-1);
