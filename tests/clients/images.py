@@ -58,7 +58,7 @@ def image(kind):
 def main(path, names):
     kinds = {}
     for name in names:
-        kinds.setdefault(name.rsplit("/", 1)[-1].split(":")[0], []).append(name)
+        kinds.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     manifest, members = [], []
     for kind, tags in kinds.items():
         config_name, config, layer_name, content = image(kind)
