@@ -32,7 +32,7 @@ const SHOWN_OF_HOST: [(&str, &str); 2] = [
 const VALUES: &str = r#"{
     "Hostname": "h", "Domainname": "d", "User": "1", "Image": "other", "WorkingDir": "/w",
     "ExposedPorts": {"80/tcp": {}}, "Tty": true, "OpenStdin": true, "StdinOnce": true, "Env": ["A=1"],
-    "Cmd": ["c"], "Entrypoint": ["e"], "Healthcheck": {"Test": ["CMD", "x"]}, "Volumes": {"/other": {}},
+    "Cmd": ["c"], "Entrypoint": ["e"], "Healthcheck": {"Test": ["CMD", "x"]}, "Volumes": {"/v": {}},
     "NetworkDisabled": true, "MacAddress": "02:00:00:00:00:01", "Labels": {"a": "b"}, "StopSignal": "SIGINT",
     "StopTimeout": 3
 }"#;
@@ -115,7 +115,7 @@ fn outcome(body: &Value) -> Option<hull_engine::container::Config> {
 fn check(names: &[&str], values: &str, shown: &[(&str, &str)], within: &str) {
     let values: Map<String, Value> = serde_json::from_str(values).unwrap();
     // With a volume: what makes volumes has something to make.
-    let base = json!({"Image": "i", "Volumes": {"/v": {}}});
+    let base = json!({"Image": "i", "HostConfig": {"Binds": ["named:/n"]}});
     let plain = outcome(&base);
     assert!(plain.is_some());
     for name in names {
@@ -131,9 +131,7 @@ fn check(names: &[&str], values: &str, shown: &[(&str, &str)], within: &str) {
         let mut body = base.clone();
         match within {
             "" => body[*name] = value.clone(),
-            within => {
-                body[within] = Value::Object(Map::from_iter([((*name).to_owned(), value.clone())]))
-            }
+            within => body[within][*name] = value.clone(),
         }
         assert_ne!(outcome(&body), plain, "{within} {name} is ignored");
     }
