@@ -18,6 +18,7 @@ pub use scheduling::{
     set_rlimit, set_scheduler,
 };
 pub use signal::{
-    SignalInfo, Signals, block_all, reset_all, send_to_pidfd, without_blocked_signals,
+    SignalInfo, Signals, block_all, dying_with_parent, reset_all, send_to_pidfd,
+    without_blocked_signals,
 };
 pub use trace::{Stop, Tracee};

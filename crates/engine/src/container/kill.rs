@@ -67,11 +67,14 @@ impl Engine {
             let failed = |e: hull_shim::Error| {
                 Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e)
             };
-            shim.kill(number).map_err(failed)?;
-            if wake {
-                shim.resume().map_err(failed)
-            } else {
-                Ok(())
+            let sent = shim.kill(number).and_then(|()| match wake {
+                true => shim.resume(),
+                false => Ok(()),
+            });
+            match sent {
+                // The process has just ended, and its shim with it: as dockerd, nothing to complain of.
+                Err(hull_shim::Error::Unreachable { .. }) => Ok(()),
+                sent => sent.map_err(failed),
             }
         })
         .await?;

@@ -113,6 +113,24 @@ pub fn without_blocked_signals(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(unblock_all) }
 }
 
+/// Has a program end with SIGKILL when the thread that starts it ends, however that happens
+/// (`PR_SET_PDEATHSIG`, Linux 2.1.57); its own children are not concerned.
+pub fn dying_with_parent(command: &mut Command) -> &mut Command {
+    let parent = std::process::id();
+    let tie = move || {
+        let kill = Some(rustix::process::Signal::KILL);
+        rustix::process::set_parent_process_death_signal(kill)?;
+        // It may have ended before.
+        let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+        match now == Some(parent) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(tie) }
+}
+
 fn unblock_all() -> io::Result<()> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the whole set.

@@ -275,6 +275,8 @@ impl Runtime {
             .args(arguments)
             .arg(&self.id)
             .current_dir(&self.bundle);
+        // One that goes on alone would make a container of which nobody knows.
+        process::dying_with_parent(&mut command);
         command
     }
 
