@@ -1,6 +1,7 @@
 //! SIGKILL of the daemon at random moments of a hundred pulls, removals and pushes: afterwards
 //! `system check` finds nothing, nothing is left over, and the next attempt succeeds.
 
+use crate::random::Random;
 use hull_tests::client::Client;
 use hull_tests::daemon::Daemon;
 use hull_tests::host::Host;
@@ -12,28 +13,6 @@ use serde_json::json;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// Numbers that look random and are the same each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % end
-    }
-
-    /// Waits for up to so many microseconds: the moment of a kill, not a condition.
-    fn wait(&mut self, micros: u64) {
-        let pause = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: i64::try_from(self.below(micros) * 1000).unwrap_or(0),
-        };
-        let _ = rustix::event::poll(&mut [], Some(&pause));
-    }
-}
 
 /// Busybox and some layers of bytes that do not compress.
 fn image(layers: u64) -> Image {
@@ -98,7 +77,7 @@ fn kill_during_upload(
     answer
 }
 
-fn assert_sound(daemon: &Daemon<'_>) {
+pub(crate) fn assert_sound(daemon: &Daemon<'_>) {
     let checked = daemon.ask("POST", "/hull/system/check?young=1", &[]).text();
     let found = checked.contains("\"finding\"") || checked.contains("\"error\"");
     assert!(!found && checked.contains("\"summary\""), "{checked}");

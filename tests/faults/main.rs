@@ -9,5 +9,7 @@ mod daemon_killed;
 mod disk;
 mod hostile_layers;
 mod layers;
+mod mixed;
+mod random;
 mod registries;
 mod store;
