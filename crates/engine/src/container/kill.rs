@@ -17,9 +17,17 @@ impl Engine {
     pub async fn kill(self: &Arc<Self>, name: &str, signal: &str) -> Result<()> {
         /// A process that waits for a disk takes longer to die than anybody wants to wait.
         const PATIENCE: Duration = Duration::from_secs(10);
-        let mut progress = self.find(name)?.progress.subscribe();
-        let exits = progress.borrow_and_update().exits;
-        if self.send_signal(name, signal).await? == SIGKILL {
+        // Whether there is such a signal is asked before whether there is such a container.
+        let watched = self
+            .find(name)
+            .map(|container| container.progress.subscribe());
+        let exits = watched
+            .as_ref()
+            .map_or(0, |progress| progress.borrow().exits);
+        let number = self.send_signal(name, signal).await?;
+        if number == SIGKILL
+            && let Ok(mut progress) = watched
+        {
             let end = progress.wait_for(|now| now.exits > exits || now.removed || !now.running);
             // As in Docker, it is no error that it still runs.
             let _ = tokio::time::timeout(PATIENCE, end).await;
