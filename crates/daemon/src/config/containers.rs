@@ -23,7 +23,7 @@ pub(crate) struct ContainerFlags {
     /// Size of /dev/shm of containers that name none [default: 64MiB]
     #[arg(long, value_name = "BYTES")]
     pub(super) default_shm_size: Option<String>,
-    /// Limit that containers have which do not set it, as name=soft[:hard]
+    /// Limit that containers have which do not set it, as `name=soft[:hard]`
     #[arg(long = "default-ulimit", value_name = "LIMIT")]
     pub(super) default_ulimits: Vec<String>,
     /// Run an init in containers that forwards signals and reaps processes [default: false]
