@@ -2,11 +2,11 @@
 //!
 //! | file | |
 //! |---|---|
-//! | [`entry`] | bytes of a file become lines, for each format |
-//! | [`files`] | which files there are, compressed ones too, and what follows after which |
-//! | [`read`] | lines in order, as far as they are asked for |
-//! | [`follow`] | pieces for a client, without a thread while there is nothing to read |
-//! | [`watch`] | news of changed files, by one inotify instance for all |
+//! | `entry` | bytes of a file become lines, for each format |
+//! | `files` | which files there are, compressed ones too, and what follows after which |
+//! | `read` | lines in order, as far as they are asked for |
+//! | `follow` | pieces for a client, without a thread while there is nothing to read |
+//! | `watch` | news of changed files, by one inotify instance for all |
 
 mod entry;
 mod files;
