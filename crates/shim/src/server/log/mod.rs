@@ -1,5 +1,5 @@
 //! The log: output is cut into lines, written down as Docker's drivers `json-file` and `local` write them,
-//! and kept in files that are bounded ([`file`]).
+//! and kept in files that are bounded ([`mod@file`]).
 //!
 //! A line of output that fills 16 KiB before it ends becomes several entries, as in Docker.
 
