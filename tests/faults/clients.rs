@@ -181,13 +181,11 @@ fn bodies_without_end_are_bounded() {
     stream.write_all(head.as_bytes()).unwrap();
     let piece = [b' '; 1 << 20];
     let chunk = format!("{:x}\r\n", piece.len());
-    let mut sent = 0;
-    while sent < 256 && stream.write_all(chunk.as_bytes()).is_ok() {
-        if stream.write_all(&piece).is_err() || stream.write_all(b"\r\n").is_err() {
-            break;
-        }
-        sent += 1;
-    }
+    // It ends when the daemon has waited long enough for the reply to be read.
+    while stream.write_all(chunk.as_bytes()).is_ok()
+        && stream.write_all(&piece).is_ok()
+        && stream.write_all(b"\r\n").is_ok()
+    {}
     // Whether the refusal is still read depends on who is faster; that it comes to an end does not.
     let mut reply = String::new();
     let _ = stream.read_to_string(&mut reply);
@@ -195,7 +193,6 @@ fn bodies_without_end_are_bounded() {
         reply.is_empty() || reply.starts_with("HTTP/1.1 413 "),
         "{reply}"
     );
-    assert!(sent < 256, "all of it was taken");
     let grown = memory(daemon.pid()).saturating_sub(before);
     assert!(grown < 128 << 10, "{grown} kB more");
     assert_eq!(daemon.get("/_ping").status, 200);
