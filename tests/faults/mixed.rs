@@ -252,7 +252,8 @@ impl<'w> Client<'w> {
     fn excuse(&self, slot: usize, reply: &Reply) {
         let known = &self.containers[slot];
         let text = reply.text();
-        let states = ["marked for removal", "is not running", "is not paused"];
+        // One stays paused when nobody heard that it should go on.
+        let states = ["marked for removal", "is not running", "paused"];
         // It ends while something is done with it.
         let races = ["could not reach the shim", "No such process"];
         let ends = known.short || known.ending;
