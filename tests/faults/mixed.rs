@@ -252,8 +252,13 @@ impl<'w> Client<'w> {
     fn excuse(&self, slot: usize, reply: &Reply) {
         let known = &self.containers[slot];
         let text = reply.text();
-        // One stays paused when nobody heard that it should go on.
-        let states = ["marked for removal", "is not running", "paused"];
+        // One stays paused, or a member of a network that is gone, when an answer before was cut off.
+        let states = [
+            "marked for removal",
+            "is not running",
+            "paused",
+            "failed to set up container networking: network",
+        ];
         // It ends while something is done with it.
         let races = ["could not reach the shim", "No such process"];
         let ends = known.short || known.ending;
