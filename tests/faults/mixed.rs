@@ -579,7 +579,7 @@ fn kill_now_and_then(daemon: &mut Daemon<'_>, world: &World, random: &mut Random
 
 fn mixed(s: &mut Setup<'_>) {
     let seed = number("HULL_TEST_SEED", u64::from(std::process::id()));
-    let operations = number("HULL_TEST_OPERATIONS", 400);
+    let operations = number("HULL_TEST_OPERATIONS", 1000);
     #[expect(clippy::print_stderr, reason = "to repeat a run that failed")]
     {
         eprintln!("HULL_TEST_SEED={seed} HULL_TEST_OPERATIONS={operations}");
