@@ -111,6 +111,8 @@ struct Client<'w> {
     containers: Vec<Known>,
     volume: Option<bool>,
     network: Option<bool>,
+    /// All containers there ever were.
+    ids: Vec<String>,
 }
 
 impl<'w> Client<'w> {
@@ -129,6 +131,7 @@ impl<'w> Client<'w> {
             containers: vec![nothing; SLOTS],
             volume: Some(false),
             network: Some(false),
+            ids: Vec::new(),
         }
     }
 
@@ -165,6 +168,9 @@ impl<'w> Client<'w> {
         known.renamed = Some(renamed);
         let seen = reply.json();
         known.id = seen["Id"].as_str().expect("an id").to_owned();
+        if !self.ids.contains(&known.id) {
+            self.ids.push(known.id.clone());
+        }
         let running = seen["State"]["Running"] == true;
         if let Some(before) = known.running
             && before != running
@@ -619,16 +625,9 @@ fn mixed(s: &mut Setup<'_>) {
     clients.iter_mut().for_each(Client::verify);
     clients.iter_mut().for_each(Client::leave);
     crate::crashes::assert_sound(&s.daemon);
-    let ids: Vec<_> = clients
-        .iter()
-        .flat_map(|client| &client.containers)
-        .map(|known| &*known.id)
-        .collect();
-    hull_tests::daemon::wait_until("no control group is left", || {
-        let left: Vec<_> = ids
-            .iter()
-            .filter(|id| !id.is_empty() && has_cgroup(id))
-            .collect();
+    let ids: Vec<_> = clients.iter().flat_map(|client| &client.ids).collect();
+    hull_tests::daemon::wait_until("no process is left", || {
+        let left: Vec<_> = ids.iter().filter(|id| has_processes(id)).collect();
         left.is_empty().then_some(()).ok_or(format!("{left:?}"))
     });
     #[expect(clippy::print_stderr, reason = "what was tried")]
@@ -649,14 +648,16 @@ impl Drop for Done<'_> {
     }
 }
 
-fn has_cgroup(id: &str) -> bool {
+/// Whether a container's control group has processes. An empty one can be left by a runtime that was killed.
+fn has_processes(id: &str) -> bool {
     [
-        "/sys/fs/cgroup/hull",
-        "/sys/fs/cgroup/pids/hull",
-        "/sys/fs/cgroup/systemd/hull",
+        "/sys/fs/cgroup",
+        "/sys/fs/cgroup/pids",
+        "/sys/fs/cgroup/systemd",
     ]
     .iter()
-    .any(|parent| Path::new(parent).join(id).exists())
+    .map(|root| Path::new(root).join("hull").join(id).join("cgroup.procs"))
+    .any(|path| fs_err::read_to_string(path).is_ok_and(|list| !list.trim().is_empty()))
 }
 
 #[test]

@@ -96,17 +96,15 @@ impl Engine {
             let kept = brought_up.and_then(|started| {
                 // What cannot be written down would be lost with this daemon: not acknowledged, so ended.
                 let kept = self.keep_started(container, started.shim.pid());
-                if kept.is_err() {
-                    container.link().shim = None;
-                    self.end_shim(&container.record());
-                }
                 kept.map(|()| started)
             });
             if kept.is_err() {
+                container.link().shim = None;
+                // Also what a shim that was killed has left: its container may wait for its start, or run.
+                self.end_shim(&container.record());
                 self.unmount_volumes(&container.record());
                 self.unwire(container);
                 self.release_memory(container);
-                let _ = fs_err::remove_dir_all(self.bundle_dir(&container.id));
             }
             kept
         });
@@ -198,15 +196,8 @@ impl Engine {
         write_bundle(&launch, &spec)?;
         let shim = Handle::spawn(&self.config.shim, &launch, wired.sockets)
             .map_err(|e| create_failed(&e))?;
-        let begun = self.begin(container, &shim);
-        if begun.is_err() {
-            let _ = shim.kill(9);
-            container.link().shim = None;
-        }
-        Ok(Started {
-            events: begun?,
-            shim,
-        })
+        let events = self.begin(container, &shim)?;
+        Ok(Started { shim, events })
     }
 
     /// Connects those who attached before, then lets the process run.
