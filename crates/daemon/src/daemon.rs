@@ -337,7 +337,7 @@ fn host_name() -> String {
         .into_owned()
 }
 
-fn engine_config(settings: &Settings) -> hull_engine::Config {
+pub(crate) fn engine_config(settings: &Settings) -> hull_engine::Config {
     let mut runtimes: BTreeMap<String, RuntimeProgram> = settings
         .runtimes
         .iter()
@@ -378,7 +378,16 @@ fn engine_config(settings: &Settings) -> hull_engine::Config {
             ..settings.network.config.clone()
         },
         volume_drivers: Some(Arc::new(crate::plugin::Plugins::default())),
-        defaults: hull_engine::container::Defaults::default(),
+        // The others are settled where a request is read: they can change while the daemon runs.
+        defaults: hull_engine::container::Defaults {
+            cdi_directories: settings
+                .others
+                .cdi_spec_dirs
+                .iter()
+                .map(Into::into)
+                .collect(),
+            ..hull_engine::container::Defaults::default()
+        },
     }
 }
 

@@ -753,6 +753,8 @@ mod tests {
             assert!(!notes.contains(quiet), "{quiet}: {notes}");
         }
         assert_eq!(settings.hosts, [Address::Passed(String::new())]);
+        let engine = crate::daemon::engine_config(&settings);
+        assert_eq!(engine.defaults.cdi_directories, [PathBuf::from("/a")]);
         let given = settings.containers;
         assert_eq!(
             (given.cgroup_parent.as_str(), given.ipc_mode.as_str()),
