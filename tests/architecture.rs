@@ -29,7 +29,9 @@ const LAW: &[(&str, &[&str])] = &[
 ];
 
 /// Crates whose programs must start in a millisecond and stay small: nothing async in their trees.
-const WITHOUT_TOKIO: &[&str] = &["spec", "linux", "runtime", "shim", "network", "image"];
+const WITHOUT_TOKIO: &[&str] = &[
+    "spec", "linux", "runtime", "shim", "network", "image", "build",
+];
 const HEAVY: &[&str] = &["tokio", "hyper", "reqwest"];
 
 fn metadata() -> Value {

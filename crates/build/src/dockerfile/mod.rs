@@ -1,0 +1,1 @@
+//! Dockerfiles: text in, instructions with their places out.

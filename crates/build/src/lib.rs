@@ -1,0 +1,7 @@
+//! The builder: what a Dockerfile says, the graph of steps it stands for, and their execution with a cache.
+//!
+//! Nothing here speaks HTTP or starts a container: the engine implements the traits by which steps are run and
+//! sources are had. Everything blocks; what runs at the same time runs in threads.
+#![forbid(unsafe_code)]
+
+pub mod dockerfile;
