@@ -87,6 +87,7 @@ fn count(socket: &mut Socket) -> Result<u32, Error> {
         Some(())
     };
     socket
+        .channel()
         .ask(message, read)
         .map_err(|error| Error::new("count", "connections", error))?;
     Ok(count)
@@ -101,7 +102,7 @@ fn delete(socket: &mut Socket, found: &[Found]) -> Result<usize, Error> {
             .attributes
             .iter()
             .fold(message, |m, (kind, value)| m.attribute(*kind, value));
-        match socket.ask(message, |_| Some(())) {
+        match socket.channel().ask(message, |_| Some(())) {
             Ok(()) => count += 1,
             // It ended meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -129,6 +130,7 @@ fn list(socket: &mut Socket, family: u8, protocol: Option<u8>) -> Result<Vec<Fou
             .nested(FILTER | NESTED, |m| m.number(1, PROTOCOL))
     };
     socket
+        .channel()
         .dump(request, read)
         .map_err(|error| Error::new("list", "connections", error))
 }
@@ -259,26 +261,6 @@ mod tests {
             assert_eq!(forget_addresses(socket, ours).unwrap(), 4);
             assert_eq!(forget_addresses(socket, ours).unwrap(), 0);
             assert_eq!(forget(socket, 17, |_| true).unwrap(), 1);
-        });
-    }
-
-    /// `cargo test -p hull-linux --release -- --ignored --nocapture ten_thousand`
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost_with_ten_thousand_connections() {
-        alone(|socket| {
-            let server = UdpSocket::bind("127.0.0.3:0").unwrap();
-            let to = server.local_addr().unwrap();
-            for at in 0..10_000_u32 {
-                let from = format!("127.1.{}.{}", at / 250, at % 250 + 1);
-                send(&from, to);
-            }
-            for ours in ["127.1.0.1", "127.9.9.9", "127.0.0.3", "127.9.9.9"] {
-                let begun = std::time::Instant::now();
-                let ours: IpAddr = ours.parse().unwrap();
-                let forgotten = forget_addresses(socket, |address| address == ours).unwrap();
-                eprintln!("{forgotten} of {ours}: {:?}", begun.elapsed());
-            }
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes of netlink messages (netlink(7)): native byte order, everything aligned to four bytes.
 
-/// Flags of a request that changes something.
+/// The kernel answers also when all went well.
 pub(crate) const ACK: u16 = 0x4;
 /// Make it, it must not exist.
 pub(crate) const CREATE: u16 = 0x400 | 0x200;
@@ -78,13 +78,6 @@ impl Message {
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
         pad(&mut self.bytes);
-        self
-    }
-
-    /// Lets the kernel answer also when all went well.
-    pub(super) fn acknowledged(mut self) -> Self {
-        let flags = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) | ACK;
-        self.bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
         self
     }
 

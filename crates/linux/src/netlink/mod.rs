@@ -6,7 +6,9 @@
 //!         │
 //!  batch.rs                      changes that go together, each with what it is about
 //!         │
-//!  socket.rs                     send a batch, read one answer each; dumps
+//!  socket.rs                     send a batch, read one answer each
+//!         │
+//!  channel.rs                    numbered requests, answers, lists: of nftables' sockets too
 //!         │
 //!  message.rs                    bytes of requests, walker over bytes of answers (no I/O)
 //!
@@ -20,6 +22,7 @@
 mod address;
 mod batch;
 mod carrier;
+pub(crate) mod channel;
 mod link;
 pub(crate) mod message;
 mod namespace;

@@ -1,26 +1,17 @@
-//! The socket and its request loop.
+//! The socket and its requests.
 
 use super::Error;
-use super::message::{Answer, DUMP, Message, answers, u32_at};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use super::channel::{Channel, NLMSG_ERROR, acknowledged};
+use super::message::{ACK, Answer, Message};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// The kernel changed what it was telling while it told it: ask again.
-const NLM_F_DUMP_INTR: u16 = 0x10;
-/// The kernel fills at most 32 KiB at a time for dumps.
-const BUFFER: usize = 32 << 10;
-const DUMP_ATTEMPTS: usize = 8;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// An rtnetlink socket; it acts on the network namespace in which it was opened, whoever uses it.
 /// Linux 2.2.
 #[derive(Debug)]
 pub struct Socket {
-    fd: OwnedFd,
-    sequence: u32,
-    buffer: Vec<u8>,
+    channel: Channel,
 }
 
 impl Socket {
@@ -37,9 +28,7 @@ impl Socket {
         )
         .map_err(|error| Error::new("open", "a netlink socket", error))?;
         Ok(Self {
-            fd,
-            sequence: 0,
-            buffer: vec![0; BUFFER],
+            channel: Channel::new(fd),
         })
     }
 
@@ -76,28 +65,32 @@ impl Socket {
         messages: Vec<Message>,
         last: impl Fn(&Answer<'_>) -> Option<io::Result<T>>,
     ) -> Result<T, (usize, io::Error)> {
-        let first = self.sequence.wrapping_add(1);
         let end = messages.len().saturating_sub(1);
         let mut batch = Vec::with_capacity(messages.len() * 128);
+        let mut first = None;
         for message in messages {
-            self.sequence = self.sequence.wrapping_add(1);
-            batch.extend(message.finish(self.sequence));
+            let sequence = self.channel.next();
+            first.get_or_insert(sequence);
+            batch.extend(message.finish(sequence));
         }
-        self.send(&batch).map_err(|error| (0, error))?;
+        let first = first.unwrap_or_default();
+        self.channel.send(&batch).map_err(|error| (0, error))?;
         let (mut failure, mut result) = (None, None);
         while result.is_none() {
-            self.receive(|answer| {
-                let at = usize::try_from(answer.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
-                if at == end {
-                    result = result.take().or_else(|| last(&answer));
-                } else if at < end
-                    && answer.kind == NLMSG_ERROR
-                    && let Err(error) = acknowledged(&answer)
-                {
-                    failure.get_or_insert((at, error));
-                }
-            })
-            .map_err(|error| (0, error))?;
+            self.channel
+                .receive(|answer| {
+                    let at =
+                        usize::try_from(answer.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
+                    if at == end {
+                        result = result.take().or_else(|| last(&answer));
+                    } else if at < end
+                        && answer.kind == NLMSG_ERROR
+                        && let Err(error) = acknowledged(&answer)
+                    {
+                        failure.get_or_insert((at, error));
+                    }
+                })
+                .map_err(|error| (0, error))?;
         }
         match (failure, result) {
             (Some(failure), _) => Err(failure),
@@ -123,82 +116,19 @@ impl Socket {
         fixed: &[u8],
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {
-        for _ in 0..DUMP_ATTEMPTS {
-            if let Some(all) = self.dump_once(kind, fixed, &read)? {
-                return Ok(all);
-            }
-        }
-        Err(io::Error::other("the answer changed while it was read"))
-    }
-
-    fn dump_once<T>(
-        &mut self,
-        kind: u16,
-        fixed: &[u8],
-        read: &impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<Option<Vec<T>>> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
-        self.send(&Message::new(kind, DUMP, fixed).finish(sequence))?;
-        let (mut all, mut done, mut torn, mut failure) = (Vec::new(), false, false, None);
-        while !done {
-            self.receive(|answer| {
-                if answer.sequence != sequence {
-                    return;
-                }
-                torn |= answer.flags & NLM_F_DUMP_INTR != 0;
-                match answer.kind {
-                    NLMSG_DONE => done = true,
-                    NLMSG_ERROR => {
-                        done = true;
-                        failure = acknowledged(&answer).err();
-                    }
-                    _ => all.extend(read(answer.payload)),
-                }
-            })?;
-        }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok((!torn).then_some(all)),
-        }
-    }
-
-    fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        // Unconnected netlink sockets talk to the kernel, which takes a message whole or not at all.
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty()))?;
-        Ok(())
-    }
-
-    fn receive(&mut self, mut each: impl FnMut(Answer<'_>)) -> io::Result<()> {
-        let (read, length) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
-        })?;
-        if length > read {
-            return Err(io::Error::other(
-                "the kernel's answer is longer than expected",
-            ));
-        }
-        answers(&self.buffer[..read]).for_each(&mut each);
-        Ok(())
+        self.channel
+            .dump(|flags| Message::new(kind, flags, fixed), read)
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.channel.as_fd()
     }
 }
 
 fn acknowledge_last(mut messages: Vec<Message>) -> Vec<Message> {
-    let last = messages.pop().map(Message::acknowledged);
+    let last = messages.pop().map(|last| last.with_flags(ACK));
     messages.extend(last);
     messages
-}
-
-fn acknowledged(answer: &Answer<'_>) -> io::Result<()> {
-    let code = u32_at(answer.payload, 0).unwrap_or(0).cast_signed();
-    if code == 0 {
-        return Ok(());
-    }
-    Err(io::Error::from_raw_os_error(code.wrapping_neg()))
 }

@@ -1,6 +1,5 @@
 //! Transactions.
 
-use super::expression::Verdict;
 use super::rule::Rule;
 use super::set::{Element, Set};
 use super::{Family, NESTED, SUBSYSTEM, header, kind};
@@ -56,8 +55,6 @@ pub enum ChainKind {
     Filter,
     /// Translate the first packet of a connection.
     Nat,
-    /// Let packets take another route.
-    Route,
 }
 
 impl ChainKind {
@@ -65,7 +62,6 @@ impl ChainKind {
         match self {
             Self::Filter => "filter",
             Self::Nat => "nat",
-            Self::Route => "route",
         }
     }
 }
@@ -300,11 +296,5 @@ impl Batch {
             });
             elements = later;
         }
-    }
-
-    /// A rule of one chain that goes on in another.
-    pub fn add_jump(&mut self, table: &Table, from: &str, to: &str) {
-        let rule = Rule::new().verdict(Verdict::Jump(to.to_owned()));
-        self.add_rule(table, from, &rule);
     }
 }

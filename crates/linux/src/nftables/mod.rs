@@ -34,7 +34,7 @@
 //! ```
 //!
 //! Values of rules and elements are bytes as they are in packets (network byte order), device names 16
-//! bytes with zeroes, marks and connection states in the host's order: [`Value`] writes them.
+//! bytes with zeroes, connection states in the host's order: [`Value`] writes them.
 //! Everything that exists already is left as it is by `add_*`; `delete_*` of what is not there fails
 //! the whole transaction.
 
@@ -49,13 +49,11 @@ mod socket;
 mod tests;
 
 pub use batch::{Batch, Chain, ChainKind, Hook, Policy, Table};
-pub use expression::{
-    Base, Checksum, Comparison, Connection, Expression, Meta, Nat, Register, Reject, Verdict,
-};
+pub use expression::{Base, Comparison, Connection, Expression, Meta, Nat, Register, Verdict};
 pub use monitor::{Change, Monitor, Object};
 pub use read::{BaseChain, FoundChain, FoundElement, FoundExpression, FoundRule};
 pub use rule::{Rule, Source};
-pub use set::{Element, ElementData, Field, Set, Value};
+pub use set::{Element, Field, Set, Value};
 pub use socket::Socket;
 
 /// Numbers of transport protocols, as in IP headers.
@@ -68,28 +66,20 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
-    /// SCTP.
-    pub const SCTP: u8 = 132;
 }
 
 /// Bits of a connection's state (`ct state`).
 pub mod state {
-    /// No connection that conntrack understands.
-    pub const INVALID: u32 = 1;
     /// Packets were seen in both directions.
     pub const ESTABLISHED: u32 = 2;
     /// Belongs to another connection.
     pub const RELATED: u32 = 4;
     /// The first packet.
     pub const NEW: u32 = 8;
-    /// Not followed.
-    pub const UNTRACKED: u32 = 64;
 }
 
 /// Bits of a connection's status (`ct status`).
 pub mod status {
-    /// Its source is translated.
-    pub const SNAT: u32 = 16;
     /// Its destination is translated.
     pub const DNAT: u32 = 32;
 }

@@ -46,7 +46,7 @@ impl FoundExpression {
         attribute(&self.data, wanted)
     }
 
-    /// What it makes of the packet, if it decides that.
+    /// What it makes of the packet, if it decides that; `None` also for `return` and `continue`.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         if self.name != "immediate" {
@@ -57,10 +57,8 @@ impl FoundExpression {
         Some(match be32(attribute(verdict, 1)?)?.cast_signed() {
             0 => Verdict::Drop,
             1 => Verdict::Accept,
-            -1 => Verdict::Continue,
             -3 => Verdict::Jump(chain()?),
             -4 => Verdict::Goto(chain()?),
-            -5 => Verdict::Return,
             _ => return None,
         })
     }
@@ -116,10 +114,11 @@ impl Socket {
         read: impl Fn(Family, &[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let request = |flags| write(Message::new(SUBSYSTEM | kind, flags, &header(family, 0)));
-        self.dump(request, |payload| {
-            read(Family::from_number(*payload.first()?), payload.get(4..)?)
-        })
-        .map_err(|error| Error::new("list", what, error))
+        self.channel()
+            .dump(request, |payload| {
+                read(Family::from_number(*payload.first()?), payload.get(4..)?)
+            })
+            .map_err(|error| Error::new("list", what, error))
     }
 
     /// All chains of all tables.

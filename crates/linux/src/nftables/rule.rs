@@ -1,12 +1,9 @@
 //! Rules, built from left to right as nft's language has them.
 
-use super::expression::{
-    Base, Checksum, Comparison, Connection, Expression, Meta, Nat, Register, Reject, Verdict,
-};
-use super::set::{Value, device};
+use super::expression::{Base, Comparison, Connection, Expression, Meta, Nat, Register, Verdict};
+use super::set::device;
 use super::{Family, ITEM, NESTED, protocol};
 use crate::netlink::message::Message;
-use std::net::IpAddr;
 
 /// Where a value of a packet comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,63 +26,33 @@ pub enum Source {
     SourcePort,
     /// The destination's port.
     DestinationPort,
-    /// The mark.
-    Mark,
-    /// The IPv4 destination before translation.
-    OriginalDestination4,
-    /// The IPv6 destination before translation.
-    OriginalDestination6,
-    /// The destination's port before translation.
-    OriginalDestinationPort,
 }
 
 impl Source {
-    fn payload(base: Base, offset: u32, length: u32, to: Register) -> Expression {
-        Expression::Payload {
+    fn load(self, to: Register) -> Expression {
+        let payload = |base, offset, length| Expression::Payload {
             base,
             offset,
             length,
             to,
-        }
-    }
-
-    /// The bytes' place in packets, for values that are there.
-    const fn place(self) -> Option<(Base, u32, u32)> {
-        match self {
-            Self::Source4 => Some((Base::Network, 12, 4)),
-            Self::Destination4 => Some((Base::Network, 16, 4)),
-            Self::Source6 => Some((Base::Network, 8, 16)),
-            Self::Destination6 => Some((Base::Network, 24, 16)),
-            Self::SourcePort => Some((Base::Transport, 0, 2)),
-            Self::DestinationPort => Some((Base::Transport, 2, 2)),
-            _ => None,
-        }
-    }
-
-    fn load(self, to: Register) -> Expression {
-        if let Some((base, offset, length)) = self.place() {
-            return Self::payload(base, offset, length, to);
-        }
-        let original = |key| Expression::Connection(key, Some(0), to);
+        };
         match self {
             Self::InDevice => Expression::Meta(Meta::InDevice, to),
             Self::OutDevice => Expression::Meta(Meta::OutDevice, to),
             Self::Protocol => Expression::Meta(Meta::Protocol, to),
-            Self::OriginalDestination4 => original(Connection::Destination4),
-            Self::OriginalDestination6 => original(Connection::Destination6),
-            Self::OriginalDestinationPort => original(Connection::DestinationPort),
-            _ => Expression::Meta(Meta::Mark, to),
+            Self::Source4 => payload(Base::Network, 12, 4),
+            Self::Destination4 => payload(Base::Network, 16, 4),
+            Self::Source6 => payload(Base::Network, 8, 16),
+            Self::Destination6 => payload(Base::Network, 24, 16),
+            Self::SourcePort => payload(Base::Transport, 0, 2),
+            Self::DestinationPort => payload(Base::Transport, 2, 2),
         }
     }
 
     /// Registers that the value takes.
     const fn registers(self) -> u8 {
         match self {
-            Self::InDevice
-            | Self::OutDevice
-            | Self::Source6
-            | Self::Destination6
-            | Self::OriginalDestination6 => 4,
+            Self::InDevice | Self::OutDevice | Self::Source6 | Self::Destination6 => 4,
             _ => 1,
         }
     }
@@ -134,9 +101,7 @@ impl Rule {
         self.compare(source, Comparison::Equal, value)
     }
 
-    /// Only packets whose value compares so.
-    #[must_use]
-    pub fn compare(self, source: Source, how: Comparison, value: &[u8]) -> Self {
+    fn compare(self, source: Source, how: Comparison, value: &[u8]) -> Self {
         self.with(source.load(FIRST))
             .with(Expression::Compare(FIRST, how, value.to_vec()))
     }
@@ -154,12 +119,7 @@ impl Rule {
     }
 
     fn mask(self, mask: &[u8]) -> Self {
-        self.with(Expression::Bitwise {
-            from: FIRST,
-            to: FIRST,
-            mask: mask.to_vec(),
-            xor: vec![0; mask.len()],
-        })
+        self.with(Expression::Mask(FIRST, mask.to_vec()))
     }
 
     /// Only IPv4 or only IPv6, in tables of both.
@@ -191,40 +151,22 @@ impl Rule {
         self.compare(Source::InDevice, Comparison::NotEqual, &device(name))
     }
 
-    /// Only what leaves by this device.
-    #[must_use]
-    pub fn out_device(self, name: &str) -> Self {
-        self.equals(Source::OutDevice, &device(name))
-    }
-
-    /// Only what leaves by another.
-    #[must_use]
-    pub fn not_out_device(self, name: &str) -> Self {
-        self.compare(Source::OutDevice, Comparison::NotEqual, &device(name))
-    }
-
-    fn connection_bits(self, key: Connection, bits: u32, how: Comparison) -> Self {
-        self.with(Expression::Connection(key, None, FIRST))
+    fn connection_bits(self, key: Connection, bits: u32) -> Self {
+        self.with(Expression::Connection(key, FIRST))
             .mask(&bits.to_ne_bytes())
-            .with(Expression::Compare(FIRST, how, vec![0; 4]))
+            .with(Expression::Compare(FIRST, Comparison::NotEqual, vec![0; 4]))
     }
 
     /// Only connections in one of these states ([`super::state`]).
     #[must_use]
     pub fn state(self, bits: u32) -> Self {
-        self.connection_bits(Connection::State, bits, Comparison::NotEqual)
+        self.connection_bits(Connection::State, bits)
     }
 
     /// Only connections with one of these bits ([`super::status`]).
     #[must_use]
     pub fn status(self, bits: u32) -> Self {
-        self.connection_bits(Connection::Status, bits, Comparison::NotEqual)
-    }
-
-    /// Only connections with none of these bits.
-    #[must_use]
-    pub fn not_status(self, bits: u32) -> Self {
-        self.connection_bits(Connection::Status, bits, Comparison::Equal)
+        self.connection_bits(Connection::Status, bits)
     }
 
     /// Only packets to an address of this host (`fib daddr type local`).
@@ -257,7 +199,6 @@ impl Rule {
             set: set.to_owned(),
             key: FIRST,
             to,
-            verdicts: false,
             inverted,
         })
     }
@@ -280,44 +221,8 @@ impl Rule {
         self.lookup(key, map, Some(FIRST), false)
     }
 
-    /// Follows the verdict that a map has for the values, if it has one.
-    #[must_use]
-    pub fn verdict_map(self, key: &[Source], map: &str) -> Self {
-        self.load(key).with(Expression::Lookup {
-            set: map.to_owned(),
-            key: FIRST,
-            to: None,
-            verdicts: true,
-            inverted: false,
-        })
-    }
-
-    /// Changes an address of the packet without translation by conntrack; all checksums are kept right.
-    /// `source` is one of the four addresses, and of the address's family.
-    #[must_use]
-    pub fn set_address(self, source: Source, address: IpAddr) -> Self {
-        let value = Value::from(address);
-        let (offset, length, checksum) = match (source.place(), address) {
-            // The IPv4 header has a checksum of its own.
-            (Some((_, offset, length)), IpAddr::V4(_)) => {
-                (offset, length, Some(Checksum::Internet(10)))
-            }
-            (Some((_, offset, length)), IpAddr::V6(_)) => (offset, length, None),
-            (None, _) => return self,
-        };
-        self.with(Expression::Immediate(FIRST, value.bytes().to_vec()))
-            .with(Expression::SetPayload {
-                base: Base::Network,
-                offset,
-                length,
-                from: FIRST,
-                checksum,
-                pseudo_header: true,
-            })
-    }
-
     /// Changes a port of packets of one transport protocol, which the rule must have checked, without
-    /// translation by conntrack; checksums are kept right.
+    /// translation by conntrack; the checksums of TCP and UDP are kept right.
     #[must_use]
     pub fn set_port(self, source: Source, transport: u8, port: u16) -> Self {
         let offset = match source {
@@ -325,9 +230,8 @@ impl Rule {
             _ => 2,
         };
         let checksum = match transport {
-            protocol::TCP => Some(Checksum::Internet(16)),
-            protocol::UDP => Some(Checksum::Internet(6)),
-            protocol::SCTP => Some(Checksum::Sctp(8)),
+            protocol::TCP => Some(16),
+            protocol::UDP => Some(6),
             _ => None,
         };
         self.with(Expression::Immediate(FIRST, port.to_be_bytes().to_vec()))
@@ -337,15 +241,7 @@ impl Rule {
                 length: 2,
                 from: FIRST,
                 checksum,
-                pseudo_header: false,
             })
-    }
-
-    /// Changes the packet's mark.
-    #[must_use]
-    pub fn set_mark(self, mark: u32) -> Self {
-        self.with(Expression::Immediate(FIRST, mark.to_ne_bytes().to_vec()))
-            .with(Expression::SetMeta(Meta::Mark, FIRST))
     }
 
     /// Translates the destination to the address, and port, in the first registers ([`Rule::map`]).
@@ -370,7 +266,6 @@ impl Rule {
             family,
             address: FIRST,
             port: port.then_some(behind),
-            flags: 0,
         })
     }
 
@@ -378,12 +273,6 @@ impl Rule {
     #[must_use]
     pub fn masquerade(self) -> Self {
         self.with(Expression::Masquerade)
-    }
-
-    /// Drops the packet and tells its sender.
-    #[must_use]
-    pub fn reject(self, how: Reject) -> Self {
-        self.with(Expression::Reject(how))
     }
 
     /// Counts what has come so far in the rule.

@@ -1,6 +1,5 @@
 //! Sets, maps and their elements.
 
-use super::expression::Verdict;
 use super::{ITEM, NESTED};
 use crate::netlink::message::Message;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,8 +17,6 @@ pub enum Field {
     Port,
     /// A device's name.
     Device,
-    /// A packet's mark.
-    Mark,
 }
 
 impl Field {
@@ -30,7 +27,6 @@ impl Field {
             Self::Ipv6 => 8,
             Self::Protocol => 12,
             Self::Port => 13,
-            Self::Mark => 19,
             Self::Device => 41,
         }
     }
@@ -39,7 +35,7 @@ impl Field {
     #[must_use]
     pub const fn length(self) -> u32 {
         match self {
-            Self::Ipv4 | Self::Mark => 4,
+            Self::Ipv4 => 4,
             Self::Ipv6 | Self::Device => 16,
             Self::Protocol => 1,
             Self::Port => 2,
@@ -105,12 +101,6 @@ impl Value {
         self.part(&device(name))
     }
 
-    /// A mark.
-    #[must_use]
-    pub fn mark(self, mark: u32) -> Self {
-        self.part(&mark.to_ne_bytes())
-    }
-
     /// As the kernel wants it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -154,10 +144,8 @@ pub struct Set {
     pub name: String,
     /// Parts of the key.
     pub key: Vec<Field>,
-    /// Parts of the values; empty for sets and maps of verdicts.
+    /// Parts of a map's values; empty for sets.
     pub value: Vec<Field>,
-    /// Values are verdicts. Not together with `value`.
-    pub verdicts: bool,
     /// Elements may be ranges. With several parts: Linux 5.6.
     pub intervals: bool,
 }
@@ -170,7 +158,6 @@ impl Set {
             name: name.to_owned(),
             key: key.to_vec(),
             value: Vec::new(),
-            verdicts: false,
             intervals: false,
         }
     }
@@ -193,15 +180,6 @@ impl Set {
         }
     }
 
-    /// Makes a map of verdicts of it.
-    #[must_use]
-    pub fn to_verdicts(self) -> Self {
-        Self {
-            verdicts: true,
-            ..self
-        }
-    }
-
     /// Ranges of several parts are kept otherwise than those of one.
     pub(super) fn is_concatenation_of_ranges(&self) -> bool {
         self.intervals && self.key.len() > 1
@@ -212,12 +190,11 @@ impl Set {
         const INTERVAL: u32 = 4;
         const MAP: u32 = 8;
         const CONCATENATION: u32 = 0x80;
-        const VERDICT: u32 = 0xffff_ff00;
         let mut flags = 0;
         if self.intervals {
             flags |= INTERVAL;
         }
-        if self.verdicts || !self.value.is_empty() {
+        if !self.value.is_empty() {
             flags |= MAP;
         }
         if self.is_concatenation_of_ranges() {
@@ -229,9 +206,7 @@ impl Set {
             .attribute(3, &flags.to_be_bytes())
             .attribute(4, &kind.to_be_bytes())
             .attribute(5, &length.to_be_bytes());
-        if self.verdicts {
-            message = message.attribute(6, &VERDICT.to_be_bytes());
-        } else if !self.value.is_empty() {
+        if !self.value.is_empty() {
             let (kind, length) = concatenated(&self.value);
             message = message
                 .attribute(6, &kind.to_be_bytes())
@@ -253,7 +228,7 @@ impl Set {
         match self.key.as_slice() {
             // Only for the nft program, which could not print names otherwise: NFTNL_UDATA_SET_KEYBYTEORDER
             // is the host's.
-            [Field::Device | Field::Mark] => {
+            [Field::Device] => {
                 let mut note = vec![0, 4];
                 note.extend_from_slice(&1_u32.to_ne_bytes());
                 message.attribute(13, &note)
@@ -271,18 +246,7 @@ pub struct Element {
     /// The last of a range, each part at its last; `None` for a single key.
     pub last: Option<Value>,
     /// A map's value.
-    pub data: ElementData,
-}
-
-/// What a map has for a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ElementData {
-    /// Nothing: a set.
-    None,
-    /// A value.
-    Value(Value),
-    /// A verdict.
-    Verdict(Verdict),
+    pub data: Option<Value>,
 }
 
 impl Element {
@@ -292,7 +256,7 @@ impl Element {
         Self {
             key: key.into(),
             last: None,
-            data: ElementData::None,
+            data: None,
         }
     }
 
@@ -309,16 +273,7 @@ impl Element {
     #[must_use]
     pub fn value(self, value: impl Into<Value>) -> Self {
         Self {
-            data: ElementData::Value(value.into()),
-            ..self
-        }
-    }
-
-    /// With a map's verdict.
-    #[must_use]
-    pub fn verdict(self, verdict: Verdict) -> Self {
-        Self {
-            data: ElementData::Verdict(verdict),
+            data: Some(value.into()),
             ..self
         }
     }
@@ -326,12 +281,7 @@ impl Element {
     /// An upper bound of what [`Element::write`] needs.
     pub(super) fn size(&self) -> usize {
         let value = |value: &Value| value.bytes.len() + 8;
-        let data = match &self.data {
-            ElementData::None => 0,
-            ElementData::Value(data) => value(data),
-            ElementData::Verdict(verdict) => verdict.size(),
-        };
-        32 + 2 * value(&self.key) + data
+        32 + 2 * value(&self.key) + self.data.as_ref().map_or(0, value)
     }
 
     /// Ranges of a set with one part are two elements: where it begins, and the first behind its end.
@@ -347,9 +297,8 @@ impl Element {
                 (_, false) => m,
             };
             match &self.data {
-                ElementData::None => m,
-                ElementData::Value(data) => value(m, 2, data),
-                ElementData::Verdict(verdict) => m.nested(2 | NESTED, |m| verdict.write(m)),
+                None => m,
+                Some(data) => value(m, 2, data),
             }
         });
         if set.intervals && !parts {

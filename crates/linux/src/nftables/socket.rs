@@ -3,30 +3,23 @@
 use super::batch::Batch;
 use super::{SUBSYSTEM, header, kind};
 use crate::netlink::Error;
-use crate::netlink::message::{ACK, Answer, DUMP, Message, answers, attributes, text, u32_at};
+use crate::netlink::channel::{Channel, NLMSG_ERROR, acknowledged};
+use crate::netlink::message::{ACK, Answer, Message, attributes, text};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_DUMP_INTR: u16 = 0x10;
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`.
 const BEGIN: u16 = 0x10;
 const END: u16 = 0x11;
-/// The kernel fills at most 32 KiB at a time for dumps.
-const BUFFER: usize = 32 << 10;
-const ATTEMPTS: usize = 8;
 
 /// A socket for nf_tables and conntrack. It acts on the network namespace in which it was opened,
 /// whoever uses it.
 #[derive(Debug)]
 pub struct Socket {
-    fd: OwnedFd,
+    channel: Channel,
     port: u32,
-    sequence: u32,
-    buffer: Vec<u8>,
     /// What may be sent at once, in bytes.
     room: usize,
 }
@@ -41,10 +34,8 @@ impl Socket {
         let (fd, port) = open(0).map_err(failed)?;
         let room = rustix::net::sockopt::socket_send_buffer_size(&fd).map_err(failed)?;
         Ok(Self {
-            fd,
+            channel: Channel::new(fd),
             port,
-            sequence: 0,
-            buffer: vec![0; BUFFER],
             room: room / 2,
         })
     }
@@ -71,13 +62,14 @@ impl Socket {
         const GENERATION: u16 = 1;
         let message = Message::new(SUBSYSTEM | kind::GET_GENERATION, 0, &header(0, 0));
         let mut found = None;
-        self.ask(message, |answer| {
+        let read = |answer: &Answer<'_>| {
             found = attributes(answer.payload.get(4..)?)
                 .find(|(kind, _)| *kind == GENERATION)
                 .and_then(|(_, value)| be32(value));
             Some(())
-        })
-        .map_err(|error| Error::new("read", "the generation of nftables", error))?;
+        };
+        let asked = self.channel.ask(message, read);
+        asked.map_err(|error| Error::new("read", "the generation of nftables", error))?;
         found.ok_or_else(|| {
             let error = io::Error::from(io::ErrorKind::InvalidData);
             Error::new("read", "the generation of nftables", error)
@@ -93,40 +85,42 @@ impl Socket {
             return Ok(());
         }
         let failed = |error: io::Error| Error::new("change", "nftables", error);
-        let first = self.sequence.wrapping_add(1);
         let count = u32::try_from(batch.steps.len()).unwrap_or(u32::MAX);
         let mut names = Vec::with_capacity(batch.steps.len());
         let mut begin = Message::new(BEGIN, 0, &header(0, SUBSYSTEM >> 8));
         if let Some(generation) = batch.generation {
             begin = begin.attribute(1, &generation.to_be_bytes());
         }
-        let mut bytes = begin.finish(self.next());
+        let first = self.channel.next();
+        let mut bytes = begin.finish(first);
         for (at, step) in (1..).zip(batch.steps) {
             // One word on the last is enough: errors are told in any case.
             let flags = if at == count { ACK } else { 0 };
-            bytes.extend(step.message.with_flags(flags).finish(self.next()));
+            bytes.extend(step.message.with_flags(flags).finish(self.channel.next()));
             names.push((step.operation, step.object));
         }
-        bytes.extend(Message::new(END, 0, &header(0, SUBSYSTEM >> 8)).finish(self.next()));
+        bytes.extend(Message::new(END, 0, &header(0, SUBSYSTEM >> 8)).finish(self.channel.next()));
         self.send_large(&bytes).map_err(failed)?;
         let (mut refused, mut done) = (None, false);
         while !done && refused.is_none() {
-            self.receive(|answer| {
-                let at = answer.sequence.wrapping_sub(first);
-                if answer.kind != NLMSG_ERROR || at > count {
-                    return;
-                }
-                match acknowledged(&answer) {
-                    Ok(()) => done |= at == count,
-                    Err(error) => drop(refused.get_or_insert((at, error, said(&answer)))),
-                }
-            })
-            .map_err(failed)?;
+            self.channel
+                .receive(|answer| {
+                    let at = answer.sequence.wrapping_sub(first);
+                    if answer.kind != NLMSG_ERROR || at > count {
+                        return;
+                    }
+                    match acknowledged(&answer) {
+                        Ok(()) => done |= at == count,
+                        Err(error) => drop(refused.get_or_insert((at, error, said(&answer)))),
+                    }
+                })
+                .map_err(failed)?;
         }
         let Some((at, error, said)) = refused else {
             return Ok(());
         };
-        self.discard();
+        // It may have more to say of a transaction that it refused.
+        self.channel.discard();
         let name = usize::try_from(at).ok().and_then(|at| at.checked_sub(1));
         let (operation, mut object) = name
             .and_then(|at| names.get(at).cloned())
@@ -137,101 +131,20 @@ impl Socket {
         Err(Error::new(operation, object, error))
     }
 
-    fn next(&mut self) -> u32 {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.sequence
-    }
-
     /// The kernel takes a transaction whole, in one message of at most the socket's buffer.
     fn send_large(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() > self.room {
-            rustix::net::sockopt::set_socket_send_buffer_size_force(&self.fd, bytes.len() * 2)
-                .or_else(|_| {
-                    rustix::net::sockopt::set_socket_send_buffer_size(&self.fd, bytes.len() * 2)
-                })?;
+            let (fd, size) = (self.channel.as_fd(), bytes.len() * 2);
+            rustix::net::sockopt::set_socket_send_buffer_size_force(fd, size)
+                .or_else(|_| rustix::net::sockopt::set_socket_send_buffer_size(fd, size))?;
             self.room = bytes.len();
         }
-        self.send(bytes)
+        self.channel.send(bytes)
     }
 
-    fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty()))?;
-        Ok(())
-    }
-
-    fn receive(&mut self, mut each: impl FnMut(Answer<'_>)) -> io::Result<()> {
-        let (read, length) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
-        })?;
-        if length > read {
-            return Err(io::Error::other(
-                "the kernel's answer is longer than expected",
-            ));
-        }
-        answers(&self.buffer[..read]).for_each(&mut each);
-        Ok(())
-    }
-
-    /// Answers that nobody waits for: a refused transaction may have several.
-    fn discard(&mut self) {
-        while rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT).is_ok() {
-        }
-    }
-
-    /// One request with one answer.
-    pub(crate) fn ask(
-        &mut self,
-        message: Message,
-        mut read: impl FnMut(&Answer<'_>) -> Option<()>,
-    ) -> io::Result<()> {
-        let sequence = self.next();
-        self.send(&message.finish(sequence))?;
-        let mut result = None;
-        while result.is_none() {
-            self.receive(|answer| {
-                if answer.sequence != sequence {
-                    return;
-                }
-                result = Some(match answer.kind {
-                    NLMSG_ERROR => acknowledged(&answer),
-                    _ => read(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into()),
-                });
-            })?;
-        }
-        result.unwrap_or(Ok(()))
-    }
-
-    /// Asks for all objects of a kind; `request` is made anew when the answer changed under way.
-    pub(crate) fn dump<T>(
-        &mut self,
-        request: impl Fn(u16) -> Message,
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<Vec<T>> {
-        for _ in 0..ATTEMPTS {
-            let sequence = self.next();
-            self.send(&request(DUMP).finish(sequence))?;
-            let (mut all, mut torn, mut end) = (Vec::new(), false, None);
-            while end.is_none() {
-                self.receive(|answer| {
-                    if answer.sequence != sequence || end.is_some() {
-                        return;
-                    }
-                    torn |= answer.flags & NLM_F_DUMP_INTR != 0;
-                    match answer.kind {
-                        NLMSG_DONE | NLMSG_ERROR => end = Some(acknowledged(&answer)),
-                        _ => all.extend(read(answer.payload)),
-                    }
-                })?;
-            }
-            match end {
-                Some(Err(error)) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(error);
-                }
-                Some(Ok(())) if !torn => return Ok(all),
-                _ => {}
-            }
-        }
-        Err(io::Error::other("the answer changed while it was read"))
+    /// Requests beyond transactions: conntrack's, and lists.
+    pub(crate) fn channel(&mut self) -> &mut Channel {
+        &mut self.channel
     }
 }
 
@@ -261,14 +174,6 @@ pub(super) fn open(groups: u32) -> rustix::io::Result<(OwnedFd, u32)> {
         };
     }
     Ok((fd, address.pid()))
-}
-
-fn acknowledged(answer: &Answer<'_>) -> io::Result<()> {
-    let code = u32_at(answer.payload, 0).unwrap_or(0).cast_signed();
-    match code {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code.wrapping_neg())),
-    }
 }
 
 /// The kernel's own words (`NLMSGERR_ATTR_MSG`), after the request's header. Linux 4.12.

@@ -393,7 +393,7 @@ fn duplicate(rule: Rule, family: Family, device: u32) -> Rule {
     .with(Expression::Immediate(by, device.to_ne_bytes().to_vec()))
     .with(Expression::Duplicate {
         address: to,
-        device: Some(by),
+        device: by,
     })
 }
 
