@@ -1,10 +1,42 @@
 //! What all lists share: `--format`, `--filter`, tables.
 
 use crate::failure::{Failure, Outcome};
+use crate::flags::{Flag, Kind, Matches, list, value};
 use crate::format::{TabWriter, human_size};
 use crate::template::{Data, Record, Template};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
+
+/// `--format` of lists.
+pub(crate) const fn format_flag() -> Flag {
+    value(
+        "format",
+        "string",
+        "'table', 'table TEMPLATE', 'json' or a template",
+    )
+}
+
+/// `--filter`, refused at once where it has no value; `about` has an example.
+pub(crate) const fn filter_flag(about: &'static str) -> Flag {
+    list("filter", "filter", about).kind(Kind::Checked(check_filter))
+}
+
+/// What `--format` says; what the configuration does without it, unless only ids are wanted.
+pub(crate) fn chosen_format(matches: &Matches, configured: &str) -> String {
+    match (matches.text("format"), matches.bool("quiet")) {
+        ("", false) => configured.to_owned(),
+        (format, _) => format.to_owned(),
+    }
+}
+
+/// Labels as lists show them.
+pub(crate) fn joined<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
+    let labels: Vec<String> = labels
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    labels.join(",")
+}
 
 /// How a list is printed.
 #[derive(Debug)]
@@ -90,8 +122,7 @@ pub(crate) fn filters(typed: &[String]) -> Result<BTreeMap<String, Vec<String>>,
     Ok(filters)
 }
 
-/// `--filter`, where the flag itself is refused.
-pub(crate) fn check_filter(text: &str) -> Result<(), String> {
+fn check_filter(text: &str) -> Result<(), String> {
     if text.contains('=') {
         Ok(())
     } else {

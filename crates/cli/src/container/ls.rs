@@ -3,11 +3,11 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Matches, flag, int, list, value};
+use crate::flags::{Flag, Matches, flag, int, list};
 use crate::format::{
     created_at, ellipsis, human_duration, human_size, now_seconds, quote, short_id,
 };
-use crate::listing::{Listing, filters};
+use crate::listing::{Listing, chosen_format, filters, format_flag, joined};
 use crate::template::{Data, Record};
 use hull_api::client::ListOptions;
 use hull_api::container::{Port, Summary};
@@ -20,11 +20,7 @@ static FLAGS: &[Flag] = &[
         "Only those that match, such as \"status=exited\"",
     )
     .short('f'),
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     int("last", "Show the newest so many, whatever their state")
         .short('n')
         .default("-1"),
@@ -67,10 +63,7 @@ const HEADINGS: &[(&str, &str)] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let format = match (matches.text("format"), matches.bool("quiet")) {
-        ("", false) => cli.config().ps_format().to_owned(),
-        (format, _) => format.to_owned(),
-    };
+    let format = chosen_format(matches, cli.config().ps_format());
     let default = if matches.bool("size") {
         TABLE_WITH_SIZE
     } else {
@@ -119,11 +112,6 @@ pub(crate) fn row(container: &Summary, truncate: bool, now: f64) -> Record {
         reason = "seconds of this century are exact"
     )]
     let age = human_duration(now - container.created as f64);
-    let labels: Vec<String> = container
-        .labels
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let local = container
         .mounts
         .iter()
@@ -146,7 +134,7 @@ pub(crate) fn row(container: &Summary, truncate: bool, now: f64) -> Record {
             ("State", container.state.as_str().into()),
             ("Status", container.status.as_str().into()),
             ("Size", size(container).into()),
-            ("Labels", labels.join(",").into()),
+            ("Labels", joined(&container.labels).into()),
             ("Mounts", mounts(container, truncate).into()),
             ("LocalVolumes", local.to_string().into()),
             ("Networks", networks.join(",").into()),

@@ -66,9 +66,9 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &wait::COMMAND,
 ];
 
-/// Does something to each of several containers: prints the name of each that it was done to, the
+/// Does something to each of several objects: prints the name of each that it was done to, the
 /// errors afterwards, and fails when there were any.
-async fn each<F, T>(names: &[String], action: impl Fn(String) -> F) -> Outcome
+pub(crate) async fn each<F, T>(names: &[String], action: impl Fn(String) -> F) -> Outcome
 where
     F: Future<Output = Result<T, client::Error>>,
 {

@@ -3,9 +3,9 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, value};
+use crate::flags::{Flag, Matches, flag};
 use crate::format::{bytes_size, human_size};
-use crate::listing::Listing;
+use crate::listing::{Listing, format_flag};
 use crate::template::{Data, Record};
 use crate::terminal::Signals;
 use hull_api::client::Client;
@@ -17,11 +17,7 @@ use tokio::task::JoinSet;
 
 static FLAGS: &[Flag] = &[
     flag("all", "Show all containers (default shows just running)").short('a'),
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     flag(
         "no-stream",
         "Disable streaming stats and only pull the first result",

@@ -5,17 +5,13 @@ use crate::context::Cli;
 use crate::failure::Outcome;
 use crate::flags::{Flag, Matches, flag, value};
 use crate::format::{ellipsis, human_duration, human_size, now_seconds, rfc3339, short_id};
-use crate::listing::Listing;
+use crate::listing::{Listing, format_flag};
 use crate::platform;
 use crate::template::{Data, Record};
 use hull_api::image::HistoryItem;
 
 static FLAGS: &[Flag] = &[
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     flag("human", "Show sizes and times for people")
         .short('H')
         .default("true"),

@@ -4,9 +4,9 @@ use super::reference::{familiar, split};
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list, value};
+use crate::flags::{Flag, Matches, flag, list};
 use crate::format::{created_at, human_duration, human_size, now_seconds, short_id};
-use crate::listing::{Listing, filters};
+use crate::listing::{Listing, chosen_format, filters, format_flag};
 use crate::template::{Data, Record};
 use hull_api::client::ImageListOptions;
 use hull_api::image::Summary;
@@ -21,11 +21,7 @@ static FLAGS: &[Flag] = &[
         "Only those that match, such as \"dangling=true\"",
     )
     .short('f'),
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     flag("no-trunc", "Do not shorten anything"),
     flag("quiet", "Show only ids").short('q'),
     flag("tree", "Show the platforms of each image"),
@@ -64,10 +60,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         refuse_with_tree(matches)?;
     }
     let digests = matches.bool("digests");
-    let mut format = match (matches.text("format"), matches.bool("quiet")) {
-        ("", false) => cli.config().images_format().to_owned(),
-        (format, _) => format.to_owned(),
-    };
+    let mut format = chosen_format(matches, cli.config().images_format());
     if format.starts_with("table ") && digests && !format.contains("{{.Digest}}") {
         format.push_str("\t{{.Digest}}");
     }

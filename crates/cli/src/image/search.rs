@@ -4,9 +4,9 @@ use super::reference::registry;
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Matches, flag, int, list, value};
+use crate::flags::{Flag, Matches, flag, int, list};
 use crate::format::ellipsis;
-use crate::listing::{Listing, filters};
+use crate::listing::{Listing, filters, format_flag};
 use crate::template::{Data, Record};
 use hull_api::image::SearchResult;
 
@@ -17,11 +17,7 @@ static FLAGS: &[Flag] = &[
         "Only those that match, such as \"is-official=true\" or \"stars=10\"",
     )
     .short('f'),
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     int("limit", "How many results at most"),
     flag("no-trunc", "Do not shorten anything"),
 ];

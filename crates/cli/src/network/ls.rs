@@ -3,27 +3,17 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Kind, Matches, flag, list, value};
+use crate::flags::{Flag, Matches, flag};
 use crate::format::{natural_cmp, short_id};
-use crate::listing::{Listing, check_filter, filters};
+use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag, joined};
 use crate::template::{Data, Record};
 use hull_api::network::Inspect;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 static FLAGS: &[Flag] = &[
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"driver=bridge\"",
-    )
-    .short('f')
-    .kind(Kind::Checked(check_filter)),
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    filter_flag("Only those that match, such as \"driver=bridge\"").short('f'),
+    format_flag(),
     flag("no-trunc", "Do not shorten anything"),
     flag("quiet", "Show only ids").short('q'),
 ];
@@ -53,10 +43,7 @@ const HEADINGS: &[(&str, &str)] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let format = match (matches.text("format"), matches.bool("quiet")) {
-        ("", false) => cli.config().networks_format().to_owned(),
-        (format, _) => format.to_owned(),
-    };
+    let format = chosen_format(matches, cli.config().networks_format());
     let listing = Listing::new(&format, matches.bool("quiet"), TABLE, HEADINGS)?;
     let filters = filters(matches.list("filter"))?;
     let client = cli.client()?;
@@ -73,10 +60,6 @@ fn row(network: &Inspect, truncate: bool) -> Data {
         &network.id
     };
     let labels = network.labels.clone().unwrap_or_default();
-    let all: Vec<String> = labels
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let record = Record::new(
         "*formatter.networkContext",
         vec![
@@ -87,7 +70,7 @@ fn row(network: &Inspect, truncate: bool) -> Data {
             ("IPv4", network.enable_ipv4.to_string().into()),
             ("IPv6", network.enable_ipv6.to_string().into()),
             ("Internal", network.internal.to_string().into()),
-            ("Labels", all.join(",").into()),
+            ("Labels", joined(&labels).into()),
             ("CreatedAt", created_at(&network.created).into()),
         ],
     );

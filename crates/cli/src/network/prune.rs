@@ -3,17 +3,12 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Kind, Matches, flag, list};
-use crate::listing::{check_filter, confirm, filters};
+use crate::flags::{Flag, Matches, flag};
+use crate::listing::{confirm, filter_flag, filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"until=<timestamp>\"",
-    )
-    .kind(Kind::Checked(check_filter)),
+    filter_flag("Only those that match, such as \"until=<timestamp>\""),
     flag("force", "Do not ask").short('f'),
 ];
 

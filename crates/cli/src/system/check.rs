@@ -3,18 +3,14 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, value};
+use crate::flags::{Flag, Matches, flag};
 use crate::format::human_size;
-use crate::listing::Listing;
+use crate::listing::{Listing, format_flag};
 use crate::template::{Data, Record};
 use hull_api::check::{Finding, Summary};
 
 static FLAGS: &[Flag] = &[
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     flag(
         "repair",
         "Drop or make anew what is damaged; containers are left as they are",

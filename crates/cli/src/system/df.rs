@@ -3,20 +3,16 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, value};
+use crate::flags::{Flag, Matches, flag};
 use crate::format::{human_size, now_seconds};
-use crate::listing::Listing;
+use crate::listing::{Listing, format_flag};
 use crate::template::{Data, Record, Template};
 use hull_api::container::Summary;
 use hull_api::system::DiskUsage;
 use hull_api::volume::Volume;
 
 static FLAGS: &[Flag] = &[
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    format_flag(),
     flag("verbose", "Show each object").short('v'),
 ];
 

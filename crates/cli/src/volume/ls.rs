@@ -3,26 +3,16 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Kind, Matches, flag, list, value};
+use crate::flags::{Flag, Matches, flag};
 use crate::format::natural_cmp;
-use crate::listing::{Listing, check_filter, filters};
+use crate::listing::{Listing, filter_flag, filters, format_flag, joined};
 use crate::template::{Data, Record};
 use hull_api::volume::Volume;
 
 static FLAGS: &[Flag] = &[
     flag("cluster", "").hidden(),
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"dangling=true\"",
-    )
-    .short('f')
-    .kind(Kind::Checked(check_filter)),
-    value(
-        "format",
-        "string",
-        "'table', 'table TEMPLATE', 'json' or a template",
-    ),
+    filter_flag("Only those that match, such as \"dangling=true\"").short('f'),
+    format_flag(),
     flag("quiet", "Show only names").short('q'),
 ];
 
@@ -70,10 +60,6 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 
 fn row(volume: &Volume) -> Data {
     let labels = volume.labels.clone().unwrap_or_default();
-    let all: Vec<String> = labels
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let usage = volume.usage_data.as_ref();
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
     let size = usage.map(|usage| crate::format::human_size(usage.size as f64, 3));
@@ -85,7 +71,7 @@ fn row(volume: &Volume) -> Data {
             ("Availability", unknown().into()),
             ("Driver", volume.driver.as_str().into()),
             ("Group", unknown().into()),
-            ("Labels", all.join(",").into()),
+            ("Labels", joined(&labels).into()),
             ("Links", links.unwrap_or_else(unknown).into()),
             ("Mountpoint", volume.mountpoint.as_str().into()),
             ("Name", volume.name.as_str().into()),

@@ -3,18 +3,13 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Kind, Matches, flag, list};
-use crate::listing::{check_filter, confirm, filters};
+use crate::flags::{Flag, Matches, flag};
+use crate::listing::{confirm, filter_flag, filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
     flag("all", "Remove also volumes that have names").short('a'),
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"label=<label>\"",
-    )
-    .kind(Kind::Checked(check_filter)),
+    filter_flag("Only those that match, such as \"label=<label>\""),
     flag("force", "Do not ask").short('f'),
 ];
 

@@ -1,8 +1,9 @@
 //! `hull volume rm`.
 
 use crate::command::{Arity, Command};
+use crate::container::each;
 use crate::context::Cli;
-use crate::failure::{Failure, Outcome, client_message};
+use crate::failure::Outcome;
 use crate::flags::{Flag, Matches, flag};
 
 static FLAGS: &[Flag] = &[flag("force", "A volume that is not there is no error").short('f')];
@@ -19,18 +20,8 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
-    let mut failed = false;
-    for name in &matches.args {
-        match cli.block_on(client.remove_volume(name, matches.bool("force"))) {
-            Ok(()) => crate::print(&format!("{name}\n")),
-            Err(error) => {
-                failed = true;
-                crate::say(&client_message(&error));
-            }
-        }
-    }
-    if failed {
-        return Err(Failure::Exit(1));
-    }
-    Ok(())
+    let force = matches.bool("force");
+    cli.block_on(each(&matches.args, |name| async move {
+        client.remove_volume(&name, force).await
+    }))
 }
