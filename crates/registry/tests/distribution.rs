@@ -16,8 +16,8 @@ use hull_registry::{Credentials, Kind};
 use hull_spec::Reference;
 use hull_spec::image::{Descriptor, media_type as mt};
 use server::{client, descriptor};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 struct Registry {
     process: Child,
@@ -32,47 +32,39 @@ impl Drop for Registry {
     }
 }
 
-async fn start() -> Option<Registry> {
+fn start() -> Option<Registry> {
     let directory = tempfile::tempdir().unwrap();
-    // The port is free a moment later too, unless somebody is very quick.
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
     let file = directory.path().join("config.yml");
     let text = format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
         directory.path().join("data").display()
     );
     fs_write(&file, &text);
-    let process = match Command::new("docker-registry")
-        .arg("serve")
-        .arg(&file)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-    {
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(&file).stdout(Stdio::null());
+    let mut process = match command.stderr(Stdio::piped()).spawn() {
         Ok(process) => process,
         Err(error) => {
             eprintln!("skipped: docker-registry: {error}");
             return None;
         }
     };
-    let registry = Registry {
+    let mut log = BufReader::new(process.stderr.take().unwrap());
+    let address = loop {
+        let mut line = String::new();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it does not listen");
+        // time="…" level=info msg="listening on 127.0.0.1:40123" go.version=…
+        if let Some((_, behind)) = line.split_once("listening on ") {
+            break behind.split(['"', ',', ' ']).next().unwrap().to_owned();
+        }
+    };
+    // The pipe must be drained for as long as the registry lives, or it blocks on its own log.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    Some(Registry {
         process,
         address,
         _directory: directory,
-    };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while tokio::net::TcpStream::connect(&registry.address)
-        .await
-        .is_err()
-    {
-        assert!(Instant::now() < deadline, "docker-registry does not listen");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Some(registry)
+    })
 }
 
 #[allow(clippy::disallowed_methods, reason = "no crate for one line of a test")]
@@ -91,7 +83,7 @@ async fn push_blob(http: &reqwest::Client, registry: &Registry, blob: &Descripto
 
 #[tokio::test]
 async fn what_was_pushed_comes_back() {
-    let Some(registry) = start().await else {
+    let Some(registry) = start() else {
         return;
     };
     hull_registry::install_crypto_provider();
