@@ -129,7 +129,7 @@ fn archives_that_are_none_are_refused_and_change_nothing() {
         assert!(none.fails(1).contains("No such image: nosuch"), "{none:?}");
         let output = s.run(&["save", "-o", &text(dir.path()), "busybox"]);
         assert!(output.fails(1).contains("directory"), "{output:?}");
-        let missing = s.run(&["load", "-i", "/nosuch"]);
+        let missing = s.line("load -i /nosuch");
         assert!(
             missing
                 .fails(1)
@@ -158,21 +158,10 @@ fn archives_that_are_none_are_refused_and_change_nothing() {
 fn changed(s: &Setup<'_>) {
     let script = "echo hi >/new; rm /bin/cat; mkdir -p /etc/d/e; echo >/etc/d/e/f; \
                   ln /new /hard; mv /bin/ls /bin/ls2; exit 3";
-    let ran = s.run(&[
-        "run",
-        "--network",
-        "none",
-        "--name",
-        "box",
-        "-e",
-        "A=B",
-        "--label",
-        "l=m",
-        "busybox",
-        "sh",
-        "-c",
+    let ran = s.script(
+        "run --network none --name box -e A=B --label l=m busybox",
         script,
-    ]);
+    );
     assert_eq!(ran.code, 3, "{ran:?}");
 }
 
@@ -238,16 +227,7 @@ fn changes_are_listed_exported_and_committed() {
             (layers(s, "busybox") + 1).to_string()
         );
         let check = "[ ! -e /bin/ls ] && [ /new -ef /hard ] && busybox ls /etc/d/e";
-        let ran = s.run(&[
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "made:1",
-            "sh",
-            "-c",
-            check,
-        ]);
+        let ran = s.script("run --rm --network none made:1", check);
         assert_eq!(ran.ok(), "f");
         let bad = s.run(&["commit", "-c", "RUN x", "box"]);
         assert!(
@@ -304,7 +284,6 @@ fn a_running_container_is_paused_for_its_commit() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story")]
 fn file_systems_are_imported() {
     with_each_client(|s| {
         changed(s);
@@ -333,22 +312,13 @@ fn file_systems_are_imported() {
             "from afar 1 linux"
         );
         let check = "[ ! -e /bin/ls ] && busybox ls /etc/d/e";
-        let ran = s.run(&[
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "in:1",
-            "sh",
-            "-c",
-            check,
-        ]);
+        let ran = s.script("run --rm --network none in:1", check);
         assert_eq!(ran.ok(), "f");
         let piped = fed(s, &["import", "-", "in:2"], &file);
         assert!(piped.ok().starts_with("sha256:"), "{piped:?}");
         let platform = s.run(&["import", "--platform", "linux/arm64", &text(&file), "in:3"]);
         assert!(platform.ok().starts_with("sha256:"), "{platform:?}");
-        let architecture = s.run(&["image", "inspect", "-f", "{{.Architecture}}", "in:3"]);
+        let architecture = s.line("image inspect -f {{.Architecture}} in:3");
         assert_eq!(architecture.ok(), "arm64");
         for (arguments, message) in [
             (

@@ -47,25 +47,12 @@ fn an_init_reaps_passes_signals_on_and_ends_with_its_command() {
         assert_eq!(orphan.code, 0, "{orphan:?}");
         // SIGTERM reaches the command, which has a handler: docker stop need not wait and kill.
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "inits",
-                "--init",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name inits --init busybox",
                 "trap 'exit 9' TERM; touch /ready; while :; do sleep 0.1; done",
-            ])
+            )
             .ok();
-        let waited = s.run(&[
-            "exec",
-            "inits",
-            "sh",
-            "-c",
-            "while ! test -e /ready; do sleep 0.1; done",
-        ]);
+        let waited = s.script("exec inits", "while ! test -e /ready; do sleep 0.1; done");
         assert_eq!(waited.code, 0, "{waited:?}");
         let _ = s.line("stop -t 60 inits").ok();
         assert_eq!(s.inspect("inits", "/State/ExitCode"), 9);
@@ -134,9 +121,7 @@ fn process_ids_and_memory_are_shared_with_another_container() {
         let _ = s
             .line("run -d --name donor --ipc shareable --shm-size 8m busybox sleep 1000")
             .ok();
-        let _ = s
-            .run(&["exec", "donor", "sh", "-c", "echo hello >/dev/shm/word"])
-            .ok();
+        let _ = s.script("exec donor", "echo hello >/dev/shm/word").ok();
         let read = script(
             s,
             "--ipc container:donor",

@@ -84,17 +84,7 @@ fn settings_of_all_containers_reach_them() {
 fn they_are_seen(s: &Setup<'_>) {
     let script = "ulimit -n; ulimit -Hn; df -k /dev/shm | tail -1; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; cat /proc/self/cgroup";
     let said = s
-        .run(&[
-            "run",
-            "--name",
-            "one",
-            "--net=none",
-            "--ulimit=core=5",
-            "busybox",
-            "sh",
-            "-c",
-            script,
-        ])
+        .script("run --name one --net=none --ulimit=core=5 busybox", script)
         .ok()
         .to_owned();
     let words: Vec<&str> = said.split_whitespace().collect();
@@ -128,19 +118,7 @@ fn they_are_seen(s: &Setup<'_>) {
 }
 
 fn what_a_run_says_itself_counts(s: &Setup<'_>) {
-    let said = s
-        .run(&[
-            "run",
-            "--rm",
-            "--net=none",
-            "--ulimit=nofile=50",
-            "--security-opt=no-new-privileges=false",
-            "--log-driver=none",
-            "busybox",
-            "sh",
-            "-c",
-            "ulimit -n; grep NoNewPrivs /proc/self/status",
-        ])
+    let said = s.script("run --rm --net=none --ulimit=nofile=50 --security-opt=no-new-privileges=false --log-driver=none busybox", "ulimit -n; grep NoNewPrivs /proc/self/status")
         .ok()
         .to_owned();
     assert!(

@@ -6,19 +6,9 @@ use hull_tests::setup::with_each_client;
 fn a_second_process_joins_the_container() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run", "-d", "--name", "ee", "-e", "A=1", "-w", "/srv", "busybox", "sleep", "1000",
-            ])
+            .line("run -d --name ee -e A=1 -w /srv busybox sleep 1000")
             .ok();
-        let run = s.run(&[
-            "exec",
-            "-e",
-            "B=2",
-            "ee",
-            "sh",
-            "-c",
-            "echo $A$B $(pwd); echo err >&2; exit 5",
-        ]);
+        let run = s.script("exec -e B=2 ee", "echo $A$B $(pwd); echo err >&2; exit 5");
         assert_eq!(
             (run.stdout.as_str(), run.stderr.as_str(), run.code),
             ("12 /srv\n", "err\n", 5)

@@ -114,7 +114,7 @@ fn archives_stream_through_standard_input_and_output() {
         let _ = s
             .line("run -d --network none -u 5:6 --name cc busybox sleep 1000")
             .ok();
-        let run = s.run(&["cp", "cc:/etc/passwd", "-"]);
+        let run = s.line("cp cc:/etc/passwd -");
         let _ = run.ok();
         let mut archive = tar::Archive::new(run.stdout.as_bytes());
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
@@ -207,18 +207,7 @@ fn links_that_change_lead_nowhere() {
              while :; do rm -rf /a; ln -s {outside} /a; rm -f /a; ln -s ../../../../../../{outside} /a; rm -f /a; mkdir /a; done"
         );
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--network",
-                "none",
-                "--name",
-                "cc",
-                "busybox",
-                "sh",
-                "-c",
-                &script,
-            ])
+            .script("run -d --network none --name cc busybox", &script)
             .ok();
         let file = text(&path("f"));
         for _ in 0..20 {

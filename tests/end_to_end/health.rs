@@ -63,9 +63,9 @@ fn checks_make_a_container_healthy_and_unhealthy() {
         assert!(health["FailingStreak"].as_u64() >= Some(2), "{health}");
         assert_eq!(health["Log"][0]["ExitCode"], 1, "{health}");
         assert_eq!(health["Log"][0]["Output"], "looked\n", "{health}");
-        let status = s.run(&["ps", "--format", "{{.Status}}"]);
+        let status = s.line("ps --format {{.Status}}");
         assert!(status.ok().ends_with("(unhealthy)"), "{status:?}");
-        let _ = s.run(&["exec", "sick", "touch", "/ok"]).ok();
+        let _ = s.line("exec sick touch /ok").ok();
         until(s, "sick", "healthy");
         let filtered = |value: &str| {
             let filter = format!("health={value}");
@@ -155,16 +155,7 @@ fn a_check_that_hangs_or_cannot_run_has_failed() {
                 .contains("Interval in Healthcheck cannot be less than 1ms")
         );
         // Words that are none check nothing, as in Docker.
-        let none = s.run(&[
-            "run",
-            "-d",
-            "--name",
-            "none",
-            "--no-healthcheck",
-            "busybox",
-            "sleep",
-            "9",
-        ]);
+        let none = s.line("run -d --name none --no-healthcheck busybox sleep 9");
         let _ = none.ok();
         let state = s.inspect("none", "/State");
         assert!(state.get("Health").is_none(), "{state}");
@@ -194,9 +185,9 @@ fn failures_do_not_count_in_the_start_period() {
             (&health["Status"], &health["FailingStreak"]),
             (&"starting".into(), &0.into())
         );
-        let status = s.run(&["ps", "--format", "{{.Status}}"]);
+        let status = s.line("ps --format {{.Status}}");
         assert!(status.ok().ends_with("(health: starting)"), "{status:?}");
-        let _ = s.run(&["exec", "slow", "touch", "/ok"]).ok();
+        let _ = s.line("exec slow touch /ok").ok();
         until(s, "slow", "healthy");
     });
 }
@@ -205,12 +196,12 @@ fn failures_do_not_count_in_the_start_period() {
 fn a_new_daemon_goes_on_with_what_the_last_one_knew() {
     with_each_client(|s| {
         checked(s, "kept", &[]);
-        let _ = s.run(&["exec", "kept", "touch", "/ok"]).ok();
+        let _ = s.line("exec kept touch /ok").ok();
         until(s, "kept", "healthy");
         s.daemon.kill();
         s.daemon.restart();
         assert_eq!(s.inspect("kept", "/State/Health/Status"), "healthy");
-        let _ = s.run(&["exec", "kept", "rm", "/ok"]).ok();
+        let _ = s.line("exec kept rm /ok").ok();
         until(s, "kept", "unhealthy");
     });
 }

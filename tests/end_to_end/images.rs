@@ -56,9 +56,9 @@ fn what_the_registry_lacks_is_said_as_docker_says_it() {
         assert!(tag.fails(1).contains("manifest unknown"), "{tag:?}");
         let repository = s.run(&["pull", &format!("{host}/nosuch:1")]);
         assert_eq!(repository.code, 1, "{repository:?}");
-        let nobody = s.run(&["pull", "127.0.0.1:1/a:b"]);
+        let nobody = s.line("pull 127.0.0.1:1/a:b");
         assert!(nobody.fails(1).contains("connection refused"), "{nobody:?}");
-        let format = s.run(&["pull", "127.0.0.1:5000/UPPER"]);
+        let format = s.line("pull 127.0.0.1:5000/UPPER");
         assert!(
             format.fails(1).contains("invalid reference format"),
             "{format:?}"
@@ -80,14 +80,11 @@ fn tags_come_and_go_and_used_images_stay() {
         for step in history.ok().lines() {
             assert!(step.contains(" ago|") && step.ends_with('B'), "{step}");
         }
-        let id = s
-            .run(&["images", "-q", "--no-trunc", "busybox"])
-            .ok()
-            .to_owned();
+        let id = s.line("images -q --no-trunc busybox").ok().to_owned();
         assert!(id.starts_with("sha256:"));
         let _ = s.line("tag busybox other:v2").ok();
         assert_eq!(
-            s.run(&["images", "--format", "{{.Repository}}:{{.Tag}}", "other"])
+            s.line("images --format {{.Repository}}:{{.Tag}} other")
                 .ok(),
             "other:v2"
         );
@@ -116,7 +113,7 @@ fn tags_come_and_go_and_used_images_stay() {
             removed.ok().contains(&format!("Deleted: {id}")),
             "{removed:?}"
         );
-        assert_eq!(s.run(&["images", "-q", "busybox"]).ok(), "");
+        assert_eq!(s.line("images -q busybox").ok(), "");
         assert!(
             s.line("rmi busybox")
                 .fails(1)

@@ -6,9 +6,7 @@ use hull_tests::setup::with_each_client;
 fn templates_pick_values() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "create", "--name", "ii", "-e", "A=1", "-l", "k=v", "busybox", "echo", "hi",
-            ])
+            .line("create --name ii -e A=1 -l k=v busybox echo hi")
             .ok();
         assert_eq!(
             s.run(&[
@@ -30,7 +28,7 @@ fn templates_pick_values() {
             "[echo][hi]"
         );
         assert!(
-            s.run(&["inspect", "nosuch"])
+            s.line("inspect nosuch")
                 .fails(1)
                 .contains("No such object: nosuch")
         );

@@ -6,16 +6,10 @@ use hull_tests::setup::with_each_client;
 fn a_detached_container_lives_until_it_is_stopped() {
     with_each_client(|s| {
         let id = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "web",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name web busybox",
                 "trap 'exit 7' TERM; while :; do sleep 0.1; done",
-            ])
+            )
             .ok()
             .to_owned();
         assert_eq!(id.len(), 64);
@@ -46,16 +40,10 @@ fn a_detached_container_lives_until_it_is_stopped() {
 fn a_process_that_ignores_its_signal_is_killed_after_the_timeout() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "deaf",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name deaf busybox",
                 "trap '' TERM; while :; do sleep 0.1; done",
-            ])
+            )
             .ok();
         assert_eq!(s.line("stop -t 1 deaf").ok(), "deaf");
         assert_eq!(s.inspect("deaf", "/State/ExitCode"), 137);
@@ -68,11 +56,7 @@ fn pausing_stops_and_unpausing_goes_on() {
         let _ = s.line("run -d --name pp busybox sleep 1000").ok();
         assert_eq!(s.line("pause pp").ok(), "pp");
         assert_eq!(s.inspect("pp", "/State/Paused"), true);
-        assert!(
-            s.run(&["ps", "--format", "{{.Status}}"])
-                .ok()
-                .ends_with("(Paused)")
-        );
+        assert!(s.line("ps --format {{.Status}}").ok().ends_with("(Paused)"));
         assert!(s.line("pause pp").fails(1).contains("is already paused"));
         assert_eq!(s.line("unpause pp").ok(), "pp");
         assert!(s.line("unpause pp").fails(1).contains("is not paused"));
@@ -92,7 +76,7 @@ fn names_change_and_stay_unique() {
                 .contains("is already in use")
         );
         let _ = s.line("rename one three").ok();
-        let names = s.run(&["ps", "-a", "--format", "{{.Names}}"]);
+        let names = s.line("ps -a --format {{.Names}}");
         let mut names: Vec<&str> = names.ok().lines().collect();
         names.sort_unstable();
         assert_eq!(names, ["three", "two"]);
@@ -103,18 +87,7 @@ fn names_change_and_stay_unique() {
 #[test]
 fn starting_and_attaching_shows_the_output_and_passes_the_code_on() {
     with_each_client(|s| {
-        let _ = s
-            .run(&[
-                "create",
-                "-i",
-                "--name",
-                "cc",
-                "busybox",
-                "sh",
-                "-c",
-                "cat; exit 4",
-            ])
-            .ok();
+        let _ = s.script("create -i --name cc busybox", "cat; exit 4").ok();
         let started = s
             .client
             .feed(&s.daemon, &["start", "-ai", "cc"], b"typed\n");
@@ -162,18 +135,10 @@ fn top_shows_the_processes() {
 fn a_restart_policy_starts_it_again() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "again",
-                "--restart",
-                "on-failure:2",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name again --restart on-failure:2 busybox",
                 "exit 5",
-            ])
+            )
             .ok();
         hull_tests::daemon::wait_until("two restarts", || {
             let (count, status) = (
@@ -197,18 +162,7 @@ const AGAIN: &str = "trap 'exit 5' USR1; while :; do sleep 0.1; done";
 fn waiting_ends_with_a_run_even_if_a_policy_starts_the_next() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "again",
-                "--restart",
-                "always",
-                "busybox",
-                "sh",
-                "-c",
-                AGAIN,
-            ])
+            .script("run -d --name again --restart always busybox", AGAIN)
             .ok();
         let waited = std::thread::scope(|scope| {
             let wait = scope.spawn(|| s.daemon.ask("POST", "/containers/again/wait", &[]));
@@ -227,16 +181,7 @@ fn waiting_ends_with_a_run_even_if_a_policy_starts_the_next() {
 fn a_container_that_waits_to_be_restarted_can_be_told_not_to() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "loop",
-                "--restart",
-                "always",
-                "busybox",
-                "false",
-            ])
+            .line("run -d --name loop --restart always busybox false")
             .ok();
         hull_tests::daemon::wait_until("some restarts", || {
             let (count, state) = (
@@ -268,11 +213,7 @@ fn memory_that_runs_out_is_told_while_the_container_goes_on() {
     }
     with_each_client(|s| {
         let eat = "sh -c 'x=a; while :; do x=$x$x; done'; sleep 1000";
-        let _ = s
-            .run(&[
-                "run", "-d", "--name", "oom", "-m", "20m", "busybox", "sh", "-c", eat,
-            ])
-            .ok();
+        let _ = s.script("run -d --name oom -m 20m busybox", eat).ok();
         hull_tests::daemon::wait_until("the news", || {
             let state = s.inspect("oom", "/State");
             if state["OOMKilled"] == true {

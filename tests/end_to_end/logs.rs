@@ -5,23 +5,16 @@ use hull_tests::setup::with_each_client;
 #[test]
 fn logs_keep_both_streams_in_order() {
     with_each_client(|s| {
-        let _ = s.run(&[
-            "run",
-            "--name",
-            "ll",
-            "busybox",
-            "sh",
-            "-c",
+        let _ = s.script(
+            "run --name ll busybox",
             "for i in 1 2 3 4; do echo line $i; done; echo oops >&2",
-        ]);
+        );
         let logs = s.line("logs ll");
         assert_eq!(
             (logs.ok(), logs.stderr.as_str()),
             ("line 1\nline 2\nline 3\nline 4", "oops\n")
         );
-        let _ = s
-            .run(&["run", "--name", "tail", "busybox", "seq", "5"])
-            .ok();
+        let _ = s.line("run --name tail busybox seq 5").ok();
         assert_eq!(s.line("logs --tail 2 tail").ok(), "4\n5");
         assert_eq!(s.line("logs --tail 0 tail").ok(), "");
         let stamped = s.line("logs -t --tail 1 tail");
@@ -44,16 +37,10 @@ fn logs_keep_both_streams_in_order() {
 fn following_ends_with_the_container() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "ff",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name ff busybox",
                 "for i in 1 2 3; do echo $i; sleep 0.2; done",
-            ])
+            )
             .ok();
         assert_eq!(s.line("logs -f ff").ok(), "1\n2\n3");
     });
@@ -116,9 +103,7 @@ fn drivers_and_their_options() {
 fn a_log_that_is_deleted_begins_anew_for_who_follows_as_well() {
     with_each_client(|s| {
         let script = "echo one; while [ ! -e /go ]; do sleep 0.05; done; echo two";
-        let _ = s
-            .run(&["run", "-d", "--name", "gone", "busybox", "sh", "-c", script])
-            .ok();
+        let _ = s.script("run -d --name gone busybox", script).ok();
         hull_tests::daemon::wait_until("the first line is written", || {
             let logs = s.line("logs gone");
             if logs.ok() == "one" {
@@ -143,7 +128,7 @@ fn a_log_that_is_deleted_begins_anew_for_who_follows_as_well() {
 fn long_and_odd_output_survives() {
     with_each_client(|s| {
         let script = "head -c 40000 /dev/zero | tr '\\0' a; echo; printf 'no newline <&> \\303\\244 at the end'";
-        let run = s.run(&["run", "--name", "oo", "busybox", "sh", "-c", script]);
+        let run = s.script("run --name oo busybox", script);
         assert_eq!(
             run.stdout.len(),
             40_001 + "no newline <&> ä at the end".len()
@@ -156,16 +141,10 @@ fn long_and_odd_output_survives() {
 fn attaching_shows_what_comes_and_the_exit_code() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "aa",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name aa busybox",
                 "while [ ! -e /go ]; do sleep 0.05; done; echo gone; exit 9",
-            ])
+            )
             .ok();
         let mut attach = s.client.command(&s.daemon);
         attach.args(["attach", "--no-stdin", "aa"]);

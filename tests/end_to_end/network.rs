@@ -33,25 +33,16 @@ fn host_is_the_hosts() {
 fn the_bridge_connects_containers_and_host() {
     with_each_client(|s| {
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "server",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name server busybox",
                 "while :; do echo hello | nc -l -p 80; done",
-            ])
+            )
             .ok();
         let address = s.inspect("server", "/NetworkSettings/Networks/bridge/IPAddress");
         let address = address.as_str().unwrap().to_owned();
         assert!(address.starts_with("172."), "{address}");
         let ask = format!("until nc {address} 80 </dev/null; do :; done");
-        assert_eq!(
-            s.run(&["run", "--rm", "busybox", "sh", "-c", &ask]).ok(),
-            "hello"
-        );
+        assert_eq!(s.script("run --rm busybox", &ask).ok(), "hello");
         let hosts = s.line("exec server cat /etc/hosts");
         let name = s.line("exec server hostname");
         assert!(
@@ -186,17 +177,7 @@ fn ports_are_published_and_shown() {
         );
         let ask = "until timeout 5 nc 127.0.0.1 18080 </dev/null; do :; done";
         assert_eq!(
-            s.run(&[
-                "run",
-                "--rm",
-                "--network",
-                "host",
-                "busybox",
-                "sh",
-                "-c",
-                ask
-            ])
-            .ok(),
+            s.script("run --rm --network host busybox", ask).ok(),
             "hello"
         );
         let taken = s.line("run --rm -p 127.0.0.1:18080:80 busybox true");

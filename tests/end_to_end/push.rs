@@ -118,7 +118,7 @@ fn a_new_registry_gets_everything_and_other_forms_on_request() {
 #[test]
 fn what_cannot_be_pushed_is_said_as_dockerd_says_it() {
     with_each_client(|s| {
-        let nothing = s.run(&["push", "nosuch"]);
+        let nothing = s.line("push nosuch");
         assert!(
             nothing
                 .fails(1)
@@ -138,8 +138,8 @@ fn what_cannot_be_pushed_is_said_as_dockerd_says_it() {
                 .contains("tag can't be used with --all-tags/-a"),
             "{both:?}"
         );
-        let _ = s.run(&["tag", "busybox", "127.0.0.1:1/a:b"]).ok();
-        let nobody = s.run(&["push", "127.0.0.1:1/a:b"]);
+        let _ = s.line("tag busybox 127.0.0.1:1/a:b").ok();
+        let nobody = s.line("push 127.0.0.1:1/a:b");
         assert!(nobody.fails(1).contains("connection refused"), "{nobody:?}");
     });
 }

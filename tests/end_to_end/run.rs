@@ -5,29 +5,15 @@ use hull_tests::setup::with_each_client;
 #[test]
 fn output_and_exit_code_are_the_commands() {
     with_each_client(|s| {
-        let run = s.run(&[
-            "run",
-            "--rm",
-            "busybox",
-            "sh",
-            "-c",
-            "echo out; echo err >&2; exit 3",
-        ]);
+        let run = s.script("run --rm busybox", "echo out; echo err >&2; exit 3");
         assert_eq!(
             (run.stdout.as_str(), run.stderr.as_str(), run.code),
             ("out\n", "err\n", 3),
             "{run:?}"
         );
-        assert_eq!(s.run(&["ps", "-aq"]).ok(), "", "--rm removes the container");
+        assert_eq!(s.line("ps -aq").ok(), "", "--rm removes the container");
         assert_eq!(s.line("run --rm busybox sh -c exit").code, 0);
-        let killed = s.run(&[
-            "run",
-            "--rm",
-            "busybox",
-            "sh",
-            "-c",
-            "sh -c 'kill -9 $$'; exit $?",
-        ]);
+        let killed = s.script("run --rm busybox", "sh -c 'kill -9 $$'; exit $?");
         assert_eq!(killed.code, 137, "{killed:?}");
     });
 }
@@ -51,7 +37,7 @@ fn a_command_that_cannot_run_has_dockers_exit_codes() {
         assert!(data.fails(126).contains("permission denied"), "{data:?}");
         let directory = s.line("run --rm busybox /etc");
         assert_eq!(directory.code, 126, "{directory:?}");
-        assert_eq!(s.run(&["ps", "-aq"]).ok(), "");
+        assert_eq!(s.line("ps -aq").ok(), "");
     });
 }
 
@@ -282,6 +268,6 @@ fn nonsense_is_refused_and_changes_nothing() {
                 .contains("The container name \"/web\" is already in use by container"),
             "{taken:?}"
         );
-        assert_eq!(s.run(&["ps", "-aq"]).ok().lines().count(), 1);
+        assert_eq!(s.line("ps -aq").ok().lines().count(), 1);
     });
 }

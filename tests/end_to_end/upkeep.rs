@@ -309,7 +309,7 @@ fn prunes_take_what_nothing_uses_and_count_it() {
             refused.fails(1).contains("invalid filter 'x'"),
             "{refused:?}"
         );
-        let asked = s.run(&["image", "prune", "-a"]);
+        let asked = s.line("image prune -a");
         assert_eq!(
             asked.ok().trim_end(),
             "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue? [y/N]"
@@ -332,7 +332,7 @@ fn removals(s: &Setup<'_>, one: &str, two: &str) {
     let _ = s.run(&["tag", one, "kept"]).ok();
     let before = df(s);
     let _ = s.run(&["tag", "busybox", two]).ok();
-    let digest = s.run(&["images", "-q", "--filter", "dangling=true"]);
+    let digest = s.line("images -q --filter dangling=true");
     assert_eq!(digest.ok().lines().count(), 1, "{digest:?}");
     let pruned = s.line("image prune -f");
     assert!(
@@ -356,11 +356,7 @@ fn removals(s: &Setup<'_>, one: &str, two: &str) {
         reply.text().contains("{\"Untagged\":\"kept:latest\"}"),
         "{reply:?}"
     );
-    assert_ne!(
-        s.run(&["images", "-q", "busybox"]).ok(),
-        "",
-        "a container has it"
-    );
+    assert_ne!(s.line("images -q busybox").ok(), "", "a container has it");
     let gone = s.line("container prune -f");
     let id = s.line("ps -aq --no-trunc");
     assert_eq!(id.ok(), "", "{gone:?}");

@@ -107,8 +107,7 @@ fn anonymous_volumes_go_with_their_container() {
 #[test]
 fn a_new_volume_gets_what_the_image_has() {
     with_each_client(|s| {
-        let _ = s.run(&["run", "--name", "maker", "busybox", "sh", "-c",
-            "mkdir -p /data/in; echo x >/data/in/f; ln -s in/f /data/l; chown 7:8 /data/in; chmod 1751 /data"]).ok();
+        let _ = s.script("run --name maker busybox", "mkdir -p /data/in; echo x >/data/in/f; ln -s in/f /data/l; chown 7:8 /data/in; chmod 1751 /data").ok();
         let _ = s
             .run(&["commit", "-c", "VOLUME /data /empty", "maker", "vol-image"])
             .ok();
@@ -262,18 +261,10 @@ fn volumes_with_options_are_mounted_while_they_are_used() {
             "it was unmounted"
         );
         let _ = s
-            .run(&[
-                "run",
-                "-d",
-                "--name",
-                "one",
-                "-v",
-                "memory:/m",
-                "busybox",
-                "sh",
-                "-c",
+            .script(
+                "run -d --name one -v memory:/m busybox",
                 "echo x >/m/f; sleep 1000",
-            ])
+            )
             .ok();
         assert_eq!(
             shell(s, "-v memory:/m", "until [ -s /m/f ]; do :; done; cat /m/f"),

@@ -33,6 +33,14 @@ impl Setup<'_> {
         self.run(&line.split(' ').collect::<Vec<_>>())
     }
 
+    /// Runs one command line with a shell's script behind it.
+    #[must_use]
+    pub fn script(&self, line: &str, script: &str) -> Finished {
+        let mut arguments: Vec<_> = line.split(' ').collect();
+        arguments.extend(["sh", "-c", script]);
+        self.run(&arguments)
+    }
+
     /// One value out of `inspect`.
     #[must_use]
     pub fn inspect(&self, name: &str, pointer: &str) -> serde_json::Value {
