@@ -4,7 +4,8 @@
 //! daemon before that: with the rows everything else would go.
 
 use crate::{Error, ErrorKind, Result};
-use redb::{Database, DatabaseError, StorageError};
+use hull_image::Database;
+use redb::{DatabaseError, StorageError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -18,9 +19,6 @@ const OWNED: [&str; 5] = [
     "containers",
     "ingest",
 ];
-
-/// Bytes of the file that are kept in memory. Rows are read once, at the start; redb's own choice is a gigabyte.
-const CACHE: usize = 4 << 20;
 
 const HINT: &str = "restore hull.db from a backup; or, to begin anew, move the data root away: images are \
                     pulled again, but what containers wrote is only there";
@@ -39,7 +37,7 @@ pub(crate) fn open(data_root: &Path) -> Result<Arc<Database>> {
         return Err(Error::new(ErrorKind::Internal, text));
     }
     // redb checks what it reads by checksums, and some of its structure by assertions.
-    match catch_unwind(|| Database::builder().set_cache_size(CACHE).create(&path)) {
+    match catch_unwind(|| Database::open(&path)) {
         Ok(Ok(database)) => Ok(Arc::new(database)),
         Ok(Err(error)) => {
             let damaged = is_damage(&error);
@@ -95,7 +93,7 @@ fn has_entries(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redb::{ReadableDatabase, TableDefinition};
+    use redb::TableDefinition;
 
     const TABLE: TableDefinition<'_, u64, u64> = TableDefinition::new("t");
 

@@ -392,7 +392,7 @@ pub(crate) fn failed(panic: tokio::task::JoinError) -> Error {
 }
 
 /// Opens the image store.
-fn open_store(config: &Config, database: Arc<redb::Database>) -> Result<Store> {
+fn open_store(config: &Config, database: Arc<hull_image::Database>) -> Result<Store> {
     let options = hull_image::Options {
         format: config.store_format,
         mounts: Some(config.exec_root.join("layers")),

@@ -4,7 +4,8 @@ use crate::container::record::Record;
 use crate::network::Row as NetworkRow;
 use crate::volume::Row as VolumeRow;
 use crate::{Error, ErrorKind, Result};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use hull_image::Database;
+use redb::{ReadableTable, TableDefinition};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -38,6 +39,8 @@ struct Change {
     id: String,
     /// `None`: it goes.
     row: Option<Vec<u8>>,
+    /// The database's generation without which the row means nothing.
+    generation: Option<u64>,
     outcome: OnceLock<std::result::Result<(), Arc<redb::Error>>>,
 }
 
@@ -113,7 +116,20 @@ impl Rows {
         let bytes = serde_json::to_vec(record).map_err(|e| {
             Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
         })?;
-        self.change(&record.id, Some(bytes))
+        self.change(&record.id, Some(bytes), None)
+    }
+
+    /// To be asked before something is written for a container that [`Rows::put_new`] is to make durable.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+
+    /// Keeps a new container, durably, with all that was written for it since `generation` was asked for.
+    pub(crate) fn put_new(&self, record: &Record, generation: u64) -> Result<()> {
+        let bytes = serde_json::to_vec(record).map_err(|e| {
+            Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
+        })?;
+        self.change(&record.id, Some(bytes), Some(generation))
     }
 
     /// Keeps and forgets containers, durably and all at once.
@@ -143,14 +159,15 @@ impl Rows {
 
     /// Forgets a container, durably.
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
-        self.change(id, None)
+        self.change(id, None, None)
     }
 
     /// Changes a container's row, with those of others who come at the same time; returns when it is durable.
-    fn change(&self, id: &str, row: Option<Vec<u8>>) -> Result<()> {
+    fn change(&self, id: &str, row: Option<Vec<u8>>, generation: Option<u64>) -> Result<()> {
         let change = Arc::new(Change {
             id: id.to_owned(),
             row,
+            generation,
             outcome: OnceLock::new(),
         });
         lock(&self.1.waiting).push(Arc::clone(&change));
@@ -159,7 +176,7 @@ impl Rows {
             let all = std::mem::take(&mut *lock(&self.1.waiting));
             let outcome = self.write(&all).map_err(Arc::new);
             for change in all {
-                // Nobody else has it.
+                // Nobody else has it, but those that were refused already.
                 let _ = change.outcome.set(outcome.clone());
             }
         }
@@ -184,12 +201,18 @@ impl Rows {
         }
     }
 
-    /// All in one transaction, in their order.
+    /// All in one transaction, in their order, but those that mean nothing any more.
     fn write(&self, changes: &[Arc<Change>]) -> std::result::Result<(), redb::Error> {
         let transaction = self.0.begin_write()?;
+        let generation = self.0.generation();
         {
             let mut table = transaction.open_table(CONTAINERS)?;
             for change in changes {
+                if change.generation.is_some_and(|wanted| wanted != generation) {
+                    let refused = Err(Arc::new(redb::Error::PreviousIo));
+                    let _ = change.outcome.set(refused);
+                    continue;
+                }
                 match &change.row {
                     Some(row) => table.insert(change.id.as_str(), row.as_slice())?,
                     None => table.remove(change.id.as_str())?,
@@ -337,7 +360,7 @@ mod tests {
     #[test]
     fn changes_that_come_together_are_all_kept_in_their_order() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Arc::new(Database::create(directory.path().join("db")).unwrap());
+        let database = Arc::new(Database::open(directory.path().join("db")).unwrap());
         let rows = Rows::open(Arc::clone(&database)).unwrap();
         std::thread::scope(|scope| {
             for worker in 0..8 {
@@ -345,10 +368,10 @@ mod tests {
                 scope.spawn(move || {
                     for number in 0..20 {
                         let id = format!("{worker}-{number}");
-                        rows.change(&id, Some(b"first".to_vec())).unwrap();
-                        rows.change(&id, Some(b"last".to_vec())).unwrap();
+                        rows.change(&id, Some(b"first".to_vec()), None).unwrap();
+                        rows.change(&id, Some(b"last".to_vec()), None).unwrap();
                         if number % 2 == 0 {
-                            rows.change(&id, None).unwrap();
+                            rows.change(&id, None, None).unwrap();
                         }
                     }
                 });

@@ -6,12 +6,13 @@ mod change;
 pub(crate) use change::Change;
 
 use crate::catalog::{Catalog, Name};
+use crate::database::Database;
 use crate::format::Format;
 use crate::image::{Facts, ImageId};
 use crate::store::{Error, stored_id};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable, TableDefinition};
+use redb::{Durability, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;

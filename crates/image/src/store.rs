@@ -29,6 +29,7 @@
 use crate::blob::Blobs;
 use crate::budget::Budget;
 use crate::catalog::Catalog;
+use crate::database::Database;
 pub use crate::error::Error;
 use crate::format::{Format, FormatChoice};
 use crate::image::{Image, ImageId, Summary};
@@ -41,7 +42,6 @@ use crate::trash::Trash;
 use crate::unpack::Limits;
 use crate::usage::LayerSizes;
 use hull_spec::{Digest, Reference};
-use redb::Database;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

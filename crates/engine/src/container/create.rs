@@ -94,6 +94,7 @@ impl Engine {
         image: &Image,
         (config, effective): (Config, super::record::Effective),
     ) -> Result<Created> {
+        let generation = self.rows.generation();
         self.snapshots
             .prepare(id, &image.layers)
             .map_err(crate::image::snapshot_error)?;
@@ -132,7 +133,7 @@ impl Engine {
         let mounted = self.resolve_mounts(&mut record);
         let mounted = mounted.and_then(|()| self.populate(&record));
         // The commit point: with this row the container exists.
-        if let Err(error) = mounted.and_then(|()| self.rows.put(&record)) {
+        if let Err(error) = mounted.and_then(|()| self.rows.put_new(&record, generation)) {
             self.abandon_points(&record);
             return Err(error);
         }

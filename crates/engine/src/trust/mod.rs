@@ -27,10 +27,9 @@ pub use policy::{Policy, Scope};
 
 use crate::{Engine, Error, ErrorKind, Reference, Result, blocking};
 use evaluate::Subject;
-use hull_image::{Image, ImageId, Removed, Store};
+use hull_image::{Database, Image, ImageId, Removed, Store};
 use hull_registry::Credentials;
 use hull_spec::Digest;
-use redb::Database;
 use rows::{Origin, Rows};
 use std::collections::HashSet;
 use std::io::{self, Read as _};

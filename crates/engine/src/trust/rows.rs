@@ -3,8 +3,9 @@
 
 use super::evaluate::Signature;
 use crate::{Error, ErrorKind, Reference, Result};
+use hull_image::Database;
 use hull_spec::Digest;
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Durability, ReadableTable as _, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

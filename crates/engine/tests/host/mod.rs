@@ -205,7 +205,7 @@ impl Host {
     }
 
     fn make_image(&self) {
-        let database = redb::Database::create(self.path("data/hull.db")).unwrap();
+        let database = hull_image::Database::open(self.path("data/hull.db")).unwrap();
         let store = Store::open(self.path("data"), Arc::new(database)).unwrap();
         let layer = layer();
         let digest = digest(&layer);

@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 pub(crate) fn store_with(root: &Path, options: Options) -> Store {
-    let db = redb::Database::create(root.join("hull.db")).unwrap();
+    let db = crate::Database::open(root.join("hull.db")).unwrap();
     Store::open_with(root, Arc::new(db), options).unwrap()
 }
 

@@ -256,7 +256,7 @@ fn rows_of_the_first_version_are_read() {
         .unwrap();
         id
     };
-    let db = redb::Database::create(dir.path().join("hull.db")).unwrap();
+    let db = crate::Database::open(dir.path().join("hull.db")).unwrap();
     let store = Store::open_with(dir.path(), Arc::new(db), Options::default()).unwrap();
     assert_eq!(store.summaries()[0].facts().architecture, "amd64");
     let target = store.target(&"old:1".parse().unwrap()).unwrap().unwrap();

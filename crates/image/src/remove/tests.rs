@@ -207,7 +207,7 @@ fn an_image_of_which_a_container_is_made_stays() {
 fn opening_removes_what_no_row_owns() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    let db = std::sync::Arc::new(redb::Database::create(root.join("hull.db")).unwrap());
+    let db = std::sync::Arc::new(crate::Database::open(root.join("hull.db")).unwrap());
     let store = Store::open(root, db.clone()).unwrap();
     let kept = archive(&[("a", b"1")]);
     let id = image(&store, std::slice::from_ref(&kept), &["a"]);
@@ -239,7 +239,7 @@ fn opening_removes_what_no_row_owns() {
 #[test]
 fn a_lost_layer_can_be_pulled_again() {
     let dir = tempfile::tempdir().unwrap();
-    let db = std::sync::Arc::new(redb::Database::create(dir.path().join("hull.db")).unwrap());
+    let db = std::sync::Arc::new(crate::Database::open(dir.path().join("hull.db")).unwrap());
     let store = Store::open(dir.path(), db.clone()).unwrap();
     let tar = archive(&[("a", b"1")]);
     image(&store, std::slice::from_ref(&tar), &["a"]);
