@@ -13,7 +13,7 @@ use hull_tests::http::{Reply, Request, send};
 use hull_tests::setup::{Setup, with};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -626,10 +626,18 @@ fn mixed(s: &mut Setup<'_>) {
     clients.iter_mut().for_each(Client::leave);
     crate::crashes::assert_sound(&s.daemon);
     let ids: Vec<_> = clients.iter().flat_map(|client| &client.ids).collect();
-    hull_tests::daemon::wait_until("no process is left", || {
-        let left: Vec<_> = ids.iter().filter(|id| has_processes(id)).collect();
+    hull_tests::daemon::wait_until("no control group is left", || {
+        let left: Vec<_> = ids.iter().flat_map(|id| hull_tests::groups(id)).collect();
         left.is_empty().then_some(()).ok_or(format!("{left:?}"))
     });
+    let states = fs_err::read_dir(s.daemon.path("run/runtime"));
+    let states: Vec<_> = states
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    assert!(states.is_empty(), "{states:?}");
     #[expect(clippy::print_stderr, reason = "what was tried")]
     {
         eprintln!(
@@ -646,18 +654,6 @@ impl Drop for Done<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-/// Whether a container's control group has processes. An empty one can be left by a runtime that was killed.
-fn has_processes(id: &str) -> bool {
-    [
-        "/sys/fs/cgroup",
-        "/sys/fs/cgroup/pids",
-        "/sys/fs/cgroup/systemd",
-    ]
-    .iter()
-    .map(|root| Path::new(root).join("hull").join(id).join("cgroup.procs"))
-    .any(|path| fs_err::read_to_string(path).is_ok_and(|list| !list.trim().is_empty()))
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub struct Daemon<'h> {
     process: Option<Child>,
     directory: tempfile::TempDir,
     arguments: Vec<String>,
+    prelude: String,
 }
 
 impl<'h> Daemon<'h> {
@@ -40,6 +41,7 @@ impl<'h> Daemon<'h> {
             process: None,
             directory,
             arguments,
+            prelude: String::new(),
         };
         daemon.restart();
         daemon
@@ -87,7 +89,15 @@ impl<'h> Daemon<'h> {
             .expect("the log");
         let mut command = match other_engine() {
             None => {
-                let mut command = self.host.command(crate::binaries().join("hull"));
+                let hull = crate::binaries().join("hull");
+                let mut command = if self.prelude.is_empty() {
+                    self.host.command(hull)
+                } else {
+                    let mut command = self.host.command("unshare");
+                    let script = format!("{} && exec \"$0\" \"$@\"", self.prelude);
+                    command.args(["--mount", "sh", "-c", &script]).arg(hull);
+                    command
+                };
                 command.arg("daemon");
                 command
             }
@@ -122,6 +132,12 @@ impl<'h> Daemon<'h> {
     /// Changes the arguments that the next start gets.
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Has the next daemon live in a mount namespace of its own, in which this shell script runs first; without one
+    /// if it is empty.
+    pub fn set_prelude(&mut self, script: &str) {
+        script.clone_into(&mut self.prelude);
     }
 
     /// Kills the daemon with SIGKILL.

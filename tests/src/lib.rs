@@ -49,6 +49,17 @@ pub fn can_run(what: &str, available: bool) -> bool {
     available
 }
 
+/// The control groups of a container that are there, in whichever hierarchy; with the default parent.
+#[must_use]
+pub fn groups(id: &str) -> Vec<String> {
+    let root = Path::new("/sys/fs/cgroup");
+    let below = fs_err::read_dir(root).into_iter().flatten().flatten();
+    let hierarchies = below.map(|entry| entry.path()).chain([root.to_owned()]);
+    let groups = hierarchies.map(|hierarchy| hierarchy.join("hull").join(id));
+    let there = groups.filter(|group| group.exists());
+    there.map(|group| group.display().to_string()).collect()
+}
+
 /// Whether layers of a store in `dir` must be mounted from files: the kernel does so since 6.12, with
 /// EROFS in it, from file systems that are neither memory nor layers themselves.
 ///

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Sends one descriptor with a non-empty message over a stream socket: unix(7), `SCM_RIGHTS`.
 ///
@@ -92,12 +93,27 @@ pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<UnixListen
     UnixListener::bind(short_path(directory, name))
 }
 
-/// Connects to `name` in `directory`.
+/// Connects to `name` in `directory`. `patience` is how long this may take, and each reading and writing after it:
+/// whoever listens there may be stopped, and as many be waiting as it lets wait.
 ///
 /// # Errors
-/// What connect(2) gives.
-pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<UnixStream> {
-    UnixStream::connect(short_path(directory, name))
+/// What connect(2) gives; `WouldBlock` when it took too long.
+pub fn connect_at(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    patience: Option<Duration>,
+) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    use rustix::net::{connect, socket_with};
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let stream = UnixStream::from(socket);
+    // Also the time that connecting may take, unix(7).
+    stream.set_write_timeout(patience)?;
+    stream.set_read_timeout(patience)?;
+    let address = SocketAddrUnix::new(short_path(directory, name))?;
+    rustix::io::retry_on_intr(|| connect(&stream, &address))?;
+    Ok(stream)
 }
 
 #[cfg(test)]
@@ -126,13 +142,32 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_listen_is_waited_for_no_longer_than_patience() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = std::fs::File::open(dir.path()).unwrap();
+        let _listener = listen_at(directory.as_fd(), "s").unwrap();
+        let patience = Some(Duration::from_millis(1));
+        let mut waiting = Vec::new();
+        // Nobody accepts: one after the other waits, until no more may.
+        let refused = loop {
+            match connect_at(directory.as_fd(), "s", patience) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        let silent = (&waiting[0]).read(&mut [0; 1]).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn long_paths_are_no_obstacle() {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("d".repeat(100)).join("e".repeat(100));
         std::fs::create_dir_all(&deep).unwrap();
         let directory = std::fs::File::open(&deep).unwrap();
         let listener = listen_at(directory.as_fd(), "s").unwrap();
-        let mut client = connect_at(directory.as_fd(), "s").unwrap();
+        let mut client = connect_at(directory.as_fd(), "s", None).unwrap();
         client.write_all(b"x").unwrap();
         assert_eq!(listener.accept().unwrap().0.read(&mut [0; 2]).unwrap(), 1);
     }

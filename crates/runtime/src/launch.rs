@@ -92,6 +92,7 @@ pub(crate) fn create(
         record.cgroup = systemd::place(linux, id.as_str())?;
     }
     let directory = StateDirectory::create(root, id)?;
+    let _making = directory.claim();
     let mut container = Container { directory, record };
     let made = make(&mut container, bundle, wishes, report);
     if made.is_err() {

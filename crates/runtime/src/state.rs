@@ -14,9 +14,10 @@ use crate::files;
 use crate::id::ContainerId;
 use hull_linux::procfs;
 use hull_spec::runtime::{ContainerStatus, Spec, State, VERSION};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
+use rustix::process::{Flock, FlockType, Pid, PidfdFlags, fcntl_getlk, pidfd_open};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -120,6 +121,43 @@ impl StateDirectory {
             Err(rustix::io::Errno::EXIST) => Err(Error::Exists),
             Err(error) => Err(io::Error::from(error)).step(|| format!("mkdir {}", path.display())),
         }
+    }
+
+    /// Says, as long as the descriptor is open and this process lives, that it is being made: whoever deletes it
+    /// meanwhile waits for what this process is about to make. Where nothing can be locked nobody waits.
+    pub(crate) fn claim(&self) -> Option<OwnedFd> {
+        let directory = self.descriptor().ok()?;
+        // Of this process, not of its children (fcntl_locking(2)): init may live on.
+        fcntl_lock(&directory, FlockOperation::NonBlockingLockShared).ok()?;
+        Some(directory)
+    }
+
+    /// Waits until nobody makes it any more: whoever does so is about to die. Tells whether there was somebody.
+    pub(crate) fn wait_for_maker(&self, patience: Timespec) -> Result<bool, Error> {
+        let Ok(directory) = self.descriptor() else {
+            return Ok(false);
+        };
+        let maker = fcntl_getlk(&directory, &Flock::from(FlockType::WriteLock));
+        let Some(maker) = maker.ok().flatten().and_then(|lock| lock.pid) else {
+            return Ok(false);
+        };
+        let process = match pidfd_open(maker, PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => return Ok(true),
+            other => other.step(|| "open the process that makes the container")?,
+        };
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience))
+            .step(|| "wait for the process that makes the container")?;
+        match ended {
+            0 => Err(Error::Said(format!(
+                "the container is still being made by process {maker}"
+            ))),
+            _ => Ok(true),
+        }
+    }
+
+    fn descriptor(&self) -> Result<OwnedFd, rustix::io::Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(&self.0, flags, Mode::empty())
     }
 
     /// Finds it.

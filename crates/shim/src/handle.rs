@@ -10,6 +10,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a shim may take for what it does itself: it may have a runtime to wait for just then.
+const SHORT: Duration = Duration::from_secs(30);
+
+/// How long it may take to send a signal. Whoever wants a container's end has other ways then.
+const SIGNAL: Duration = Duration::from_secs(10);
+
+/// How long it may take for what a runtime does, on machines with much to do.
+const LONG: Duration = Duration::from_secs(300);
 
 /// What can go wrong between daemon and shim.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +39,12 @@ pub enum Error {
         bundle: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// The shim is there, but does not answer: somebody has stopped it, or it has too much to do.
+    #[error("the shim in {} does not answer", bundle.display())]
+    Silent {
+        /// The container's bundle.
+        bundle: PathBuf,
     },
     /// The shim answered that it did not work. The text is the runtime's where the runtime failed.
     #[error("{0}")]
@@ -94,15 +110,31 @@ impl Handle {
     /// Finds the shim that serves `bundle`, after a restart of the daemon.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when there is none.
-    pub fn connect(bundle: &Path) -> Result<(Self, Snapshot), Error> {
-        let mut handle = Self {
-            bundle: bundle.to_owned(),
-            pid: 0,
-        };
-        let snapshot = handle.snapshot()?;
+    /// [`Error::Unreachable`] when there is none, [`Error::Silent`] when it takes longer than `patience`.
+    pub fn connect(bundle: &Path, patience: Duration) -> Result<(Self, Snapshot), Error> {
+        let mut handle = Self::assume(bundle, 0);
+        let answer = handle.ask_within(&Request::Snapshot, Some(patience))?;
+        let snapshot = snapshot_of(answer.1)?;
         handle.pid = snapshot.pid;
         Ok((handle, snapshot))
+    }
+
+    /// As [`Handle::events`], however long it takes until the shim answers.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the shim is gone.
+    pub fn await_events(&self) -> Result<Events, Error> {
+        let (stream, _) = self.ask_within(&Request::Events, None)?;
+        Ok(Events(stream))
+    }
+
+    /// A handle on a shim that is known to be there but does not answer yet, with what is known of its process.
+    #[must_use]
+    pub fn assume(bundle: &Path, pid: i32) -> Self {
+        Self {
+            bundle: bundle.to_owned(),
+            pid,
+        }
     }
 
     /// The container's first process, as the host sees it.
@@ -198,10 +230,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Unreachable`] when the shim is gone.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        match self.ask(&Request::Snapshot)?.1 {
-            Reply::Snapshot(snapshot) => Ok(snapshot),
-            other => Err(unexpected(&other)),
-        }
+        snapshot_of(self.ask(&Request::Snapshot)?.1)
     }
 
     /// A stream of the first process, as [`protocol`] describes it. What was written before is in
@@ -247,21 +276,68 @@ impl Handle {
     }
 
     fn ask(&self, request: &Request) -> Result<(UnixStream, Reply), Error> {
+        self.ask_within(request, patience(request))
+    }
+
+    fn ask_within(
+        &self,
+        request: &Request,
+        patience: Option<Duration>,
+    ) -> Result<(UnixStream, Reply), Error> {
         let talk = || -> io::Result<(UnixStream, Reply)> {
-            let directory = fs_err::File::open(&self.bundle)?;
-            let mut stream = socket::connect_at(directory.as_fd(), files::SOCKET)?;
-            protocol::send(&mut stream, request)?;
+            let mut stream = self.send(request, patience)?;
             let reply = protocol::receive(&mut stream)?;
+            // What it becomes may be silent for as long as it likes.
+            stream.set_read_timeout(None)?;
+            stream.set_write_timeout(None)?;
             Ok((stream, reply))
         };
         match talk() {
             Ok((_, Reply::Failed { message })) => Err(Error::Refused(message)),
             Ok(answer) => Ok(answer),
-            Err(source) => Err(Error::Unreachable {
-                bundle: self.bundle.clone(),
-                source,
-            }),
+            Err(source) => Err(self.failure(source)),
         }
+    }
+
+    fn send(&self, request: &Request, patience: Option<Duration>) -> io::Result<UnixStream> {
+        let directory = fs_err::File::open(&self.bundle)?;
+        let mut stream = socket::connect_at(directory.as_fd(), files::SOCKET, patience)?;
+        protocol::send(&mut stream, request)?;
+        Ok(stream)
+    }
+
+    fn failure(&self, source: io::Error) -> Error {
+        let bundle = self.bundle.clone();
+        match source.kind() {
+            io::ErrorKind::WouldBlock => Error::Silent { bundle },
+            _ => Error::Unreachable { bundle, source },
+        }
+    }
+}
+
+/// How long the answer may take; `None` where that depends on how much memory is to be written.
+fn patience(request: &Request) -> Option<Duration> {
+    match request {
+        Request::Kill(_) => Some(SIGNAL),
+        Request::KillExec(_)
+        | Request::Resize { .. }
+        | Request::Snapshot
+        | Request::Attach(_)
+        | Request::Events
+        | Request::Retarget(_) => Some(SHORT),
+        Request::Start
+        | Request::Pause
+        | Request::Resume
+        | Request::Exec(_)
+        | Request::Update(_) => Some(LONG),
+        Request::Checkpoint { .. } => None,
+    }
+}
+
+fn snapshot_of(reply: Reply) -> Result<Snapshot, Error> {
+    match reply {
+        Reply::Snapshot(snapshot) => Ok(snapshot),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -17,6 +17,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 const ALL: AttachOptions = AttachOptions {
     stdin: true,
     stdout: true,
@@ -246,7 +248,7 @@ fn output_exit_and_end_are_told() {
         log,
         [("stderr", "err\n"), ("stdout", "out\n")].map(|(a, b)| (a.to_owned(), b.to_owned()))
     );
-    assert!(Handle::connect(&container.launch.bundle).is_err());
+    assert!(Handle::connect(&container.launch.bundle, PATIENCE).is_err());
 }
 
 #[test]
@@ -441,14 +443,15 @@ fn pausing_holds_and_a_new_daemon_finds_the_shim() {
     let handle = container.spawn();
     handle.start().unwrap();
     handle.pause().unwrap();
-    let (again, snapshot) = Handle::connect(&container.launch.bundle).unwrap();
+    let (again, snapshot) = Handle::connect(&container.launch.bundle, PATIENCE).unwrap();
     assert!(snapshot.started && snapshot.paused && snapshot.pid == handle.pid());
     again.resume().unwrap();
     assert!(!again.snapshot().unwrap().paused);
     let mut events = again.events().unwrap();
     again.kill(15).unwrap();
-    again.kill(9).unwrap();
+    // While there is somebody to get it.
     assert!(again.kill(99).is_err());
+    again.kill(9).unwrap();
     while events.wait().unwrap().is_some() {}
     assert_eq!(container.exit().exit_code, 137);
 }

@@ -32,6 +32,15 @@ impl Engine {
         tokio::spawn(async move { engine.follow(container, events).await });
     }
 
+    /// The shim went before it could be followed.
+    pub(super) fn follow_none(self: &Arc<Self>, container: &Arc<Container>) {
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        tokio::spawn(async move {
+            let record = engine.after_killed_shim(&container, None).await;
+            Box::pin(engine.ended(&container, record)).await;
+        });
+    }
+
     async fn follow(self: Arc<Self>, container: Arc<Container>, stream: UnixStream) {
         let mut decoder = Decoder::default();
         let mut pending = Vec::new();
@@ -78,31 +87,12 @@ impl Engine {
         let id = container.id.clone();
         let runtime = container.read(|record| record.effective.runtime.clone());
         let found = blocking(move || {
+            engine.kill_shim(&engine.bundle_dir(&id));
             engine.delete_remains(&id, &runtime);
             Ok(ExitRecord::read(&engine.exit_file(&id)).ok().flatten())
         });
         let found = found.await.ok().flatten();
         told.or(found).unwrap_or_else(killed)
-    }
-
-    /// Ends what a shim that is gone left of a container, through the runtime.
-    pub(super) fn delete_remains(&self, id: &str, runtime: &str) {
-        let settings = self.settings();
-        let Some(program) = settings.runtimes.get(runtime) else {
-            return;
-        };
-        let status = std::process::Command::new(&program.path)
-            .args(&program.args)
-            .arg("--root")
-            .arg(self.runtime_root())
-            .args(["delete", "--force", id])
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .status();
-        if let Err(error) = status {
-            tracing::warn!(container = id, %error, "could not run the runtime to clean up");
-        }
     }
 
     /// Writes the end down and tells everybody.
@@ -120,12 +110,7 @@ impl Engine {
             error: String::new(),
         };
         let code = exit.code;
-        let ran = container
-            .read(|kept| kept.state.started())
-            .map(|started| exit.at.duration_since(started));
-        let ran = ran
-            .and_then(|ran| Duration::try_from(ran).ok())
-            .unwrap_or_default();
+        let ran = container.ran().unwrap_or_default();
         let restart = container.read(|kept| wants_restart(kept, code));
         let remove = container.read(|kept| kept.config.auto_remove)
             && !container.comes_back.load(Ordering::Relaxed);

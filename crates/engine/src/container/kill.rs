@@ -71,6 +71,7 @@ impl Engine {
         // A frozen process takes its signal only after it thaws; as Docker, wake it for its end.
         let wake = ends(number, record.effective.stop_signal.as_deref())
             && matches!(record.state, State::Paused { .. });
+        let (engine, id) = (Arc::clone(self), record.id.clone());
         blocking(move || {
             let failed = |e: hull_shim::Error| {
                 Error::new(ErrorKind::Internal, "cannot kill container").caused_by(e)
@@ -82,6 +83,11 @@ impl Engine {
             match sent {
                 // The process has just ended, and its shim with it: as dockerd, nothing to complain of.
                 Err(hull_shim::Error::Unreachable { .. }) => Ok(()),
+                // Nobody passes it on: without the shim, what runs is ended in another way.
+                Err(hull_shim::Error::Silent { .. }) if number == SIGKILL => {
+                    engine.kill_shim(&engine.bundle_dir(&id));
+                    Ok(())
+                }
                 sent => sent.map_err(failed),
             }
         })

@@ -6,10 +6,12 @@ use super::state::{Event, InvalidTransition};
 use super::{AttachOptions, State, WaitResult};
 use crate::{Error, ErrorKind, Result};
 use hull_shim::Handle;
+use jiff::Timestamp;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// A client that attached before the container runs.
@@ -61,6 +63,36 @@ pub(crate) struct Container {
     pub(crate) progress: watch::Sender<Progress>,
     /// Set while it is stopped only to be started again: one that goes with its end stays.
     pub(crate) comes_back: AtomicBool,
+    /// When its run began.
+    pub(crate) run: Run,
+}
+
+/// When a run began: nanoseconds since boot, a clock that nobody can set. 0 when that is not known.
+#[derive(Debug, Default)]
+pub(crate) struct Run(AtomicU64);
+
+impl Run {
+    /// It begins now.
+    pub(crate) fn begin(&self) {
+        self.0.store(nanoseconds(since_boot()), Ordering::Relaxed);
+    }
+
+    /// It began when this process did.
+    pub(crate) fn begin_with(&self, pid: i32) {
+        let began = hull_linux::procfs::start_time(pid).ok().flatten();
+        let began = began.map_or(0, |(ticks, _)| {
+            let second = rustix::param::clock_ticks_per_second().max(1);
+            ticks.saturating_mul(1_000_000_000 / second)
+        });
+        self.0.store(began, Ordering::Relaxed);
+    }
+
+    fn lasted(&self) -> Option<Duration> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            began => Some(since_boot().saturating_sub(Duration::from_nanos(began))),
+        }
+    }
 }
 
 impl Container {
@@ -86,7 +118,18 @@ impl Container {
             operation: tokio::sync::Mutex::default(),
             progress: watch::Sender::new(progress),
             comes_back: AtomicBool::default(),
+            run: Run::default(),
         }
+    }
+
+    /// How long the present or last run has lasted until now, whatever the clock was set to meanwhile, or by the
+    /// clock where nothing else is known. `None` without one.
+    pub(crate) fn ran(&self) -> Option<Duration> {
+        self.run.lasted().or_else(|| {
+            let started = self.read(|record| record.state.started())?;
+            let ran = Timestamp::now().duration_since(started);
+            Some(Duration::try_from(ran).unwrap_or_default())
+        })
     }
 
     /// A copy of the record as it is now.
@@ -149,5 +192,36 @@ impl Container {
             // The error means that the client is gone.
             let _ = pending.stream.send(Err(refusal));
         }
+    }
+}
+
+/// Time since boot, with that spent asleep (`CLOCK_BOOTTIME`, clock_gettime(2)).
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_as_long_as_its_process_lives() {
+        let run = Run::default();
+        assert_eq!(run.lasted(), None);
+        run.begin_with(1);
+        let longest = run.lasted().unwrap();
+        run.begin_with(std::process::id().cast_signed());
+        let own = run.lasted().unwrap();
+        assert!(own <= longest && own < Duration::from_secs(3600), "{own:?}");
+        run.begin();
+        assert!(run.lasted().unwrap() <= own);
+        // Nobody is process -1.
+        run.begin_with(-1);
+        assert_eq!(run.lasted(), None);
     }
 }

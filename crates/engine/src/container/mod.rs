@@ -33,6 +33,7 @@ mod propagation;
 pub(crate) mod record;
 mod recover;
 mod relabel;
+mod remains;
 mod remove;
 mod rename;
 mod resources;

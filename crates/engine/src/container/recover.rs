@@ -12,16 +12,24 @@ use hull_shim::{Events, ExitRecord, Handle};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Shims are asked by so many threads: each question waits for two processes to get their turn.
 const THREADS: usize = 8;
 
+/// How long a shim may take to answer, on a machine with much to do. One that takes longer is taken to be as it was,
+/// and waited for in the background.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long when another one did not answer: somebody has stopped many, perhaps.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+
 /// What became of one container.
 #[derive(Default)]
 struct Found {
-    /// The shim of one that runs.
-    running: Option<(Handle, Events)>,
+    /// The shim of one that runs, with its events unless it does not answer.
+    running: Option<(Handle, Option<Events>)>,
     /// Its row is to be written anew.
     changed: bool,
     /// It is to go: it ended, and was to be removed then.
@@ -44,7 +52,7 @@ impl Engine {
             self.name_volumes(&container.record());
         }
         let found = self.look_at_all(&containers);
-        self.settle(&containers, &found)?;
+        self.settle(&containers, &found);
         self.sweep();
         self.unmount_unused();
         let both = containers.iter().zip(found);
@@ -61,7 +69,10 @@ impl Engine {
             tracing::warn!(error = %error.full_message(), "the network was not cleaned up");
         }
         for (container, (shim, events)) in running {
-            self.watch(container, &shim, super::exit::stream_of(events)?);
+            match events {
+                Some(events) => self.watch(container, &shim, super::exit::stream_of(events)?),
+                None => self.await_shim(container, shim),
+            }
             self.watch_health(container);
         }
         self.resume_policies();
@@ -71,9 +82,12 @@ impl Engine {
     /// What became of each, in their order.
     fn look_at_all(&self, containers: &[Arc<Container>]) -> Vec<Found> {
         let each = containers.len().div_ceil(THREADS).max(1);
+        let silence = &AtomicBool::new(false);
         std::thread::scope(|scope| {
             let look = |part: &[Arc<Container>]| {
-                let found = part.iter().map(|container| self.recover_one(container));
+                let found = part
+                    .iter()
+                    .map(|container| self.recover_one(container, silence));
                 found.collect::<Vec<_>>()
             };
             let parts = containers.chunks(each);
@@ -88,7 +102,7 @@ impl Engine {
     }
 
     /// Writes down what was found, and tells of the ends.
-    fn settle(&self, containers: &[Arc<Container>], found: &[Found]) -> Result<()> {
+    fn settle(self: &Arc<Self>, containers: &[Arc<Container>], found: &[Found]) {
         let both = || containers.iter().zip(found);
         let changed: Vec<Record> = both()
             .filter(|(_, found)| found.changed && !found.goes)
@@ -98,19 +112,52 @@ impl Engine {
             .filter(|(_, found)| found.goes)
             .map(|(container, _)| container.id.clone())
             .collect();
-        self.rows.settle(&changed, &gone)?;
+        if let Err(error) = self.rows.settle(&changed, &gone) {
+            // The next daemon would find the same. On a full disk this one is needed to make room.
+            tracing::error!(error = %error.full_message(), "what became of containers was not written down");
+        }
         for (container, found) in both() {
+            self.leave_volumes(container, found);
             if let Some((code, ran)) = found.ended {
                 self.tell_end(container, code, ran);
             }
             if found.goes {
                 let name = container.read(|record| record.name.clone());
                 self.forget(&container.id, &name);
-                self.release_volumes(&container.record(), true);
                 self.tell_container(container, "destroy", &[]);
             }
         }
-        Ok(())
+    }
+
+    /// Lets go of the volumes of a container that ended, or goes. What programs have to be asked for, a thread asks
+    /// for: one that hangs holds up nobody but who wants to start this container.
+    fn leave_volumes(self: &Arc<Self>, container: &Arc<Container>, found: &Found) {
+        let (ended, goes) = (found.ended.is_some(), found.goes);
+        let record = container.record();
+        let leave = move |engine: &Self| {
+            if ended {
+                engine.unmount_volumes(&record);
+            }
+            if goes {
+                engine.release_volumes(&record, true);
+            }
+        };
+        if !self.has_foreign_volumes(&container.record()) {
+            return leave(self);
+        }
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        let (held, begun) = std::sync::mpsc::channel();
+        let work = move || {
+            let _operation = container.operation.blocking_lock();
+            // The error would mean that nobody waits.
+            let _ = held.send(());
+            leave(&engine);
+        };
+        let name = "volumes".to_owned();
+        match std::thread::Builder::new().name(name).spawn(work) {
+            Ok(_) => drop(begun.recv()),
+            Err(error) => tracing::error!(%error, "volumes of a container stay mounted"),
+        }
     }
 
     /// Rows of versions that knew one network only: what they had becomes a place of the default bridge.
@@ -127,30 +174,43 @@ impl Engine {
         record
     }
 
-    fn recover_one(&self, container: &Container) -> Found {
+    fn recover_one(&self, container: &Container, silence: &AtomicBool) -> Found {
         let record = container.record();
         let bundle = self.bundle_dir(&record.id);
-        let shim = Handle::connect(&bundle)
-            .ok()
-            .and_then(|(shim, snapshot)| Some((shim.events().ok()?, shim, snapshot)));
+        let patience = match silence.load(Ordering::Relaxed) {
+            true => SHORT_PATIENCE,
+            false => PATIENCE,
+        };
+        let shim = Handle::connect(&bundle, patience)
+            .and_then(|(shim, snapshot)| Ok((shim.events()?, shim, snapshot)));
         let mut found = Found::default();
         match shim {
-            Some((events, shim, snapshot))
+            Ok((events, shim, snapshot))
                 if snapshot.started
                     && !matches!(record.state, State::Created { .. } | State::Exited { .. }) =>
             {
                 found.changed = adopt_state(container, &record, &snapshot);
-                found.running = Some((shim, events));
+                container.run.begin_with(snapshot.pid);
+                found.running = Some((shim, Some(events)));
                 return found;
             }
             // Created but not acknowledged: as if it had not been asked.
-            Some((_, shim, _)) => self.end_unacknowledged(&record, &shim),
-            None => {}
+            Ok((_, shim, _)) => self.end_unacknowledged(&record, &shim),
+            // Whatever it is about, its container's process is there.
+            Err(hull_shim::Error::Silent { .. }) => {
+                silence.store(true, Ordering::Relaxed);
+                if let Some(pid) = record.state.pid() {
+                    container.run.begin_with(pid);
+                    found.running = Some((Handle::assume(&bundle, pid), None));
+                    return found;
+                }
+            }
+            Err(_) => {}
         }
         if record.is_running() {
             found.ended = Some(self.take_missed_end(container, &record));
             found.changed = true;
-        } else if bundle.exists() {
+        } else if bundle.exists() || self.has_remains(&record.id) {
             self.end_shim(&record);
         }
         found.goes = container.read(|record| {
@@ -163,28 +223,46 @@ impl Engine {
         found
     }
 
+    /// Has a thread wait until a shim answers, or is gone. Meanwhile its container is taken to be as it was.
+    fn await_shim(self: &Arc<Self>, container: &Arc<Container>, shim: Handle) {
+        tracing::warn!(container = %container.id, "a container's shim does not answer");
+        container.link().shim = Some(shim.clone());
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        let runtime = tokio::runtime::Handle::current();
+        let wait = move || {
+            let events = shim.await_events();
+            let _inside = runtime.enter();
+            if events.is_ok() {
+                engine.adopt_late(&container, &shim);
+            }
+            match events.map(super::exit::stream_of) {
+                Ok(Ok(events)) => engine.watch(&container, &shim, events),
+                _ => engine.follow_none(&container),
+            }
+        };
+        let name = "silent-shim".to_owned();
+        if let Err(error) = std::thread::Builder::new().name(name).spawn(wait) {
+            tracing::error!(%error, "nobody waits for a shim that does not answer");
+        }
+    }
+
+    /// What a shim that was silent has to tell now, unless its container has ended for somebody else.
+    fn adopt_late(&self, container: &Container, shim: &Handle) {
+        // Asked for while nobody changes it: what others were told meanwhile counts.
+        let _operation = container.operation.blocking_lock();
+        let (record, snapshot) = (container.record(), shim.snapshot());
+        if let Ok(snapshot) = snapshot
+            && record.is_running()
+            && adopt_state(container, &record, &snapshot)
+            && let Err(error) = self.rows.put(&container.record())
+        {
+            tracing::warn!(container = %container.id, error = %error.full_message(), "a container's state was not written down");
+        }
+    }
+
     fn end_unacknowledged(&self, record: &Record, shim: &Handle) {
         let _ = shim.kill(9);
         self.end_shim(record);
-    }
-
-    /// Ends a shim whose container is not to run, and removes what it leaves.
-    pub(super) fn end_shim(&self, record: &Record) {
-        let bundle = self.bundle_dir(&record.id);
-        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID))
-            .ok()
-            .and_then(|text| text.trim().parse::<i32>().ok());
-        if let Some(pid) = pid
-            && is_shim_of(pid, &bundle)
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-        // After a restart of the host there is nothing to delete, and running the runtime for each takes time.
-        if bundle.exists() || self.runtime_root().join(&record.id).exists() {
-            self.delete_remains(&record.id, &record.effective.runtime);
-        }
-        let _ = fs_err::remove_dir_all(bundle);
     }
 
     /// It ran when the last daemon ended, and does not now. Gives the exit code, and how long it ran.
@@ -205,7 +283,6 @@ impl Engine {
         };
         self.end_shim(record);
         container.change(Record::idle_places);
-        self.unmount_volumes(record);
         let again = wants_restart(record, code);
         let ran = record.state.started();
         let ran = ran.and_then(|started| Duration::try_from(exit.at.duration_since(started)).ok());
@@ -264,23 +341,7 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// A shim whose container was removed or never acknowledged.
-    fn end_stray(&self, bundle: &std::path::Path, id: &str) {
-        let pid = fs_err::read_to_string(bundle.join(hull_shim::files::PID))
-            .ok()
-            .and_then(|text| text.trim().parse::<i32>().ok());
-        if let Some(pid) = pid
-            .filter(|pid| is_shim_of(*pid, bundle))
-            .and_then(rustix::process::Pid::from_raw)
-        {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-        // Which runtime it was is written nowhere any more: all can delete by the same command line.
-        for runtime in self.settings().runtimes.keys() {
-            self.delete_remains(id, runtime);
-        }
+        self.sweep_runtimes(&known);
     }
 
     /// Starts what restart policies say: those that were waiting, and those that a new daemon is to
@@ -346,13 +407,4 @@ fn resumes(record: &Record) -> bool {
             exit.code != 0 && (max_retries == 0 || record.restart_count < max_retries)
         }
     }
-}
-
-/// Whether a process is the shim of this bundle: ids are used again.
-fn is_shim_of(pid: i32, bundle: &std::path::Path) -> bool {
-    let line = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut words = line.split(|byte| *byte == 0);
-    let program = words.next().unwrap_or_default();
-    program.ends_with(b"hull-shim")
-        && words.next() == Some(std::os::unix::ffi::OsStrExt::as_bytes(bundle.as_os_str()))
 }

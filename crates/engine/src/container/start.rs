@@ -125,6 +125,7 @@ impl Engine {
         record.out_of_memory = false;
         record.begin_health();
         self.rows.put(&record)?;
+        container.run.begin();
         container.change(|kept| {
             kept.state = record.state;
             kept.out_of_memory = false;

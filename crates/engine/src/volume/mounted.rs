@@ -38,6 +38,14 @@ impl Engine {
         Ok(places)
     }
 
+    /// Whether a container has volumes whose drivers are programs of their own, which take as long as they like.
+    pub(crate) fn has_foreign_volumes(&self, record: &Record) -> bool {
+        points(record).any(|point| {
+            let row = self.volumes.get(&point.name);
+            row.is_some_and(|row| row.driver != LOCAL)
+        })
+    }
+
     /// Lets go of all volumes of a container that does not run any more.
     pub(crate) fn unmount_volumes(&self, record: &Record) {
         for point in points(record) {

@@ -262,7 +262,7 @@ impl Inner {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let directory = fs_err::File::open(directory)?;
-        let stream = socket::connect_at(directory.as_fd(), &name.to_string_lossy())?;
+        let stream = socket::connect_at(directory.as_fd(), &name.to_string_lossy(), None)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(stream)

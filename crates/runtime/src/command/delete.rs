@@ -52,23 +52,10 @@ fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Error> {
 
 /// Removes a container that has stopped; with `force`, any.
 pub(crate) fn delete(root: &Path, id: &ContainerId, force: bool) -> Result<(), Error> {
-    let container = match Container::load(root, id) {
-        Ok(container) => container,
-        // No record, or one that cannot be read: what else is there tells what was made.
-        Err(_) if force => match StateDirectory::open(root, id) {
-            Ok(directory) => Container {
-                record: directory.salvage(id),
-                directory,
-            },
-            Err(Error::NotFound) => return Ok(()),
-            Err(error) => return Err(error),
-        },
-        Err(error) => return Err(error),
-    };
     if force {
-        kill(&container)?;
-        return remove(&container);
+        return delete_by_force(root, id);
     }
+    let container = Container::load(root, id)?;
     match container.status()? {
         ContainerStatus::Stopped => {}
         // Its program never ran.
@@ -81,6 +68,37 @@ pub(crate) fn delete(root: &Path, id: &ContainerId, force: bool) -> Result<(), E
         }
     }
     remove(&container)
+}
+
+fn delete_by_force(root: &Path, id: &ContainerId) -> Result<(), Error> {
+    let Some(mut container) = find(root, id)? else {
+        return Ok(());
+    };
+    // A create that was killed may still be in a system call that makes something: the group, above all.
+    if container.record.pid == 0 && container.directory.wait_for_maker(KILL_TIME)? {
+        match find(root, id)? {
+            Some(found) => container = found,
+            None => return Ok(()),
+        }
+    }
+    kill(&container)?;
+    remove(&container)
+}
+
+/// A container in whatever state; where there is no record, or one that cannot be read, what else is there
+/// tells what was made.
+fn find(root: &Path, id: &ContainerId) -> Result<Option<Container>, Error> {
+    if let Ok(container) = Container::load(root, id) {
+        return Ok(Some(container));
+    }
+    match StateDirectory::open(root, id) {
+        Ok(directory) => Ok(Some(Container {
+            record: directory.salvage(id),
+            directory,
+        })),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes a container that has stopped and runs its poststop hooks.

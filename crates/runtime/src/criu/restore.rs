@@ -63,6 +63,7 @@ pub(crate) fn restore(
         directory: StateDirectory::create(root, id)?,
         record: launch::record(id, bundle, &Wishes::default()),
     };
+    let _making = container.directory.claim();
     let made = make(&mut container, bundle, restore, report);
     if made.is_err() {
         quote_log(&restore.options, LOG, report);

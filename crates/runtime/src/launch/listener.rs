@@ -52,6 +52,6 @@ fn send(path: &str, message: &[u8], listener: &OwnedFd) -> std::io::Result<()> {
     // However long the path is: the address of a socket has 108 bytes.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(directory, flags, Mode::empty())?;
-    let agent = connect_at(directory.as_fd(), &name.to_string_lossy())?;
+    let agent = connect_at(directory.as_fd(), &name.to_string_lossy(), None)?;
     send_descriptor(&agent, message, listener.as_fd())
 }

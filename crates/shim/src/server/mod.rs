@@ -133,7 +133,7 @@ fn set_up(launch: &Launch, held: Vec<OwnedFd>) -> Result<(Shim, i32), Error> {
 /// Takes back what a failed creation leaves: the container, if the runtime got that far, the root,
 /// which the daemon may want to remove as soon as it is told, and our files.
 fn undo(launch: &Launch, root: &Path) {
-    let _ = Runtime::new(launch).tell(&["delete", "--force"]);
+    Runtime::new(launch).delete();
     let _ = rootfs::unmount(root);
     sources::take_away(launch);
     for file in [files::SOCKET, files::PID] {

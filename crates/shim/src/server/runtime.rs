@@ -11,12 +11,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// The name of Hull's own runtime.
 const OWN: &str = "hull-runtime";
+
+/// How often a runtime is executed that somebody kills, to have the container deleted.
+const ATTEMPTS: u32 = 8;
 
 /// How to call the runtime for this container.
 #[derive(Debug)]
@@ -227,6 +230,23 @@ impl Runtime {
         self.run(command)
     }
 
+    /// Deletes the container with all that it has, if need be by force. A runtime that was killed at it has not
+    /// finished, and nobody else would: it is executed again. What it cannot delete is left to the next daemon.
+    pub(super) fn delete(&self) {
+        let arguments = ["delete".into(), "--force".into()];
+        for _ in 0..ATTEMPTS {
+            let mut command = self.command(&arguments);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            match self.execute(command) {
+                Ok(status) if status.signal().is_some() => {}
+                _ => return,
+            }
+        }
+    }
+
     /// Changes the container's limits.
     pub(super) fn update(&self, limits: &Resources) -> Result<(), Error> {
         const STEP: &str = "write the new limits";
@@ -284,27 +304,31 @@ impl Runtime {
         self.bundle.join("log.json")
     }
 
-    fn run(&self, mut command: Command) -> Result<(), Error> {
-        let log = self.log_path();
-        let _ = fs_err::remove_file(&log);
+    fn run(&self, command: Command) -> Result<(), Error> {
+        let status = self.execute(command)?;
+        if status.success() {
+            return Ok(());
+        }
+        let told = last_error(&self.log_path())
+            .unwrap_or_else(|| format!("the OCI runtime ended with {status} and gave no reason"));
+        Err(Error::Runtime(told))
+    }
+
+    /// Runs a command to its end, with a log of its own.
+    fn execute(&self, mut command: Command) -> Result<ExitStatus, Error> {
+        let _ = fs_err::remove_file(self.log_path());
         // Our files are for root alone. What the runtime makes in the container is for everybody in
         // it: mount points that the image does not have, above all.
         let ours = rustix::process::umask(Mode::from_raw_mode(0o022));
         let status = command.status();
         rustix::process::umask(ours);
-        let status = status.map_err(|source| {
+        status.map_err(|source| {
             let text = format!(
                 "could not run the OCI runtime {}: {source}",
                 self.program.display()
             );
             Error::Runtime(text)
-        })?;
-        if status.success() {
-            return Ok(());
-        }
-        let told = last_error(&log)
-            .unwrap_or_else(|| format!("the OCI runtime ended with {status} and gave no reason"));
-        Err(Error::Runtime(told))
+        })
     }
 }
 

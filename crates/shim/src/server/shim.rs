@@ -293,7 +293,7 @@ impl Shim {
 
     /// Deletes the container, unmounts its root, and gives up the socket.
     fn clean(&mut self) {
-        let _ = self.runtime.tell(&["delete", "--force"]);
+        self.runtime.delete();
         let _ = rootfs::unmount(&self.launch.bundle.join(files::ROOT));
         let _ = fs_err::remove_file(self.launch.bundle.join(files::SOCKET));
         if let Some(listener) = self.listener.take() {

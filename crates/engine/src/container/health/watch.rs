@@ -40,6 +40,7 @@ impl Engine {
         while let Some((pause, limit)) = next(&container) {
             tokio::time::sleep(pause).await;
             let start = Timestamp::now();
+            let ran = container.ran().unwrap_or_default();
             // A task of its own: whoever drops the watch does not wait for it, and it cleans up after itself.
             let (engine, asked, command) =
                 (Arc::clone(&self), Arc::clone(&container), command.clone());
@@ -47,22 +48,27 @@ impl Engine {
             let Ok(outcome) = probe.await else {
                 return; // It panicked, and the log says where.
             };
-            self.take_result(&container, result(outcome, start, limit))
+            self.take_result(&container, result(outcome, start, limit), ran)
                 .await;
         }
     }
 
-    /// Takes in a result, tells of a change, and does what is to be done about it.
-    async fn take_result(self: &Arc<Self>, container: &Arc<Container>, result: HealthResult) {
+    /// Takes in the result of a check that began when the container had run for so long, tells of a change, and
+    /// does what is to be done about it.
+    async fn take_result(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        result: HealthResult,
+        ran: Duration,
+    ) {
         let _operation = container.operation.lock().await;
-        let runs = container.read(|record| runs(&record.state, result.start));
-        let Some(runs) = runs else {
+        if runs(container).is_none() {
             return; // It has ended, or stands still.
-        };
+        }
         let changed = container.change(|record| {
             let check = record.effective.health_check.clone()?;
             let before = record.health.clone()?;
-            let now = before.after(result, &check, runs);
+            let now = before.after(result, &check, ran);
             let status = now.status;
             record.health = Some(Arc::new(now));
             (status != before.status).then_some(status)
@@ -106,23 +112,18 @@ impl Engine {
 
 /// How long to wait for the next check, and how long that may take; `None` when there is to be none.
 fn next(container: &Container) -> Option<(Duration, Duration)> {
+    let runs = runs(container)?;
     container.read(|record| {
         let check = record.effective.health_check.as_ref()?;
         let status = record.health.as_ref()?.status;
-        let runs = runs(&record.state, Timestamp::now())?;
         Some((check.pause(status, runs), check.timeout()))
     })
 }
 
 /// How long a container has run; `None` when it does not.
-fn runs(state: &State, now: Timestamp) -> Option<Duration> {
-    match state {
-        // A clock that was set back makes it negative: as if it had just begun.
-        State::Running { started, .. } => {
-            Some(Duration::try_from(now.duration_since(*started)).unwrap_or_default())
-        }
-        _ => None,
-    }
+fn runs(container: &Container) -> Option<Duration> {
+    let running = container.read(|record| matches!(record.state, State::Running { .. }));
+    running.then(|| container.ran())?
 }
 
 fn result(outcome: Result<Probed, Error>, start: Timestamp, limit: Duration) -> HealthResult {
