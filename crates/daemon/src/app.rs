@@ -1,5 +1,6 @@
 //! What all requests share, and the way of one request: version, route, handler, reply.
 
+use crate::buildkit::BuildKit;
 use crate::config::{ContainerDefaults, Others};
 use crate::error::{ApiError, Form};
 use crate::query::Query;
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) cgroup_v2: bool,
     /// What the settings say to requests; a reload replaces it.
     pub(crate) live: RwLock<Arc<Live>>,
+    /// BuildKit's protocol.
+    pub(crate) buildkit: BuildKit,
     /// What is answered.
     pub(crate) routes: &'static [Route],
     /// The requests that are worked on.
@@ -179,6 +182,7 @@ pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc
         engine: engine.unwrap(),
         live: RwLock::default(),
         cgroup_v2: false,
+        buildkit: BuildKit::default(),
         routes,
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),

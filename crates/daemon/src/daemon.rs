@@ -1,6 +1,7 @@
 //! The daemon's life: flags, log, pid file, engine, sockets, signals, end.
 
 use crate::app::{App, Live};
+use crate::buildkit::BuildKit;
 use crate::config::{DEFAULT_RUNTIME, DOCKERS_RUNTIMES, Flags, Program, Settings, Tls};
 use crate::listen::{Address, Listener};
 use crate::notify;
@@ -233,6 +234,7 @@ async fn serve_requests(
         engine,
         live: RwLock::new(live(&start.settings)),
         cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        buildkit: BuildKit::default(),
         routes: ROUTES,
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),

@@ -42,8 +42,8 @@ pub(crate) struct Hijack {
     upgrade: Option<String>,
     /// More lines of the head, each with its line end.
     headers: String,
-    /// The proof of a websocket's server, if it is to be one.
-    websocket: Option<String>,
+    /// The whole head, where it is not that of a stream.
+    other_head: Option<String>,
     session: Session,
 }
 
@@ -73,18 +73,33 @@ impl Hijack {
             content_type,
             upgrade,
             headers: String::new(),
-            websocket: None,
+            other_head: None,
             session,
         }
     }
 
     /// A websocket, with the `Sec-WebSocket-Accept` that its client expects.
     pub(crate) fn websocket(accept: &str, session: Session) -> Self {
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        Self::with_head(head, session)
+    }
+
+    /// A connection that changes to `protocol`.
+    pub(crate) fn switch(protocol: &str, session: Session) -> Self {
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+        );
+        Self::with_head(head, session)
+    }
+
+    fn with_head(head: String, session: Session) -> Self {
         Self {
             content_type: RAW_STREAM,
-            upgrade: Some("websocket".to_owned()),
+            upgrade: None,
             headers: String::new(),
-            websocket: Some(accept.to_owned()),
+            other_head: Some(head),
             session,
         }
     }
@@ -106,10 +121,8 @@ impl Hijack {
             headers,
             ..
         } = self;
-        if let Some(accept) = &self.websocket {
-            return format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-            );
+        if let Some(head) = &self.other_head {
+            return head.clone();
         }
         match &self.upgrade {
             Some(protocol) => format!(

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod buildkit;
 mod config;
 mod convert;
 mod daemon;

@@ -372,7 +372,7 @@ mod tests {
         let mut reply = String::new();
         socket.read_to_string(&mut reply).await.unwrap();
         assert!(
-            first == *b"HTTP/1.1" && reply.starts_with(" 501 "),
+            first == *b"HTTP/1.1" && reply.starts_with(" 400 "),
             "{reply}"
         );
         server.stop().await;

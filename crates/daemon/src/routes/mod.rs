@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod attach_ws;
 mod build;
+mod buildkit;
 mod check;
 mod checkpoint;
 mod container;
@@ -24,7 +25,6 @@ mod search;
 mod stats;
 mod swarm;
 mod system;
-mod unsupported;
 mod volume;
 mod wait;
 
@@ -145,8 +145,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/push" => plugin::missing,
     POST "/plugins/{}/set" => plugin::set,
 
-    POST "/session" => unsupported::feature,
-    POST "/grpc" => unsupported::feature,
+    POST "/session" => buildkit::session,
+    POST "/grpc" lacks "solving, and what is known of builds" => buildkit::grpc,
 
     GET "/swarm" => swarm::outside,
     GET "/swarm/unlockkey" => swarm::outside,

@@ -155,10 +155,7 @@ fn page() -> String {
 
 fn line(route: &Route) -> String {
     let (file, handler) = route.name.rsplit_once("::").unwrap_or(("", route.name));
-    let lacks = match file {
-        "unsupported" => "not done yet: 501",
-        _ => route.lacks,
-    };
+    let lacks = route.lacks;
     let path = route.pattern.replace("{}", "{name}");
     format!(
         "| {} | `{path}` | `{file}.rs` {handler} | {lacks} |\n",
