@@ -3,7 +3,7 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{container, image, manifest, network, system, volume};
+use crate::{checkpoint, container, image, manifest, network, system, volume};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the program was started as `docker`.
@@ -91,6 +91,7 @@ impl Arity {
 
 /// The groups of commands, with a line about each.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("checkpoint", "Work with checkpoints of containers"),
     ("container", "Work with containers"),
     ("image", "Work with images"),
     (
@@ -105,6 +106,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 /// All commands.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     [
+        checkpoint::COMMANDS,
         container::COMMANDS,
         image::COMMANDS,
         manifest::COMMANDS,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod autostart;
+mod checkpoint;
 mod command;
 mod config_file;
 mod container;

@@ -7,6 +7,7 @@
 //! The methods of each noun are in a file of that noun; this one has what they stand on.
 
 mod archive;
+mod checkpoint;
 mod container;
 mod endpoint;
 mod exec;

@@ -12,6 +12,12 @@ use std::sync::Arc;
 
 static FLAGS: &[Flag] = &[
     flag("attach", "Show the output and pass signals on").short('a'),
+    value("checkpoint", "string", "Go on from this checkpoint"),
+    value(
+        "checkpoint-dir",
+        "string",
+        "Directory of the checkpoint on the daemon's host, if it is not with the container",
+    ),
     value(
         "detach-keys",
         "string",
@@ -32,16 +38,35 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
-    if !matches.bool("attach") && !matches.bool("interactive") {
-        return cli.block_on(start_all(client, &matches.args));
-    }
-    let [name] = matches.args.as_slice() else {
-        return Err(Failure::new(
-            "you cannot start and attach multiple containers at once",
-        ));
+    let one = |what: &str| match matches.args.as_slice() {
+        [name] => Ok(name.as_str()),
+        _ => Err(Failure::new(format!(
+            "you cannot {what} multiple containers at once"
+        ))),
     };
-    let keys = detach_keys(cli, matches.text("detach-keys"))?;
-    cli.block_on(attached(client, name, matches.bool("interactive"), keys))
+    let checkpoint = Checkpoint {
+        name: matches.text("checkpoint"),
+        directory: matches.text("checkpoint-dir"),
+    };
+    if matches.bool("attach") || matches.bool("interactive") {
+        let name = one("start and attach")?;
+        let keys = detach_keys(cli, matches.text("detach-keys"))?;
+        let interactive = matches.bool("interactive");
+        return cli.block_on(attached(client, name, interactive, keys, checkpoint));
+    }
+    if !checkpoint.name.is_empty() {
+        let name = one("restore")?;
+        let started = client.start_from(name, checkpoint.name, checkpoint.directory);
+        return Ok(cli.block_on(started)?);
+    }
+    cli.block_on(start_all(client, &matches.args))
+}
+
+/// Where a container goes on; no name for its beginning.
+#[derive(Clone, Copy)]
+struct Checkpoint<'a> {
+    name: &'a str,
+    directory: &'a str,
 }
 
 async fn start_all(client: &Client, names: &[String]) -> Outcome {
@@ -69,6 +94,7 @@ async fn attached(
     name: &str,
     interactive: bool,
     (keys_text, detach_keys): (String, DetachKeys),
+    from: Checkpoint<'_>,
 ) -> Outcome {
     let container = client.container(name).await?;
     let id = container.id.as_str();
@@ -97,7 +123,8 @@ async fn attached(
     };
     let waiting = client.wait(id, condition).await?;
     let mut session = Session::start(connection, &streams, !config.tty)?;
-    if let Err(error) = client.start(id).await {
+    let started = client.start_from(id, from.name, from.directory);
+    if let Err(error) = started.await {
         session.restore();
         if remove {
             let _ = waiting.exit().await;
