@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Flags that dockerd has besides.
 #[derive(Clone, Debug, Default, Args)]
@@ -58,7 +59,7 @@ pub(crate) struct OtherFlags {
     /// Accepted, as --cpu-rt-period
     #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
     pub(super) cpu_rt_runtime: Option<i64>,
-    /// Accepted: the init is Hull's own
+    /// Program that is the init of containers that have one [default: Hull's own]
     #[arg(long, value_name = "FILE")]
     pub(super) init_path: Option<String>,
     /// Accepted: there are no metrics yet
@@ -165,8 +166,10 @@ pub(crate) struct Others {
     /// `key=value`.
     pub(crate) labels: Vec<String>,
     pub(crate) experimental: bool,
-    /// Empty: the usual ones.
+    /// Where documents of devices are; empty for nowhere.
     pub(crate) cdi_spec_dirs: Vec<String>,
+    /// The program that is the init of containers; `None`: Hull's own.
+    pub(crate) init_path: Option<PathBuf>,
     /// Seconds; only shown.
     pub(crate) shutdown_timeout: i64,
     /// What is accepted without effect, in words.
@@ -232,10 +235,8 @@ pub(super) fn merge(flags: &Flags, file: &File) -> Result<Others, ConfigError> {
     Ok(Others {
         labels: labels(either(&flags.labels, &file.labels))?,
         experimental: flags.experimental.or(file.experimental).unwrap_or(false),
-        cdi_spec_dirs: either(&flags.cdi_spec_dirs, &file.cdi_spec_dirs)
-            .into_iter()
-            .filter(|directory| !directory.is_empty())
-            .collect(),
+        cdi_spec_dirs: cdi_spec_dirs(either(&flags.cdi_spec_dirs, &file.cdi_spec_dirs)),
+        init_path: init_path(flags.init_path.as_ref().or(file.init_path.as_ref()))?,
         shutdown_timeout: flags
             .shutdown_timeout
             .or(file.shutdown_timeout)
@@ -248,6 +249,33 @@ fn either(flags: &[String], file: &Option<Vec<String>>) -> Vec<String> {
     match flags {
         [] => file.clone().unwrap_or_default(),
         flags => flags.to_vec(),
+    }
+}
+
+/// As in dockerd, one empty name means that there are none.
+fn cdi_spec_dirs(given: Vec<String>) -> Vec<String> {
+    match given.as_slice() {
+        [] => ["/etc/cdi", "/var/run/cdi"].map(str::to_owned).to_vec(),
+        [none] if none.is_empty() => Vec::new(),
+        _ => given,
+    }
+}
+
+/// Where the program is: a name without a directory is looked for by PATH.
+fn init_path(given: Option<&String>) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(name) = given.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    if Path::new(name).is_absolute() {
+        return Ok(Some(name.into()));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|directory| directory.join(name));
+    match places.find(|place| place.is_absolute() && place.is_file()) {
+        Some(found) => Ok(Some(found)),
+        None => Err(ConfigError::Plain(format!(
+            "invalid init-path: exec: {name:?}: executable file not found in $PATH"
+        ))),
     }
 }
 
@@ -352,7 +380,6 @@ fn notes(flags: &OtherFlags, file: &OtherFile, exec_opts: &[String]) -> Vec<Stri
         (features, "features: none can be switched"),
         (containerd, "containerd: Hull needs none and uses none"),
         (realtime.iter().flatten().any(|value| *value != 0), "cpu-rt-period, cpu-rt-runtime: the parents of containers get no real-time share"),
-        (given(&flags.init_path, &file.init_path), "init-path: the init of containers is Hull's own"),
         (given(&flags.metrics_addr, &file.metrics_addr), "metrics-addr: no metrics are served"),
         (swarm, "node-generic-resources, network-control-plane-mtu, swarm-default-advertise-addr: there is no swarm"),
         (on(flags.raw_logs, file.raw_logs), "raw-logs: logs are never coloured"),

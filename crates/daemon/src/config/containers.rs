@@ -4,6 +4,7 @@ use super::ConfigError;
 use super::file::File;
 use super::flags::Flags;
 use clap::Args;
+use hull_engine::{Thousand, parse_size};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -195,43 +196,19 @@ fn ipc_mode(mode: String) -> Result<String, ConfigError> {
 fn shm_size(flag: Option<&str>, file: &ContainerFile) -> Result<Option<i64>, ConfigError> {
     let size = match (flag, &file.default_shm_size) {
         (None, None) => return Ok(None),
-        (Some(text), _) => binary_size(text).ok_or_else(|| {
+        (Some(text), _) => parse_size(text, Thousand::Binary).map_err(|why| {
             ConfigError::Network(format!(
-                "invalid argument \"{text}\" for \"--default-shm-size\" flag: invalid size: '{text}'"
+                "invalid argument \"{text}\" for \"--default-shm-size\" flag: {why}"
             ))
         })?,
         (None, Some(Size::Number(number))) => *number,
-        (None, Some(Size::Text(text))) => binary_size(text)
-            .ok_or_else(|| ConfigError::Network(format!("invalid JSON: invalid size: '{text}'")))?,
+        (None, Some(Size::Text(text))) => parse_size(text, Thousand::Binary)
+            .map_err(|why| ConfigError::Network(format!("invalid JSON: {why}")))?,
     };
     match size {
         1.. => Ok(Some(size)),
         _ => Err(refused(format!("invalid default-shm-size: {size}"))),
     }
-}
-
-/// A size as Docker's flags have it: `64m`, `1.5GiB`; units are powers of 1024, with or without `i`.
-fn binary_size(text: &str) -> Option<i64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let unit = unit.trim().to_ascii_lowercase();
-    let unit = unit.strip_suffix('b').unwrap_or(&unit);
-    let unit = unit.strip_suffix('i').unwrap_or(unit);
-    let power = match unit {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        _ => return None,
-    };
-    let bytes = number.parse::<f64>().ok()? * 1024_f64.powi(power);
-    // 2^53 is more than any machine's memory; a float is exact up to it.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "checked to be in range just before"
-    )]
-    (bytes.is_finite() && (0.0..9e15).contains(&bytes)).then_some(bytes as i64)
 }
 
 fn ulimits(

@@ -1,11 +1,16 @@
 //! What a container runs and what surrounds it: as meant, checked for form by whoever converts, and
 //! for sense by the engine.
 
+mod mounts;
+mod resources;
+
+pub use mounts::{Bind, IdMap, IdRange, Mount, MountKind, Propagation, ReadOnlyBelow, VolumeMount};
+pub use resources::{Device, DeviceRequest, DeviceWeight, Resources, Throttle, Ulimit};
+
 use super::{HealthCheck, OnUnhealthy};
 use crate::network::EndpointRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 /// A container as asked for. Nothing of the image is merged in: the engine does that.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +87,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// Paths at which there are anonymous volumes, besides the image's, unless something else is mounted there.
     pub volumes: BTreeSet<String>,
+    /// The driver of those; empty: the default.
+    pub volume_driver: String,
     /// `container[:ro|rw]`, whose mounts it gets too.
     pub volumes_from: Vec<String>,
     /// The root file system cannot be written.
@@ -108,7 +115,7 @@ pub struct Config {
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
 
-    /// The first process is an init that reaps and passes signals on; `None`: as the daemon's settings say.
+    /// The first process is an init that reaps and passes signals on.
     pub init: Option<bool>,
     /// The control groups' file systems can be written.
     pub writable_cgroups: bool,
@@ -249,251 +256,6 @@ pub enum IpcMode {
     Host,
     /// That of another container, by name or id.
     Container(String),
-}
-
-/// Something to be seen at a path in the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// What is mounted.
-    pub kind: MountKind,
-    /// Absolute, in the container.
-    pub target: PathBuf,
-    /// It cannot be written through this mount.
-    pub read_only: bool,
-    /// The options as written behind the last colon of `-v`, for inspect.
-    pub mode: String,
-}
-
-/// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MountKind {
-    /// A path of the host.
-    Bind(Bind),
-    /// A file system in memory, with mount(8)'s options.
-    Tmpfs {
-        /// mount(8)'s options, separated by commas.
-        options: String,
-    },
-    /// A volume, made if there is none of this name.
-    Volume(VolumeMount),
-    /// The files of an image, which cannot be written.
-    Image {
-        /// Its name.
-        source: String,
-        /// A part of it; empty for all.
-        subpath: PathBuf,
-    },
-}
-
-/// A path of the host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Bind {
-    /// Absolute, on the host.
-    pub source: PathBuf,
-    /// Whether to make a directory where there is nothing: `-v` does at each start, `--mount` does not.
-    pub create_source: bool,
-    /// A source that is not there is an error of the request: with `--mount`, unless it is to be made.
-    pub must_exist: bool,
-    /// How later mounts show on the other side; `None` is the default.
-    pub propagation: Option<Propagation>,
-    /// Without the mounts below the source.
-    pub non_recursive: bool,
-    /// What a read-only mount means for the mounts below the source.
-    pub read_only_below: ReadOnlyBelow,
-    /// Owners are shown as others, [`IdMap`]; Hull's own.
-    pub id_map: Option<IdMap>,
-}
-
-/// What a read-only mount means for the mounts below its source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReadOnlyBelow {
-    /// They are read-only too, where the runtime can do that.
-    #[default]
-    IfPossible,
-    /// They can be written.
-    No,
-    /// They are read-only too, or the container does not start.
-    Always,
-}
-
-/// Ranges of ids: what belongs to one on the disk is shown as another's, and what is written as the
-/// second is the first's on the disk. `mount_setattr(2)`, `MOUNT_ATTR_IDMAP`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct IdMap {
-    /// Users.
-    pub users: Vec<IdRange>,
-    /// Groups.
-    pub groups: Vec<IdRange>,
-    /// The mounts below as well.
-    pub recursive: bool,
-}
-
-/// One range of ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdRange {
-    /// The first on the disk.
-    pub disk: u32,
-    /// The first as shown.
-    pub shown: u32,
-    /// How many.
-    pub count: u32,
-}
-
-/// A volume in a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct VolumeMount {
-    /// Empty for an anonymous one, which goes with the container.
-    pub name: String,
-    /// Leave a new volume empty although the image has something at the target.
-    pub no_copy: bool,
-    /// A part of it; empty for all.
-    pub subpath: PathBuf,
-    /// Of a new one; empty: the default.
-    pub driver: String,
-    /// Of a new one.
-    pub options: Option<BTreeMap<String, String>>,
-    /// Of a new one.
-    pub labels: Option<BTreeMap<String, String>>,
-}
-
-/// How mounts made on one side of a bind mount show on the other: mount_namespaces(7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Propagation {
-    /// Neither way, below as well.
-    #[default]
-    RPrivate,
-    /// Neither way, this mount only.
-    Private,
-    /// Both ways.
-    RShared,
-    /// Both ways, this mount only.
-    Shared,
-    /// From the host only.
-    RSlave,
-    /// From the host only, this mount only.
-    Slave,
-}
-
-impl Propagation {
-    /// Docker's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RPrivate => "rprivate",
-            Self::Private => "private",
-            Self::RShared => "rshared",
-            Self::Shared => "shared",
-            Self::RSlave => "rslave",
-            Self::Slave => "slave",
-        }
-    }
-}
-
-/// Limits. Zero and `None` are no limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Resources {
-    /// Bytes.
-    pub memory: i64,
-    /// Bytes of the kernel's TCP buffers; version 1 only.
-    pub kernel_memory_tcp: i64,
-    /// Bytes, under pressure.
-    pub memory_reservation: i64,
-    /// Memory and swap together; -1 is unlimited swap, 0 with a memory limit is twice that.
-    pub memory_swap: i64,
-    /// 0 to 100; version 1 only.
-    pub memory_swappiness: Option<i64>,
-    /// Wait for memory instead of being killed; version 1 only.
-    pub oom_kill_disable: bool,
-    /// Billionths of a CPU.
-    pub nano_cpus: i64,
-    /// Relative weight; 1024 is the default.
-    pub cpu_shares: i64,
-    /// Microseconds.
-    pub cpu_period: i64,
-    /// Microseconds per period.
-    pub cpu_quota: i64,
-    /// Microseconds of the real-time scheduler's period; version 1 only.
-    pub cpu_realtime_period: i64,
-    /// Microseconds of real time per period; version 1 only.
-    pub cpu_realtime_runtime: i64,
-    /// `0-2,4`.
-    pub cpuset_cpus: String,
-    /// Memory nodes, as `cpuset_cpus`.
-    pub cpuset_mems: String,
-    /// -1 is unlimited.
-    pub pids_limit: Option<i64>,
-    /// 10 to 1000.
-    pub blkio_weight: u16,
-    /// Weights by device.
-    pub weight_devices: Vec<DeviceWeight>,
-    /// Bytes read per second.
-    pub read_bps: Vec<Throttle>,
-    /// Bytes written per second.
-    pub write_bps: Vec<Throttle>,
-    /// Reads per second.
-    pub read_iops: Vec<Throttle>,
-    /// Writes per second.
-    pub write_iops: Vec<Throttle>,
-}
-
-/// The share of one block device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceWeight {
-    /// Its node on the host.
-    pub device: PathBuf,
-    /// 10 to 1000.
-    pub weight: u16,
-}
-
-/// A limit for one block device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Throttle {
-    /// Its node on the host.
-    pub device: PathBuf,
-    /// Bytes or operations a second.
-    pub rate: u64,
-}
-
-/// setrlimit(2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ulimit {
-    /// `nofile`, `nproc`, …
-    pub name: String,
-    /// -1 is unlimited.
-    pub soft: i64,
-    /// What the soft limit may be raised to; -1 is unlimited.
-    pub hard: i64,
-}
-
-/// A device of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Device {
-    /// Its path on the host.
-    pub host: PathBuf,
-    /// Its path in the container.
-    pub container: PathBuf,
-    /// Of `rwm`.
-    pub permissions: String,
-}
-
-/// Devices by what they can, such as GPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DeviceRequest {
-    /// `cdi`, `nvidia`, `amd`, or empty for any that can.
-    pub driver: String,
-    /// How many; -1 is all.
-    pub count: i64,
-    /// These; with `cdi` their full names, `vendor/class=name`.
-    pub ids: Vec<String>,
-    /// Lists of capabilities, of which one must be had whole.
-    pub capabilities: Vec<Vec<String>>,
-    /// The driver's own.
-    pub options: BTreeMap<String, String>,
 }
 
 /// Which system calls are allowed.

@@ -2,6 +2,7 @@
 
 use super::Row;
 use crate::{Engine, Error, ErrorKind, Result};
+use hull_spec::{Thousand, parse_size};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
@@ -56,10 +57,10 @@ pub(super) fn check_options(options: Option<&BTreeMap<String, String>>) -> Resul
         return Err("port not allowed in CIFS device URL, include 'port' in 'o='".to_owned());
     }
     if let Some(size) = options.get("size") {
-        match bytes(size) {
-            None => return Err(format!("invalid size: '{size}'")),
-            Some(0) => {}
-            Some(_) => return Err("quota size requested but no quota support".to_owned()),
+        match parse_size(size, Thousand::Binary) {
+            Err(why) => return Err(why.to_string()),
+            Ok(0) => {}
+            Ok(_) => return Err("quota size requested but no quota support".to_owned()),
         }
     }
     for (option, needed) in [
@@ -73,32 +74,6 @@ pub(super) fn check_options(options: Option<&BTreeMap<String, String>>) -> Resul
         }
     }
     Ok(())
-}
-
-/// `10`, `10k`, `1.5GiB`: Docker's sizes, in powers of 1024.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number: f64 = number.parse().ok()?;
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let factor = match unit.trim_end_matches("ib").trim_end_matches('b') {
-        "" => 1.0,
-        "k" => 1024.0,
-        "m" => 1_048_576.0,
-        "g" => 1_073_741_824.0,
-        "t" => 1_099_511_627_776.0,
-        "p" => 1_125_899_906_842_624.0,
-        _ => return None,
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "digits and a point are never negative, and what is too large saturates"
-    )]
-    Some((number * factor) as u64)
 }
 
 /// Host and rest of `//host/share`.
@@ -367,20 +342,6 @@ mod tests {
         assert!(check_options(None).is_ok());
         let bind = [("type", "none"), ("o", "bind"), ("device", "/nonexistent")];
         assert!(check_options(Some(&options(&bind))).is_ok());
-    }
-
-    #[test]
-    fn sizes_are_dockers() {
-        for (text, value) in [
-            ("10", Some(10)),
-            ("10M", Some(10 << 20)),
-            ("1.5g", Some(3 << 29)),
-            ("2 KiB", Some(2048)),
-            ("x", None),
-            ("10q", None),
-        ] {
-            assert_eq!(bytes(text), value, "{text}");
-        }
     }
 
     #[test]

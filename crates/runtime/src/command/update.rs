@@ -6,6 +6,7 @@ use crate::cgroups::{self, Change};
 use crate::error::{Error, Step as _, chain, said};
 use crate::systemd;
 use hull_spec::runtime::{ContainerStatus, Resources};
+use hull_spec::{Thousand, parse_size};
 use rustix::fs::{Mode, OFlags};
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -152,46 +153,9 @@ fn bytes(arguments: &Arguments, name: &str) -> Result<Option<i64>, Error> {
     if text == "-1" {
         return Ok(Some(-1));
     }
-    let size = size(text).map_err(|why| said(format!("invalid value for {name}: {why}")))?;
+    let size = parse_size(text, Thousand::Binary);
+    let size = size.map_err(|why| said(format!("invalid value for {name}: {why}")))?;
     Ok(Some(size))
-}
-
-/// A size as Docker reads it: `1.5g`, `512 MiB`; a letter is a power of 1024.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "sizes are rounded, and saturate where they cannot be held"
-)]
-fn size(text: &str) -> Result<i64, String> {
-    let invalid = || format!("invalid size: '{text}'");
-    let end = text
-        .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
-        .ok_or_else(invalid)?;
-    let (number, suffix) = text.split_at(end + 1);
-    let number = number.strip_suffix(' ').unwrap_or(number);
-    let plain = |c: char| c.is_ascii_digit() || ".eE+-_".contains(c);
-    let value: f64 = Some(number)
-        .filter(|number| number.chars().all(plain))
-        .and_then(|number| number.parse().ok())
-        .ok_or_else(|| format!("strconv.ParseFloat: parsing {number:?}: invalid syntax"))?;
-    if value < 0.0 {
-        return Err(invalid());
-    }
-    let lower = suffix.to_lowercase();
-    let power = match lower.strip_suffix("ib").or(lower.strip_suffix('b')) {
-        // `b` alone; `ib` is none.
-        Some("") if lower == "b" => Some(0),
-        Some(letter) => power(letter),
-        None if lower.is_empty() => Some(0),
-        None => power(&lower),
-    };
-    let power = power.ok_or_else(|| format!("invalid suffix: '{suffix}'"))?;
-    Ok((value * 1024_i64.pow(power) as f64) as i64)
-}
-
-fn power(letter: &str) -> Option<u32> {
-    let at = "kmgtp".find(letter).filter(|_| letter.len() == 1)?;
-    u32::try_from(at + 1).ok()
 }
 
 fn signed(arguments: &Arguments, name: &str) -> Result<Option<i64>, Error> {
@@ -222,37 +186,4 @@ fn parsed<T: std::str::FromStr<Err = std::num::ParseIntError>>(
                 "invalid value for {name}: strconv.{function}: parsing {text:?}: {why}"
             ))
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_as_docker_reads_them() {
-        for (text, bytes) in [
-            ("30M", 30 << 20),
-            ("1.5g", 3 << 29),
-            ("512 MiB", 512 << 20),
-            ("1kb", 1024),
-            ("7b", 7),
-            ("9", 9),
-            ("0", 0),
-        ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for (text, why) in [
-            ("x", "invalid size: 'x'"),
-            ("-2", "invalid size: '-2'"),
-            ("1q", "invalid suffix: 'q'"),
-            ("1ib", "invalid suffix: 'ib'"),
-            ("1kmb", "invalid suffix: 'kmb'"),
-            (
-                "1.2.3",
-                "strconv.ParseFloat: parsing \"1.2.3\": invalid syntax",
-            ),
-        ] {
-            assert_eq!(size(text), Err(why.to_owned()));
-        }
-    }
 }

@@ -201,29 +201,8 @@ fn buffer(log: &LogConfig) -> Result<Option<u64>> {
 
 /// `10m`, `1.5k`, `100`; powers of 1000, as Docker reads them for logs.
 fn parse_size(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = lower[digits.len()..]
-        .trim_end_matches('b')
-        .trim_end_matches('i');
-    let unit: u64 = match unit {
-        "" => 1,
-        "k" => 1_000,
-        "m" => 1_000_000,
-        "g" => 1_000_000_000,
-        "t" => 1_000_000_000_000,
-        _ => return None,
-    };
-    let (whole, part) = digits.trim().split_once('.').unwrap_or((digits.trim(), ""));
-    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-    // Digits behind the point count until they are less than one byte.
-    let mut weight = unit;
-    let mut fraction = 0;
-    for digit in part.chars() {
-        weight /= 10;
-        fraction += u64::from(digit.to_digit(10)?) * weight;
-    }
-    whole.checked_add(fraction)
+    let size = hull_spec::parse_size(text, hull_spec::Thousand::Decimal).ok()?;
+    u64::try_from(size).ok()
 }
 
 #[cfg(test)]
