@@ -119,9 +119,11 @@ impl Mask {
                     .into_iter()
                     .map(|item| self.value(name, item, false))
                     .collect();
-                // dockerd lists networks and volumes in the order of a hash table.
-                if items.iter().all(|item| item["Name"].is_string()) {
-                    items.sort_by_key(|item| item["Name"].to_string());
+                // dockerd lists networks, volumes and mounts in the order of a hash table.
+                for key in ["Name", "Destination"] {
+                    if items.iter().all(|item| item[key].is_string()) {
+                        items.sort_by_key(|item| item[key].to_string());
+                    }
                 }
                 Value::Array(items)
             }

@@ -1,7 +1,10 @@
 //! What `create`, `run` and `update` ask for beside the plain things, and what becomes of it.
 
+use hull_tests::client::Client;
 use hull_tests::command::Finished;
-use hull_tests::setup::{Setup, with_each_client};
+use hull_tests::host::reference;
+use hull_tests::setup::{Setup, with, with_each_client};
+use std::path::Path;
 
 /// What a shell says in a container of its own, which is run with `flags`.
 fn script(s: &Setup<'_>, flags: &str, text: &str) -> Finished {
@@ -207,5 +210,74 @@ fn options_that_other_systems_have_are_refused_with_the_reason() {
             assert!(refused.fails(code).contains(text), "{line}: {refused:?}");
         }
         assert_eq!(s.line("ps -aq").ok(), "");
+    });
+}
+
+/// What a vendor says of a device that is `node` on the host.
+fn device_document(node: &str, driver: &Path) -> String {
+    serde_json::json!({
+        "cdiVersion": "0.6.0",
+        "kind": "hull.test/box",
+        "containerEdits": {"env": ["EVERY=box"]},
+        "devices": [{"name": "one", "containerEdits": {
+            "env": ["BOX=one"],
+            "deviceNodes": [{"path": "/dev/box", "hostPath": node, "permissions": "r"}],
+            "mounts": [{"hostPath": driver, "containerPath": "/driver", "options": ["ro", "nosuid", "nodev", "bind"]}],
+        }}],
+    })
+    .to_string()
+}
+
+/// Real docker clients know such names only since 25.
+#[test]
+fn devices_and_inits_are_of_the_daemons_choice() {
+    // A device that containers do not have by themselves.
+    let there = |node: &&str| Path::new(node).exists();
+    let nodes = ["/dev/fuse", "/dev/loop-control", "/dev/kmsg"];
+    let node = nodes.into_iter().find(there);
+    if reference().is_some() || !hull_tests::can_run("a spare device", node.is_some()) {
+        return;
+    }
+    let node = node.unwrap_or_default();
+    with(Client::Hull, |s| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (documents, driver) = (
+            directory.path().join("cdi"),
+            directory.path().join("driver"),
+        );
+        fs_err::create_dir(&documents).expect("a directory");
+        fs_err::create_dir(&driver).expect("a directory");
+        fs_err::write(driver.join("version"), "7").expect("a file");
+        let document = device_document(node, &driver);
+        fs_err::write(documents.join("box.json"), document).expect("a document");
+        let init = directory.path().join("init");
+        let text = "#!/bin/sh\nshift\necho by $0\nexec \"$@\"\n";
+        fs_err::write(&init, text).expect("an init");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&init, mode).expect("an executable");
+        s.daemon.stop();
+        s.daemon.set_arguments(&[
+            &format!("--cdi-spec-dir={}", documents.display()),
+            &format!("--init-path={}", init.display()),
+        ]);
+        s.daemon.restart();
+        let info = s.daemon.get("/info").json();
+        assert_eq!(info["CDISpecDirs"][0], documents.display().to_string());
+        assert_eq!(info["InitBinary"], init.display().to_string());
+        let seen = script(
+            s,
+            "--net=none --device hull.test/box=one",
+            "echo $EVERY $BOX $(cat /driver/version); (: </dev/box) && echo open; (: >/dev/box) 2>/dev/null || echo denied; (: >/driver/x) 2>/dev/null || echo read-only",
+        );
+        assert_eq!(seen.ok(), "box one 7\nopen\ndenied\nread-only");
+        let none = script(s, "--net=none --device hull.test/box=two", "true");
+        let told = "CDI device injection failed: unresolvable CDI devices hull.test/box=two";
+        assert!(none.fails(125).contains(told), "{none:?}");
+        let run = script(s, "--net=none --init", "echo in $$; exit 5");
+        assert_eq!(
+            (run.code, run.stdout.as_str()),
+            (5, "by /sbin/docker-init\nin 1\n"),
+            "{run:?}"
+        );
     });
 }

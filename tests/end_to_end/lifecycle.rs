@@ -239,6 +239,47 @@ fn memory_that_runs_out_is_told_while_the_container_goes_on() {
     });
 }
 
+/// Whoever asks something of a container hears that it runs, or that it does not: never of what is in between.
+#[test]
+fn an_end_in_the_middle_of_a_request_is_an_end() {
+    hull_tests::setup::with(hull_tests::client::Client::available()[0], |s| {
+        for round in 0..15 {
+            let body = format!(
+                r#"{{"Image":"busybox","Cmd":["usleep","{}"],"HostConfig":{{"NetworkMode":"none"}}}}"#,
+                round * 2000
+            );
+            let name = format!("brief{round}");
+            let ask = |method: &str, path: &str, body: &str| {
+                let path = format!("/containers/{name}{path}");
+                s.daemon.ask(method, &path, body.as_bytes())
+            };
+            let target = format!("/containers/create?name={name}");
+            assert_eq!(s.daemon.ask("POST", &target, body.as_bytes()).status, 201);
+            assert_eq!(ask("POST", "/start", "").status, 204);
+            while ask("GET", "/json", "").json()["State"]["Running"] == true {
+                let paused = ask("POST", "/pause", "");
+                assert!(matches!(paused.status, 204 | 409), "{paused:?}");
+                let thawed = ask("POST", "/unpause", "");
+                // It may have ended just before it froze.
+                let fine = matches!(thawed.status, 204 | 409);
+                let ended = thawed.text().contains("is not paused");
+                assert!(fine || ended, "{thawed:?}");
+                let seen = ask("GET", "/archive?path=/etc/hostname", "");
+                assert_eq!(seen.status, 200, "{seen:?}");
+                let made = ask("POST", "/exec", r#"{"Cmd":["true"]}"#);
+                assert!(matches!(made.status, 201 | 409), "{made:?}");
+                if made.status == 201 {
+                    let id = made.json()["Id"].as_str().unwrap_or_default().to_owned();
+                    let path = format!("/exec/{id}/start");
+                    let run = s.daemon.ask("POST", &path, br#"{"Detach":true}"#);
+                    assert!(matches!(run.status, 200 | 404 | 409), "{run:?}");
+                }
+            }
+            assert_eq!(ask("DELETE", "", "").status, 204);
+        }
+    });
+}
+
 /// Sends a request about the container `saved`.
 fn about_saved(
     s: &hull_tests::setup::Setup<'_>,
@@ -256,10 +297,8 @@ fn a_container_is_saved_and_goes_on_from_there() {
     if hull_tests::host::reference().is_some() {
         return; // dockerd has it in experimental mode only.
     }
-    let Some(client) = hull_tests::client::Client::available().into_iter().next() else {
-        return;
-    };
-    hull_tests::setup::with(client, |s| {
+    // The real client knows of checkpoints only where the daemon is experimental.
+    hull_tests::setup::with(hull_tests::client::Client::Hull, |s| {
         let count = "i=0; while :; do i=$((i+1)); echo $i > /n; sleep 0.05; done";
         let mut line = vec!["run", "-d", "--name", "saved", "--network", "none"];
         line.extend(["busybox", "sh", "-c", count]);
@@ -280,10 +319,15 @@ fn a_container_is_saved_and_goes_on_from_there() {
         }
         let _ = s.line("wait saved").ok();
         assert_eq!(ask("GET", "/checkpoints", "").json()[0]["Name"], "one");
-        let again = ask("POST", "/start?checkpoint=one", "");
-        assert_eq!(again.status, 204, "{again:?}");
+        assert_eq!(s.line("checkpoint ls saved").ok(), "CHECKPOINT NAME\none");
+        assert_eq!(s.line("start --checkpoint one saved").ok(), "");
         goes_on(s);
+        let more = "checkpoint create --leave-running saved two";
+        assert_eq!(s.line(more).ok(), "two");
+        goes_on(s);
+        assert_eq!(s.line("checkpoint rm saved two").ok(), "");
         assert_eq!(ask("DELETE", "/checkpoints/one", "").status, 204);
+        assert_eq!(s.line("checkpoint ls saved").ok(), "CHECKPOINT NAME");
         assert_eq!(s.line("rm -f saved").ok(), "saved");
     });
 }

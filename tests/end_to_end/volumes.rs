@@ -630,6 +630,8 @@ fn a_plugin_keeps_volumes() {
         assert_eq!(hidden(), 0, "everything mounted was unmounted");
         let flag = format!("--volume-driver {driver} -v made:/data");
         assert_eq!(shell(s, &flag, "ls /data"), "options");
+        let anonymous = format!("--rm --volume-driver {driver} -v /data");
+        assert_eq!(shell(s, &anonymous, "ls /data"), "options");
         let listed = s.run(&[
             "volume",
             "ls",

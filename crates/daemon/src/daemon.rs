@@ -380,16 +380,13 @@ pub(crate) fn engine_config(settings: &Settings) -> hull_engine::Config {
             ..settings.network.config.clone()
         },
         volume_drivers: Some(Arc::new(crate::plugin::Plugins::default())),
-        // The others are settled where a request is read: they can change while the daemon runs.
-        defaults: hull_engine::container::Defaults {
-            cdi_directories: settings
-                .others
-                .cdi_spec_dirs
-                .iter()
-                .map(Into::into)
-                .collect(),
-            ..hull_engine::container::Defaults::default()
-        },
+        init_path: settings.others.init_path.clone(),
+        cdi_directories: settings
+            .others
+            .cdi_spec_dirs
+            .iter()
+            .map(Into::into)
+            .collect(),
     }
 }
 

@@ -86,8 +86,10 @@ pub struct Config {
     pub network: crate::network::NetworkConfig,
     /// Drivers of volumes besides the one that is built in.
     pub volume_drivers: Option<Arc<dyn crate::volume::VolumeDrivers>>,
-    /// What containers are given that do not say it themselves.
-    pub defaults: crate::container::Defaults,
+    /// A program of the host's as the init of containers that have one; `None`: Hull's own.
+    pub init_path: Option<PathBuf>,
+    /// Where documents of the Container Device Interface are: a later directory's count before an earlier one's.
+    pub cdi_directories: Vec<PathBuf>,
 }
 
 /// Containers by id and by name.

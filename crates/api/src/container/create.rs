@@ -40,7 +40,11 @@ impl CreateRequest {
     /// [`json::Error`] when `body` is not JSON or a member has a wrong type.
     pub fn from_slice(body: &[u8]) -> Result<Self, json::Error> {
         #[derive(Default, Deserialize)]
-        #[serde(rename = "container.CreateRequest", default, rename_all = "PascalCase")]
+        #[serde(
+            expecting = "struct container.CreateRequest",
+            default,
+            rename_all = "PascalCase"
+        )]
         struct Rest {
             host_config: HostConfig,
             networking_config: NetworkingConfig,

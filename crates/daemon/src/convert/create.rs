@@ -111,6 +111,7 @@ fn surround(meant: Config, host: &HostConfig, version: ApiVersion) -> Result<Con
         annotations: host.annotations.clone(),
         console_size: console_size(host.console_size)?,
         mounts: mounts::mounts(host, version)?,
+        volume_driver: host.volume_driver.clone(),
         volumes_from: host.volumes_from.clone().unwrap_or_default(),
         read_only: host.readonly_rootfs,
         shm_size: u64::try_from(host.shm_size)
@@ -359,7 +360,7 @@ fn log_config(log: hull_api::container::LogConfig) -> Result<LogConfig, ApiError
         }
         other => {
             return Err(ApiError::bad_request(format!(
-                "logger: no log driver named '{other}' is registered"
+                "error looking up logging plugin {other}: plugin \"{other}\" not found"
             )));
         }
     };

@@ -156,7 +156,11 @@ fn mounts(details: &Details) -> Vec<MountPoint> {
         source: mount.source.clone(),
         destination: mount.target.clone(),
         driver: mount.driver.clone(),
-        mode: mount.mode.clone(),
+        // The options of a tmpfs are not the mode of a bind mount.
+        mode: match mount.kind.as_str() {
+            "tmpfs" => String::new(),
+            _ => mount.mode.clone(),
+        },
         rw: !mount.read_only,
         propagation: mount.propagation.clone(),
     };
@@ -283,8 +287,16 @@ pub(crate) fn summary(details: &Details, now: Timestamp) -> Summary {
         network_settings: SummaryNetworks {
             networks: Some(networks(details)),
         },
-        mounts: mounts(details),
+        mounts: mounts(details).into_iter().map(listed).collect(),
     }
+}
+
+/// A mount point as lists have it: in dockerd's a volume is in no place.
+fn listed(mut mount: MountPoint) -> MountPoint {
+    if mount.kind == "volume" {
+        mount.source.clear();
+    }
+    mount
 }
 
 /// The network mode as the client gave it; another container by its id, when that is known.

@@ -87,7 +87,8 @@ fn parse_bind(text: &str, driver: &str) -> Result<Mount, ApiError> {
         } else {
             format!(": {why}")
         };
-        ApiError::bad_request(format!("invalid volume specification: '{text}'{why}"))
+        // The status is dockerd's, too, as for a wrong mode.
+        ApiError::internal(format!("invalid volume specification: '{text}'{why}"))
     };
     let parts: Vec<&str> = text.splitn(4, ':').collect();
     let (source, target, options) = match parts[..] {
@@ -105,7 +106,7 @@ fn parse_bind(text: &str, driver: &str) -> Result<Mount, ApiError> {
     };
     let invalid = |why: &str| refused(&format!("invalid mount config for type \"{kind}\": {why}"));
     let parsed = bind_options(options)
-        .ok_or_else(|| ApiError::bad_request(format!("invalid mode: {options}")))?;
+        .ok_or_else(|| ApiError::internal(format!("invalid mode: {options}")))?;
     let target = absolute(target).map_err(|why| invalid(&why))?;
     if target == Path::new("/") {
         return Err(invalid(ROOT));

@@ -101,14 +101,11 @@ pub(super) fn places(request: &mut CreateRequest, version: ApiVersion) -> Result
     }
     let mut networks = BTreeMap::new();
     for (name, settings) in asked.iter() {
-        let place = network::place(settings.clone(), version).map_err(|mut error| {
-            let prefix = format!("invalid config for network {name}: ");
-            error.message.insert_str(0, &prefix);
-            error
-        })?;
+        let place =
+            network::place(settings.clone(), version).map_err(|error| of_network(name, error))?;
         networks.insert(name.clone(), place);
     }
-    check_main_mac(&request.config, networks.get(&written))?;
+    check_main_mac(&request.config, &written, networks.get(&written))?;
     let mode = match written.as_str() {
         _ if request.config.network_disabled => NetworkMode::None,
         "" | "default" | "bridge" => NetworkMode::Bridge,
@@ -138,6 +135,13 @@ pub(super) fn places(request: &mut CreateRequest, version: ApiVersion) -> Result
     })
 }
 
+/// What is wrong with what is said of a network.
+fn of_network(name: &str, mut error: ApiError) -> ApiError {
+    let prefix = format!("invalid config for network {name}: ");
+    error.message.insert_str(0, &prefix);
+    error
+}
+
 fn named(name: &str) -> NetworkMode {
     match name {
         "bridge" => NetworkMode::Bridge,
@@ -148,8 +152,12 @@ fn named(name: &str) -> NetworkMode {
 }
 
 /// The address of the container and that of its place in the first network are one.
-fn check_main_mac(config: &WireConfig, place: Option<&EndpointRequest>) -> Result<(), ApiError> {
-    network::check_mac(&config.mac_address)?;
+fn check_main_mac(
+    config: &WireConfig,
+    network: &str,
+    place: Option<&EndpointRequest>,
+) -> Result<(), ApiError> {
+    network::check_mac(&config.mac_address).map_err(|error| of_network(network, error))?;
     let other = place.and_then(|place| place.mac.as_ref());
     if !config.mac_address.is_empty() && other.is_some_and(|mac| *mac != config.mac_address) {
         return Err(refused(

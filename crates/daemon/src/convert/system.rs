@@ -136,6 +136,11 @@ fn wire(mut info: Info, live: &Live) -> WireInfo {
             info: Vec::new(),
         }),
         cdi_spec_dirs: Some(live.others.cdi_spec_dirs.clone()),
+        init_binary: live
+            .others
+            .init_path
+            .as_deref()
+            .map_or(String::new(), |path| path.display().to_string()),
         warnings: (!warnings.is_empty()).then_some(warnings),
         ..host(info)
     }

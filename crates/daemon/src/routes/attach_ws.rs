@@ -38,13 +38,14 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let keys = Detector::parse(query.text("detachKeys"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let engine = Arc::clone(&request.app.engine);
+    engine.inspect(&request.name, false).await?;
     let accept = accept(&request.headers)?;
     let mut options = super::attach::options(query);
     if !request.version.since(42) {
         // Clients could not choose.
         (options.stdin, options.stdout, options.stderr) = (true, true, true);
     }
-    let engine = Arc::clone(&request.app.engine);
     let wanted = prepare(&engine, &request.name, options).await?;
     let talk = Talk {
         // A text message must be text: what is none is lost.

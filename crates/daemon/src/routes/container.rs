@@ -205,11 +205,13 @@ pub(crate) async fn resize(request: Request) -> Result<Outcome, ApiError> {
     Ok(reply::empty(StatusCode::OK).into())
 }
 
-/// The parameters `h` and `w`: rows, columns.
+/// The parameters `h` and `w`: rows, columns. More than a terminal has are as many as it has.
 pub(super) fn terminal_size(request: &Request) -> Result<(u16, u16), ApiError> {
     let side = |name: &str, what: &str| {
         let text = request.query.text(name);
-        text.parse::<u16>().map_err(|_| {
+        let number = text.parse::<u32>();
+        let number = number.map(|number| u16::try_from(number).unwrap_or(u16::MAX));
+        number.map_err(|_| {
             let range = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let why = if range {
                 "value out of range"

@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 
 /// `POST /containers/{id}/exec`.
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
-    let wanted: ExecCreateRequest = request.json().await?;
+    let wanted: ExecCreateRequest = request.json_or_default().await?;
     let args = wanted.cmd.unwrap_or_default();
     if args.is_empty() {
         return Err(ApiError::bad_request("No exec command specified"));

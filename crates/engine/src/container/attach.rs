@@ -83,12 +83,16 @@ impl Engine {
         let shim = container.shim()?;
         // Without a terminal there is nothing to change, and dockerd does not mind.
         let tty = container.read(|record| record.config.tty);
+        let resized = Arc::clone(&container);
         blocking(move || {
             if !tty {
                 return Ok(());
             }
-            shim.resize(None, rows, columns)
-                .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
+            shim.resize(None, rows, columns).map_err(|error| {
+                resized.refused(&shim, error, |error| {
+                    Error::new(ErrorKind::Internal, error.to_string())
+                })
+            })
         })
         .await?;
         self.tell_container(

@@ -9,9 +9,6 @@ use hull_spec::runtime::{Hook, Mount, NetDevice, Process, Spec};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Where documents are; in a later directory they count before those of the same device in an earlier one.
-const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
-
 /// The largest document that is read. One of a machine with eight GPUs has some 100 kB.
 const MAX_BYTES: u64 = 8 << 20;
 
@@ -90,15 +87,9 @@ fn failed(text: String) -> Error {
 }
 
 impl Registry {
-    /// Reads the documents in `directories`, or in the usual ones. What cannot be read is logged and left out: it
-    /// may be about other devices.
+    /// Reads the documents in `directories`; those of the same device count before in a later one. What cannot be
+    /// read is logged and left out: it may be about other devices.
     pub(super) fn read(directories: &[PathBuf]) -> Self {
-        let usual = DIRECTORIES.map(PathBuf::from);
-        let directories = if directories.is_empty() {
-            &usual[..]
-        } else {
-            directories
-        };
         let mut documents = Vec::new();
         for directory in directories {
             let entries = fs_err::read_dir(directory).into_iter().flatten().flatten();

@@ -37,14 +37,16 @@ impl Engine {
         let parent = self.checkpoints_dir(&container.id, request.directory.as_deref())?;
         let images = parent.join(checked(&request.name)?);
         let shim = container.shim()?;
-        let named = name.to_owned();
+        let (named, saved) = (name.to_owned(), Arc::clone(&container));
         blocking(move || {
             make(&parent, &images, &named, &request.name)?;
             shim.checkpoint(&images, !request.exit).map_err(|error| {
                 // Half a checkpoint is none.
                 let _ = fs_err::remove_dir_all(&images);
-                let text = format!("Cannot checkpoint container {named}: {error}");
-                Error::new(ErrorKind::Internal, text)
+                saved.refused(&shim, error, |error| {
+                    let text = format!("Cannot checkpoint container {named}: {error}");
+                    Error::new(ErrorKind::Internal, text)
+                })
             })
         })
         .await?;

@@ -29,7 +29,7 @@ impl Engine {
         let mut warnings = super::limits::fit(&mut config.resources, self.limits(), false)?;
         self.settle_config(&mut config)?;
         self.settle_shared(&mut config)?;
-        warnings.extend(self.settle_defaults(&mut config));
+        warnings.extend(discard_labels(&mut config));
         let engine = Arc::clone(self);
         let created = blocking(move || engine.create_blocking(name, config)).await?;
         warnings.extend(created.warnings);
@@ -37,21 +37,6 @@ impl Engine {
             warnings,
             ..created
         })
-    }
-
-    /// What the request leaves open, by the daemon's settings: a container keeps what it was made with.
-    fn settle_defaults(&self, config: &mut Config) -> Vec<String> {
-        let defaults = &self.config.defaults;
-        config.init.get_or_insert(defaults.init);
-        if config.cgroup_parent.is_empty() {
-            config.cgroup_parent.clone_from(&defaults.cgroup_parent);
-        }
-        for limit in &defaults.ulimits {
-            if config.ulimits.iter().all(|own| own.name != limit.name) {
-                config.ulimits.push(limit.clone());
-            }
-        }
-        discard_labels(config)
     }
 
     fn create_blocking(self: &Arc<Self>, name: Option<String>, config: Config) -> Result<Created> {

@@ -122,7 +122,13 @@ impl Engine {
         if !config.user.is_empty() {
             let (engine, exec) = (Arc::clone(self), Arc::clone(&container));
             let user = config.user.clone();
-            blocking(move || engine.exec_user(&exec.record(), &user).map(drop)).await?;
+            blocking(move || {
+                let found = engine.exec_user(&exec.record(), &user);
+                found
+                    .map(drop)
+                    .map_err(|error| Error::new(ErrorKind::InvalidInput, error.full_message()))
+            })
+            .await?;
         }
         self.execs.forget_ended();
         Ok(self.new_exec(container, config).id.clone())
@@ -231,7 +237,7 @@ impl Engine {
             console_size: start.console_size.or(config.console_size),
         };
         let shim = exec.container.shim()?;
-        shim.exec(request).map_err(|error| match error {
+        let failed = |error| match error {
             hull_shim::Error::Refused(message) => {
                 // The runtime's own words, as runc's: `exec failed: unable to start …`.
                 let text = format!("OCI runtime exec failed: {message}");
@@ -242,7 +248,9 @@ impl Engine {
                 "could not run a process in the container",
             )
             .caused_by(other),
-        })
+        };
+        let done = shim.exec(request);
+        done.map_err(|error| exec.container.refused(&shim, error, failed))
     }
 
     /// An exec's process has ended.
@@ -401,15 +409,7 @@ fn process(
     let resolved = user::resolve(root, who, &config.groups)?;
     let mut with_own = effective.clone();
     with_own.env.extend(record.link_env.iter().cloned());
-    for variable in &exec.env {
-        let name = variable.split('=').next().unwrap_or_default();
-        with_own
-            .env
-            .retain(|known| known.split('=').next() != Some(name));
-        if variable.contains('=') {
-            with_own.env.push(variable.clone());
-        }
-    }
+    with_own.env.extend(exec.env.iter().cloned());
     let rights = Config {
         privileged: config.privileged || exec.privileged,
         seccomp: Seccomp::Unconfined,

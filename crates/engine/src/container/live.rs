@@ -102,7 +102,7 @@ impl Container {
             .exit()
             .map(|exit| WaitResult {
                 code: exit.code,
-                error: None,
+                error: Some(exit.error.clone()).filter(|error| !error.is_empty()),
             })
             .unwrap_or_default();
         let progress = Progress {

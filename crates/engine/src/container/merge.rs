@@ -5,7 +5,7 @@ use super::{Config, HealthCheck};
 use crate::container::{Mount, MountKind, NetworkMode, Port};
 use crate::{Error, ErrorKind, Result};
 use hull_spec::image::ContainerConfig;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Docker's search path, for images that set none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -107,26 +107,34 @@ fn hostname(config: &Config, id: &str) -> String {
     }
 }
 
-/// The request's variables, then those of the image that it does not replace; one without `=` removes
-/// the image's, and is no process's.
+/// The request's variables as they were given, then those of the image that it does not replace; one without
+/// `=` removes the image's, and is no process's.
 fn environment(config: &Config, image: &ContainerConfig) -> Result<Vec<String>> {
-    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let mut merged: Vec<String> = Vec::new();
-    for variable in &config.env {
-        if variable.is_empty() || variable.starts_with('=') {
-            return Err(invalid(format!("invalid environment variable: {variable}")));
-        }
-        merged.retain(|known| name(known) != name(variable));
-        merged.push(variable.clone());
+    let nameless = |variable: &&String| variable.is_empty() || variable.starts_with('=');
+    if let Some(variable) = config.env.iter().find(nameless) {
+        return Err(invalid(format!("invalid environment variable: {variable}")));
     }
-    let given: BTreeSet<String> = config.env.iter().map(|variable| name(variable)).collect();
+    let given: BTreeSet<&str> = config.env.iter().map(|own| name_of(own)).collect();
     let inherited = image.env.iter().flatten();
-    merged.extend(
-        inherited
-            .filter(|variable| !given.contains(&name(variable)))
-            .cloned(),
-    );
-    Ok(merged)
+    let inherited = inherited.filter(|variable| !given.contains(name_of(variable)));
+    Ok(config.env.iter().chain(inherited).cloned().collect())
+}
+
+/// What stands before the `=` of a variable.
+fn name_of(variable: &str) -> &str {
+    variable.split('=').next().unwrap_or_default()
+}
+
+/// Of variables with one name the last, at its place.
+fn last_of_each(variables: &[String]) -> Vec<&String> {
+    let mut seen = BTreeSet::new();
+    let mut left: Vec<&String> = variables
+        .iter()
+        .rev()
+        .filter(|variable| seen.insert(name_of(variable)))
+        .collect();
+    left.reverse();
+    left
 }
 
 /// `80/tcp`; without a protocol it is TCP.
@@ -152,16 +160,13 @@ pub(crate) fn clean(path: &str) -> String {
 }
 
 /// What every process of the container sees besides [`Effective::env`]: first what Docker puts
-/// before, with the container's own variables over it.
+/// before, with the container's own variables over it; of those with one name the last.
 pub(super) fn process_environment(effective: &Effective, tty: bool, home: &str) -> Vec<String> {
-    let known: BTreeMap<&str, ()> = effective
-        .env
-        .iter()
-        .map(|v| (v.split('=').next().unwrap_or_default(), ()))
-        .collect();
+    let own = last_of_each(&effective.env);
+    let known: BTreeSet<&str> = own.iter().map(|variable| name_of(variable)).collect();
     let mut env = Vec::new();
     let mut add = |name: &str, value: &str| {
-        if !known.contains_key(name) {
+        if !known.contains(name) {
             env.push(format!("{name}={value}"));
         }
     };
@@ -169,18 +174,17 @@ pub(super) fn process_environment(effective: &Effective, tty: bool, home: &str) 
     if tty {
         add("TERM", "xterm");
     }
-    let is_path = |v: &&String| v.starts_with("PATH=");
-    let path = effective.env.iter().find(is_path);
-    let rest = effective.env.iter();
-    let rest = rest.filter(|v| !is_path(v) && v.contains('='));
+    let is_path = |v: &&&String| v.starts_with("PATH=");
+    let path = own.iter().find(is_path);
+    let rest = own.iter().filter(|v| !is_path(v) && v.contains('='));
     let mut all: Vec<String> = match path {
-        Some(path) => vec![path.clone()],
-        None if known.contains_key("PATH") => Vec::new(),
+        Some(path) => vec![(*path).clone()],
+        None if known.contains("PATH") => Vec::new(),
         None => vec![PATH.to_owned()],
     };
     all.append(&mut env);
-    all.extend(rest.cloned());
-    if !known.contains_key("HOME") {
+    all.extend(rest.map(|variable| (*variable).clone()));
+    if !known.contains("HOME") {
         all.push(format!("HOME={home}"));
     }
     all
@@ -277,6 +281,10 @@ mod tests {
             .unwrap()
             .env;
         assert_eq!(env, ["A=9", "B", "C=3"]);
+        let twice = with(|c| c.env = ["A=1", "D=0", "A=2"].map(str::to_owned).to_vec()).unwrap();
+        assert_eq!(twice.env, ["A=1", "D=0", "A=2", "B=2"]);
+        let env = process_environment(&twice, false, "/root");
+        assert_eq!(env[2..], ["D=0", "A=2", "B=2", "HOME=/root"]);
         let effective = with(|c| c.env = vec!["A".to_owned(), "PATH".to_owned()]).unwrap();
         let env = process_environment(&effective, false, "/root");
         assert_eq!(env, ["HOSTNAME=aaaaaaaaaaaa", "B=2", "HOME=/root"]);

@@ -10,13 +10,13 @@ mod checkpoint;
 mod commit;
 mod config;
 mod create;
-mod defaults;
 mod details;
 mod devices;
 mod exec;
 mod exit;
 mod export;
 mod files;
+mod gone;
 mod gpus;
 mod health;
 mod kill;
@@ -56,7 +56,6 @@ pub use config::{
     LogDriver, Mount, MountKind, NetworkMode, PidMode, Port, PortBinding, Propagation,
     ReadOnlyBelow, Resources, RestartPolicy, Seccomp, Throttle, Ulimit, VolumeMount,
 };
-pub use defaults::Defaults;
 pub use details::{
     Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
 };
@@ -90,7 +89,7 @@ pub enum WaitCondition {
 pub struct WaitResult {
     /// The exit code; 0 for a container that never ran.
     pub code: i32,
-    /// Why the container could not be removed, when that was waited for.
+    /// Why the container could not be started, or removed when that was waited for.
     pub error: Option<String>,
 }
 

@@ -58,13 +58,15 @@ impl Engine {
     ) -> Result<()> {
         let set = |paused: bool| if paused { shim.pause() } else { shim.resume() };
         let event = |paused: bool| if paused { Event::Froze } else { Event::Thawed };
-        set(paused).map_err(|e| {
+        set(paused).map_err(|error| {
             let what = if paused {
                 "cannot pause container"
             } else {
                 "cannot unpause container"
             };
-            Error::new(ErrorKind::Internal, what).caused_by(e)
+            container.refused(shim, error, |error| {
+                Error::new(ErrorKind::Internal, what).caused_by(error)
+            })
         })?;
         container
             .apply(event(paused))

@@ -60,7 +60,11 @@ impl Engine {
                 return Err(invalid("invalid volume: destination can't be '/'"));
             }
             if record.mounts.iter().all(|point| point.target != target) {
-                let mut point = self.volume_point(&VolumeMount::default(), &record.id)?;
+                let wanted = VolumeMount {
+                    driver: config.volume_driver.clone(),
+                    ..VolumeMount::default()
+                };
+                let mut point = self.volume_point(&wanted, &record.id)?;
                 point.target = target;
                 record.mounts.push(point);
             }

@@ -11,7 +11,7 @@
 use super::bundle::Init;
 use super::live::{Container, Pending};
 use super::state::Event;
-use super::{Exit, LogDriver, NetworkMode, Paths, PidMode, State, bundle, gpus};
+use super::{Exit, LogDriver, NetworkMode, Paths, PidMode, State, WaitResult, bundle, gpus};
 use crate::container::record::Record;
 use crate::network::{Wired, published};
 use crate::{Engine, Error, ErrorKind, Result, RuntimeProgram, blocking};
@@ -141,6 +141,11 @@ impl Engine {
             at: Timestamp::now(),
             error: error.full_message(),
         };
+        let told = WaitResult {
+            code: failed.code,
+            error: Some(failed.error.clone()),
+        };
+        container.tell(|progress| progress.last = told);
         let kept = container
             .apply(Event::StartFailed(failed))
             .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
@@ -189,7 +194,7 @@ impl Engine {
         gpus::add(
             &mut spec,
             &record.config.device_requests,
-            &self.config.defaults.cdi_directories,
+            &self.config.cdi_directories,
         )?;
         let mut launch = self.launch(&record, root)?;
         launch.sources = prepared.sources;
@@ -227,7 +232,7 @@ impl Engine {
         let wanted = record.config.init == Some(true) && record.config.pid == PidMode::Private;
         let settings = self.settings();
         let runtime = settings.runtimes.get(&record.effective.runtime);
-        match (&self.config.defaults.init_path, runtime) {
+        match (&self.config.init_path, runtime) {
             _ if !wanted => None,
             (Some(path), _) => Some(Init::Program(path.clone())),
             (None, Some(runtime)) if own(runtime) => Some(Init::Runtime),

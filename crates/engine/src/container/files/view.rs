@@ -10,6 +10,7 @@
 //! Targets are found in the tree that is being put together, with the container's root as the root of
 //! all: whatever links a container plants, a mount lands inside, and so does every later look-up.
 
+use super::super::gone::has_ended;
 use super::super::live::Container;
 use super::super::{State, mounts, resources};
 use super::is_directory;
@@ -19,10 +20,10 @@ use hull_image::Snapshotter;
 use hull_linux::cgroup::Cgroup;
 use hull_linux::mount::{Attributes, apart, attach, clone_tree, set_attributes};
 use hull_linux::path::Root;
-use hull_linux::process::send_to_pidfd;
 use hull_spec::rootfs::RootFs;
 use hull_spec::runtime::Mount;
 use rustix::fs::{AtFlags, CWD, OFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
@@ -43,6 +44,15 @@ pub(super) struct View<'c> {
     pub(super) root: Root,
     /// Keeps a container that does not run from being started while somebody else writes to its layer.
     _operation: Option<MutexGuard<'c, ()>>,
+}
+
+/// What a container's process shows.
+enum Live {
+    Root(OwnedFd),
+    /// It has ended, which is not written down yet.
+    Ended,
+    /// There is none.
+    No,
 }
 
 /// What is mounted in a container that does not run.
@@ -72,12 +82,16 @@ impl Engine {
             root: Root::from_directory(root),
             _operation: operation,
         };
-        if let Some(root) = self.live(container).map_err(failed)? {
-            return Ok(view(root, None));
+        let exits = container.progress.borrow().exits;
+        match self.live(container).map_err(failed)? {
+            Live::Root(root) => return Ok(view(root, None)),
+            // Its layer is still the shim's, until that has cleaned up.
+            Live::Ended => container.wait_for_end(exits),
+            Live::No => {}
         }
         let operation = container.operation.blocking_lock();
         // It may have been started while we waited.
-        if let Some(root) = self.live(container).map_err(failed)? {
+        if let Live::Root(root) = self.live(container).map_err(failed)? {
             return Ok(view(root, None));
         }
         match access {
@@ -92,15 +106,15 @@ impl Engine {
         }
     }
 
-    /// The tree of a container that runs; `None` when it does not.
-    fn live(&self, container: &Container) -> io::Result<Option<OwnedFd>> {
+    /// The tree of a container that runs.
+    fn live(&self, container: &Container) -> io::Result<Live> {
         let record = container.record();
         let (State::Running { pid, .. } | State::Paused { pid, .. }) = record.state else {
-            return Ok(None);
+            return Ok(Live::No);
         };
         let process = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let Some(Ok(process)) = process else {
-            return Ok(None);
+            return Ok(Live::Ended);
         };
         // The number may be another process's by now: one of the container's own group is none, and
         // what is alive after that was what the number meant when it was opened.
@@ -108,8 +122,11 @@ impl Engine {
         let own = Cgroup::new(self.cgroups.clone(), &group).and_then(|group| group.pids());
         let own = own.map_err(io::Error::other)?;
         let belongs = u32::try_from(pid).is_ok_and(|pid| own.contains(&pid));
-        if !belongs || send_to_pidfd(process.as_fd(), 0).is_err() {
-            return Ok(None);
+        if has_ended(process.as_fd()) {
+            return Ok(Live::Ended);
+        }
+        if !belongs {
+            return Ok(Live::No);
         }
         let paths = self.paths(&record);
         let files = [
@@ -122,7 +139,14 @@ impl Engine {
         targets.extend(record.mounts.iter().map(|point| point.target.as_str()));
         targets.sort_by_key(|target| target.matches('/').count());
         targets.dedup();
-        copied(process.as_fd(), &targets).map(Some)
+        match copied(process.as_fd(), &targets) {
+            // Its namespaces went with it, a moment before it can be seen that it has ended.
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
+                Ok(Live::Ended)
+            }
+            Err(_) if has_ended(process.as_fd()) => Ok(Live::Ended),
+            root => root.map(Live::Root),
+        }
     }
 
     /// The tree of a container that does not run, whose operation lock is held.
