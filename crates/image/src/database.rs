@@ -50,8 +50,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(path: &Path) -> Result<Arc<Self>, DatabaseError> {
-        let disk = Arc::new(Disk::open(path)?);
+    fn new(disk: Disk) -> Result<Arc<Self>, DatabaseError> {
+        let disk = Arc::new(disk);
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE);
         let database = builder.create_with_backend(Shared(Arc::clone(&disk)))?;
@@ -67,7 +67,7 @@ impl Database {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DatabaseError> {
         let path = path.into();
         let current = RwLock::new(Current {
-            opened: Some(Opened::new(&path)?),
+            opened: Some(Opened::new(Disk::open(&path, true)?)?),
             generation: 0,
         });
         Ok(Self { path, current })
@@ -130,7 +130,12 @@ impl Database {
             failed.disk.fail();
             tracing::warn!(path = %self.path.display(), "the metadata database failed, and is opened again");
         }
-        let opened = Opened::new(&self.path)?;
+        let disk = Disk::open(&self.path, false)?;
+        if disk.file.metadata()?.len() == 0 {
+            // A new one in its place would know nothing, and what no row owns is removed.
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let opened = Opened::new(disk)?;
         current.opened = Some(Arc::clone(&opened));
         current.generation += 1;
         Ok(opened)
@@ -146,9 +151,13 @@ struct Disk {
 }
 
 impl Disk {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, create: bool) -> io::Result<Self> {
         let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
+        options
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false);
         let file = options.open(path)?;
         let length = file.metadata()?.len();
         if length > 0 {
@@ -315,8 +324,11 @@ mod tests {
         );
         disk.fail();
         fs_err::rename(&path, dir.path().join("away")).unwrap();
-        fs_err::create_dir(&path).unwrap();
         database.begin_read().map(drop).unwrap_err();
+        fs_err::write(&path, "").unwrap();
+        put(&database, 2, Durability::Immediate).unwrap_err();
+        fs_err::remove_file(&path).unwrap();
+        fs_err::create_dir(&path).unwrap();
         put(&database, 2, Durability::Immediate).unwrap_err();
         fs_err::remove_dir(&path).unwrap();
         fs_err::rename(dir.path().join("away"), &path).unwrap();
