@@ -11,6 +11,7 @@ use hull_tests::client::Client as CommandLine;
 use hull_tests::daemon::Daemon;
 use hull_tests::http::{Reply, Request, send};
 use hull_tests::setup::{Setup, with};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -542,11 +543,15 @@ fn content(archive: &[u8]) -> Option<String> {
 }
 
 /// Ends the present daemon, shim or runtime now and then, until all clients are done.
-fn kill_now_and_then(daemon: &mut Daemon<'_>, world: &World, random: &mut Random) -> [u32; 3] {
-    let mut kills = [0; 3];
+fn kill_now_and_then(daemon: &mut Daemon<'_>, world: &World, random: &mut Random) -> [u32; 4] {
+    let mut kills = [0; 4];
     while world.working.load(Ordering::Acquire) > 0 {
         random.wait(400_000);
-        let (kind, program) = match random.below(10) {
+        let (kind, program) = match random.below(11) {
+            10 => {
+                kills[3] += u32::from(stand_still(daemon, random));
+                continue;
+            }
             0..4 => {
                 daemon.kill();
                 daemon.restart();
@@ -575,12 +580,31 @@ fn kill_now_and_then(daemon: &mut Daemon<'_>, world: &World, random: &mut Random
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(line);
-        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        if let Some(pid) = Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
             kills[kind] += 1;
         }
     }
     kills
+}
+
+/// Has a shim stand still for a while, in which there may be a new daemon: all that is asked of it takes longer, no more.
+fn stand_still(daemon: &mut Daemon<'_>, random: &mut Random) -> bool {
+    let shims = daemon.processes_of("hull-shim");
+    let Some(shim) = shims
+        .first()
+        .and_then(|_| Pid::from_raw(*random.one_of(&shims)))
+    else {
+        return false;
+    };
+    let stopped = rustix::process::kill_process(shim, Signal::STOP).is_ok();
+    if random.below(2) == 0 {
+        daemon.kill();
+        daemon.restart();
+    }
+    random.wait(500_000);
+    let _ = rustix::process::kill_process(shim, Signal::CONT);
+    stopped
 }
 
 fn mixed(s: &mut Setup<'_>) {
@@ -641,8 +665,8 @@ fn mixed(s: &mut Setup<'_>) {
     #[expect(clippy::print_stderr, reason = "what was tried")]
     {
         eprintln!(
-            "killed: {} daemons, {} shims, {} runtimes",
-            kills[0], kills[1], kills[2]
+            "killed: {} daemons, {} shims, {} runtimes; {} shims stood still",
+            kills[0], kills[1], kills[2], kills[3]
         );
     }
 }

@@ -16,6 +16,7 @@ mod matrix;
 mod names;
 mod parents;
 mod relay;
+mod routing;
 mod scale;
 mod stage;
 mod traces;
