@@ -31,7 +31,7 @@ def layer(kind):
             ("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\npostgres:x:70:70::/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
             ("etc/group", 0o644, "root:x:0:\npostgres:x:70:\nnobody:x:65534:\n"),
             ("etc/alpine-release", 0o644, "3.10.0\n"),
-            ("etc/config/uhttpd", 0o644, "config uhttpd main\n"),
+            ("etc/config/uhttpd", 0o644, "\nconfig uhttpd main\n"),
             ("etc/image", 0o644, kind + "\n"),
             ("hello", 0o755, "#!/bin/sh\necho\necho 'Hello from Docker!'\necho\n"),
             ("usr/sbin/run_uhttpd", 0o755, "#!/bin/sh\nexec httpd \"$@\"\n"),
