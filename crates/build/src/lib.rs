@@ -5,4 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dockerfile;
+pub mod graph;
 pub mod ignore;
+pub mod progress;
+pub mod world;

@@ -1,0 +1,390 @@
+//! What the builder asks of the world. The engine implements [`World`] (images, steps, files); who
+//! serves the build's client implements [`Client`] (its files, secrets, agents, credentials). All of it
+//! blocks and is called from several threads at once.
+
+use crate::graph::{ImageSource, LocalSource, Source, Vertex};
+use crate::progress::{Status, Stream, Watch};
+use hull_spec::{Digest, Platform};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why something of the world failed. The text is what the user is shown.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The build was cancelled.
+    #[error("context canceled")]
+    Cancelled,
+    /// A process ended with a code that is no success.
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
+    Exit {
+        /// Its words, joined.
+        command: String,
+        /// How it ended.
+        code: i32,
+    },
+    /// What the vertex names is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// What Hull has not (yet).
+    #[error("{0}")]
+    Unsupported(String),
+    /// Anything else.
+    #[error("{text}")]
+    Other {
+        /// What failed.
+        text: String,
+        /// Why.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl WorldError {
+    /// A failure with only a text.
+    #[must_use]
+    pub fn other(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::Other { text, source: None }
+    }
+
+    /// A failure and its cause.
+    pub fn caused(
+        text: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Other {
+            text: text.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// The text with the causes behind it.
+    #[must_use]
+    pub fn full_message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// What the world's operations yield.
+pub type WorldResult<T> = Result<T, WorldError>;
+
+/// Ends a build, or the part of it that nobody waits for any more.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Cancelling>);
+
+#[derive(Default)]
+struct Cancelling {
+    cancelled: AtomicBool,
+    callbacks: Mutex<Callbacks>,
+}
+
+#[derive(Default)]
+struct Callbacks {
+    next: u64,
+    waiting: Vec<(u64, Box<dyn FnOnce() + Send>)>,
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancel").field(&self.is_cancelled()).finish()
+    }
+}
+
+impl Cancel {
+    /// One that nobody has asked for yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for the end; again changes nothing.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::SeqCst);
+        let waiting = std::mem::take(&mut self.callbacks().waiting);
+        for (_, callback) in waiting {
+            callback();
+        }
+    }
+
+    /// Whether the end was asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// # Errors
+    /// [`WorldError::Cancelled`] once the end was asked for.
+    pub fn check(&self) -> WorldResult<()> {
+        match self.is_cancelled() {
+            true => Err(WorldError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// Does something when the end is asked for, at once if it was; not any more when the returned value
+    /// is dropped.
+    #[must_use]
+    pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> OnCancel {
+        let mut callbacks = self.callbacks();
+        let number = callbacks.next;
+        callbacks.next += 1;
+        callbacks.waiting.push((number, Box::new(callback)));
+        drop(callbacks);
+        // Also what came between the two.
+        if self.is_cancelled() {
+            self.cancel();
+        }
+        OnCancel(self.clone(), number)
+    }
+
+    fn callbacks(&self) -> std::sync::MutexGuard<'_, Callbacks> {
+        let callbacks = self.0.callbacks.lock();
+        callbacks.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Cancel::on_cancel`].
+#[derive(Debug)]
+pub struct OnCancel(Cancel, u64);
+
+impl Drop for OnCancel {
+    fn drop(&mut self) {
+        let mut callbacks = self.0.callbacks();
+        callbacks.waiting.retain(|(number, _)| *number != self.1);
+    }
+}
+
+/// Who asked for a build: what its side of the connection has. What one does not have is missing.
+pub trait Client: Send + Sync {
+    /// Brings files of the client's to this machine.
+    ///
+    /// # Errors
+    /// [`WorldError::NotFound`] without such a source, and what the client said.
+    fn local(&self, source: &LocalSource, job: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>>;
+
+    /// A secret's bytes; `None` when the client does not have it.
+    ///
+    /// # Errors
+    /// What the client said.
+    fn secret(&self, id: &str) -> WorldResult<Option<Vec<u8>>>;
+
+    /// Passes connections that come to `listener` on to an agent of the client's, until the returned value
+    /// is dropped; `None` when the client has no such agent.
+    ///
+    /// # Errors
+    /// What the client said.
+    fn ssh(&self, id: &str, listener: UnixListener) -> WorldResult<Option<Box<dyn Send>>>;
+
+    /// How to log in to a registry; `None`: without.
+    ///
+    /// # Errors
+    /// What the client said.
+    fn credentials(&self, host: &str) -> WorldResult<Option<Login>>;
+}
+
+/// How to log in to a registry.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Name and password.
+    Password {
+        /// The name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// A token that tokens are had for.
+    Identity(String),
+    /// The token itself.
+    Registry(String),
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+/// Files of a client's on this machine. They do not change while this value lives.
+pub trait LocalFiles: Send + Sync + fmt::Debug {
+    /// The directory they are in.
+    fn path(&self) -> &Path;
+
+    /// A digest of a regular file's bytes when it is known already, by its path below the directory.
+    fn digest(&self, _path: &Path) -> Option<Digest> {
+        None
+    }
+}
+
+/// Files of a client's that are simply there, in a directory nobody changes.
+#[derive(Clone, Debug)]
+pub struct Directory(pub PathBuf);
+
+impl LocalFiles for Directory {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// For whom something is done.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The vertex that is told about; of [`World::resolve_image`] and a frontend's own files one that is no
+    /// part of the graph.
+    pub vertex: &'a Digest,
+    /// Who asked.
+    pub client: &'a dyn Client,
+    /// Who wants to know.
+    pub watch: &'a dyn Watch,
+    /// When to stop.
+    pub cancel: &'a Cancel,
+}
+
+impl Job<'_> {
+    /// Tells of output of the vertex.
+    pub fn log(&self, stream: Stream, bytes: &[u8]) {
+        self.watch
+            .tell(crate::progress::Event::Log(crate::progress::Log {
+                vertex: self.vertex.clone(),
+                stream,
+                bytes: bytes.to_vec(),
+                at: jiff::Timestamp::now(),
+            }));
+    }
+
+    /// Tells how far a part of the vertex is.
+    pub fn status(&self, status: Status) {
+        self.watch.tell(crate::progress::Event::Status(status));
+    }
+}
+
+impl fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("vertex", self.vertex)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An image that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedImage {
+    /// Its name with the digest of its manifest or index where one is known.
+    pub reference: String,
+    /// What [`ResolvedImage::reference`] is pinned to.
+    pub digest: Option<Digest>,
+    /// Its config's digest, which also is its id.
+    pub id: Digest,
+    /// Its config, the bytes.
+    pub config: Vec<u8>,
+}
+
+/// One directory of a [`Tree`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Piece {
+    /// A layer in the image store, by its diffID.
+    Layer(Digest),
+    /// What a step wrote, by its id.
+    Step(String),
+}
+
+/// Files: what a vertex makes and what it works on.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    /// Pieces above each other, the lowest first; none is an empty tree.
+    Pieces(Vec<Piece>),
+    /// A client's. Has no result in the cache.
+    Local(Arc<dyn LocalFiles>),
+}
+
+impl Tree {
+    /// The empty one.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self::Pieces(Vec::new())
+    }
+}
+
+/// Which of a tree's files a digest is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// A path in the tree.
+    pub path: String,
+    /// Whether it is a pattern.
+    pub wildcard: bool,
+    /// Whether a link at the path is followed.
+    pub follow: bool,
+    /// Only these, in `.dockerignore`'s notation; none is all.
+    pub include: Vec<String>,
+    /// Without these.
+    pub exclude: Vec<String>,
+}
+
+/// What the machine does for a build.
+pub trait World: Send + Sync {
+    /// Finds an image: in the store, or asks its registry, without fetching its layers.
+    ///
+    /// # Errors
+    /// [`WorldError::NotFound`] and what the registry said.
+    fn resolve_image(
+        &self,
+        source: &ImageSource,
+        platform: &Platform,
+        job: &Job<'_>,
+    ) -> WorldResult<ResolvedImage>;
+
+    /// Something that is equal for equal content, cheaper than the content: an image's layers, a commit, a
+    /// file's digest. What has to be brought for that is kept for [`World::fetch`]. `None`: of a local
+    /// source, whose content is compared.
+    ///
+    /// # Errors
+    /// What the source said.
+    fn source_key(
+        &self,
+        source: &Source,
+        platform: &Platform,
+        job: &Job<'_>,
+    ) -> WorldResult<Option<String>>;
+
+    /// Brings the files of a source.
+    ///
+    /// # Errors
+    /// What the source said.
+    fn fetch(&self, source: &Source, platform: &Platform, job: &Job<'_>) -> WorldResult<Tree>;
+
+    /// Does an `Exec`, `File`, `Merge` or `Diff` to these inputs. The outputs stand in the order of their
+    /// numbers. New pieces belong to the caller: they stay until [`World::discard`].
+    ///
+    /// # Errors
+    /// [`WorldError::Exit`], and what failed. Nothing is left then.
+    fn perform(&self, vertex: &Vertex, inputs: &[Tree], job: &Job<'_>) -> WorldResult<Vec<Tree>>;
+
+    /// A digest of files: of names, kinds, modes, owners, links, extended attributes and bytes, but not of
+    /// times. A selection that matches nothing has one too.
+    ///
+    /// # Errors
+    /// What could not be read.
+    fn content(&self, tree: &Tree, selection: &Selection, job: &Job<'_>) -> WorldResult<Digest>;
+
+    /// Whether all pieces are there.
+    fn has(&self, pieces: &[Piece]) -> bool;
+
+    /// Removes what a step wrote; what is not there is removed already.
+    fn discard(&self, step: &str);
+
+    /// How many bytes a step wrote.
+    fn size(&self, step: &str) -> u64;
+}
