@@ -4,8 +4,11 @@
 //! sources are had. Everything blocks; what runs at the same time runs in threads.
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod dockerfile;
 pub mod graph;
 pub mod ignore;
+pub mod plan;
 pub mod progress;
+pub mod solve;
 pub mod world;

@@ -318,6 +318,20 @@ impl Tree {
     }
 }
 
+/// What was brought from outside.
+pub struct Fetched {
+    /// The files.
+    pub tree: Tree,
+    /// Keeps them where no result in the cache does.
+    pub keep: Option<Arc<dyn Send + Sync>>,
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fetched").field(&self.tree).finish()
+    }
+}
+
 /// Which of a tree's files a digest is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
@@ -363,7 +377,7 @@ pub trait World: Send + Sync {
     ///
     /// # Errors
     /// What the source said.
-    fn fetch(&self, source: &Source, platform: &Platform, job: &Job<'_>) -> WorldResult<Tree>;
+    fn fetch(&self, source: &Source, platform: &Platform, job: &Job<'_>) -> WorldResult<Fetched>;
 
     /// Does an `Exec`, `File`, `Merge` or `Diff` to these inputs. The outputs stand in the order of their
     /// numbers. New pieces belong to the caller: they stay until [`World::discard`].

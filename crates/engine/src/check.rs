@@ -178,7 +178,10 @@ impl Engine {
             let dir = self.store.root().join("snapshots").join(&key);
             // That of an image which a container has mounted is `<id>-image-<n>`.
             let owner = key.split('-').next().unwrap_or(&key);
-            if !self.is_container(owner) && (options.young || is_old(&dir)) {
+            if !self.is_container(owner)
+                && !self.builds.owns(&key)
+                && (options.young || is_old(&dir))
+            {
                 let detail = "no container has it";
                 let mut found = Found::new(Problem::Unowned, "snapshot", &*key, detail);
                 if options.repair {

@@ -119,6 +119,7 @@ pub struct Engine {
     pub(crate) volumes: crate::volume::Volumes,
     pub(crate) check: Arc<crate::prune::Running>,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) builds: Arc<crate::build::Builds>,
     pub(crate) networks: Networks,
     pub(crate) cgroups: Layout,
     pub(crate) execs: Execs,
@@ -187,6 +188,7 @@ impl Engine {
             let rows = Rows::open(Arc::clone(&database))?;
             Ok((rows, open_store(&config, Arc::clone(&database))?))
         })?;
+        let builds = crate::build::Builds::open(Arc::clone(&database))?;
         let trust = crate::trust::Trust::open(config.policy.clone(), database, &store)?;
         let id = rows.engine_id()?;
         let cgroups = Layout::detect().map_err(|e| {
@@ -206,6 +208,7 @@ impl Engine {
             volume_prune: crate::prune::Running::default(),
             volumes: crate::volume::Volumes::default(),
             check: Arc::default(),
+            builds,
             journal,
             execs: Execs::default(),
             samplers: crate::container::stats::Samplers::default(),

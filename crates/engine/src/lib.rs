@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+pub mod build;
 pub mod check;
 pub mod container;
 mod database;
@@ -40,7 +41,7 @@ pub(crate) use engine::{blocking, failed};
 pub use error::{Error, ErrorKind};
 pub use hull_image::{FormatChoice as StoreFormat, InvalidFormat as InvalidStoreFormat};
 pub use hull_registry::Proxies;
-pub use hull_spec::{InvalidReference, Platform, Reference, Thousand, parse_size};
+pub use hull_spec::{Digest, InvalidReference, Platform, Reference, Thousand, parse_size};
 pub use reload::Changeable;
 
 /// Filters of lists and events: for each name the values of which one has to match. The engine

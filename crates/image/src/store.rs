@@ -241,6 +241,14 @@ impl Store {
         }
     }
 
+    /// Holds a layer, if it is here.
+    #[must_use]
+    pub fn hold_layer(&self, diff_id: &Digest) -> Option<Hold> {
+        // The hold comes before the look: see `Inner::holds`.
+        let hold = self.hold(diff_id);
+        self.has_layer(diff_id).then_some(hold)
+    }
+
     /// Holds all layers of an image: they stay, and the image is not evicted; it may be removed.
     ///
     /// # Errors
@@ -292,6 +300,12 @@ impl Store {
         let catalog = self.inner.rows.catalog();
         let image = self.assemble(&catalog, id);
         image.is_ok_and(|image| image.layers.iter().all(|layer| catalog.has_layer(layer)))
+    }
+
+    /// Whether a layer is here.
+    #[must_use]
+    pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.inner.rows.catalog().has_layer(diff_id)
     }
 
     /// What lists say of all images, in the order of their ids; from memory.

@@ -79,6 +79,6 @@ fn view(directories: &[PathBuf]) -> Result<Option<View>> {
     })
 }
 
-pub(super) fn diff_error(error: diff::Error) -> Error {
+pub(crate) fn diff_error(error: diff::Error) -> Error {
     crate::image::wrapped(ErrorKind::Internal, &error)
 }

@@ -42,6 +42,7 @@ mod shared;
 mod start;
 pub(crate) mod state;
 pub mod stats;
+pub(crate) mod step;
 mod stop;
 mod top;
 mod update;
@@ -67,6 +68,7 @@ pub use state::{Exit, State};
 pub use update::Update;
 
 pub(crate) use exec::Execs;
+pub(crate) use export::diff_error;
 pub(crate) use kill::parse as signal;
 pub(crate) use list::name_fits;
 pub(crate) use log::place as log_place;

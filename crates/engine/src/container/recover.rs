@@ -311,6 +311,7 @@ impl Engine {
             // A container's own, or that of an image it has mounted: `<id>-image-<n>`.
             let owner = key.split('-').next().unwrap_or(&key);
             if !known.contains(owner)
+                && !self.builds.owns(&key)
                 && let Err(error) = self.snapshots.remove(&key)
             {
                 tracing::warn!(%error, "a snapshot without a container was not removed");

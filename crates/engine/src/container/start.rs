@@ -244,7 +244,11 @@ impl Engine {
         }
     }
 
-    fn launch(&self, record: &Record, rootfs: hull_spec::rootfs::RootFs) -> Result<Launch> {
+    pub(super) fn launch(
+        &self,
+        record: &Record,
+        rootfs: hull_spec::rootfs::RootFs,
+    ) -> Result<Launch> {
         let settings = self.settings();
         let program = settings
             .runtimes
@@ -325,7 +329,7 @@ fn may_start(state: &State) -> Result<()> {
     }
 }
 
-fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> {
+pub(super) fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> {
     let write = || -> std::io::Result<()> {
         fs_err::create_dir_all(&launch.bundle)?;
         match fs_err::remove_file(&launch.exit_file) {
@@ -344,7 +348,7 @@ fn write_bundle(launch: &Launch, spec: &hull_spec::runtime::Spec) -> Result<()> 
 }
 
 /// The words that dockerd wraps a runtime's message in; clients look for parts of them.
-fn create_failed(error: &hull_shim::Error) -> Error {
+pub(super) fn create_failed(error: &hull_shim::Error) -> Error {
     match error {
         hull_shim::Error::Refused(message) => {
             if message.starts_with("cannot access path") {

@@ -38,13 +38,32 @@ pub fn layer(
     lower: Option<BorrowedFd<'_>>,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
+    upper_layer(upper, out, |found| {
+        stubs::is_stub(found) || stubs::holds_only_stubs(found, lower)
+    })
+}
+
+/// As [`layer`], and nothing is left out: for an upper directory in which nobody but its owner has made
+/// anything.
+///
+/// # Errors
+/// As [`layer`].
+pub fn exact_layer(upper: BorrowedFd<'_>, out: &mut dyn Write) -> Result<(), Error> {
+    upper_layer(upper, out, |_| false)
+}
+
+fn upper_layer(
+    upper: BorrowedFd<'_>,
+    out: &mut dyn Write,
+    is_left_out: impl Fn(&Found<'_>) -> bool,
+) -> Result<(), Error> {
     let mut archive = Archive::new(out, true);
     let mut walk = Walk::new(upper)?;
     while let Some(step) = walk.next()? {
         let Step::Entry(found) = step else {
             continue;
         };
-        if stubs::is_stub(&found) || stubs::holds_only_stubs(&found, lower) {
+        if is_left_out(&found) {
             continue;
         }
         archive.add(&found)?;

@@ -1,0 +1,501 @@
+//! What earlier builds made, by what it was made from. In memory, with a row per result in the metadata
+//! database: a thread writes rows together, so that no step waits for the disk. A result whose row was not
+//! written is swept with its files by the next start; nothing refers to it.
+//!
+//! Rows are only as good as the files they name. These are brought to the disk after a build, and the row says
+//! so; what was not there before the host went down without notice does not count any more.
+
+use crate::world::Piece;
+use hull_image::Database;
+use hull_spec::Digest;
+use jiff::Timestamp;
+use redb::{ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Id → [`Entry`] as JSON.
+const RESULTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("build.results");
+
+/// Why the cache cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The database refused.
+    #[error("{operation} the build cache")]
+    Database {
+        /// What was done.
+        operation: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<redb::Error>,
+    },
+}
+
+fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> CacheError {
+    move |source| CacheError::Database {
+        operation,
+        source: Box::new(source.into()),
+    }
+}
+
+/// What kind of thing a result is, in BuildKit's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// What a step made.
+    #[default]
+    Regular,
+    /// What came from a client.
+    Local,
+    /// What came from a repository.
+    Git,
+    /// A cache that steps have mounted.
+    CacheMount,
+}
+
+impl Kind {
+    /// BuildKit's word, as `du` shows it and filters name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Regular => "regular",
+            Self::Local => "source.local",
+            Self::Git => "source.git.checkout",
+            Self::CacheMount => "exec.cachemount",
+        }
+    }
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What it is known by: what later results are made from.
+    pub id: String,
+    /// Its outputs.
+    pub outputs: Vec<Vec<Piece>>,
+    /// The keys it is found by.
+    pub keys: Vec<Digest>,
+    /// The results it was made from.
+    pub parents: Vec<String>,
+    /// What is shown.
+    pub description: String,
+    /// What kind of thing.
+    pub kind: Kind,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last of use.
+    pub last_used: Option<Timestamp>,
+    /// How often it was of use.
+    pub uses: u64,
+    /// The layers that were made of its steps, by step.
+    #[serde(default)]
+    pub layers: BTreeMap<String, Digest>,
+    /// The start of the host in which its files were written, until they are known to be on the disk.
+    pub boot: Option<String>,
+}
+
+/// A result as lists show it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The result.
+    pub entry: Entry,
+    /// Whether a build needs it at the moment.
+    pub in_use: bool,
+    /// The steps whose files are only this result's, or its descendants'.
+    pub own: Vec<String>,
+}
+
+/// What is removed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Removed {
+    /// Ids of results.
+    pub results: Vec<String>,
+    /// Steps of which nobody knows any more: their files can go.
+    pub steps: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    entries: BTreeMap<String, Entry>,
+    keys: HashMap<Digest, String>,
+    /// How many results name a step.
+    users: HashMap<String, usize>,
+    pins: HashMap<String, usize>,
+    /// Rows to be written, or removed.
+    dirty: HashSet<String>,
+    writing: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    database: Arc<Database>,
+    known: Mutex<Known>,
+    boot: String,
+}
+
+/// The results. Clones are handles of the same.
+#[derive(Clone, Debug)]
+pub struct Cache(Arc<Inner>);
+
+/// Keeps a result from being removed.
+#[derive(Debug)]
+pub struct Pin {
+    cache: Cache,
+    id: String,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut known = self.cache.known();
+        if let Some(count) = known.pins.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                known.pins.remove(&self.id);
+            }
+        }
+    }
+}
+
+fn steps_of(entry: &Entry) -> HashSet<&str> {
+    let pieces = entry.outputs.iter().flatten();
+    pieces.filter_map(step_of).collect()
+}
+
+fn step_of(piece: &Piece) -> Option<&str> {
+    match piece {
+        Piece::Step(step) => Some(step),
+        Piece::Layer(_) => None,
+    }
+}
+
+impl Known {
+    fn insert(&mut self, entry: Entry) {
+        self.take(&entry.id.clone());
+        for step in steps_of(&entry) {
+            *self.users.entry(step.to_owned()).or_default() += 1;
+        }
+        for key in &entry.keys {
+            self.keys.insert(key.clone(), entry.id.clone());
+        }
+        self.dirty.insert(entry.id.clone());
+        self.entries.insert(entry.id.clone(), entry);
+    }
+
+    /// Forgets a result; gives the steps that no other names.
+    fn take(&mut self, id: &str) -> Vec<String> {
+        let Some(entry) = self.entries.remove(id) else {
+            return Vec::new();
+        };
+        self.dirty.insert(id.to_owned());
+        for key in &entry.keys {
+            if self.keys.get(key).is_some_and(|of| of == id) {
+                self.keys.remove(key);
+            }
+        }
+        let mut alone = Vec::new();
+        for step in steps_of(&entry) {
+            let Some(count) = self.users.get_mut(step) else {
+                continue;
+            };
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(step);
+                alone.push(step.to_owned());
+            }
+        }
+        alone
+    }
+}
+
+impl Cache {
+    /// Reads the results of earlier builds; `boot` names this start of the host.
+    ///
+    /// # Errors
+    /// [`CacheError`]; a row that cannot be read is forgotten.
+    pub fn open(database: Arc<Database>, boot: impl Into<String>) -> Result<Self, CacheError> {
+        let boot = boot.into();
+        let write = database.begin_write().map_err(failed("open"))?;
+        write.open_table(RESULTS).map_err(failed("open"))?;
+        write.commit().map_err(failed("open"))?;
+        let mut known = Known::default();
+        {
+            let read = database.begin_read().map_err(failed("read"))?;
+            let table = read.open_table(RESULTS).map_err(failed("read"))?;
+            for row in table.iter().map_err(failed("read"))? {
+                let (id, row) = row.map_err(failed("read"))?;
+                let entry = serde_json::from_slice::<Entry>(row.value()).ok();
+                // Its files may be half on the disk.
+                let entry = entry.filter(|entry| entry.boot.as_ref().is_none_or(|at| *at == boot));
+                match entry {
+                    Some(entry) => known.insert(entry),
+                    None => {
+                        known.dirty.insert(id.value().to_owned());
+                    }
+                }
+            }
+        }
+        known.dirty.retain(|id| !known.entries.contains_key(id));
+        Ok(Self(Arc::new(Inner {
+            database,
+            known: Mutex::new(known),
+            boot,
+        })))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing panics while it is locked.
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pin(&self, known: &mut Known, id: &str) -> Pin {
+        *known.pins.entry(id.to_owned()).or_default() += 1;
+        Pin {
+            cache: self.clone(),
+            id: id.to_owned(),
+        }
+    }
+
+    /// The result of a key, which stays as long as the pin.
+    #[must_use]
+    pub fn find(&self, key: &Digest) -> Option<(Entry, Pin)> {
+        let mut known = self.known();
+        let id = known.keys.get(key)?.clone();
+        let pin = self.pin(&mut known, &id);
+        let entry = known.entries.get_mut(&id)?;
+        entry.uses += 1;
+        entry.last_used = Some(Timestamp::now());
+        let entry = entry.clone();
+        known.dirty.insert(id);
+        Some((entry, pin))
+    }
+
+    /// Adds a result, in place of one with the same id.
+    #[must_use]
+    pub fn put(&self, mut entry: Entry) -> Pin {
+        entry.boot = Some(self.0.boot.clone());
+        let mut known = self.known();
+        let pin = self.pin(&mut known, &entry.id);
+        known.insert(entry);
+        drop(known);
+        self.write_soon();
+        pin
+    }
+
+    /// Lets a result be found by another key as well.
+    pub fn also(&self, id: &str, key: &Digest) {
+        let mut known = self.known();
+        let Some(entry) = known.entries.get_mut(id) else {
+            return;
+        };
+        if !entry.keys.contains(key) {
+            entry.keys.push(key.clone());
+        }
+        known.keys.insert(key.clone(), id.to_owned());
+        known.dirty.insert(id.to_owned());
+    }
+
+    /// Forgets a result whose files are gone.
+    #[must_use]
+    pub fn forget(&self, id: &str) -> Vec<String> {
+        let steps = self.known().take(id);
+        self.write_soon();
+        steps
+    }
+
+    /// Whether a result names this step.
+    #[must_use]
+    pub fn names(&self, step: &str) -> bool {
+        self.known().users.contains_key(step)
+    }
+
+    /// When a step was done, and the layer that was made of it.
+    #[must_use]
+    pub fn step(&self, step: &str) -> Option<(Timestamp, Option<Digest>)> {
+        let known = self.known();
+        let mut owners = known
+            .entries
+            .values()
+            .filter(|entry| steps_of(entry).contains(step));
+        let first = owners.clone().min_by_key(|entry| entry.created)?;
+        let layer = owners.find_map(|entry| entry.layers.get(step).cloned());
+        Some((first.created, layer))
+    }
+
+    /// A layer was made of a step.
+    pub fn set_layer(&self, step: &str, layer: &Digest) {
+        let mut known = self.known();
+        let owners = known
+            .entries
+            .values()
+            .filter(|entry| steps_of(entry).contains(step));
+        let first = owners
+            .min_by_key(|entry| entry.created)
+            .map(|entry| entry.id.clone());
+        let Some(entry) = first.and_then(|id| known.entries.get_mut(&id)) else {
+            return;
+        };
+        entry.layers.insert(step.to_owned(), layer.clone());
+        let id = entry.id.clone();
+        known.dirty.insert(id);
+        drop(known);
+        self.write_soon();
+    }
+
+    /// All results, the oldest use first.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let known = self.known();
+        let used = known.pins.keys();
+        let in_use = known.with_parents(used.cloned());
+        let mut seen = HashSet::new();
+        let mut entries: Vec<&Entry> = known.entries.values().collect();
+        entries.sort_by_key(|entry| entry.created);
+        let mut records: Vec<Record> = entries
+            .into_iter()
+            .map(|entry| {
+                let steps = steps_of(entry).into_iter();
+                Record {
+                    // The first to name a step is who made it.
+                    own: steps
+                        .filter(|step| seen.insert((*step).to_owned()))
+                        .map(str::to_owned)
+                        .collect(),
+                    in_use: in_use.contains(&entry.id),
+                    entry: entry.clone(),
+                }
+            })
+            .collect();
+        records.sort_by_key(|record| record.entry.last_used.unwrap_or(record.entry.created));
+        records
+    }
+
+    /// Removes results that no build needs at the moment.
+    pub fn remove(&self, ids: &[String]) -> Removed {
+        let mut known = self.known();
+        let in_use = known.with_parents(known.pins.keys().cloned());
+        let mut removed = Removed::default();
+        for id in ids {
+            if known.entries.contains_key(id) && !in_use.contains(id) {
+                removed.steps.extend(known.take(id));
+                removed.results.push(id.clone());
+            }
+        }
+        drop(known);
+        self.write_soon();
+        removed
+    }
+
+    /// The files of these results are on the disk.
+    pub fn settled(&self, ids: &[String]) {
+        let mut known = self.known();
+        for id in ids {
+            if let Some(entry) = known.entries.get_mut(id) {
+                entry.boot = None;
+                known.dirty.insert(id.clone());
+            }
+        }
+        drop(known);
+        self.write_soon();
+    }
+
+    /// The results whose files are not known to be on the disk.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<String> {
+        let known = self.known();
+        let entries = known.entries.values();
+        let open = entries.filter(|entry| entry.boot.is_some());
+        open.map(|entry| entry.id.clone()).collect()
+    }
+
+    /// Has the rows written by a thread.
+    pub fn write_soon(&self) {
+        let mut known = self.known();
+        if known.writing || known.dirty.is_empty() {
+            return;
+        }
+        known.writing = true;
+        drop(known);
+        let cache = self.clone();
+        let thread = std::thread::Builder::new().name("build-cache".to_owned());
+        if thread.spawn(move || cache.write_all()).is_err() {
+            self.known().writing = false;
+        }
+    }
+
+    fn write_all(&self) {
+        loop {
+            let rows = {
+                let mut known = self.known();
+                known.writing = !known.dirty.is_empty();
+                if !known.writing {
+                    return;
+                }
+                known.take_dirty()
+            };
+            if self.write(&rows).is_err() {
+                // They are tried again with the next change.
+                let mut known = self.known();
+                known.dirty.extend(rows.into_iter().map(|(id, _)| id));
+                known.writing = false;
+                return;
+            }
+        }
+    }
+
+    fn write(&self, rows: &[(String, Option<Entry>)]) -> Result<(), CacheError> {
+        let write = self.0.database.begin_write().map_err(failed("write"))?;
+        {
+            let mut table = write.open_table(RESULTS).map_err(failed("write"))?;
+            for (id, row) in rows {
+                let bytes = row.as_ref().and_then(|row| serde_json::to_vec(row).ok());
+                match bytes {
+                    Some(bytes) => table
+                        .insert(id.as_str(), bytes.as_slice())
+                        .map_err(failed("write"))?,
+                    None => table.remove(id.as_str()).map_err(failed("write"))?,
+                };
+            }
+        }
+        write.commit().map_err(failed("write"))
+    }
+
+    /// Writes what is not written yet, now.
+    ///
+    /// # Errors
+    /// [`CacheError`]
+    pub fn flush(&self) -> Result<(), CacheError> {
+        let rows = self.known().take_dirty();
+        self.write(&rows)
+    }
+}
+
+impl Known {
+    /// The rows to be written, `None` for those that are to go.
+    fn take_dirty(&mut self) -> Vec<(String, Option<Entry>)> {
+        let dirty = std::mem::take(&mut self.dirty).into_iter();
+        dirty
+            .map(|id| {
+                let row = self.entries.get(&id).cloned();
+                (id, row)
+            })
+            .collect()
+    }
+
+    /// These results and all that they were made from.
+    fn with_parents(&self, ids: impl Iterator<Item = String>) -> HashSet<String> {
+        let mut all = HashSet::new();
+        let mut pending: Vec<String> = ids.collect();
+        while let Some(id) = pending.pop() {
+            if all.contains(&id) {
+                continue;
+            }
+            if let Some(entry) = self.entries.get(&id) {
+                pending.extend(entry.parents.iter().cloned());
+            }
+            all.insert(id);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! The solver: does what a graph says, as far as somebody needs it and nobody has done it before.
+//!
+//! ```text
+//! vertices that the targets need ─► each when its inputs are known, in threads
+//!    │ key: what it does, and the inputs' results (of local files, and of files that are only copied: content)
+//!    ├─ known ──────────────────► its result, without touching anything
+//!    ├─ somebody is at it ──────► wait together; it ends early only when nobody waits any more
+//!    └─ else ───────────────────► the inputs are fetched, the step is done, the result gets its row
+//! ```
+//!
+//! An image that is only named by results in the cache is never pulled.
+
+mod build;
+mod key;
+mod running;
+#[cfg(test)]
+mod tests;
+mod vertex;
+
+use crate::cache::{Cache, Pin};
+use crate::graph::{Graph, Location, Output};
+use crate::progress::Watch;
+use crate::world::{Cancel, Client, Tree, World, WorldError};
+use build::Build;
+use hull_spec::{Digest, Platform};
+use running::Running;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// Solves graphs, all of them with one cache.
+#[derive(Clone)]
+pub struct Solver(Arc<Shared>);
+
+struct Shared {
+    world: Arc<dyn World>,
+    cache: Cache,
+    /// Steps under way, by key.
+    running: Mutex<HashMap<Digest, Arc<Running>>>,
+}
+
+impl fmt::Debug for Solver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Solver").finish_non_exhaustive()
+    }
+}
+
+/// For whom a graph is solved.
+#[derive(Clone)]
+pub struct Context {
+    /// Who asked.
+    pub client: Arc<dyn Client>,
+    /// Who wants to know.
+    pub watch: Arc<dyn Watch>,
+    /// When to stop.
+    pub cancel: Cancel,
+    /// The platform of vertices that name none.
+    pub platform: Platform,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+/// An output that was asked for. Its files stay as long as this.
+pub struct Solution {
+    /// The files.
+    pub tree: Tree,
+    /// What they are known by: equal for what was made in the same way.
+    pub id: String,
+    _pin: Option<Arc<Pin>>,
+    _keep: Option<Arc<dyn Send + Sync>>,
+}
+
+impl fmt::Debug for Solution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Solution")
+            .field("tree", &self.tree)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a graph was not solved.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("failed to solve: {}", source.full_message())]
+pub struct SolveError {
+    /// Which vertex failed.
+    pub vertex: Digest,
+    /// What it is called.
+    pub name: String,
+    /// Where it comes from.
+    pub location: Option<Location>,
+    /// Why.
+    pub source: Arc<WorldError>,
+}
+
+impl Solver {
+    /// A solver that works with `world` and remembers in `cache`.
+    pub fn new(world: Arc<dyn World>, cache: Cache) -> Self {
+        Self(Arc::new(Shared {
+            world,
+            cache,
+            running: Mutex::default(),
+        }))
+    }
+
+    /// What earlier builds made.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// What the solver works with.
+    #[must_use]
+    pub fn world(&self) -> &Arc<dyn World> {
+        &self.0.world
+    }
+
+    /// Makes outputs of a graph. Blocks until all are there, one has failed, or the end is asked for.
+    ///
+    /// # Errors
+    /// The first failure; the other vertices have stopped then, unless another build needs them.
+    pub fn solve(
+        &self,
+        graph: &Arc<Graph>,
+        targets: &[Output],
+        context: &Context,
+    ) -> Result<Vec<Solution>, SolveError> {
+        let build = Build::new(Arc::clone(&self.0), Arc::clone(graph), context);
+        build.run(targets)?;
+        targets
+            .iter()
+            .map(|target| build.solution(*target))
+            .collect()
+    }
+}

@@ -1,0 +1,327 @@
+//! One vertex: found in the cache, or done.
+
+use super::build::Build;
+use super::key::{self, Part};
+use super::running::{Running, StepResult, together};
+use crate::cache::{Entry, Kind, Pin};
+use crate::graph::{Op, Output, Source, Vertex, VertexId, digest_of};
+use crate::progress::VertexState;
+use crate::world::{Fetched, Job, Selection, Tree, WorldError};
+use hull_spec::{Digest, Platform};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// What is known of a vertex.
+pub(super) struct Outcome {
+    /// What its result is known by; empty for a client's files, which are known by content only.
+    pub(super) id: String,
+    pub(super) pin: Option<Arc<Pin>>,
+    trees: OnceLock<Trees>,
+    /// Held by who fetches.
+    fetching: Mutex<()>,
+}
+
+/// The files of a vertex.
+pub(super) struct Trees {
+    pub(super) trees: Vec<Tree>,
+    keep: Option<Arc<dyn Send + Sync>>,
+}
+
+/// A step that was done.
+pub(super) struct Done {
+    id: String,
+    trees: Vec<Tree>,
+    pin: Arc<Pin>,
+}
+
+impl Outcome {
+    fn known(id: String, trees: Vec<Tree>, pin: Option<Arc<Pin>>) -> Self {
+        Self {
+            id,
+            pin,
+            trees: OnceLock::from(Trees { trees, keep: None }),
+            fetching: Mutex::default(),
+        }
+    }
+
+    fn outside(id: String) -> Self {
+        Self {
+            id,
+            pin: None,
+            trees: OnceLock::new(),
+            fetching: Mutex::default(),
+        }
+    }
+
+    pub(super) fn keep(&self) -> Option<Arc<dyn Send + Sync>> {
+        self.trees.get()?.keep.clone()
+    }
+
+    fn is_local(&self) -> bool {
+        self.id.is_empty()
+    }
+}
+
+type Evaluated<T> = Result<T, Arc<WorldError>>;
+
+impl Build {
+    /// What a vertex makes, whose inputs are known.
+    pub(super) fn evaluate(self: &Arc<Self>, id: VertexId) -> Evaluated<Outcome> {
+        self.cancel.check().map_err(Arc::new)?;
+        let vertex = self.graph.vertex(id);
+        self.told(id, |state| match &vertex.op {
+            Op::Source(source) => self.source(id, source, state),
+            _ => self.step(id, vertex, state),
+        })
+    }
+
+    pub(super) fn platform(&self, vertex: &Vertex) -> Platform {
+        let own = vertex.platform.clone();
+        own.unwrap_or_else(|| self.context.platform.clone())
+    }
+
+    fn source(&self, id: VertexId, source: &Source, state: &mut VertexState) -> Evaluated<Outcome> {
+        let vertex = self.graph.vertex(id);
+        let platform = self.platform(vertex);
+        let job = self.job(id);
+        if let Source::Local(local) = source {
+            let files = self.context.client.local(local, &job).map_err(Arc::new)?;
+            return Ok(Outcome::known(
+                String::new(),
+                vec![Tree::Local(files)],
+                None,
+            ));
+        }
+        let world = &self.shared.world;
+        let content = world
+            .source_key(source, &platform, &job)
+            .map_err(Arc::new)?;
+        let content =
+            content.ok_or_else(|| Arc::new(WorldError::other("a source without a key")))?;
+        let key = key::of_source(&platform, source, &content);
+        match source {
+            // Its layers are the store's, and may never be needed.
+            Source::Image(_) | Source::OciLayout(_) => Ok(Outcome::outside(key.hex().to_owned())),
+            _ => {
+                if !vertex.metadata.ignore_cache
+                    && let Some(found) = self.find(&key)
+                {
+                    state.cached = true;
+                    return Ok(found);
+                }
+                let Fetched { tree, .. } =
+                    world.fetch(source, &platform, &job).map_err(Arc::new)?;
+                let kind = match source {
+                    Source::Git(_) => Kind::Git,
+                    _ => Kind::Regular,
+                };
+                let entry = self.entry(id, (kind, vec![key]), vec![tree.clone()]);
+                let (id, pin) = self.keep(entry);
+                Ok(Outcome::known(id, vec![tree], Some(pin)))
+            }
+        }
+    }
+
+    /// The files of a vertex; what is still outside is fetched, by one for all.
+    pub(super) fn fetched<'o>(&self, id: VertexId, outcome: &'o Outcome) -> Evaluated<&'o Trees> {
+        let _turn = outcome
+            .fetching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(trees) = outcome.trees.get() {
+            return Ok(trees);
+        }
+        let vertex = self.graph.vertex(id);
+        let Op::Source(source) = &vertex.op else {
+            return Err(Arc::new(WorldError::other("a step without files")));
+        };
+        let platform = self.platform(vertex);
+        let Fetched { tree, keep } = self.told(id, |_| {
+            let fetched = self.shared.world.fetch(source, &platform, &self.job(id));
+            fetched.map_err(Arc::new)
+        })?;
+        Ok(outcome.trees.get_or_init(|| Trees {
+            trees: vec![tree],
+            keep,
+        }))
+    }
+
+    fn step(
+        self: &Arc<Self>,
+        id: VertexId,
+        vertex: &Vertex,
+        state: &mut VertexState,
+    ) -> Evaluated<Outcome> {
+        let platform = self.platform(vertex);
+        let ignore = vertex.metadata.ignore_cache;
+        let mut keys = Vec::new();
+        if let Some(parts) = self.by_results(vertex)? {
+            keys.push(key::of(&vertex.op, &platform, &parts));
+        }
+        let mut found = keys
+            .first()
+            .filter(|_| !ignore)
+            .and_then(|key| self.find(key));
+        if found.is_none()
+            && (!ignore || keys.is_empty())
+            && let Some(parts) = self.by_content(id, vertex)?
+        {
+            let key = key::of(&vertex.op, &platform, &parts);
+            found = Some(&key)
+                .filter(|_| !ignore)
+                .and_then(|key| self.find(key));
+            if let (Some(found), Some(quick)) = (&found, keys.first()) {
+                self.shared.cache.also(&found.id, quick);
+            }
+            keys.insert(0, key);
+        }
+        if let Some(found) = found {
+            state.cached = true;
+            return Ok(found);
+        }
+        let done = self.perform(id, vertex, keys)?;
+        Ok(Outcome::known(
+            done.id.clone(),
+            done.trees.clone(),
+            Some(Arc::clone(&done.pin)),
+        ))
+    }
+
+    /// A result in the cache whose files are there.
+    fn find(&self, key: &Digest) -> Option<Outcome> {
+        let cache = &self.shared.cache;
+        let (entry, pin) = cache.find(key)?;
+        if !entry
+            .outputs
+            .iter()
+            .all(|pieces| self.shared.world.has(pieces))
+        {
+            for step in cache.forget(&entry.id) {
+                self.shared.world.discard(&step);
+            }
+            return None;
+        }
+        let trees = entry.outputs.into_iter().map(Tree::Pieces).collect();
+        Some(Outcome::known(entry.id, trees, Some(Arc::new(pin))))
+    }
+
+    /// The inputs by what made them; `None` where one is known by content only.
+    fn by_results(&self, vertex: &Vertex) -> Evaluated<Option<Vec<Part>>> {
+        let mut parts = Vec::with_capacity(vertex.inputs.len());
+        for input in &vertex.inputs {
+            let outcome = self.outcome(input.vertex).map_err(Arc::new)?;
+            if outcome.is_local() {
+                return Ok(None);
+            }
+            parts.push(Part::Result(format!("{}#{}", outcome.id, input.index)));
+        }
+        Ok(Some(parts))
+    }
+
+    /// The inputs by what is in them, as far as that is how they are used; `None` where none is.
+    fn by_content(&self, id: VertexId, vertex: &Vertex) -> Evaluated<Option<Vec<Part>>> {
+        let mut parts = Vec::with_capacity(vertex.inputs.len());
+        let mut any = false;
+        for (place, input) in vertex.inputs.iter().enumerate() {
+            let outcome = self.outcome(input.vertex).map_err(Arc::new)?;
+            let mut selections = key::selections(&vertex.op, place);
+            if outcome.is_local() {
+                // All of it, where it is more than copied from.
+                selections.get_or_insert_with(|| vec![Selection::default()]);
+            }
+            parts.push(match selections {
+                Some(selections) => {
+                    any = true;
+                    Part::Content(self.contents(id, *input, &selections)?)
+                }
+                None => Part::Result(format!("{}#{}", outcome.id, input.index)),
+            });
+        }
+        Ok(any.then_some(parts))
+    }
+
+    fn contents(&self, id: VertexId, input: Output, of: &[Selection]) -> Evaluated<Vec<Digest>> {
+        let tree = self.tree(input)?;
+        let (world, job) = (&self.shared.world, self.job(id));
+        let digest = |selection| world.content(&tree, selection, &job).map_err(Arc::new);
+        of.iter().map(digest).collect()
+    }
+
+    /// Does a step, or waits for another build that does the same.
+    fn perform(self: &Arc<Self>, id: VertexId, vertex: &Vertex, keys: Vec<Digest>) -> StepResult {
+        let inputs = vertex.inputs.iter().map(|input| self.tree(*input));
+        let inputs: Vec<Tree> = inputs.collect::<Evaluated<_>>()?;
+        // Who wants no cache wants no other's result either.
+        let key = match (keys.last(), vertex.metadata.ignore_cache) {
+            (Some(key), false) => key.clone(),
+            (key, _) => digest_of(&(key, random())),
+        };
+        let build = Arc::clone(self);
+        let work = move |running: Arc<Running>| build.perform_alone(id, &inputs, keys, &running);
+        together(&self.shared, &key, (&self.context, &self.cancel), work)
+    }
+
+    fn perform_alone(
+        &self,
+        id: VertexId,
+        inputs: &[Tree],
+        keys: Vec<Digest>,
+        running: &Running,
+    ) -> StepResult {
+        let vertex = self.graph.vertex(id);
+        let job = Job {
+            watch: running,
+            cancel: &running.cancel,
+            ..self.job(id)
+        };
+        let trees = self.shared.world.perform(vertex, inputs, &job);
+        let trees = trees.map_err(Arc::new)?;
+        let entry = self.entry(id, (Kind::Regular, keys), trees.clone());
+        let (id, pin) = self.keep(entry);
+        Ok(Arc::new(Done { id, trees, pin }))
+    }
+
+    /// A new result. It has the id of its first key, so that equal results are equal everywhere; one that
+    /// was made again although it was known has another, so that what follows is made again too.
+    fn entry(&self, id: VertexId, (kind, keys): (Kind, Vec<Digest>), trees: Vec<Tree>) -> Entry {
+        let vertex = self.graph.vertex(id);
+        let own = match (keys.first(), vertex.metadata.ignore_cache) {
+            (Some(key), false) => key.clone(),
+            (key, _) => digest_of(&(key, random())),
+        };
+        let pieces = |tree| match tree {
+            Tree::Pieces(pieces) => pieces,
+            Tree::Local(_) => Vec::new(),
+        };
+        let parents = vertex.inputs.iter().filter_map(|input| {
+            let outcome = self.outcome(input.vertex).ok()?;
+            Some(outcome.id.clone()).filter(|id| !id.is_empty())
+        });
+        Entry {
+            id: own.hex().to_owned(),
+            outputs: trees.into_iter().map(pieces).collect(),
+            keys,
+            parents: parents.collect(),
+            description: self.state(id).name,
+            kind,
+            created: Timestamp::now(),
+            last_used: None,
+            uses: 0,
+            layers: BTreeMap::new(),
+            boot: None,
+        }
+    }
+
+    fn keep(&self, entry: Entry) -> (String, Arc<Pin>) {
+        let id = entry.id.clone();
+        (id, Arc::new(self.shared.cache.put(entry)))
+    }
+}
+
+/// Something that was never there before.
+fn random() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let number = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}{}", number(), number(), Timestamp::now())
+}

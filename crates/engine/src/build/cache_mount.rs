@@ -1,0 +1,173 @@
+//! Directories that stay from build to build, and whose turn it is.
+
+use super::copy::{All, Copier, Look};
+use super::find::find;
+use crate::{Engine, names};
+use hull_build::cache::{Entry, Kind, Pin};
+use hull_build::graph::{Sharing, digest_of};
+use hull_build::world::{Job, Piece, Tree, WorldError, WorldResult};
+use jiff::Timestamp;
+use rustix::fs::OFlags;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+/// Who has a cache mount.
+#[derive(Debug, Default)]
+pub(super) struct InUse {
+    users: usize,
+    alone: bool,
+}
+
+/// A cache mount in use.
+pub(super) struct Cached<'e> {
+    engine: &'e Engine,
+    name: String,
+    pub(super) path: PathBuf,
+    _pin: Pin,
+}
+
+impl Drop for Cached<'_> {
+    fn drop(&mut self) {
+        let builds = &self.engine.builds;
+        let mut mounts = builds.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = mounts.get_mut(&self.name) {
+            used.users -= 1;
+            used.alone = false;
+            if used.users == 0 {
+                mounts.remove(&self.name);
+            }
+        }
+        drop(mounts);
+        builds.mounts_changed.notify_all();
+    }
+}
+
+impl Engine {
+    /// A cache's directory, when it is this step's turn.
+    pub(super) fn cache_mount(
+        &self,
+        id: &str,
+        sharing: Sharing,
+        seed: Option<&Tree>,
+        job: &Job<'_>,
+    ) -> WorldResult<Cached<'_>> {
+        let mut number = 0;
+        let name = loop {
+            let name = format!("{id}#{number}");
+            if self.take_turn(&name, sharing, job)? {
+                break name;
+            }
+            number += 1;
+        };
+        let key = digest_of(&("cache mount", &name));
+        let made = match self.builds.cache.find(&key) {
+            Some((entry, pin)) if entry.outputs.iter().all(|o| self.has_pieces(o)) => {
+                Ok((entry, pin))
+            }
+            _ => self.new_cache(id, &key, seed, job),
+        };
+        let (entry, pin) = made.inspect_err(|_| self.give_turn(&name))?;
+        let step = entry
+            .outputs
+            .iter()
+            .flatten()
+            .find_map(|piece| match piece {
+                Piece::Step(step) => Some(step.clone()),
+                Piece::Layer(_) => None,
+            });
+        let step = step.unwrap_or_default();
+        Ok(Cached {
+            engine: self,
+            name,
+            path: self.step_upper(&step),
+            _pin: pin,
+        })
+    }
+
+    /// Waits until a cache is to be had; `false`: who wants one of its own looks for another.
+    fn take_turn(&self, name: &str, sharing: Sharing, job: &Job<'_>) -> WorldResult<bool> {
+        let mounts = || {
+            self.builds
+                .mounts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let weak = std::sync::Weak::clone(&self.builds.myself);
+        let _wakes = job.cancel.on_cancel(move || {
+            if let Some(builds) = weak.upgrade() {
+                // Between look and wait nobody would hear it.
+                drop(builds.mounts.lock());
+                builds.mounts_changed.notify_all();
+            }
+        });
+        let mut all = mounts();
+        loop {
+            job.cancel.check()?;
+            let used = all.entry(name.to_owned()).or_default();
+            let alone = sharing != Sharing::Shared;
+            if used.users == 0 || (!alone && !used.alone) {
+                used.users += 1;
+                used.alone = alone;
+                return Ok(true);
+            }
+            if sharing == Sharing::Private {
+                return Ok(false);
+            }
+            let waited = self.builds.mounts_changed.wait(all);
+            all = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn give_turn(&self, name: &str) {
+        let mut mounts = self
+            .builds
+            .mounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        mounts.remove(name);
+        drop(mounts);
+        self.builds.mounts_changed.notify_all();
+    }
+
+    /// A new cache, with what the seed has.
+    fn new_cache(
+        &self,
+        id: &str,
+        key: &hull_spec::Digest,
+        seed: Option<&Tree>,
+        job: &Job<'_>,
+    ) -> WorldResult<(Entry, Pin)> {
+        let step = self.new_step(&[])?;
+        if let Some(seed) = seed
+            && let Some((source, _reading)) = self.open_tree(seed)?
+        {
+            let failed = |error| WorldError::caused("fill a cache", error);
+            let found = find(&source, Path::new("/"), true).map_err(failed)?;
+            let root = step.open()?;
+            let into = root.open_at(Path::new("/"), OFlags::RDONLY | OFlags::DIRECTORY);
+            let look = Look::default();
+            let mut copier = Copier::new(&look, &All, job.cancel);
+            copier.contents(&found, into.map_err(failed)?)?;
+            let again = root.open_at(Path::new("/"), OFlags::RDONLY | OFlags::DIRECTORY);
+            copier.like(&found, again.map_err(failed)?)?;
+        }
+        let Tree::Pieces(pieces) = step.keep() else {
+            return Err(WorldError::other("a cache without files"));
+        };
+        let entry = Entry {
+            id: format!("{}-{}", key.hex(), names::uuid()),
+            outputs: vec![pieces],
+            keys: vec![key.clone()],
+            parents: Vec::new(),
+            description: format!("cached mount {id}"),
+            kind: Kind::CacheMount,
+            created: Timestamp::now(),
+            last_used: None,
+            uses: 0,
+            layers: std::collections::BTreeMap::new(),
+            boot: None,
+        };
+        let pin = self.builds.cache.put(entry.clone());
+        Ok((entry, pin))
+    }
+}

@@ -1,0 +1,313 @@
+//! Digests of files: what a step's key holds of what it only copies. Names, kinds, modes, owners, links, devices,
+//! extended attributes and bytes count, times do not.
+
+use super::copy::{Keep, Sieve};
+use super::find::{Found, cleaned, find, names};
+use super::{glob, sieve};
+use crate::Engine;
+use hull_build::world::{Job, LocalFiles, Selection, Tree, WorldError, WorldResult};
+use hull_linux::xattr;
+use hull_spec::Digest;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use sha2::{Digest as _, Sha256};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Files smaller than this are read by the thread that finds them.
+const AT_ONCE: usize = 256 << 10;
+
+/// A walk over files that makes one digest.
+struct Walk<'w> {
+    sieve: &'w dyn Sieve,
+    job: &'w Job<'w>,
+    /// Who may know a file's digest without reading it, and where the walk is in its directory.
+    known: Option<(&'w dyn LocalFiles, PathBuf)>,
+    path: PathBuf,
+    entries: Vec<Entry>,
+}
+
+/// A line of what is digested in the end.
+struct Entry {
+    head: Vec<u8>,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    None,
+    Known([u8; 32]),
+    /// To be read.
+    File(OwnedFd),
+}
+
+impl Engine {
+    /// A digest of the files of a tree that a selection means.
+    pub(super) fn content_of(
+        &self,
+        tree: &Tree,
+        selection: &Selection,
+        job: &Job<'_>,
+    ) -> WorldResult<Digest> {
+        let mut hash = Sha256::new();
+        let Some((root, _reading)) = self.open_tree(tree)? else {
+            return Ok(Digest::from_sha256(&hash.finalize().into()));
+        };
+        let sieve = sieve::new(&selection.include, &selection.exclude)?;
+        let (path, _) = cleaned(&selection.path);
+        let paths = match selection.wildcard {
+            true => glob::resolve(&root, &path, selection.follow)?,
+            false => vec![path],
+        };
+        let local: Option<&dyn LocalFiles> = match tree {
+            Tree::Local(files) => Some(&**files),
+            Tree::Pieces(_) => None,
+        };
+        for path in paths {
+            let mut walk = Walk {
+                sieve: &*sieve,
+                job,
+                known: local.map(|files| (files, below(&path))),
+                path: PathBuf::new(),
+                entries: Vec::new(),
+            };
+            let name = path.file_name().unwrap_or_default();
+            feed(&mut hash, name.as_bytes());
+            match find(&root, &path, selection.follow) {
+                Ok(found) => walk.top(&found)?,
+                // That it is not there is something to know as well.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => hash.update([0xff]),
+                Err(error) => {
+                    let text = format!("look at {}", path.display());
+                    return Err(WorldError::caused(text, error));
+                }
+            }
+            walk.digest(&mut hash)?;
+        }
+        Ok(Digest::from_sha256(&hash.finalize().into()))
+    }
+}
+
+fn below(path: &Path) -> PathBuf {
+    path.strip_prefix("/").unwrap_or(path).to_owned()
+}
+
+/// A field with its length: no two lists of fields are the same bytes.
+fn feed(hash: &mut Sha256, field: &[u8]) {
+    hash.update((field.len() as u64).to_le_bytes());
+    hash.update(field);
+}
+
+impl Walk<'_> {
+    fn failed(&self, what: &str, error: impl Into<io::Error>) -> WorldError {
+        let text = format!("digest: {what} {:?}", self.path.display().to_string());
+        WorldError::caused(text, error.into())
+    }
+
+    fn top(&mut self, found: &Found) -> WorldResult<()> {
+        if found.is_directory() {
+            let directory = found.open().map_err(|error| self.failed("open", error))?;
+            self.push(&found.stat, Some(directory.as_fd()), Bytes::None, b"")?;
+            return self.directory(&directory);
+        }
+        self.other(found.entry.as_fd(), None, &found.stat)
+    }
+
+    fn directory(&mut self, directory: &OwnedFd) -> WorldResult<()> {
+        self.job.cancel.check()?;
+        for name in names(directory).map_err(|error| self.failed("list", error))? {
+            self.path.push(&name);
+            self.entry(directory.as_fd(), &name)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, directory: BorrowedFd<'_>, name: &OsStr) -> WorldResult<()> {
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| self.failed("look at", error))?;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        match self.sieve.keeps(&self.path, is_directory) {
+            Keep::No => Ok(()),
+            keep if is_directory => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let opened = rustix::fs::openat(directory, name, flags, Mode::empty())
+                    .map_err(|error| self.failed("open", error))?;
+                if keep == Keep::Yes {
+                    self.push(&stat, Some(opened.as_fd()), Bytes::None, b"")?;
+                }
+                self.directory(&opened)
+            }
+            Keep::IfNeeded => Ok(()),
+            Keep::Yes => self.other(directory, Some(name), &stat),
+        }
+    }
+
+    /// Anything but a directory: `name` in `at`, or `at` itself.
+    fn other(&mut self, at: BorrowedFd<'_>, name: Option<&OsStr>, stat: &Stat) -> WorldResult<()> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let opened = match name {
+                    Some(name) => rustix::fs::openat(at, name, flags, Mode::empty()),
+                    None => {
+                        let number = std::os::fd::AsRawFd::as_raw_fd(&at);
+                        let path = format!("/proc/self/fd/{number}");
+                        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                    }
+                };
+                let file = opened.map_err(|error| self.failed("open", error))?;
+                let known = self.known.as_ref().and_then(|(files, top)| {
+                    let digest = files.digest(&top.join(&self.path))?;
+                    bytes_of(&digest)
+                });
+                let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+                let bytes = match known {
+                    Some(known) => Bytes::Known(known),
+                    None if size == 0 => Bytes::Known(Sha256::digest([]).into()),
+                    None if size <= AT_ONCE => {
+                        let read =
+                            small(&file, size).map_err(|error| self.failed("read", error))?;
+                        Bytes::Known(Sha256::digest(read).into())
+                    }
+                    None => {
+                        let again = file
+                            .try_clone()
+                            .map_err(|error| self.failed("open", error))?;
+                        Bytes::File(again)
+                    }
+                };
+                self.push(stat, Some(file.as_fd()), bytes, b"")
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(at, name.unwrap_or_default(), Vec::new())
+                    .map_err(|error| self.failed("read link", error))?;
+                self.push(stat, None, Bytes::None, target.as_bytes())
+            }
+            FileType::Socket => Ok(()),
+            _ => self.push(stat, None, Bytes::None, &stat.st_rdev.to_le_bytes()),
+        }
+    }
+
+    fn push(
+        &mut self,
+        stat: &Stat,
+        file: Option<BorrowedFd<'_>>,
+        bytes: Bytes,
+        more: &[u8],
+    ) -> WorldResult<()> {
+        let mut head = Vec::with_capacity(64);
+        let mut field = |bytes: &[u8]| {
+            head.extend((bytes.len() as u64).to_le_bytes());
+            head.extend(bytes);
+        };
+        field(self.path.as_os_str().as_bytes());
+        for number in [stat.st_mode, stat.st_uid, stat.st_gid] {
+            field(&number.to_le_bytes());
+        }
+        field(more);
+        let mut names = file
+            .map(|file| xattr::list(file).unwrap_or_default())
+            .unwrap_or_default();
+        names.retain(|name| !name.starts_with(b"trusted.overlay.") && name != b"security.selinux");
+        names.sort_unstable();
+        for name in names {
+            let value = file.and_then(|file| xattr::get(file, &name).ok().flatten());
+            field(&name);
+            field(&value.unwrap_or_default());
+        }
+        self.entries.push(Entry { head, bytes });
+        Ok(())
+    }
+
+    /// Reads what is left to read, on all processors, and digests it all.
+    fn digest(self, hash: &mut Sha256) -> WorldResult<()> {
+        let big = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter_map(|(place, entry)| match &entry.bytes {
+                Bytes::File(file) => Some((place, file)),
+                _ => None,
+            });
+        let big: Vec<_> = big.collect();
+        let read: Mutex<Vec<(usize, io::Result<[u8; 32]>)>> = Mutex::default();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            while let Some((place, file)) =
+                big.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            {
+                let digest = large(file, self.job);
+                let mut read = read
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                read.push((*place, digest));
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, Into::into);
+        std::thread::scope(|scope| {
+            for _ in 1..threads.min(big.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut read = read
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        read.sort_by_key(|(place, _)| *place);
+        let mut read = read.into_iter();
+        for entry in &self.entries {
+            feed(hash, &entry.head);
+            match &entry.bytes {
+                Bytes::None => {}
+                Bytes::Known(digest) => hash.update(digest),
+                Bytes::File(_) => {
+                    let (_, digest) = read
+                        .next()
+                        .ok_or_else(|| WorldError::other("digest: a file was not read"))?;
+                    hash.update(digest.map_err(|error| WorldError::caused("digest: read", error))?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of(digest: &Digest) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digest.hex().get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn small(file: &OwnedFd, size: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size];
+    let mut filled = 0;
+    while filled < size {
+        match rustix::io::read(file, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn large(file: &OwnedFd, job: &Job<'_>) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; AT_ONCE];
+    loop {
+        match rustix::io::read(file, &mut buffer[..]) {
+            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        job.cancel.check().map_err(io::Error::other)?;
+    }
+}

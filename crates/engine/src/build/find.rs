@@ -1,0 +1,146 @@
+//! Places in trees: looked up, made, listed, removed, with the tree's root as the root of all.
+
+use super::copy::Look;
+use hull_linux::path::Root;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+/// Something to copy: an entry that was opened with `O_PATH`.
+pub(super) struct Found {
+    pub(super) entry: OwnedFd,
+    pub(super) stat: Stat,
+}
+
+impl Found {
+    pub(super) fn is_directory(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    }
+
+    pub(super) fn is_file(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::RegularFile
+    }
+
+    /// Opens it to be read.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.entry.as_raw_fd());
+        Ok(rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+}
+
+/// Looks a path up; the last name may be a link only if that is not to be followed.
+pub(super) fn find(root: &Root, path: &Path, follow: bool) -> io::Result<Found> {
+    let entry = if follow {
+        root.open_at(path, OFlags::PATH)?
+    } else {
+        match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => {
+                let parent = root.open_at(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                rustix::fs::openat(&parent, name, flags, Mode::empty())?
+            }
+            _ => root.open_at(path, OFlags::PATH)?,
+        }
+    };
+    let stat = rustix::fs::fstat(&entry)?;
+    Ok(Found { entry, stat })
+}
+
+/// A path as text, from the root, `..` taken out; whether it ended with a slash is told.
+pub(super) fn cleaned(path: &str) -> (PathBuf, bool) {
+    let mut clean = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    (clean, path.ends_with('/') || path.ends_with("/."))
+}
+
+/// Makes a directory and what is missing above it; what is made gets an owner and a time.
+pub(super) fn make_directories(
+    root: &Root,
+    path: &Path,
+    mode: u32,
+    look: &Look,
+) -> io::Result<OwnedFd> {
+    if let Ok(there) = root.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
+        return Ok(there);
+    }
+    let mut done = PathBuf::new();
+    let mut last = None;
+    for component in path.components() {
+        done.push(component);
+        if let Ok(there) = root.open_at(&done, OFlags::PATH | OFlags::DIRECTORY) {
+            last = Some(there);
+            continue;
+        }
+        let made = root.ensure_directory(&done, mode)?;
+        let path = format!("/proc/self/fd/{}", made.as_raw_fd());
+        // The process's umask is not the image's business.
+        rustix::fs::chmod(&path, Mode::from_raw_mode(mode))?;
+        if let Some((user, group)) = look.owner {
+            let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+            rustix::fs::chown(&path, Some(user), Some(group))?;
+        }
+        if let Some(time) = look.time {
+            rustix::fs::utimensat(rustix::fs::CWD, &path, &times(time), AtFlags::empty())?;
+        }
+        last = Some(made);
+    }
+    last.map_or_else(|| root.open_at(Path::new("/"), OFlags::PATH), Ok)
+}
+
+pub(super) fn times(nanoseconds: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: nanoseconds.div_euclid(1_000_000_000),
+        tv_nsec: nanoseconds.rem_euclid(1_000_000_000),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+/// The names in a directory, sorted.
+pub(super) fn names(directory: impl AsFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+pub(super) fn write_all(file: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&file, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory and what it holds; the standard library's removal follows no link.
+pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let parent = format!("/proc/self/fd/{}", parent.as_raw_fd());
+    fs_err::remove_dir_all(Path::new(&parent).join(name))
+}

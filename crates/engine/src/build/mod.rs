@@ -1,0 +1,88 @@
+//! Builds: what the solver of `hull-build` asks of the world, done with the store's layers, overlayfs and the
+//! containers' own way to a process.
+//!
+//! ```text
+//! Engine::builder ─ Solver ─ graph ─► World ┬─ images    store and registries
+//!                                           ├─ run       a step's process           container/step.rs
+//!                                           ├─ change    copies and the like, in an overlay of ours
+//!                                           ├─ content   digests of files
+//!                                           └─ tree      what steps wrote: snapshots `build-<id>`
+//! an image is wanted ─► export: layers of what steps wrote, once for all images that have them
+//! ```
+
+mod cache_mount;
+mod change;
+mod chmod;
+mod content;
+mod copy;
+mod engine_world;
+mod export;
+mod find;
+mod glob;
+mod images;
+mod overlay;
+mod run;
+mod sieve;
+mod stubs;
+mod tree;
+mod unpack;
+
+pub use export::Made;
+pub use hull_build::{cache, graph, plan, progress, solve, world};
+
+use crate::{Engine, Error, ErrorKind, Result};
+use hull_build::cache::Cache;
+use hull_build::solve::Solver;
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+
+/// Begins the name of a snapshot that is a step's.
+pub(crate) const PREFIX: &str = "build-";
+
+/// What builds share.
+#[derive(Debug)]
+pub(crate) struct Builds {
+    pub(crate) cache: Cache,
+    solver: OnceLock<Solver>,
+    /// Cache mounts in use, by name.
+    mounts: Mutex<HashMap<String, cache_mount::InUse>>,
+    mounts_changed: Condvar,
+    /// For those who are called back.
+    myself: Weak<Self>,
+}
+
+impl Builds {
+    /// Reads what earlier builds made.
+    pub(crate) fn open(database: Arc<hull_image::Database>) -> Result<Arc<Self>> {
+        let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let cache = Cache::open(database, boot.trim()).map_err(|e| {
+            let text = "could not open the build cache";
+            Error::new(ErrorKind::Internal, text).caused_by(e)
+        })?;
+        Ok(Arc::new_cyclic(|myself| Self {
+            cache,
+            solver: OnceLock::new(),
+            mounts: Mutex::default(),
+            mounts_changed: Condvar::new(),
+            myself: Weak::clone(myself),
+        }))
+    }
+
+    /// Whether a snapshot is one that a result of an earlier build has.
+    pub(crate) fn owns(&self, snapshot: &str) -> bool {
+        let step = snapshot.strip_prefix(PREFIX);
+        step.is_some_and(|step| self.cache.names(step))
+    }
+}
+
+impl Engine {
+    /// What solves graphs here. Call it within the runtime that pulls are to run in.
+    #[must_use]
+    pub fn solver(self: &Arc<Self>) -> Solver {
+        let made = self.builds.solver.get_or_init(|| {
+            let world = engine_world::EngineWorld::new(self);
+            Solver::new(Arc::new(world), self.builds.cache.clone())
+        });
+        made.clone()
+    }
+}

@@ -1,0 +1,355 @@
+//! A step's process: its root above its input, and what else it sees.
+
+use super::cache_mount::Cached;
+use super::tree::{NewStep, Reading, pieces};
+use crate::container::step::{Step, StepMount, StepSource};
+use crate::container::{Config, Ulimit};
+use crate::{Engine, ErrorKind, names};
+use hull_build::graph::{ClientFile, Exec, Mount, MountKind, SecretEnv, SecurityMode};
+use hull_build::progress::Stream;
+use hull_build::world::{Job, Tree, WorldError, WorldResult};
+use hull_spec::rootfs::RootFs;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// What belongs to a step and ends after it.
+#[derive(Default)]
+struct Held<'e> {
+    outputs: Vec<(usize, NewStep<'e>)>,
+    /// What was written and is wanted by nobody.
+    scratch: Vec<NewStep<'e>>,
+    readings: Vec<Reading<'e>>,
+    caches: Vec<Cached<'e>>,
+    /// Agents' connections.
+    agents: Vec<Box<dyn Send>>,
+    /// Where secrets are.
+    place: Place,
+}
+
+/// A directory that does not outlive the step, however it ends.
+#[derive(Default)]
+struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs_err::remove_dir_all(&self.0);
+    }
+}
+
+fn failed(error: crate::Error) -> WorldError {
+    match error.kind() {
+        ErrorKind::InvalidInput => WorldError::Invalid(error.full_message()),
+        _ => WorldError::other(error.full_message()),
+    }
+}
+
+impl Engine {
+    /// Runs a process; gives the outputs in their order.
+    pub(super) fn perform_exec(
+        &self,
+        exec: &Exec,
+        inputs: &[Tree],
+        job: &Job<'_>,
+    ) -> WorldResult<Vec<Tree>> {
+        let id = names::id();
+        let place = self.bundle_dir(&id).join("build");
+        let mut held = Held::default();
+        held.place.0 = self.bundle_dir(&id);
+        let (root, mounts) = self.mounts(exec, inputs, (&place, job), &mut held)?;
+        let read_only = exec.root().is_some_and(|mount| mount.readonly);
+        let upper = held.root_upper(exec);
+        let stubs = super::stubs::Stubs::before(&root, upper, exec)?;
+        let step = Step {
+            id: id.clone(),
+            root,
+            config: self.step_config(exec, read_only)?,
+            args: exec.args.clone(),
+            env: environment(exec, job)?,
+            cwd: exec.cwd.clone(),
+            user: exec.user.clone(),
+            hostname: match exec.hostname.as_str() {
+                "" => "buildkitsandbox".to_owned(),
+                name => name.to_owned(),
+            },
+            mounts,
+        };
+        let ran = self.run_step(step, job.cancel, &mut |number, bytes| {
+            let stream = if number == 2 {
+                Stream::Stderr
+            } else {
+                Stream::Stdout
+            };
+            job.log(stream, bytes);
+        });
+        job.cancel.check()?;
+        let code = ran.map_err(failed)?;
+        if !is_success(exec, code) {
+            let command = exec.args.join(" ");
+            return Err(WorldError::Exit { command, code });
+        }
+        stubs.remove();
+        held.outputs.sort_by_key(|(number, _)| *number);
+        let outputs = std::mem::take(&mut held.outputs).into_iter();
+        Ok(outputs.map(|(_, step)| step.keep()).collect())
+    }
+
+    /// The root, and what is mounted besides.
+    fn mounts<'e>(
+        &'e self,
+        exec: &Exec,
+        inputs: &[Tree],
+        with: (&Path, &Job<'_>),
+        held: &mut Held<'e>,
+    ) -> WorldResult<(RootFs, Vec<StepMount>)> {
+        let mut mounts = Vec::new();
+        let mut root = None;
+        for mount in &exec.mounts {
+            match self.mount(mount, inputs, with, held)? {
+                Some(StepSource::Root(fs, part)) if mount.dest == "/" => {
+                    if !part.as_os_str().is_empty() {
+                        let text = "a root that is a part of a tree";
+                        return Err(WorldError::Unsupported(text.to_owned()));
+                    }
+                    root = Some(fs);
+                }
+                Some(source) => mounts.push(StepMount {
+                    target: mount.dest.clone(),
+                    source,
+                    read_only: mount.readonly,
+                }),
+                None => {}
+            }
+        }
+        let root = root.ok_or_else(|| WorldError::other("a step without a root"))?;
+        Ok((root, mounts))
+    }
+
+    fn step_config(&self, exec: &Exec, read_only: bool) -> WorldResult<Config> {
+        let devices = exec.devices.iter().map(|(name, _)| name.clone());
+        let devices: Vec<String> = devices.collect();
+        if !devices.is_empty() {
+            let text = "devices of steps are not supported yet";
+            return Err(WorldError::Unsupported(text.to_owned()));
+        }
+        let hosts = exec.extra_hosts.iter();
+        Ok(Config {
+            network: Step::network(exec.network, ""),
+            extra_hosts: hosts
+                .map(|(name, address)| format!("{name}:{address}"))
+                .collect(),
+            ulimits: exec
+                .ulimits
+                .iter()
+                .map(|(name, soft, hard)| Ulimit {
+                    name: name.clone(),
+                    soft: *soft,
+                    hard: *hard,
+                })
+                .collect(),
+            cgroup_parent: exec.cgroup_parent.clone(),
+            privileged: exec.security == SecurityMode::Insecure,
+            read_only,
+            ..Config::default()
+        })
+    }
+
+    /// What is put at a mount's place; `None` for what may be missing and is.
+    fn mount<'e>(
+        &'e self,
+        mount: &Mount,
+        inputs: &[Tree],
+        (place, job): (&Path, &Job<'_>),
+        held: &mut Held<'e>,
+    ) -> WorldResult<Option<StepSource>> {
+        let tree = mount.input.and_then(|place| inputs.get(place));
+        let part = PathBuf::from(mount.selector.trim_start_matches('/'));
+        Ok(Some(match &mount.kind {
+            MountKind::Bind => return self.bind(mount, (tree, part), job, held).map(Some),
+            MountKind::Cache { id, sharing } => {
+                let cached = self.cache_mount(id, *sharing, tree, job)?;
+                let path = cached.path.clone();
+                held.caches.push(cached);
+                StepSource::Path(path)
+            }
+            MountKind::Tmpfs { size } => StepSource::Memory(*size),
+            MountKind::Secret(file) => {
+                let Some(secret) = job.client.secret(&file.id)? else {
+                    return missing("secret", file).map(|()| None);
+                };
+                let path = place.join(format!("secret-{}", mount.dest.replace('/', "_")));
+                let written = write_secret(place, &path, file, &secret);
+                written.map_err(|e| WorldError::caused("could not write a secret", e))?;
+                StepSource::Path(path)
+            }
+            MountKind::Ssh(file) => match agent(place, file, held.agents.len(), job)? {
+                Some((path, guard)) => {
+                    held.agents.push(guard);
+                    StepSource::Path(path)
+                }
+                None => return missing("ssh agent", file).map(|()| None),
+            },
+        }))
+    }
+
+    fn bind<'e>(
+        &'e self,
+        mount: &Mount,
+        (tree, part): (Option<&Tree>, PathBuf),
+        job: &Job<'_>,
+        held: &mut Held<'e>,
+    ) -> WorldResult<StepSource> {
+        let writable = mount.output.is_some() || !mount.readonly;
+        match tree {
+            Some(Tree::Local(files)) if !writable => {
+                // The step keeps the build waiting, and with it the files.
+                Ok(StepSource::Directory(files.path().to_owned(), part))
+            }
+            Some(Tree::Pieces(below)) if !writable && !below.is_empty() => {
+                let reading = self.reading(below)?;
+                let root = reading.root_fs();
+                held.readings.push(reading);
+                Ok(StepSource::Root(root, part))
+            }
+            _ => {
+                let below = match tree {
+                    Some(local @ Tree::Local(_)) => pieces(&self.local_copy(local, job)?)?.to_vec(),
+                    Some(tree) => pieces(tree)?.to_vec(),
+                    None => Vec::new(),
+                };
+                let step = self.new_step(&below)?;
+                let root = step.root.clone();
+                match mount.output {
+                    Some(number) => held.outputs.push((number, step)),
+                    None => held.scratch.push(step),
+                }
+                Ok(StepSource::Root(root, part))
+            }
+        }
+    }
+}
+
+impl Held<'_> {
+    /// Where what is written to the root ends up.
+    fn root_upper(&self, exec: &Exec) -> Option<PathBuf> {
+        let root = exec.root()?;
+        let mut outputs = self.outputs.iter();
+        let of_root = outputs.find(|(number, _)| root.output == Some(*number));
+        of_root.map(|(_, step)| step.upper.clone())
+    }
+}
+
+fn is_success(exec: &Exec, code: i32) -> bool {
+    match exec.valid_exit_codes.as_slice() {
+        [] => code == 0,
+        codes => codes.contains(&code),
+    }
+}
+
+/// The variables, with secrets and proxies.
+fn environment(exec: &Exec, job: &Job<'_>) -> WorldResult<Vec<String>> {
+    let mut env = exec.env.clone();
+    if let Some(proxy) = &exec.proxy {
+        for (name, value) in [
+            ("HTTP_PROXY", &proxy.http),
+            ("HTTPS_PROXY", &proxy.https),
+            ("FTP_PROXY", &proxy.ftp),
+            ("NO_PROXY", &proxy.no),
+            ("ALL_PROXY", &proxy.all),
+        ] {
+            if !value.is_empty() {
+                env.push(format!("{name}={value}"));
+                env.push(format!("{}={value}", name.to_lowercase()));
+            }
+        }
+    }
+    for SecretEnv { id, name, optional } in &exec.secret_env {
+        match job.client.secret(id)? {
+            Some(secret) => env.push(format!("{name}={}", String::from_utf8_lossy(&secret))),
+            None if *optional => {}
+            None => return Err(WorldError::NotFound(format!("secret {id}: not found"))),
+        }
+    }
+    // Of two with one name the last counts.
+    let mut seen = BTreeSet::new();
+    env.reverse();
+    env.retain(|variable| {
+        let name = variable.split('=').next().unwrap_or_default();
+        seen.insert(name.to_owned())
+    });
+    env.reverse();
+    Ok(env)
+}
+
+fn missing(what: &str, file: &ClientFile) -> WorldResult<()> {
+    match file.optional {
+        true => Ok(()),
+        false => Err(WorldError::NotFound(format!(
+            "{what} {}: not found",
+            file.id
+        ))),
+    }
+}
+
+fn private(place: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(place)
+}
+
+fn write_secret(
+    place: &Path,
+    path: &Path,
+    file: &ClientFile,
+    secret: &[u8],
+) -> std::io::Result<()> {
+    private(place)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let made = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    super::find::write_all(&made, secret)?;
+    rustix::fs::fchown(
+        &made,
+        Some(Uid::from_raw(file.uid)),
+        Some(Gid::from_raw(file.gid)),
+    )?;
+    Ok(rustix::fs::fchmod(
+        &made,
+        Mode::from_raw_mode(file.mode & 0o777),
+    )?)
+}
+
+type Agent = (PathBuf, Box<dyn Send>);
+
+/// A socket that leads to an agent of the client's.
+fn agent(
+    place: &Path,
+    file: &ClientFile,
+    number: usize,
+    job: &Job<'_>,
+) -> WorldResult<Option<Agent>> {
+    let failed = |error| WorldError::caused("could not make an agent's socket", error);
+    private(place).map_err(failed)?;
+    let path = place.join(format!("ssh-{number}"));
+    // A socket's path has 107 bytes at most, ours may have more.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(place, flags, Mode::empty());
+    let directory = directory.map_err(|errno| failed(errno.into()))?;
+    let short = format!(
+        "/proc/self/fd/{}/ssh-{number}",
+        std::os::fd::AsRawFd::as_raw_fd(&directory)
+    );
+    let listener = UnixListener::bind(&short).map_err(failed)?;
+    let owned = rustix::fs::chown(
+        &path,
+        Some(Uid::from_raw(file.uid)),
+        Some(Gid::from_raw(file.gid)),
+    );
+    owned
+        .and_then(|()| rustix::fs::chmod(&path, Mode::from_raw_mode(file.mode & 0o777)))
+        .map_err(|errno| failed(errno.into()))?;
+    Ok(job
+        .client
+        .ssh(&file.id, listener)?
+        .map(|guard| (path, guard)))
+}
