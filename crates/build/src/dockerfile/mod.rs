@@ -28,9 +28,11 @@ pub use instruction::{
     Sources, Stage,
 };
 pub use lint::{Checks, Linter, Rule, Warning};
+pub(crate) use mount::csv;
 pub use mount::{Device, Mount, MountText, MountType, Sharing};
 pub use place::{Error, Lines, excerpt};
 pub use read::{Dockerfile, trigger};
+pub(crate) use suggest::{hinted, near};
 pub use syntax::{Arguments, MAX_SIZE, Pair, Statement, Syntax, parse};
 
 /// Go's `strconv.ParseBool`.

@@ -322,7 +322,7 @@ impl Device {
 }
 
 /// The fields of one line of comma-separated values (RFC 4180).
-fn csv(text: &str) -> Result<Vec<String>, Error> {
+pub(crate) fn csv(text: &str) -> Result<Vec<String>, Error> {
     let wrong = |at: usize, why: &str| {
         let column = at + 1;
         Err(Error::new(format!(

@@ -1,0 +1,308 @@
+//! What a frontend asks of the world: the client's files, and configs of images.
+
+use super::Error;
+use super::convert::local;
+use super::draft::{Draft, Handle};
+use super::options::Options;
+use crate::dockerfile::MAX_SIZE;
+use crate::graph::{Differ, ImageSource, LocalSource, digest_of};
+use crate::ignore;
+use crate::plan::SourceFile;
+use crate::progress::{Event, VertexState};
+use crate::solve::Context;
+use crate::world::{Job, ResolvedImage, World, WorldError, WorldResult};
+use hull_spec::{Digest, Platform};
+use jiff::Timestamp;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// The world, for one request.
+pub(super) struct Host<'a> {
+    pub(super) world: &'a dyn World,
+    pub(super) context: &'a Context,
+    /// What is left out of the context, once it is known.
+    ignore: Mutex<Option<Vec<String>>>,
+    images: Mutex<HashMap<Digest, ResolvedImage>>,
+}
+
+/// Two steps of the same name are two lines of the progress.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+impl<'a> Host<'a> {
+    pub(super) fn new(world: &'a dyn World, context: &'a Context) -> Self {
+        Self {
+            world,
+            context,
+            ignore: Mutex::default(),
+            images: Mutex::default(),
+        }
+    }
+
+    /// Does something as a step of its own in the progress.
+    pub(super) fn internal<T>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Job<'_>) -> WorldResult<T>,
+    ) -> WorldResult<T> {
+        self.context.cancel.check()?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let now = Timestamp::now();
+        let digest = digest_of(&(name, number, now.as_nanosecond()));
+        let job = Job {
+            vertex: &digest,
+            client: self.context.client.as_ref(),
+            watch: self.context.watch.as_ref(),
+            cancel: &self.context.cancel,
+        };
+        let mut state = VertexState {
+            digest: digest.clone(),
+            inputs: Vec::new(),
+            name: name.to_owned(),
+            cached: false,
+            started: Some(now),
+            completed: None,
+            error: String::new(),
+            group: None,
+            location: None,
+            description: BTreeMap::new(),
+        };
+        let watch = &self.context.watch;
+        watch.tell(Event::Vertex(Box::new(state.clone())));
+        let done = work(&job);
+        state.completed = Some(Timestamp::now());
+        state.error = done
+            .as_ref()
+            .err()
+            .map(WorldError::full_message)
+            .unwrap_or_default();
+        watch.tell(Event::Vertex(Box::new(state)));
+        done
+    }
+
+    /// The Dockerfile. Its own ignore file is noted when there is one.
+    pub(super) fn dockerfile(&self, options: &Options) -> Result<SourceFile, Error> {
+        let name = options.filename.as_str();
+        let key = options.dockerfile_key.as_deref().unwrap_or("dockerfile");
+        let own_ignore = format!("{name}{IGNORE_FILE}");
+        let mut follow = vec![name.to_owned(), own_ignore.clone()];
+        let lower = lower_case(name);
+        follow.extend(lower.clone());
+        let source = LocalSource {
+            name: key.to_owned(),
+            session: options.session(key),
+            follow,
+            shared_key_hint: key.to_owned(),
+            differ: Differ::None,
+            ..LocalSource::default()
+        };
+        let title = format!("[internal] load build definition from {name}");
+        let (text, ignored) = self
+            .internal(&title, |job| {
+                let files = job.client.local(&source, job)?;
+                let found = match (read(files.path(), name)?, &lower) {
+                    (None, Some(lower)) => read(files.path(), lower)?,
+                    (found, _) => found,
+                };
+                let ignored = read(files.path(), &own_ignore)?;
+                job.status(status(job, found.as_ref().map_or(0, Vec::len)));
+                Ok((found, ignored))
+            })
+            .map_err(|why| failed("failed to read dockerfile", &why))?;
+        let missing = || {
+            let text = format!("failed to read dockerfile: open {name}: no such file or directory");
+            Error::new(text)
+        };
+        if let Some(text) = ignored {
+            self.note_ignore(ignore::read(&text));
+        }
+        Ok(SourceFile {
+            name: name.to_owned(),
+            text: text.ok_or_else(missing)?,
+        })
+    }
+
+    fn note_ignore(&self, patterns: Vec<String>) {
+        *self.ignore.lock().unwrap_or_else(PoisonError::into_inner) = Some(patterns);
+    }
+
+    /// What is left out of the context.
+    pub(super) fn ignore_patterns(&self, options: &Options) -> Result<Vec<String>, Error> {
+        let known = self
+            .ignore
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let title = format!("[internal] load {IGNORE_FILE}");
+        let patterns = self.local_ignore("context", "context", &title, options)?;
+        self.note_ignore(patterns.clone());
+        Ok(patterns)
+    }
+
+    /// The patterns of the ignore file in a source of the client's.
+    pub(super) fn local_ignore(
+        &self,
+        name: &str,
+        hint: &str,
+        title: &str,
+        options: &Options,
+    ) -> Result<Vec<String>, Error> {
+        let source = LocalSource {
+            name: name.to_owned(),
+            session: options.session(name),
+            follow: vec![IGNORE_FILE.to_owned()],
+            shared_key_hint: format!("{hint}-{IGNORE_FILE}"),
+            differ: Differ::None,
+            ..LocalSource::default()
+        };
+        let text = self.internal(title, |job| {
+            let files = job.client.local(&source, job)?;
+            let text = read(files.path(), IGNORE_FILE)?;
+            job.status(status(job, text.as_ref().map_or(0, Vec::len)));
+            Ok(text)
+        });
+        let text = text.map_err(|why| failed("failed to read dockerignore patterns", &why))?;
+        Ok(ignore::read(&text.unwrap_or_default()))
+    }
+
+    /// The build's context as a vertex; what of it is wanted is not known yet.
+    pub(super) fn context(&self, options: &Options, draft: &mut Draft) -> Result<Handle, Error> {
+        let source = LocalSource {
+            name: "context".to_owned(),
+            session: options.session("context"),
+            shared_key_hint: "context".to_owned(),
+            ..LocalSource::default()
+        };
+        Ok(local(
+            draft,
+            source,
+            "[internal] load build context".to_owned(),
+        ))
+    }
+
+    /// An image's config, looked up once in a request.
+    pub(super) fn image(
+        &self,
+        source: &ImageSource,
+        platform: &Platform,
+        title: &str,
+    ) -> Result<ResolvedImage, Error> {
+        let key = digest_of(&(source, platform));
+        let images = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = images().get(&key) {
+            return Ok(known.clone());
+        }
+        let found = self.internal(title, |job| self.world.resolve_image(source, platform, job));
+        let found = found.map_err(|why| {
+            let doing = format!("failed to resolve source metadata for {}", source.reference);
+            failed(&doing, &why)
+        })?;
+        images().insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+fn failed(doing: &str, why: &WorldError) -> Error {
+    match why {
+        WorldError::Cancelled => Error::new(why.to_string()),
+        why => Error::new(format!("{doing}: {}", why.full_message())),
+    }
+}
+
+fn status(job: &Job<'_>, bytes: usize) -> crate::progress::Status {
+    let now = Timestamp::now();
+    crate::progress::Status {
+        vertex: job.vertex.clone(),
+        id: "transferring".to_owned(),
+        name: String::new(),
+        current: bytes as u64,
+        total: 0,
+        at: now,
+        started: Some(now),
+        completed: Some(now),
+    }
+}
+
+/// `dockerfile` is found too where `Dockerfile` is not.
+fn lower_case(name: &str) -> Option<String> {
+    match name.strip_suffix("Dockerfile") {
+        Some(before) if before.is_empty() || before.ends_with('/') => {
+            Some(format!("{before}dockerfile"))
+        }
+        _ => None,
+    }
+}
+
+/// A file of the client's; `None` when it is not there. Links lead nowhere out of the directory, for who made
+/// them does not own this machine.
+fn read(directory: &Path, name: &str) -> WorldResult<Option<Vec<u8>>> {
+    let wrong = |why: &dyn std::fmt::Display| WorldError::other(format!("open {name}: {why}"));
+    let directory = fs_err::File::open(directory)
+        .map_err(|why| WorldError::caused("open the client's files", why))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = match openat2(&directory, name, flags, Mode::empty(), resolve) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(why) => return Err(wrong(&why)),
+    };
+    let found = fstat(&file).map_err(|why| wrong(&why))?;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => {
+            return Err(WorldError::other(format!("read {name}: is a directory")));
+        }
+        _ => {
+            return Err(WorldError::other(format!(
+                "read {name}: not a regular file"
+            )));
+        }
+    }
+    let mut text = Vec::new();
+    // One byte more tells that it is too large; who reads it says so.
+    let most = MAX_SIZE as u64 + 1;
+    File::from(file)
+        .take(most)
+        .read_to_end(&mut text)
+        .map_err(|why| wrong(&why))?;
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_nowhere_out_of_the_clients_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        let inside = dir.path().join("in");
+        fs_err::create_dir(&inside).unwrap();
+        fs_err::write(&outside, "secret").unwrap();
+        fs_err::write(inside.join("there"), "fine").unwrap();
+        let link =
+            |to: &str, name: &str| std::os::unix::fs::symlink(to, inside.join(name)).unwrap();
+        link("../outside", "up");
+        link(outside.to_str().unwrap(), "absolute");
+        link("there", "good");
+        link("/there", "rooted");
+        for gone in ["up", "absolute", "../outside", "nothing", "there/x"] {
+            assert_eq!(read(&inside, gone).unwrap(), None, "{gone}");
+        }
+        for good in ["there", "good", "rooted", "./there"] {
+            assert_eq!(read(&inside, good).unwrap().unwrap(), b"fine", "{good}");
+        }
+        assert!(read(&inside, ".").is_err());
+        assert_eq!(lower_case("a/Dockerfile").as_deref(), Some("a/dockerfile"));
+        assert_eq!(lower_case("a.Dockerfile"), None);
+    }
+}
