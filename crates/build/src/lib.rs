@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod dockerfile;
 pub mod frontend;
+pub mod fuzz;
 pub mod graph;
 pub mod ignore;
 pub mod plan;

@@ -128,7 +128,7 @@ impl<'a> Host<'a> {
         })
     }
 
-    fn note_ignore(&self, patterns: Vec<String>) {
+    pub(super) fn note_ignore(&self, patterns: Vec<String>) {
         *self.ignore.lock().unwrap_or_else(PoisonError::into_inner) = Some(patterns);
     }
 

@@ -13,6 +13,7 @@ mod git;
 mod golang;
 mod host;
 mod image;
+mod nobody;
 mod options;
 mod ports;
 mod resolve;
@@ -31,6 +32,8 @@ use host::Host;
 use hull_spec::Platform;
 use options::Options;
 use std::sync::Arc;
+
+pub(crate) use nobody::try_text;
 
 /// Frontends that are asked for by `# syntax=` and that this one stands for.
 const OWN_SYNTAX: [&str; 2] = [
