@@ -216,7 +216,7 @@ fn mode(text: &str) -> Result<Option<Mode>, Error> {
             )
         };
         if !rest.starts_with(['+', '-', '=']) || !rest.chars().all(known) {
-            return Err(Error::new(format!("invalid mode: {text}")));
+            return Err(Error::new("invalid syntax"));
         }
     }
     Ok(Some(Mode::Words(text.to_owned())))

@@ -416,6 +416,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "FROM bb\nCOPY --chmod=9 a b\n",
         "invalid chmod parameter: '9'. it should be octal string and between 0 and 07777",
     ),
+    ("FROM bb\nCOPY --chmod=u+q a b\n", "invalid syntax"),
     (
         "FROM bb\nCOPY http://h/x b\n",
         "source can't be a URL for COPY",
