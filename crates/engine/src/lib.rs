@@ -41,7 +41,9 @@ pub(crate) use engine::{blocking, failed};
 pub use error::{Error, ErrorKind};
 pub use hull_image::{FormatChoice as StoreFormat, InvalidFormat as InvalidStoreFormat};
 pub use hull_registry::Proxies;
-pub use hull_spec::{Digest, InvalidReference, Platform, Reference, Thousand, parse_size};
+pub use hull_spec::{
+    Digest, InvalidReference, Platform, Reference, Thousand, check_ulimit, parse_size, parse_ulimit,
+};
 pub use reload::Changeable;
 
 /// Filters of lists and events: for each name the values of which one has to match. The engine

@@ -1,4 +1,4 @@
-//! The values that join Hull's domains: digests, image references, platforms, durations, sizes, the documents of the
+//! The values that join Hull's domains: digests, image references, platforms, durations, sizes, limits, the documents of the
 //! OCI image and runtime specifications, and the description of a root file system.
 //!
 //! Nothing here does I/O. The documents are our own structs with public fields and serde defaults,
@@ -15,9 +15,11 @@ mod reference;
 pub mod rootfs;
 pub mod runtime;
 mod size;
+mod ulimit;
 
 pub use digest::{Digest, InvalidDigest};
 pub use duration::{InvalidDuration, parse_duration};
 pub use platform::{InvalidPlatform, Platform};
 pub use reference::{DOCKER_HUB, InvalidReference, Reference};
 pub use size::{InvalidSize, Thousand, parse_size};
+pub use ulimit::{InvalidUlimit, check_ulimit, parse_ulimit};

@@ -4,7 +4,7 @@ use super::ConfigError;
 use super::file::File;
 use super::flags::Flags;
 use clap::Args;
-use hull_engine::{Thousand, parse_size};
+use hull_engine::{Thousand, check_ulimit, parse_size, parse_ulimit};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -221,51 +221,16 @@ fn ulimits(
         .flatten()
         .map(|(name, limit)| (name.clone(), (limit.soft, limit.hard)))
         .collect();
+    for (name, (soft, hard)) in &limits {
+        check_ulimit(name, *soft, *hard).map_err(|why| refused(why.to_string()))?;
+    }
     for flag in flags {
-        let bad = |why: String| {
+        let (name, soft, hard) = parse_ulimit(flag).map_err(|why| {
             ConfigError::Network(format!(
                 "invalid argument {flag:?} for \"--default-ulimit\" flag: {why}"
             ))
-        };
-        let (name, values) = flag
-            .split_once('=')
-            .ok_or_else(|| bad(format!("invalid ulimit argument: {flag}")))?;
-        let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-        let number = |text: &str| {
-            text.parse::<i64>().map_err(|_| {
-                bad(format!(
-                    "strconv.ParseInt: parsing {text:?}: invalid syntax"
-                ))
-            })
-        };
-        limits.insert(name.to_owned(), (number(soft)?, number(hard)?));
-    }
-    const NAMES: [&str; 15] = [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
-    for (name, (soft, hard)) in &limits {
-        if !NAMES.contains(&name.as_str()) {
-            return Err(refused(format!("invalid ulimit type: {name}")));
-        }
-        if *hard != -1 && (*soft == -1 || soft > hard) {
-            return Err(refused(format!(
-                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-            )));
-        }
+        })?;
+        limits.insert(name.to_owned(), (soft, hard));
     }
     Ok(limits)
 }

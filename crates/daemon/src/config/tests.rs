@@ -480,9 +480,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "runtime name 'runc' is reserved",
     ),
     (
+        "--debug",
+        r#"{"default-ulimits":{"nope":{"Name":"nope","Hard":1,"Soft":1}}}"#,
+        "merged configuration validation from file and command line flags failed: invalid ulimit type: nope",
+    ),
+    (
         "--default-ulimit=nope=1",
         "{}",
-        "merged configuration validation from file and command line flags failed: invalid ulimit type: nope",
+        "invalid argument \"nope=1\" for \"--default-ulimit\" flag: invalid ulimit type: nope",
     ),
 ];
 

@@ -154,36 +154,9 @@ pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<Rlimit>> {
         });
     }
     for Ulimit { name, soft, hard } in ulimits {
-        const NAMES: &[&str] = &[
-            "core",
-            "cpu",
-            "data",
-            "fsize",
-            "locks",
-            "memlock",
-            "msgqueue",
-            "nice",
-            "nofile",
-            "nproc",
-            "rss",
-            "rtprio",
-            "rttime",
-            "sigpending",
-            "stack",
-        ];
-        if !NAMES.contains(&name.as_str()) {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("invalid ulimit type: {name}"),
-            ));
-        }
+        hull_spec::check_ulimit(name, *soft, *hard)
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))?;
         let value = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
-        if value(*soft) > value(*hard) {
-            let text = format!(
-                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-            );
-            return Err(Error::new(ErrorKind::InvalidInput, text));
-        }
         limits.push(Rlimit {
             kind: format!("RLIMIT_{}", name.to_uppercase()),
             soft: value(*soft),

@@ -2,6 +2,7 @@
 
 use crate::format::parse_bytes;
 use hull_api::container::{DeviceMapping, DeviceRequest, ThrottleDevice, Ulimit, WeightDevice};
+use hull_spec::parse_ulimit;
 use std::collections::BTreeMap;
 
 pub(super) fn check_weight(text: &str) -> Result<(), String> {
@@ -121,50 +122,9 @@ pub(super) fn check_ulimit(text: &str) -> Result<(), String> {
     ulimit(text).map(drop)
 }
 
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
 /// `name=soft[:hard]`.
 pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
-    let (name, limits) = text
-        .split_once('=')
-        .ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
-    if !ULIMITS.contains(&name) {
-        return Err(format!("invalid ulimit type: {name}"));
-    }
-    let number = |text: &str| {
-        text.parse::<i64>()
-            .map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
-    };
-    let (soft, hard) = match limits.split_once(':') {
-        Some((_, hard)) if hard.contains(':') => {
-            return Err(format!(
-                "too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
-            ));
-        }
-        Some((soft, hard)) => (number(soft)?, number(hard)?),
-        None => (number(limits)?, number(limits)?),
-    };
-    if hard != -1 && (soft == -1 || soft > hard) {
-        return Err(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        ));
-    }
+    let (name, soft, hard) = parse_ulimit(text).map_err(|error| error.to_string())?;
     Ok(Ulimit {
         name: name.to_owned(),
         hard,
@@ -232,9 +192,6 @@ mod tests {
         assert!(check_rule("c 1:* rwm").is_ok() && check_rule("x 1:3 r").is_err());
         let limit = ulimit("nofile=1024:2048").unwrap();
         assert_eq!((limit.soft, limit.hard), (1024, 2048));
-        assert_eq!(ulimit("core=-1").unwrap().hard, -1);
-        assert_eq!(ulimit("x=1").unwrap_err(), "invalid ulimit type: x");
-        assert!(ulimit("nofile=3:2").is_err());
         assert_eq!(gpus("all").unwrap().count, -1);
     }
 }
