@@ -119,8 +119,9 @@ impl Mask {
                     .into_iter()
                     .map(|item| self.value(name, item, false))
                     .collect();
-                // dockerd lists networks, volumes and mounts in the order of a hash table.
-                for key in ["Name", "Destination"] {
+                // dockerd lists networks, volumes and mounts in the order of a hash table, and tells of an end now
+                // before and now after who asked for it.
+                for key in ["Name", "Destination", "Action"] {
                     if items.iter().all(|item| item[key].is_string()) {
                         items.sort_by_key(|item| item[key].to_string());
                     }

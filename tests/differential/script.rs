@@ -5,6 +5,7 @@
 //! POST /containers/create?name=web-{v}     the request; `/v*/…` asks in every version, `/v{1.24,1.51}/…` in these,
 //! > X-Header: value                        and {v} is then a name's part of its own; a header of the request
 //! = web Id                                 from now on {web} stands for what the answer has at /Id
+//! GET /events?until={now}                  the time at which it is asked
 //! @tar a/b text                            the body is a tar archive with this file
 //! @input text                              sent behind the request, once the connection has become a stream
 //! {"Image":"busybox"}                      the body, of any number of lines
@@ -36,6 +37,15 @@ pub(crate) struct Asked {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) input: Option<String>,
+}
+
+/// Seconds since 1970, for `until`: what was told up to now is told again, and no more.
+fn now() -> String {
+    let now = std::time::SystemTime::now();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 /// Reads a file of requests.
@@ -111,7 +121,7 @@ impl Step {
         };
         let fill = |text: &str| {
             let name = format!("ver1.{}", version.unwrap_or(NEWEST));
-            mask.fill(&text.replace("{v}", &name))
+            mask.fill(&text.replace("{v}", &name).replace("{now}", &now()))
         };
         let mut body = fill(&self.body.join("\n")).into_bytes();
         let mut headers = self.headers.clone();

@@ -13,6 +13,7 @@ pub use options::{Options, UnknownPropagation, propagation};
 pub use overlay::overlay_of;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
 };
@@ -97,13 +98,19 @@ pub fn clone_tree(at: BorrowedFd<'_>, path: &Path, recursive: bool) -> io::Resul
 /// # Errors
 /// `ENOTDIR` when one is a directory and the other is not; `EINVAL` for a target in another namespace.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::mount::move_mount(
-        mount,
-        "",
-        target,
-        "",
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-    )?)
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    match rustix::mount::move_mount(mount, "", target, "", flags) {
+        // move_mount(2) has one word for both; mount(2) has two.
+        Err(Errno::INVAL) if is_directory(mount)? != is_directory(target)? => {
+            Err(Errno::NOTDIR.into())
+        }
+        moved => Ok(moved?),
+    }
+}
+
+fn is_directory(of: BorrowedFd<'_>) -> io::Result<bool> {
+    let mode = rustix::fs::fstat(of)?.st_mode;
+    Ok(rustix::fs::FileType::from_raw_mode(mode).is_dir())
 }
 
 /// Attaches a detached mount on the directory at a path. move_mount(2), kernel 5.2.

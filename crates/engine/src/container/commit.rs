@@ -97,10 +97,11 @@ impl Engine {
                 os: hull_spec::Platform::host().os,
                 ..ImageConfig::default()
             });
-        let empty = layer.diff_id().as_str() == EMPTY_LAYER;
+        let diff_id = layer.diff_id().clone();
+        let empty = diff_id.as_str() == EMPTY_LAYER;
         image.rootfs.kind = "layers".to_owned();
         if !empty {
-            image.rootfs.diff_ids.push(layer.diff_id().clone());
+            image.rootfs.diff_ids.push(diff_id.clone());
         }
         let created = Some(Timestamp::now().to_string());
         let command = record.effective.cmd.clone().unwrap_or_default().join(" ");
@@ -117,6 +118,9 @@ impl Engine {
         image.comment = String::new();
         image.config = Some(config);
         let id = self.new_image(&image, name.as_ref(), vec![layer])?;
+        if empty && let Err(error) = self.store.discard_layers(&[diff_id]) {
+            tracing::warn!(%error, "a layer that no image has stays until the next prune");
+        }
         self.tell_about_image("create", &id, id.as_str());
         let shown = name.as_ref().map(Reference::familiar).unwrap_or_default();
         if name.is_some() {

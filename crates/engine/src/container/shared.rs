@@ -96,7 +96,13 @@ impl Engine {
         if record.is_running() {
             Ok(record)
         } else {
-            Err(joining(donor.not_running()))
+            // dockerd has a kind for the one and none for the other.
+            let kind = match what {
+                "PID" => ErrorKind::Internal,
+                _ => ErrorKind::Conflict,
+            };
+            let why = donor.not_running();
+            Err(joining(Error::new(kind, why.full_message())))
         }
     }
 
