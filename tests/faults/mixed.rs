@@ -266,13 +266,8 @@ impl<'w> Client<'w> {
             "paused",
             "failed to set up container networking: network",
         ];
-        // It ends while something is done with it.
-        let races = ["could not reach the shim", "No such process"];
-        let ends = known.short || known.ending;
         assert!(
-            self.world.was_shot(&known.id)
-                || states.iter().any(|state| text.contains(state))
-                || ends && races.iter().any(|race| text.contains(race)),
+            self.world.was_shot(&known.id) || states.iter().any(|state| text.contains(state)),
             "{}: {} {text}",
             self.name(slot),
             reply.status,
