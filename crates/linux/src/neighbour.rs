@@ -5,7 +5,7 @@ use crate::netlink::Mac;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// That of `ff02::1`, all nodes.
@@ -20,35 +20,61 @@ const ICMP_LENGTH: u8 = 32;
 const AF_PACKET: u16 = 17;
 const SOCKADDR_LL: libc::socklen_t = 20;
 
+/// Enough for a few system calls.
+const STACK: usize = 128 << 10;
+
 /// Tells everybody on the link of the device with number `index`, in the calling thread's network
 /// namespace, that `mac` has these addresses. Whoever had another Ethernet address for one of them in
-/// mind learns the new one. Linux 2.2.
+/// mind learns the new one. Linux 5.9.
 ///
-/// Closing the socket that was used waits until no processor looks at it any more, some 15 ms: it is
-/// returned for somebody who has the time.
+/// Closing the socket that this needs waits until no processor looks at it any more, some 15 ms; and had a
+/// process been born meanwhile, it would be the one that waits, when its exec closes its copy. So a thread
+/// does it that has its descriptors for itself, and `done` is told in that thread, before it closes.
 ///
 /// # Errors
-/// `EPERM` without `CAP_NET_RAW`, `ENETDOWN` when the device is down, `ENXIO` when it is not there.
+/// When there is no thread for it. `done` gets `EPERM` without `CAP_NET_RAW`, `ENETDOWN` when the device is
+/// down, `ENXIO` when it is not there.
 pub fn announce(
     index: u32,
     mac: Mac,
-    addresses: impl IntoIterator<Item = IpAddr>,
-) -> io::Result<OwnedFd> {
-    // Protocol 0: nothing is received.
-    let socket = rustix::net::socket_with(
-        AddressFamily::PACKET,
-        SocketType::RAW,
+    addresses: Vec<IpAddr>,
+    done: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> io::Result<()> {
+    let tell = move || {
+        // The socket outlives the word.
+        let (_socket, told) = match crate::process::own_descriptors().and_then(|()| socket()) {
+            Ok(socket) => {
+                let told = tell(socket.as_raw_fd(), index, mac, &addresses);
+                (Some(socket), told)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        done(told);
+    };
+    let thread = std::thread::Builder::new().name("announce".to_owned());
+    thread.stack_size(STACK).spawn(tell).map(drop)
+}
+
+/// Protocol 0: nothing is received.
+fn socket() -> io::Result<std::os::fd::OwnedFd> {
+    let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+    Ok(rustix::net::socket_with(
+        family,
+        kind,
         SocketFlags::CLOEXEC,
         None,
-    )?;
+    )?)
+}
+
+fn tell(socket: i32, index: u32, mac: Mac, addresses: &[IpAddr]) -> io::Result<()> {
     for address in addresses {
-        let frame = match address {
+        let frame = match *address {
             IpAddr::V4(address) => arp(mac, address).to_vec(),
             IpAddr::V6(address) => advertisement(mac, address),
         };
-        send(socket.as_raw_fd(), index, &frame)?;
+        send(socket, index, &frame)?;
     }
-    Ok(socket)
+    Ok(())
 }
 
 fn send(socket: i32, index: u32, frame: &[u8]) -> io::Result<()> {

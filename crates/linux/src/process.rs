@@ -8,6 +8,7 @@ mod signal;
 mod trace;
 
 pub use clone::{Child, CloneError, Clones, fork, spawn};
+pub(crate) use exec::own_descriptors;
 pub use exec::{
     close_from, close_on_exec_from, duplicate_inherited, execute, execute_descriptor, exit_now,
     is_inherited, is_read_only_self, read_only_executable, sealed_executable,

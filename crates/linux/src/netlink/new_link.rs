@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 const RTM_NEWLINK: u16 = 16;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_VLAN_ID: u16 = 1;
@@ -106,6 +108,9 @@ impl Batch {
         if let Some(lower) = link.lower {
             message = message.number(IFLA_LINK, lower);
         }
+        if matches!(link.kind, LinkKind::Veth(_)) {
+            message = one_queue(message);
+        }
         let message = message.nested(IFLA_LINKINFO, |m| kind(m, link));
         self.push("create link", link.name, message)
     }
@@ -159,6 +164,14 @@ fn common(
     message
 }
 
+/// The kernel uses one queue each way of a veth pair, but makes one for each processor and switches the others off,
+/// for which it waits until no processor looks at them. Linux 5.17; before, one is all there are.
+fn one_queue(message: Message) -> Message {
+    message
+        .number(IFLA_NUM_TX_QUEUES, 1)
+        .number(IFLA_NUM_RX_QUEUES, 1)
+}
+
 fn kind(message: Message, link: &NewLink<'_>) -> Message {
     let named = |message: Message, name| message.text(IFLA_INFO_KIND, name);
     match link.kind {
@@ -167,7 +180,13 @@ fn kind(message: Message, link: &NewLink<'_>) -> Message {
         LinkKind::Veth(peer) => named(message, "veth").nested(IFLA_INFO_DATA, |m| {
             m.nested(VETH_INFO_PEER, |m| {
                 let m = m.raw(&ifinfomsg(0, None));
-                common(m, peer.name, peer.mac, link.mtu, Some(peer.namespace))
+                one_queue(common(
+                    m,
+                    peer.name,
+                    peer.mac,
+                    link.mtu,
+                    Some(peer.namespace),
+                ))
             })
         }),
         LinkKind::Vlan(id) => named(message, "vlan").nested(IFLA_INFO_DATA, |m| {

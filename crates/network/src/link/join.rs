@@ -1,7 +1,7 @@
 //! Joining: everything about one endpoint, in one thread inside its namespace.
 
 use super::sysctl::{self, Sysctl};
-use super::{background, child, mark, veth};
+use super::{child, mark, veth};
 use crate::Error;
 use crate::error::{file, link};
 use crate::model::{Driver, Endpoint, Network};
@@ -9,8 +9,9 @@ use hull_linux::neighbour;
 use hull_linux::netlink::{self, Address, Batch, DefaultRoute, Link, LinkChange, Mac, Socket};
 use ipnet::IpNet;
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 /// The most addresses of one endpoint.
@@ -36,8 +37,6 @@ pub(super) struct Joining<'a> {
     pub(super) host: Socket,
     /// Of the endpoint's.
     pub(super) inside: Socket,
-    /// What [`Joining::announce`] has done with.
-    used: Option<OwnedFd>,
     /// IPv6 is switched off in the namespace.
     pub(super) without_ipv6: bool,
 }
@@ -60,22 +59,17 @@ pub fn join(network: &Network, endpoint: &Endpoint, netns: &Path) -> Result<Join
             sysctls,
             host,
             inside: Socket::open().map_err(error())?,
-            used: None,
             without_ipv6: false,
         };
         let ipv6 = endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
         let _born = (!ipv6).then(sysctl::BornWithoutIpv6::begin);
-        let joined = match &network.driver {
+        match &network.driver {
             Driver::Bridge(options) => veth::join(&mut joining, options),
             Driver::Macvlan(options) => child::join_macvlan(&mut joining, network, options),
             Driver::Ipvlan(options) => child::join_ipvlan(&mut joining, network, options),
-        };
-        joined.map(|joined| (joined, joining.used))
+        }
     });
-    let (joined, used) = joined.map_err(error())??;
-    // Should there be no thread for it, closing takes its time here.
-    background::run("close", move || drop(used));
-    Ok(joined)
+    joined.map_err(error())?
 }
 
 fn check(endpoint: &Endpoint) -> Result<(), Error> {
@@ -149,15 +143,18 @@ impl Joining<'_> {
         }
     }
 
-    /// Tells the neighbours. They would find out by themselves, if late: no failure of the join.
+    /// Tells the neighbours, soon. They would find out by themselves, if late: no failure of the join.
     pub(super) fn announce(&mut self, device: &Link, mac: Mac) {
         let addresses = self.endpoint.addresses.iter().map(IpNet::addr);
         let addresses = addresses.filter(|address| !self.without_ipv6 || address.is_ipv4());
-        match neighbour::announce(device.index, mac, addresses) {
-            Ok(socket) => self.used = Some(socket),
-            Err(error) => {
-                tracing::debug!(endpoint = self.endpoint.id, %error, "neighbours were not told");
+        let endpoint = self.endpoint.id.clone();
+        let told = move |told: io::Result<()>| {
+            if let Err(error) = told {
+                tracing::debug!(endpoint, %error, "neighbours were not told");
             }
+        };
+        if let Err(error) = neighbour::announce(device.index, mac, addresses.collect(), told) {
+            tracing::debug!(endpoint = self.endpoint.id, %error, "neighbours were not told");
         }
     }
 
