@@ -178,14 +178,14 @@ impl Engine {
         make_private(&config.data_root, 0o710)
             .and_then(|()| make_private(&config.data_root.join("containers"), 0o710))
             .map_err(internal("could not create the data root"))?;
-        for directory in ["containers", "netns"] {
+        for directory in ["containers", "netns", "rows"] {
             make_private(&config.exec_root.join(directory), 0o700)
                 .map_err(internal("could not create the exec root"))?;
         }
         let lock = lock(&config.data_root)?;
         let database = crate::database::open(&config.data_root)?;
         let (rows, store) = crate::database::first_look(|| {
-            let rows = Rows::open(Arc::clone(&database))?;
+            let rows = Rows::open(Arc::clone(&database), config.exec_root.join("rows"))?;
             Ok((rows, open_store(&config, Arc::clone(&database))?))
         })?;
         let builds = crate::build::Builds::open(Arc::clone(&database))?;
@@ -227,6 +227,7 @@ impl Engine {
     /// Lets go of what makes the next start faster and is in the way otherwise: for an orderly end.
     pub fn close(&self) {
         self.networks.names.stop();
+        self.rows.bring();
         if let Err(error) = self.store.close() {
             tracing::warn!(%error, "layers stay mounted; the next daemon takes them over");
         }

@@ -1,11 +1,16 @@
-//! The engine's table in the metadata database.
+//! The engine's tables in the metadata database.
 
+mod soon;
+
+use crate::container::RestartPolicy;
 use crate::container::record::Record;
 use crate::network::Row as NetworkRow;
 use crate::volume::Row as VolumeRow;
 use crate::{Error, ErrorKind, Result};
 use hull_image::Database;
 use redb::{ReadableTable, TableDefinition};
+use soon::Soon;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -22,7 +27,11 @@ const VERSION: &str = "1";
 
 /// The rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Rows(Arc<Database>, Arc<Batch>);
+pub(crate) struct Rows {
+    db: Arc<Database>,
+    batch: Arc<Batch>,
+    soon: Arc<Soon>,
+}
 
 /// Changes of containers' rows that wait for the disk. A transaction takes as long for one as for a hundred, and
 /// only one can be under way: whoever has the turn writes what all have brought meanwhile.
@@ -48,6 +57,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn bytes_of(record: &Record) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|e| {
+        Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
+    })
+}
+
 fn not_written() -> Error {
     Error::new(ErrorKind::Internal, "could not write the metadata database")
 }
@@ -63,8 +78,9 @@ fn failed(operation: &'static str) -> impl Fn(redb::Error) -> Error {
 }
 
 impl Rows {
-    /// Makes the tables where they are missing.
-    pub(crate) fn open(db: Arc<Database>) -> Result<Self> {
+    /// Makes the tables where they are missing. `dir`, of the exec root, has the rows that are not in the database yet:
+    /// those that an earlier daemon has left are brought there.
+    pub(crate) fn open(db: Arc<Database>, dir: PathBuf) -> Result<Self> {
         let prepare = || -> std::result::Result<Option<String>, redb::Error> {
             let change = db.begin_write()?;
             let found = {
@@ -81,21 +97,40 @@ impl Rows {
             change.commit()?;
             Ok(found)
         };
-        match prepare().map_err(failed("open"))? {
-            Some(version) if version != VERSION => {
-                let text = format!(
-                    "the data root was written by another version of Hull (tables {version}, this one knows {VERSION})"
-                );
-                Err(Error::new(ErrorKind::Unavailable, text))
-            }
-            _ => Ok(Self(db, Arc::default())),
+        let found = prepare().map_err(failed("open"))?;
+        if let Some(version) = found.filter(|version| version != VERSION) {
+            let text = format!(
+                "the data root was written by another version of Hull (tables {version}, this one knows {VERSION})"
+            );
+            return Err(Error::new(ErrorKind::Unavailable, text));
         }
+        let rows = Self {
+            db,
+            batch: Arc::default(),
+            soon: Arc::new(Soon::new(dir)?),
+        };
+        let left = rows.soon.left()?;
+        let changes = left.into_iter().map(|(id, row)| {
+            Arc::new(Change {
+                id,
+                row: Some(row),
+                generation: None,
+                outcome: OnceLock::new(),
+            })
+        });
+        let changes: Vec<_> = changes.collect();
+        if !changes.is_empty() {
+            rows.write(&changes).map_err(failed("write"))?;
+            let ids = changes.iter().map(|change| change.id.clone());
+            rows.soon.forget(ids);
+        }
+        Ok(rows)
     }
 
     /// All containers.
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
         let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(CONTAINERS)?;
+            let table = self.db.begin_read()?.open_table(CONTAINERS)?;
             table
                 .iter()?
                 .map(|row| Ok(row?.1.value().to_vec()))
@@ -111,25 +146,39 @@ impl Rows {
             .collect()
     }
 
-    /// Keeps a container, durably.
+    /// Keeps a container, durably. One that is to be removed when it ends would be removed after a loss of power: it is
+    /// kept over the daemon's end, and comes to the disk if it lives longer than a moment.
     pub(crate) fn put(&self, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record).map_err(|e| {
-            Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
-        })?;
-        self.change(&record.id, Some(bytes), None)
+        self.keep(record, None)
     }
 
     /// To be asked before something is written for a container that [`Rows::put_new`] is to make durable.
     pub(crate) fn generation(&self) -> u64 {
-        self.0.generation()
+        self.db.generation()
     }
 
-    /// Keeps a new container, durably, with all that was written for it since `generation` was asked for.
+    /// Keeps a new container, with all that was written for it since `generation` was asked for.
     pub(crate) fn put_new(&self, record: &Record, generation: u64) -> Result<()> {
-        let bytes = serde_json::to_vec(record).map_err(|e| {
-            Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
-        })?;
-        self.change(&record.id, Some(bytes), Some(generation))
+        self.keep(record, Some(generation))
+    }
+
+    fn keep(&self, record: &Record, generation: Option<u64>) -> Result<()> {
+        // Its volumes are written down durably, and nobody would remove those that are its own.
+        let volumes = record.mounts.iter().any(|point| point.kind == "volume");
+        if record.config.auto_remove && !volumes {
+            self.change_soon(&record.id, bytes_of(record)?)
+        } else {
+            self.change_both(&record.id, bytes_of(record)?, generation)
+        }
+    }
+
+    /// Keeps how far a container has come: durably if its restart policy asks for that after the host's next start.
+    pub(crate) fn put_progress(&self, record: &Record) -> Result<()> {
+        if record.config.restart == RestartPolicy::No {
+            self.change_soon(&record.id, bytes_of(record)?)
+        } else {
+            self.put(record)
+        }
     }
 
     /// Keeps and forgets containers, durably and all at once.
@@ -137,12 +186,9 @@ impl Rows {
         if changed.is_empty() && gone.is_empty() {
             return Ok(());
         }
-        let rows = changed.iter().map(serde_json::to_vec);
-        let rows: Vec<Vec<u8>> = rows.collect::<Result<_, _>>().map_err(|e| {
-            Error::new(ErrorKind::Internal, "a container cannot be written down").caused_by(e)
-        })?;
+        let rows: Vec<Vec<u8>> = changed.iter().map(bytes_of).collect::<Result<_, _>>()?;
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             {
                 let mut table = change.open_table(CONTAINERS)?;
                 for (record, bytes) in changed.iter().zip(&rows) {
@@ -159,7 +205,16 @@ impl Rows {
 
     /// Forgets a container, durably.
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
-        self.change(id, None, None)
+        if self.is_written(id) {
+            return self.change(id, None, None);
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    fn has(&self, id: &str) -> std::result::Result<bool, redb::Error> {
+        let table = self.db.begin_read()?.open_table(CONTAINERS)?;
+        Ok(table.get(id)?.is_some())
     }
 
     /// Changes a container's row, with those of others who come at the same time; returns when it is durable.
@@ -170,17 +225,8 @@ impl Rows {
             generation,
             outcome: OnceLock::new(),
         });
-        lock(&self.1.waiting).push(Arc::clone(&change));
-        let turn = lock(&self.1.turn);
-        if change.outcome.get().is_none() {
-            let all = std::mem::take(&mut *lock(&self.1.waiting));
-            let outcome = self.write(&all).map_err(Arc::new);
-            for change in all {
-                // Nobody else has it, but those that were refused already.
-                let _ = change.outcome.set(outcome.clone());
-            }
-        }
-        drop(turn);
+        lock(&self.batch.waiting).push(Arc::clone(&change));
+        self.take_turn(Some(&change));
         self.tidy();
         match change.outcome.get() {
             Some(Ok(())) => Ok(()),
@@ -190,10 +236,24 @@ impl Rows {
         }
     }
 
+    /// Writes what waits, unless another has already written `own` meanwhile.
+    fn take_turn(&self, own: Option<&Change>) {
+        let _turn = lock(&self.batch.turn);
+        if own.is_some_and(|own| own.outcome.get().is_some()) {
+            return;
+        }
+        let all = std::mem::take(&mut *lock(&self.batch.waiting));
+        let outcome = self.write(&all).map_err(Arc::new);
+        for change in all {
+            // Nobody else has it, but those that were refused already.
+            let _ = change.outcome.set(outcome.clone());
+        }
+    }
+
     /// A container leaves a few kilobytes in memory between the many that its start needed for a moment.
     fn tidy(&self) {
         const OFTEN: u32 = 256;
-        if self.1.count.fetch_add(1, Ordering::Relaxed) % OFTEN == OFTEN - 1 {
+        if self.batch.count.fetch_add(1, Ordering::Relaxed) % OFTEN == OFTEN - 1 {
             // Without a thread for it, the next time will do.
             let _ = std::thread::Builder::new()
                 .name("tidy".to_owned())
@@ -203,8 +263,8 @@ impl Rows {
 
     /// All in one transaction, in their order, but those that mean nothing any more.
     fn write(&self, changes: &[Arc<Change>]) -> std::result::Result<(), redb::Error> {
-        let transaction = self.0.begin_write()?;
-        let generation = self.0.generation();
+        let transaction = self.db.begin_write()?;
+        let generation = self.db.generation();
         {
             let mut table = transaction.open_table(CONTAINERS)?;
             for change in changes {
@@ -225,7 +285,7 @@ impl Rows {
     /// All networks that users made.
     pub(crate) fn networks(&self) -> Result<Vec<NetworkRow>> {
         let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(NETWORKS)?;
+            let table = self.db.begin_read()?.open_table(NETWORKS)?;
             let rows = table.iter()?;
             rows.map(|row| Ok(row?.1.value().to_vec())).collect()
         };
@@ -243,7 +303,7 @@ impl Rows {
             Error::new(ErrorKind::Internal, "a network cannot be written down").caused_by(e)
         })?;
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             change
                 .open_table(NETWORKS)?
                 .insert(row.id.as_str(), bytes.as_slice())?;
@@ -255,7 +315,7 @@ impl Rows {
     /// Forgets a network, durably.
     pub(crate) fn delete_network(&self, id: &str) -> Result<()> {
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             change.open_table(NETWORKS)?.remove(id)?;
             Ok(change.commit()?)
         };
@@ -265,7 +325,7 @@ impl Rows {
     /// All volumes.
     pub(crate) fn volumes(&self) -> Result<Vec<VolumeRow>> {
         let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(VOLUMES)?;
+            let table = self.db.begin_read()?.open_table(VOLUMES)?;
             let rows = table.iter()?;
             rows.map(|row| Ok(row?.1.value().to_vec())).collect()
         };
@@ -283,7 +343,7 @@ impl Rows {
             Error::new(ErrorKind::Internal, "a volume cannot be written down").caused_by(e)
         })?;
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             change
                 .open_table(VOLUMES)?
                 .insert(row.name.as_str(), bytes.as_slice())?;
@@ -295,7 +355,7 @@ impl Rows {
     /// Forgets a volume, durably.
     pub(crate) fn delete_volume(&self, name: &str) -> Result<()> {
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             change.open_table(VOLUMES)?.remove(name)?;
             Ok(change.commit()?)
         };
@@ -305,7 +365,7 @@ impl Rows {
     /// The address ranges that the default bridge had last.
     pub(crate) fn default_pools(&self) -> Result<Vec<hull_network::model::Pool>> {
         let read = || -> std::result::Result<Option<String>, redb::Error> {
-            let meta = self.0.begin_read()?.open_table(META)?;
+            let meta = self.db.begin_read()?.open_table(META)?;
             Ok(meta
                 .get("bridge-pools")?
                 .map(|value| value.value().to_owned()))
@@ -321,7 +381,7 @@ impl Rows {
             Error::new(ErrorKind::Internal, "a network cannot be written down").caused_by(e)
         })?;
         let write = || -> std::result::Result<(), redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             change
                 .open_table(META)?
                 .insert("bridge-pools", text.as_str())?;
@@ -333,7 +393,7 @@ impl Rows {
     /// The engine's own id, made at its first start.
     pub(crate) fn engine_id(&self) -> Result<String> {
         let write = || -> std::result::Result<String, redb::Error> {
-            let change = self.0.begin_write()?;
+            let change = self.db.begin_write()?;
             let id = {
                 let mut meta = change.open_table(META)?;
                 let known = meta.get("id")?.map(|value| value.value().to_owned());
@@ -361,7 +421,9 @@ mod tests {
     fn changes_that_come_together_are_all_kept_in_their_order() {
         let directory = tempfile::tempdir().unwrap();
         let database = Arc::new(Database::open(directory.path().join("db")).unwrap());
-        let rows = Rows::open(Arc::clone(&database)).unwrap();
+        let files = directory.path().join("rows");
+        fs_err::create_dir(&files).unwrap();
+        let rows = Rows::open(Arc::clone(&database), files).unwrap();
         std::thread::scope(|scope| {
             for worker in 0..8 {
                 let rows = rows.clone();
@@ -377,7 +439,7 @@ mod tests {
                 });
             }
         });
-        assert!(lock(&rows.1.waiting).is_empty());
+        assert!(lock(&rows.batch.waiting).is_empty());
         let table = database
             .begin_read()
             .unwrap()

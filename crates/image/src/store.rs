@@ -229,6 +229,14 @@ impl Store {
         &self.inner.root
     }
 
+    /// Makes a directory or file disappear at once and deletes it in the background. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// `EXDEV` when it is not on the file system of the store.
+    pub fn discard_path(&self, path: &Path) -> std::io::Result<()> {
+        self.inner.trash.discard(path)
+    }
+
     pub(crate) fn hold(&self, diff_id: &Digest) -> Hold {
         self.hold_in(&mut self.inner.holds(), diff_id)
     }

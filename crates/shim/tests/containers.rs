@@ -98,6 +98,7 @@ fn container(command: &str) -> Option<Container> {
             lower: vec![at("lower")],
             upper: Some(at("upper")),
             work: Some(at("work")),
+            volatile: false,
         },
         log: Some(LogConfig {
             path: at("log"),

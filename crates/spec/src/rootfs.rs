@@ -20,5 +20,9 @@ pub enum RootFs {
         upper: Option<PathBuf>,
         /// overlayfs's scratch directory, on the file system of `upper`.
         work: Option<PathBuf>,
+        /// Nobody needs what is written after a loss of power: it is not brought to the disk, neither by
+        /// fsync(2) nor when the root is unmounted (overlayfs's `volatile`, Linux 5.10).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        volatile: bool,
     },
 }

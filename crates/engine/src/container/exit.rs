@@ -182,7 +182,7 @@ impl Engine {
         if remove {
             Ok(())
         } else {
-            self.rows.put(&container.record())
+            self.rows.put_progress(&container.record())
         }
     }
 

@@ -96,6 +96,7 @@ fn read_only(root: RootFs) -> RootFs {
                 lower,
                 upper: None,
                 work: None,
+                volatile: false,
             },
         },
         directory @ RootFs::Directory { .. } => directory,

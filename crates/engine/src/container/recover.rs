@@ -51,6 +51,7 @@ impl Engine {
             self.adopt_name(container);
             self.name_volumes(&container.record());
         }
+        self.adopt_snapshots(&containers);
         let found = self.look_at_all(&containers);
         self.settle(&containers, &found);
         self.sweep();
@@ -77,6 +78,28 @@ impl Engine {
         }
         self.resume_policies();
         Ok(())
+    }
+
+    /// The rows of containers may be in the exec root only, where those of their snapshots are not.
+    fn adopt_snapshots(&self, containers: &[Arc<Container>]) {
+        let known: HashSet<String> = match self.snapshots.keys() {
+            Ok(keys) => keys.into_iter().collect(),
+            // Then nothing is swept either.
+            Err(_) => return,
+        };
+        for container in containers.iter().filter(|c| !known.contains(&c.id)) {
+            self.adopt_snapshot(&container.record());
+        }
+    }
+
+    /// Gives a container's snapshot its row again; that it cannot is told when the row is asked for.
+    pub(super) fn adopt_snapshot(&self, record: &Record) {
+        let image = record.image_id.parse().ok();
+        let image = image.and_then(|id| self.store.image(&id).ok());
+        let adopted = image.map(|image| self.snapshots.adopt(&record.id, &image.layers));
+        if let Some(Err(error)) = adopted {
+            tracing::warn!(container = record.id, %error, "a container's snapshot was not found");
+        }
     }
 
     /// What became of each, in their order.

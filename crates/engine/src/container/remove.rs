@@ -88,13 +88,25 @@ impl Engine {
         self.snapshots
             .remove(&container.id)
             .map_err(crate::image::snapshot_error)?;
-        if let Err(error) = fs_err::remove_dir_all(self.container_dir(&container.id)) {
-            tracing::warn!(%error, "a container's directory was not removed");
-        }
+        self.discard_dir(&container.id);
         let record = container.record();
         self.drop_images(&record);
         self.release_volumes(&record, volumes);
         Ok(())
+    }
+
+    /// Lets a container's directory go behind the caller's back: its log may be long, and some file systems wait for the
+    /// disk with each file.
+    pub(super) fn discard_dir(&self, id: &str) {
+        let dir = self.container_dir(id);
+        // Another file system, mounted there, has no way into the trash.
+        let gone = self
+            .store
+            .discard_path(&dir)
+            .or_else(|_| fs_err::remove_dir_all(&dir));
+        if let Err(error) = gone {
+            tracing::warn!(%error, "a container's directory was not removed");
+        }
     }
 
     /// Removes the containers that do not run. Returns their ids and the bytes that the disk has more

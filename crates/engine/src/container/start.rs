@@ -17,6 +17,7 @@ use crate::network::{Wired, published};
 use crate::{Engine, Error, ErrorKind, Result, RuntimeProgram, blocking};
 use hull_image::Snapshotter;
 use hull_shim::{Handle, Launch};
+use hull_spec::rootfs::RootFs;
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ impl Engine {
             .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
         record.out_of_memory = false;
         record.begin_health();
-        self.rows.put(&record)?;
+        self.rows.put_progress(&record)?;
         container.run.begin();
         container.change(|kept| {
             kept.state = record.state;
@@ -176,10 +177,17 @@ impl Engine {
         container.change(|record| record.link_env.clone_from(&linked.env));
         let prepared = self.prepare_mounts(&record)?;
         let files = self.write_files(&record, &linked)?;
-        let root = self
-            .snapshots
-            .root_fs(&record.id)
-            .map_err(crate::image::snapshot_error)?;
+        let mut root = self.snapshots.root_fs(&record.id);
+        if matches!(root, Err(hull_image::snapshot::Error::Missing(_))) {
+            // The database failed on a full disk before it had the row on the disk.
+            self.adopt_snapshot(&record);
+            root = self.snapshots.root_fs(&record.id);
+        }
+        let mut root = root.map_err(crate::image::snapshot_error)?;
+        if let RootFs::Overlay { volatile, .. } = &mut root {
+            // After a loss of power the next daemon removes it.
+            *volatile = record.config.auto_remove;
+        }
         let (shared, init) = (self.shared(&record)?, self.init_of(&record));
         let context = bundle::Context {
             root: &root,

@@ -253,6 +253,7 @@ mod tests {
             lower: vec![at("top"), at("base")],
             upper: Some(at("upper")),
             work: None,
+            volatile: false,
         };
         assert_eq!(resolve(&root, "user", &[]).unwrap().user.uid, 1000);
 

@@ -120,7 +120,10 @@ impl Engine {
 /// A root file system in the words of Docker's `overlay2`.
 pub(crate) fn snapshot_of(root: Option<&RootFs>) -> Snapshot {
     let mut data = BTreeMap::new();
-    if let Some(RootFs::Overlay { lower, upper, work }) = root {
+    if let Some(RootFs::Overlay {
+        lower, upper, work, ..
+    }) = root
+    {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         data.insert(
             "LowerDir".to_owned(),

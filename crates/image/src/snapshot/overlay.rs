@@ -27,6 +27,37 @@ impl Overlay {
         Self { store }
     }
 
+    /// Gives a snapshot its row again, where only its files are there: the row is written with the container's, which
+    /// may be known from elsewhere after the end of a daemon. One that has its row stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Key`] and failures of the database.
+    pub fn adopt(&self, key: &str, layers: &[Digest]) -> Result<(), Error> {
+        check_key(key)?;
+        let inner = &self.store.inner;
+        let known = inner.rows.snapshot(key);
+        if known.map_err(|source| record(key, source))?.is_some() || !self.dir(key).is_dir() {
+            return Ok(());
+        }
+        self.write_row(key, layers)
+    }
+
+    fn write_row(&self, key: &str, layers: &[Digest]) -> Result<(), Error> {
+        let row = SnapshotRow {
+            layers: layers.to_vec(),
+        };
+        let inner = &self.store.inner;
+        let written = inner.mounts.with(&inner.rows, |view| {
+            // A snapshot means nothing without its container, whose row the caller commits.
+            inner
+                .rows
+                .write_behind(|change| change.put_snapshot(key, &row))?;
+            view.add(layers);
+            Ok(())
+        });
+        written.flatten().map_err(|source| record(key, source))
+    }
+
     fn dir(&self, key: &str) -> PathBuf {
         self.store.inner.root.join("snapshots").join(key)
     }
@@ -93,6 +124,7 @@ impl Overlay {
             lower,
             upper: Some(upper),
             work: Some(self.dir(key).join("work")),
+            volatile: false,
         })
     }
 
@@ -156,21 +188,7 @@ impl Snapshotter for Overlay {
             })
             .collect::<Result<_, _>>()?;
         self.make(key, &rows)?;
-        let row = SnapshotRow {
-            layers: layers.to_vec(),
-        };
-        inner
-            .mounts
-            .with(&inner.rows, |view| {
-                // A snapshot means nothing without its container, whose row the caller commits durably.
-                inner
-                    .rows
-                    .write_behind(|change| change.put_snapshot(key, &row))?;
-                view.add(layers);
-                Ok(())
-            })
-            .flatten()
-            .map_err(|source| record(key, source))
+        self.write_row(key, layers)
     }
 
     fn root_fs(&self, key: &str) -> Result<RootFs, Error> {

@@ -103,7 +103,9 @@ impl Mounted {
         fs_err::create_dir_all(&target).unwrap();
         let result = match root {
             RootFs::Directory { path } => mount(path, &target, "", MountFlags::BIND, None),
-            RootFs::Overlay { lower, upper, work } => {
+            RootFs::Overlay {
+                lower, upper, work, ..
+            } => {
                 let lower: Vec<&str> = lower.iter().map(|l| l.to_str().unwrap()).collect();
                 let (upper, work) = (upper.as_ref().unwrap(), work.as_ref().unwrap());
                 let options = format!(

@@ -6,8 +6,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, move_mount,
-    unmount as umount,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_bind,
+    move_mount, unmount as umount,
 };
 use std::ffi::CString;
 use std::io;
@@ -31,14 +31,44 @@ pub fn mount(root: &RootFs, target: &Path) -> io::Result<()> {
     }
     match root {
         RootFs::Directory { path } => Ok(mount_bind(path, target)?),
-        RootFs::Overlay { lower, upper, work } => {
+        RootFs::Overlay {
+            lower,
+            upper,
+            work,
+            volatile,
+        } => {
             let writable = upper.as_deref().zip(work.as_deref());
+            let writable = writable.map(|(upper, work)| Writable {
+                upper,
+                work,
+                volatile: *volatile,
+            });
+            if let Some(writable) = writable {
+                clear_mark(writable)?;
+            }
             match overlay(lower, writable, target) {
                 // `lowerdir+` came with Linux 6.8; the new mount interface itself with 5.2.
                 Err(Errno::INVAL | Errno::NOSYS) => overlay_in_one_option(lower, writable, target),
                 other => Ok(other?),
             }
         }
+    }
+}
+
+/// What an overlay is written to.
+#[derive(Clone, Copy)]
+struct Writable<'a> {
+    upper: &'a Path,
+    work: &'a Path,
+    volatile: bool,
+}
+
+/// A volatile overlay leaves a mark, by which the kernel refuses the next mount, with EINVAL: after a loss of power
+/// files may be anything. Whoever has such a container takes it with this boot only.
+fn clear_mark(writable: Writable<'_>) -> io::Result<()> {
+    match fs_err::remove_dir_all(writable.work.join("work/incompat")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -68,16 +98,19 @@ pub(super) fn mark(root: &Path) -> io::Result<()> {
 /// One layer per call: as many as there are, where one option string could hold a page.
 fn overlay(
     lower: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
+    writable: Option<Writable<'_>>,
     target: &Path,
 ) -> rustix::io::Result<()> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for layer in lower {
         fsconfig_set_string(&context, "lowerdir+", layer)?;
     }
-    if let Some((upper, work)) = writable {
-        fsconfig_set_string(&context, "upperdir", upper)?;
-        fsconfig_set_string(&context, "workdir", work)?;
+    if let Some(writable) = writable {
+        fsconfig_set_string(&context, "upperdir", writable.upper)?;
+        fsconfig_set_string(&context, "workdir", writable.work)?;
+        if writable.volatile {
+            fsconfig_set_flag(&context, "volatile")?;
+        }
         for feature in REFERENCES {
             fsconfig_set_string(&context, feature, "off")?;
         }
@@ -100,7 +133,7 @@ fn overlay(
 
 fn overlay_in_one_option(
     lower: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
+    writable: Option<Writable<'_>>,
     target: &Path,
 ) -> io::Result<()> {
     let mut options = b"lowerdir=".to_vec();
@@ -110,11 +143,14 @@ fn overlay_in_one_option(
         }
         options.extend(escaped(layer));
     }
-    if let Some((upper, work)) = writable {
+    if let Some(writable) = writable {
         options.extend(b",upperdir=");
-        options.extend(escaped(upper));
+        options.extend(escaped(writable.upper));
         options.extend(b",workdir=");
-        options.extend(escaped(work));
+        options.extend(escaped(writable.work));
+        if writable.volatile {
+            options.extend(b",volatile");
+        }
         for feature in REFERENCES {
             options.extend(format!(",{feature}=off").into_bytes());
         }

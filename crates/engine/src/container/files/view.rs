@@ -183,6 +183,7 @@ impl Engine {
                 lower: upper.iter().chain(lower).cloned().collect(),
                 upper: None,
                 work: None,
+                volatile: false,
             },
             directory @ RootFs::Directory { .. } => directory.clone(),
         };
