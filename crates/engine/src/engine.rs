@@ -361,6 +361,12 @@ impl Engine {
         self.journal.tell("network", action, &row.id, attributes);
     }
 
+    /// Where what stays is.
+    #[must_use]
+    pub fn data_root(&self) -> &Path {
+        &self.config.data_root
+    }
+
     pub(crate) fn container_dir(&self, id: &str) -> PathBuf {
         self.config.data_root.join("containers").join(id)
     }

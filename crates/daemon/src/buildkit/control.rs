@@ -1,17 +1,28 @@
 //! `moby.buildkit.v1.Control`: builds, their progress, and what is known of the builder.
 
-use super::session::{Introduction, Sessions};
-use super::{grpc, worker};
+use super::builds::{Active, Build};
+use super::client::SessionClient;
+use super::export::{Target, Work, export};
+use super::filesync::{ContextStore, Kept};
+use super::gateway::{in_thread, plan};
+use super::progress::{Progress, timestamp};
+use super::session::{Caller, Introduction, SESSION_WAIT};
+use super::{BuildKit, builds, grpc, worker};
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures_util::stream::{self, BoxStream};
+use hull_engine::build::solve::Context;
+use hull_engine::build::world::Cancel;
+use hull_engine::{Engine, Platform};
 use proto::control_server::{Control, ControlServer};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::Routes;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The bytes that one direction of a session in messages holds at most.
@@ -23,19 +34,156 @@ type Stream<T> = BoxStream<'static, Result<T, Status>>;
 /// Answers `Control`.
 #[derive(Debug)]
 pub(super) struct ControlService {
-    sessions: Arc<Sessions>,
+    engine: Arc<Engine>,
+    shared: BuildKit,
 }
 
 impl ControlService {
-    pub(super) fn new(sessions: Arc<Sessions>) -> Self {
-        Self { sessions }
+    pub(super) fn new(engine: Arc<Engine>, shared: BuildKit) -> Self {
+        Self { engine, shared }
     }
 
-    /// All that is answered on a connection.
-    pub(super) fn services(self) -> Routes {
-        let control = ControlServer::new(self).max_decoding_message_size(grpc::MAX_MESSAGE);
-        Routes::new(control)
+    pub(super) fn server(self) -> ControlServer<Self> {
+        ControlServer::new(self).max_decoding_message_size(grpc::MAX_MESSAGE)
     }
+
+    fn contexts(&self) -> Result<Arc<ContextStore>, Status> {
+        let contexts = self.shared.contexts(self.engine.data_root());
+        contexts.map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Begins a build. It ends with what is returned: also when its client goes.
+    fn begin(&self, request: &proto::SolveRequest) -> Result<(Active, SessionClient), Status> {
+        let token = CancellationToken::new();
+        let client = SessionClient {
+            sessions: Arc::clone(&self.shared.sessions),
+            contexts: self.contexts()?,
+            session: request.session.clone(),
+            runtime: Handle::current(),
+            cancel: token.clone(),
+        };
+        let progress = Arc::new(Progress::default());
+        let context = Context {
+            client: Arc::new(client.clone()),
+            watch: Arc::clone(&progress) as _,
+            cancel: Cancel::new(),
+            platform: Platform::host(),
+        };
+        let build = Build::new(&request.r#ref, progress, context);
+        let active = self.shared.builds.begin(build, token)?;
+        Ok((active, client))
+    }
+
+    /// What is to be exported: what the client makes of the build, or what the frontend does.
+    async fn wanted(
+        &self,
+        build: &Arc<Build>,
+        request: &proto::SolveRequest,
+    ) -> Result<builds::Returned, Status> {
+        if request
+            .definition
+            .as_ref()
+            .is_some_and(|definition| !definition.def.is_empty())
+        {
+            return Err(not_yet("definitions of clients"));
+        }
+        if request.frontend.is_empty() {
+            return build.returned().await;
+        }
+        let attributes = request.frontend_attrs.clone();
+        let plan = plan(&self.engine, build, &request.frontend, attributes).await?;
+        let images = builds::Planned::all(&plan);
+        let several = images.len() > 1;
+        let named = images.into_iter().map(|image| {
+            let platform = image.image().platform.to_string();
+            (if several { platform } else { String::new() }, image)
+        });
+        Ok(builds::Returned {
+            images: named.collect(),
+            metadata: std::collections::HashMap::new(),
+        })
+    }
+
+    async fn run(
+        &self,
+        build: &Arc<Build>,
+        client: SessionClient,
+        request: &proto::SolveRequest,
+        targets: Vec<Target>,
+    ) -> Result<proto::SolveResponse, Status> {
+        let returned = self.wanted(build, request).await?;
+        let (engine, solver) = (Arc::clone(&self.engine), self.engine.solver());
+        let build = Arc::clone(build);
+        let exporter_response = in_thread(move || {
+            let work = Work {
+                targets: &targets,
+                caller: Box::new(|| caller(&client)),
+            };
+            export(&engine, &solver, &build, &returned, work)
+        })
+        .await??;
+        Ok(proto::SolveResponse { exporter_response })
+    }
+}
+
+/// Files of a client's that are kept, in the words of `buildx du`.
+fn usage(kept: &Kept) -> proto::UsageRecord {
+    let time = |time| jiff::Timestamp::try_from(time).ok().map(timestamp);
+    proto::UsageRecord {
+        id: kept.id.clone(),
+        mutable: true,
+        in_use: kept.in_use,
+        size: i64::try_from(kept.size).unwrap_or(i64::MAX),
+        created_at: time(kept.created),
+        last_used_at: time(kept.last_used),
+        description: "local source".to_owned(),
+        record_type: "source.local".to_owned(),
+        ..proto::UsageRecord::default()
+    }
+}
+
+/// Removes what no build has and was not used for the time that is asked for; what was removed.
+fn prune(contexts: &ContextStore, request: &proto::PruneRequest) -> io::Result<Vec<Kept>> {
+    let keep = Duration::from_nanos(u64::try_from(request.keep_duration).unwrap_or(0));
+    let mut removed = Vec::new();
+    for kept in contexts.kept()? {
+        let recent = kept.last_used.elapsed().is_ok_and(|unused| unused < keep);
+        if !recent && contexts.remove(&kept.id)? {
+            removed.push(kept);
+        }
+    }
+    Ok(removed)
+}
+
+/// The build's client, for exports to it.
+fn caller(client: &SessionClient) -> Result<Caller, Status> {
+    let (id, runtime) = (&client.session, &client.runtime);
+    let session = runtime.block_on(client.sessions.get(id, SESSION_WAIT));
+    let session = session.ok_or_else(|| Status::unknown(format!("no active session for {id}")))?;
+    Ok(Caller::new(session, runtime.clone(), client.cancel.clone()))
+}
+
+/// The exporters of a request, old clients' too.
+fn targets(request: &proto::SolveRequest) -> Result<Vec<Target>, Status> {
+    let old = proto::Exporter {
+        r#type: request.exporter_deprecated.clone(),
+        attrs: request.exporter_attrs_deprecated.clone(),
+    };
+    let exporters = match request.exporters.as_slice() {
+        [] if !old.r#type.is_empty() => std::slice::from_ref(&old),
+        exporters => exporters,
+    };
+    let epoch = request.frontend_attrs.get("build-arg:SOURCE_DATE_EPOCH");
+    let mut targets = Vec::new();
+    for (place, exporter) in exporters.iter().enumerate() {
+        let mut exporter = exporter.clone();
+        if let Some(epoch) = epoch {
+            let attribute = exporter.attrs.entry("source-date-epoch".to_owned());
+            attribute.or_insert_with(|| epoch.clone());
+        }
+        targets.extend(Target::parse(place, &exporter)?);
+    }
+    Ok(targets)
 }
 
 fn not_yet(what: &str) -> Status {
@@ -53,19 +201,46 @@ impl Control for ControlService {
         &self,
         _: Request<proto::DiskUsageRequest>,
     ) -> Answer<proto::DiskUsageResponse> {
-        Ok(Response::new(proto::DiskUsageResponse::default()))
+        let contexts = self.contexts()?;
+        let kept = in_thread(move || contexts.kept()).await?;
+        let kept = kept.map_err(|error| Status::internal(error.to_string()))?;
+        let record = kept.iter().map(usage).collect();
+        Ok(Response::new(proto::DiskUsageResponse { record }))
     }
 
-    async fn prune(&self, _: Request<proto::PruneRequest>) -> Answer<Self::PruneStream> {
-        Ok(Response::new(Box::pin(stream::empty())))
+    async fn prune(&self, request: Request<proto::PruneRequest>) -> Answer<Self::PruneStream> {
+        let request = request.into_inner();
+        if !request.filter.is_empty() {
+            return Err(not_yet("filters of prune"));
+        }
+        let contexts = self.contexts()?;
+        let removed = in_thread(move || prune(&contexts, &request)).await?;
+        let removed = removed.map_err(|error| Status::internal(error.to_string()))?;
+        let removed = removed.into_iter().map(|kept| Ok(usage(&kept)));
+        Ok(Response::new(Box::pin(stream::iter(removed))))
     }
 
-    async fn solve(&self, _: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
-        Err(not_yet("building images"))
+    async fn solve(&self, request: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
+        let request = request.into_inner();
+        let targets = targets(&request)?;
+        let (active, client) = self.begin(&request)?;
+        let mut record = self.shared.history.begin(&request);
+        let solved = self.run(&active.build, client, &request, targets).await;
+        record.end(&solved, active.build.progress.counts());
+        solved.map(Response::new)
     }
 
-    async fn status(&self, _: Request<proto::StatusRequest>) -> Answer<Self::StatusStream> {
-        Err(not_yet("building images"))
+    async fn status(&self, request: Request<proto::StatusRequest>) -> Answer<Self::StatusStream> {
+        let build = self.shared.builds.get(&request.into_inner().r#ref).await?;
+        let reader = build.progress.reader();
+        drop(build);
+        Ok(Response::new(Box::pin(stream::unfold(
+            reader,
+            async |mut reader| {
+                let told = reader.next().await?;
+                Some((Ok(told), reader))
+            },
+        ))))
     }
 
     async fn session(
@@ -77,7 +252,7 @@ impl Control for ControlService {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (near, far) = tokio::io::duplex(BUFFER);
         let (sender, outgoing) = mpsc::channel(4);
-        let sessions = Arc::clone(&self.sessions);
+        let sessions = Arc::clone(&self.shared.sessions);
         tokio::spawn(async move {
             // Each of the three ends the others: what is left of a connection is of no use.
             tokio::select! {
@@ -107,15 +282,17 @@ impl Control for ControlService {
 
     async fn listen_build_history(
         &self,
-        _: Request<proto::BuildHistoryRequest>,
+        request: Request<proto::BuildHistoryRequest>,
     ) -> Answer<Self::ListenBuildHistoryStream> {
-        Ok(Response::new(Box::pin(stream::empty())))
+        let told = self.shared.history.listen(request.into_inner());
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn update_build_history(
         &self,
-        _: Request<proto::UpdateBuildHistoryRequest>,
+        request: Request<proto::UpdateBuildHistoryRequest>,
     ) -> Answer<proto::UpdateBuildHistoryResponse> {
+        self.shared.history.update(&request.into_inner())?;
         Ok(Response::new(proto::UpdateBuildHistoryResponse {}))
     }
 }

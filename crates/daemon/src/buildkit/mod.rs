@@ -8,33 +8,44 @@
 //!
 //! Both are connections of the API that change to HTTP/2 by `Upgrade: h2c`.
 
+mod builds;
+mod capabilities;
+mod client;
 mod control;
 mod duplex;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "builds use it, which come next")
-)]
+mod export;
+mod failure;
 mod filesync;
+mod gateway;
 mod grpc;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "builds use it, which come next")
-)]
+mod history;
+mod progress;
 mod session;
 mod worker;
 
 pub(crate) use duplex::Duplex;
 pub(crate) use session::{Introduction, SessionError};
 
+use builds::Builds;
 use control::ControlService;
+use filesync::ContextStore;
+use gateway::GatewayService;
+use history::History;
+use hull_engine::Engine;
 use session::Sessions;
-use std::sync::Arc;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::service::Routes;
 
 /// What all clients of the builder share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BuildKit {
     sessions: Arc<Sessions>,
+    builds: Arc<Builds>,
+    history: Arc<History>,
+    contexts: Arc<OnceLock<Arc<ContextStore>>>,
 }
 
 impl BuildKit {
@@ -59,11 +70,28 @@ impl BuildKit {
     }
 
     /// Answers a client's calls until one side ends the connection.
-    pub(crate) async fn serve_calls<S>(&self, connection: S)
+    pub(crate) async fn serve_calls<S>(&self, engine: Arc<Engine>, connection: S)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let control = ControlService::new(Arc::clone(&self.sessions));
-        grpc::serve(connection, control.services()).await;
+        let gateway = GatewayService::new(Arc::clone(&engine), Arc::clone(&self.builds));
+        let control = ControlService::new(engine, self.clone());
+        let services = Routes::new(control.server()).add_service(gateway.server());
+        grpc::serve(connection, services).await;
+    }
+
+    /// Where clients' files are between builds: below the data root, found when they are first needed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn contexts(&self, data_root: &Path) -> io::Result<Arc<ContextStore>> {
+        if let Some(contexts) = self.contexts.get() {
+            return Ok(Arc::clone(contexts));
+        }
+        let opened = ContextStore::open(data_root.join("contexts"))?;
+        Ok(Arc::clone(self.contexts.get_or_init(|| opened)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::hijack::Hijack;
 use crate::reply::Outcome;
 use crate::request::Request;
+use std::sync::Arc;
 
 /// The protocol that both change to.
 const PROTOCOL: &str = "h2c";
@@ -38,12 +39,13 @@ pub(crate) async fn session(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn grpc(request: Request) -> Result<Outcome, ApiError> {
     check_upgrade(&request)?;
     let buildkit = request.app.buildkit.clone();
+    let engine = Arc::clone(&request.app.engine);
     Ok(Outcome::Hijack(Hijack::switch(
         PROTOCOL,
         Box::new(move |socket, read_too_far| {
             Box::pin(async move {
                 let connection = Duplex::new(read_too_far, socket);
-                buildkit.serve_calls(connection).await;
+                buildkit.serve_calls(engine, connection).await;
             })
         }),
     )))

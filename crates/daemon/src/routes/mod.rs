@@ -146,7 +146,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/set" => plugin::set,
 
     POST "/session" => buildkit::session,
-    POST "/grpc" lacks "solving, and what is known of builds" => buildkit::grpc,
+    POST "/grpc" lacks "definitions (LLB) of clients, what steps left in the cache (du, prune), reading a build's files, export and import of the cache, attestations, several platforms" => buildkit::grpc,
 
     GET "/swarm" => swarm::outside,
     GET "/swarm/unlockkey" => swarm::outside,

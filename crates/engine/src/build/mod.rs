@@ -28,7 +28,7 @@ mod tree;
 mod unpack;
 
 pub use export::Made;
-pub use hull_build::{cache, graph, plan, progress, solve, world};
+pub use hull_build::{cache, frontend, graph, plan, progress, solve, world};
 
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_build::cache::Cache;

@@ -19,6 +19,11 @@ mod send;
 mod store;
 mod tree;
 
+#[cfg(test)]
+pub(super) use receive::DIFF_COPY;
+pub(super) use receive::{LocalRequest, ReceivedFiles};
+pub(super) use store::{ContextStore, Kept};
+
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 
@@ -87,4 +92,4 @@ fn packet(kind: PacketType, id: u32, data: Vec<u8>) -> Packet {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

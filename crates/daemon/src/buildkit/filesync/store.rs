@@ -9,7 +9,9 @@
 use super::index::{self, Entry};
 use fs_err as fs;
 use std::collections::HashSet;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -62,6 +64,7 @@ impl ContextStore {
     /// What the file system says.
     pub(crate) fn open(root: PathBuf) -> io::Result<Arc<Self>> {
         fs::create_dir_all(&root)?;
+        fs::set_permissions(&root, Permissions::from_mode(0o700))?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         for entry in fs::read_dir(&root)? {
             let entry = entry?;

@@ -21,13 +21,23 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// A client that sends a directory, or whatever it was told to.
 #[derive(Clone, Default)]
-struct Client {
+pub(in crate::buildkit) struct Client {
     root: PathBuf,
     /// Instead of the directory.
     script: Option<Vec<Packet>>,
     asked: Arc<Mutex<Vec<MetadataMap>>>,
     /// How many files were asked for.
     requests: Arc<Mutex<usize>>,
+}
+
+impl Client {
+    /// One that sends this directory.
+    pub(in crate::buildkit) fn of(root: PathBuf) -> Self {
+        Self {
+            root,
+            ..Self::default()
+        }
+    }
 }
 
 type Answers = BoxStream<'static, Result<Packet, Status>>;

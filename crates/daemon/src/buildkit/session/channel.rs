@@ -30,7 +30,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the connection fails at once.
-    pub(super) async fn open<S>(
+    pub(in crate::buildkit) async fn open<S>(
         connection: S,
     ) -> Result<(Self, impl Future<Output = hyper::Result<()>>), SessionError>
     where

@@ -86,11 +86,6 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// What builds name it by.
-    pub(crate) fn id(&self) -> &str {
-        &self.introduction.id
-    }
-
     /// Equal for sessions from which the same files come; empty: not known.
     pub(crate) fn shared_key(&self) -> &str {
         &self.introduction.shared_key

@@ -28,7 +28,6 @@ const MAX_AGENT_CONNECTIONS: usize = 64;
 const GET_SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const CHECK_AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
-const FORWARD_AGENT: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
 
 /// How to log in to a registry.
 #[derive(Clone, PartialEq, Eq)]
@@ -201,4 +200,4 @@ async fn forward(
 }
 
 #[cfg(test)]
-pub(super) const METHODS: &[&str] = &[GET_SECRET, CREDENTIALS, CHECK_AGENT, FORWARD_AGENT];
+pub(super) const METHODS: &[&str] = &[GET_SECRET, CREDENTIALS, CHECK_AGENT];

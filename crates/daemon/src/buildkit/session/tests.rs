@@ -238,7 +238,7 @@ async fn a_session_is_there_as_long_as_its_connection() {
     let (sessions, caller, _cancel) = client().await;
     assert!(sessions.has("client"));
     let found = sessions.get("context:client", SESSION_WAIT).await.unwrap();
-    assert_eq!(found.id(), "client");
+    assert!(found.serves(services::METHODS[0]));
     assert!(sessions.get("other", Duration::ZERO).await.is_none());
     let (near, far) = tokio::io::duplex(1 << 10);
     let same = Introduction {

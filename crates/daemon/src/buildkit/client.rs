@@ -1,0 +1,169 @@
+//! A build's client, as the builder sees it: what it is asked for comes over its session.
+
+use super::filesync::{ContextStore, LocalRequest, ReceivedFiles};
+use super::session::{Caller, SESSION_WAIT, SessionError, Sessions};
+use hull_engine::Digest;
+use hull_engine::build::graph::{Differ, LocalSource};
+use hull_engine::build::progress::Status;
+use hull_engine::build::world::{Client, Job, LocalFiles, Login, WorldError, WorldResult};
+use jiff::Timestamp;
+use std::fmt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// How often the progress of a transfer is told.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// The client of one build.
+#[derive(Clone, Debug)]
+pub(super) struct SessionClient {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) contexts: Arc<ContextStore>,
+    /// The id of the build's own session.
+    pub(super) session: String,
+    pub(super) runtime: Handle,
+    pub(super) cancel: CancellationToken,
+}
+
+impl SessionClient {
+    fn caller(&self, session: &str, cancel: CancellationToken) -> WorldResult<Caller> {
+        let id = if session.is_empty() {
+            &self.session
+        } else {
+            session
+        };
+        let found = self.runtime.block_on(async {
+            tokio::select! {
+                () = cancel.cancelled() => Err(WorldError::Cancelled),
+                found = self.sessions.get(id, SESSION_WAIT) => Ok(found),
+            }
+        })?;
+        let session =
+            found.ok_or_else(|| WorldError::NotFound(format!("no active session for {id}")))?;
+        Ok(Caller::new(session, self.runtime.clone(), cancel))
+    }
+
+    fn own(&self) -> WorldResult<Caller> {
+        self.caller("", self.cancel.clone())
+    }
+}
+
+fn failed(error: SessionError) -> WorldError {
+    match error {
+        SessionError::Cancelled => WorldError::Cancelled,
+        error if error.is_not_found() => WorldError::NotFound(error.to_string()),
+        error => WorldError::other(error.to_string()),
+    }
+}
+
+impl Client for SessionClient {
+    fn local(&self, source: &LocalSource, job: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
+        let cancel = self.cancel.child_token();
+        let stop = cancel.clone();
+        let _stops = job.cancel.on_cancel(move || stop.cancel());
+        let caller = self.caller(&source.session, cancel)?;
+        let request = LocalRequest {
+            name: source.name.clone(),
+            include: source.include.clone(),
+            exclude: source.exclude.clone(),
+            follow: source.follow.clone(),
+            shared_key_hint: source.shared_key_hint.clone(),
+            afresh: source.differ == Differ::None,
+        };
+        let mut transfer = Transfer::begin(&source.name, job);
+        let files = caller
+            .receive(&request, &self.contexts, &mut |bytes| transfer.tell(bytes))
+            .map_err(failed)?;
+        transfer.end();
+        Ok(Arc::new(Received(files)))
+    }
+
+    fn secret(&self, id: &str) -> WorldResult<Option<Vec<u8>>> {
+        self.own()?.secret(id).map_err(failed)
+    }
+
+    fn ssh(&self, id: &str, listener: UnixListener) -> WorldResult<Option<Box<dyn Send>>> {
+        let guard = self.own()?.forward_agent(id, listener).map_err(failed)?;
+        Ok(guard.map(|guard| -> Box<dyn Send> { Box::new(guard) }))
+    }
+
+    fn credentials(&self, host: &str) -> WorldResult<Option<Login>> {
+        let found = self.own()?.credentials(host).map_err(failed)?;
+        Ok(found.map(|found| match found.username.as_str() {
+            // So clients tell identity tokens.
+            "" => Login::Identity(found.secret),
+            _ => Login::Password {
+                username: found.username,
+                password: found.secret,
+            },
+        }))
+    }
+}
+
+/// Files that came over a session.
+struct Received(ReceivedFiles);
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Received").field(&self.0.path()).finish()
+    }
+}
+
+impl LocalFiles for Received {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn digest(&self, path: &Path) -> Option<Digest> {
+        self.0.digest(path).as_ref().map(Digest::from_sha256)
+    }
+}
+
+/// What is told of a transfer.
+struct Transfer<'a> {
+    job: &'a Job<'a>,
+    status: Status,
+    told: Instant,
+}
+
+impl<'a> Transfer<'a> {
+    fn begin(name: &str, job: &'a Job<'a>) -> Self {
+        let now = Timestamp::now();
+        let status = Status {
+            vertex: job.vertex.clone(),
+            id: format!("transferring {name}:"),
+            name: String::new(),
+            current: 0,
+            total: 0,
+            at: now,
+            started: Some(now),
+            completed: None,
+        };
+        job.status(status.clone());
+        Self {
+            job,
+            status,
+            told: Instant::now(),
+        }
+    }
+
+    fn tell(&mut self, bytes: u64) {
+        self.status.current = bytes;
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        self.status.at = Timestamp::now();
+        self.job.status(self.status.clone());
+    }
+
+    fn end(mut self) {
+        self.status.at = Timestamp::now();
+        self.status.completed = Some(self.status.at);
+        self.job.status(self.status);
+    }
+}
