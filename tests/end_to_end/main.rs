@@ -5,6 +5,7 @@
 
 mod archives;
 mod attach_ws;
+mod build;
 mod create;
 mod dropin;
 mod events;

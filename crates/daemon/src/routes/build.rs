@@ -1,12 +1,23 @@
-//! What there is of building without a builder: nothing is being built, and nothing is kept of builds.
+//! Building images: the classic endpoint, `POST /build`, and what belongs to it.
+
+mod tell;
 
 use crate::convert;
 use crate::error::ApiError;
-use crate::query::parse_int;
+use crate::query::{Query, parse_int};
 use crate::reply::{self, JSON, Outcome};
 use crate::request::Request;
-use http::StatusCode;
+use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use hull_api::image::AuthConfig;
+use hull_api::json;
+use hull_engine::build::world::Cancel;
+use hull_engine::build::{BuildRequest, Heard};
+use hull_engine::image::Credentials;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tell::Teller;
 
 /// The sizes of `POST /build/prune`: of old clients, and of API 1.48.
 const SIZES: &[&str] = &[
@@ -16,21 +27,29 @@ const SIZES: &[&str] = &[
     "min-free-space",
 ];
 
-/// `POST /build/prune`: there is no build cache, so nothing of it is removed.
+/// `POST /build/prune`: removes what builds have left and none needs at the moment.
 pub(crate) async fn prune(request: Request) -> Result<Outcome, ApiError> {
-    request.query.filters()?;
+    let query = &request.query;
+    let filters = query.filters()?.0;
+    let mut kept = 0;
     for name in SIZES {
-        let text = request.query.text(name);
+        let text = query.text(name);
         if text.is_empty() {
             continue;
         }
-        parse_int(text).map_err(|why| {
+        let size = parse_int(text).map_err(|why| {
             ApiError::bad_request(format!(
                 "{name} is in bytes and expects an integer, got {text}: strconv.Atoi: parsing {text:?}: {why}"
             ))
         })?;
+        if matches!(*name, "keep-storage" | "reserved-space") {
+            kept = u64::try_from(size).unwrap_or(0);
+        }
     }
-    reply::ok(&serde_json::json!({"CachesDeleted": null, "SpaceReclaimed": 0}))
+    let engine = &request.app.engine;
+    let pruned = engine.prune_builds(filters, kept).await?;
+    let deleted = (!pruned.results.is_empty()).then_some(pruned.results);
+    reply::ok(&serde_json::json!({"CachesDeleted": deleted, "SpaceReclaimed": pruned.reclaimed}))
 }
 
 /// `POST /build/cancel`: a build that is not (any more) there is cancelled.
@@ -43,13 +62,200 @@ pub(crate) async fn cancel(request: Request) -> Result<Outcome, ApiError> {
     Ok(reply.into())
 }
 
-/// `POST /build`.
-pub(crate) async fn build(request: Request) -> Result<Outcome, ApiError> {
-    let version = request.query.text("version");
-    if !matches!(version, "" | "1" | "2") {
-        return Err(ApiError::bad_request(format!(
-            "invalid version {version:?}"
-        )));
+/// Ends a build whose client is gone.
+struct Gone(Cancel);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
-    Err(convert::unsupported("building images"))
+}
+
+/// `POST /build`. What can be refused is refused by the status; all else is told in the stream.
+pub(crate) async fn build(request: Request) -> Result<Outcome, ApiError> {
+    let query = &request.query;
+    match query.text("version") {
+        "" | "1" => {}
+        "2" => return Err(convert::unsupported("building by BuildKit's protocol")),
+        version => {
+            let text = format!("invalid version {version:?}");
+            return Err(ApiError::bad_request(text));
+        }
+    }
+    let attributes = attributes(query)?;
+    let quiet = query.flag("q");
+    let names = query.all("t").into_iter().map(str::to_owned).collect();
+    let credentials = credentials(&request.headers);
+    let cancel = Cancel::new();
+    let (teller, lines) = Teller::new(quiet, cancel.clone());
+    let teller = Arc::new(teller);
+    let hearing = Arc::clone(&teller);
+    let engine = Arc::clone(&request.app.engine);
+    let shutdown = request.app.shutdown.clone();
+    let asked = BuildRequest {
+        context: super::archive::incoming(request.body),
+        attributes,
+        names,
+        credentials,
+        cancel: cancel.clone(),
+    };
+    let planned = engine
+        .plan_build(asked, Arc::new(Heard(move |event| hearing.hear(event))))
+        .await?;
+    tokio::task::spawn_blocking(move || {
+        teller.begin();
+        let built = planned.run();
+        teller.end(built);
+    });
+    let gone = Gone(cancel);
+    let lines = lines.map(move |line| {
+        let _ = &gone;
+        super::pull::line(&line)
+    });
+    Ok(reply::stream(shutdown, JSON, lines).into())
+}
+
+/// The query in the words of BuildKit's clients.
+fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut attributes = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        if !value.is_empty() {
+            attributes.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    if !query.text("remote").is_empty() {
+        return Err(convert::unsupported("remote build contexts"));
+    }
+    if query.flag("squash") {
+        return Err(ApiError::bad_request(
+            "squash is only supported with experimental mode",
+        ));
+    }
+    set("filename", query.text("dockerfile"));
+    set("target", query.text("target"));
+    set("platform", query.text("platform"));
+    set("cgroup-parent", query.text("cgroupparent"));
+    set("shm-size", query.text("shmsize"));
+    match query.text("networkmode") {
+        "" | "default" | "bridge" => {}
+        mode @ ("host" | "none") => set("force-network-mode", mode),
+        other => {
+            return Err(convert::unsupported(format!(
+                "building in the network {other:?}"
+            )));
+        }
+    }
+    let hosts: Vec<String> = query
+        .all("extrahosts")
+        .into_iter()
+        .filter_map(|host| host.split_once(':'))
+        .map(|(name, address)| format!("{name}={address}"))
+        .collect();
+    set("add-hosts", &hosts.join(","));
+    if query.flag("pull") {
+        set("image-resolve-mode", "pull");
+    }
+    for (name, prefix) in [("buildargs", "build-arg:"), ("labels", "label:")] {
+        for (key, value) in map(query, name)? {
+            // An argument without a value is not given.
+            if let Some(value) = value {
+                attributes.insert(format!("{prefix}{key}"), value);
+            }
+        }
+    }
+    if query.flag("nocache") {
+        attributes.insert("no-cache".to_owned(), String::new());
+    }
+    let limits = ulimits(query)?;
+    if !limits.is_empty() {
+        attributes.insert("ulimit".to_owned(), limits);
+    }
+    Ok(attributes)
+}
+
+/// A parameter that is an object of texts.
+fn map(query: &Query, name: &str) -> Result<BTreeMap<String, Option<String>>, ApiError> {
+    let text = query.text(name);
+    if text.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    serde_json::from_str(text).map_err(|error| {
+        ApiError::bad_request(format!("error reading {name}: invalid JSON: {error}"))
+    })
+}
+
+/// `[{"Name":"nofile","Soft":1,"Hard":2}]` as `nofile=1:2`.
+fn ulimits(query: &Query) -> Result<String, ApiError> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Limit {
+        name: String,
+        #[serde(default)]
+        soft: i64,
+        #[serde(default)]
+        hard: i64,
+    }
+    let text = query.text("ulimits");
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let limits: Vec<Limit> = serde_json::from_str(text).map_err(|error| {
+        ApiError::bad_request(format!(
+            "error reading ulimit settings: invalid JSON: {error}"
+        ))
+    })?;
+    let limits = limits.into_iter();
+    let texts = limits.map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard));
+    Ok(texts.collect::<Vec<_>>().join(","))
+}
+
+/// The `X-Registry-Config` header: credentials by registry. One that cannot be read is nobody's, as in dockerd.
+fn credentials(headers: &HeaderMap) -> BTreeMap<String, Credentials> {
+    let header = headers.get("x-registry-config");
+    let bytes = header.and_then(|value| super::pull::decoded(value.to_str().ok()?).ok());
+    let found: Option<BTreeMap<String, AuthConfig>> =
+        bytes.and_then(|bytes| json::from_slice(&bytes).ok());
+    let each = found.into_iter().flatten();
+    each.filter_map(|(host, auth)| Some((host, super::pull::credentials(auth).ok()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_becomes_the_words_of_buildkits_clients() {
+        let query = Query::parse(
+            "dockerfile=d%2FDockerfile&target=x&nocache=1&pull=true&networkmode=host&extrahosts=a:1.2.3.4\
+             &extrahosts=b:::1&buildargs=%7B%22A%22%3A%22b%22%2C%22N%22%3Anull%7D&labels=%7B%22l%22%3A%22m%22%7D\
+             &ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A1%2C%22Hard%22%3A2%7D%5D",
+        );
+        let attributes = attributes(&query).unwrap();
+        let expected = [
+            ("add-hosts", "a=1.2.3.4,b=::1"),
+            ("build-arg:A", "b"),
+            ("filename", "d/Dockerfile"),
+            ("force-network-mode", "host"),
+            ("image-resolve-mode", "pull"),
+            ("label:l", "m"),
+            ("no-cache", ""),
+            ("target", "x"),
+            ("ulimit", "nofile=1:2"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(attributes, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_refused() {
+        for text in [
+            "remote=http%3A%2F%2Fx",
+            "squash=1",
+            "buildargs=x",
+            "networkmode=n",
+        ] {
+            assert!(attributes(&Query::parse(text)).is_err(), "{text}");
+        }
+    }
 }

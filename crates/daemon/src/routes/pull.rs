@@ -157,14 +157,17 @@ fn decode_auth(header: &str) -> Result<AuthConfig, ApiError> {
     let invalid = |why: &dyn std::fmt::Display| {
         ApiError::bad_request(format!("invalid X-Registry-Auth header: {why}"))
     };
+    let bytes = decoded(header).map_err(|error| invalid(&error))?;
+    json::from_slice(&bytes).map_err(|error| invalid(&error))
+}
+
+/// The bytes of a header in base64 of either alphabet, with and without padding.
+pub(super) fn decoded(header: &str) -> Result<Vec<u8>, base64::DecodeError> {
     let lenient = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
     let text = header.trim().replace('+', "-").replace('/', "_");
-    let bytes = GeneralPurpose::new(&alphabet::URL_SAFE, lenient)
-        .decode(text)
-        .map_err(|error| invalid(&error))?;
-    json::from_slice(&bytes).map_err(|error| invalid(&error))
+    GeneralPurpose::new(&alphabet::URL_SAFE, lenient).decode(text)
 }
 
 /// What the engine makes of a client's credentials.

@@ -13,6 +13,7 @@
 mod cache_mount;
 mod change;
 mod chmod;
+mod classic;
 mod content;
 mod copy;
 mod engine_world;
@@ -21,14 +22,17 @@ mod find;
 mod glob;
 mod images;
 mod overlay;
+mod prune;
 mod run;
 mod sieve;
 mod stubs;
 mod tree;
 mod unpack;
 
+pub use classic::{BuildError, BuildRequest, Built, Heard, Planned};
 pub use export::Made;
 pub use hull_build::{cache, frontend, graph, plan, progress, solve, world};
+pub use prune::PrunedBuilds;
 
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_build::cache::Cache;
@@ -84,5 +88,24 @@ impl Engine {
             Solver::new(Arc::new(world), self.builds.cache.clone())
         });
         made.clone()
+    }
+}
+
+impl Engine {
+    /// Brings what builds have made to the disk, in the background: only then do results count after a loss of
+    /// power.
+    pub fn settle_builds(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("build-sync".to_owned());
+        // Without a thread they count until the host goes down.
+        let _ = thread.spawn(move || {
+            let open = engine.builds.cache.unsettled();
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            let root = rustix::fs::open(&engine.config.data_root, flags, rustix::fs::Mode::empty());
+            match root.and_then(rustix::fs::syncfs) {
+                Ok(()) => engine.builds.cache.settled(&open),
+                Err(error) => tracing::warn!(%error, "results of builds are not on the disk"),
+            }
+        });
     }
 }

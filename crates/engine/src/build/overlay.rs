@@ -5,8 +5,8 @@ use hull_spec::rootfs::RootFs;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen,
 };
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 /// could make a layer of that.
 const REFERENCES: [&str; 2] = ["redirect_dir", "metacopy"];
 
-/// Mounts directories, the topmost first, with `upper` above them. The mount goes with the descriptor.
+/// Mounts directories, the topmost first, with `upper` above them. The mount goes with the descriptor. Its end does
+/// not bring files to the disk (`volatile`): what steps wrote counts only until the host goes down, or until it is
+/// synced for all at once.
 ///
 /// # Errors
 /// `EPERM` without privilege, and those of path lookup.
@@ -25,6 +27,11 @@ pub(super) fn overlay(
     (upper, work): (&Path, &Path),
     scratch: &Path,
 ) -> io::Result<OwnedFd> {
+    // The mark of the volatile mount before this one (the step's process), by which the kernel refuses another.
+    match fs_err::remove_dir_all(work.join("work/incompat")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     match by_context(lower, upper, work) {
         // `lowerdir+` came with Linux 6.8.
         Err(Errno::INVAL | Errno::NOSYS) => by_mount(lower, (upper, work), scratch),
@@ -39,6 +46,7 @@ fn by_context(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Resul
     }
     fsconfig_set_string(&context, "upperdir", upper)?;
     fsconfig_set_string(&context, "workdir", work)?;
+    fsconfig_set_flag(&context, "volatile")?;
     for feature in REFERENCES {
         fsconfig_set_string(&context, feature, "off")?;
     }
@@ -60,6 +68,7 @@ fn by_mount(
         lower: lower.to_vec(),
         upper: Some(upper.to_owned()),
         work: Some(work.to_owned()),
+        volatile: true,
     };
     fs_err::create_dir_all(scratch)?;
     apart(None, || {

@@ -1,6 +1,7 @@
 //! Places that the runtime makes in a step's root to mount something there: they are not the step's doing, and
 //! go again unless it has put something there.
 
+use super::tree::root_of;
 use hull_build::graph::Exec;
 use hull_build::world::{WorldError, WorldResult};
 use hull_image::diff::View;
@@ -8,7 +9,6 @@ use hull_linux::path::Root;
 use hull_spec::rootfs::RootFs;
 use rustix::fs::{AtFlags, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 /// What was not there before a step, deep places first, with the times of what it is in.
@@ -34,9 +34,7 @@ impl Stubs {
         let Some(view) = View::of(&directories).map_err(failed)? else {
             return Ok(stubs);
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let again = rustix::fs::openat(view.as_fd(), ".", flags, rustix::fs::Mode::empty());
-        let view = Root::from_directory(again.map_err(|errno| failed(errno.into()))?);
+        let view = root_of(&view).map_err(failed)?;
         let always = ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"].map(str::to_owned);
         let mounts = exec.mounts.iter().filter(|mount| mount.dest != "/");
         let asked = mounts.map(|mount| mount.dest.clone());

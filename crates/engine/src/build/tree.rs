@@ -10,7 +10,7 @@ use hull_linux::path::Root;
 use hull_spec::Digest;
 use hull_spec::rootfs::RootFs;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -79,10 +79,10 @@ impl NewStep<'_> {
                 lower,
                 upper: Some(upper),
                 work: Some(work),
+                ..
             } => {
                 let scratch = self.engine.config.exec_root.join("view");
                 super::overlay::overlay(lower, (upper, work), &scratch)
-                    .and_then(|mount| directory(&mount))
             }
             _ => rustix::fs::open(&self.upper, DIRECTORY, Mode::empty()).map_err(Into::into),
         };
@@ -96,8 +96,10 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
-fn directory(of: &OwnedFd) -> std::io::Result<OwnedFd> {
-    Ok(rustix::fs::openat(of, ".", DIRECTORY, Mode::empty())?)
+/// The root of a mount that hangs nowhere. It is the mount's own descriptor, with which it stays: without that one,
+/// every use of another takes the kernel's lock of mounts, and `..` in a path fails each time with EAGAIN.
+pub(super) fn root_of(view: &View) -> std::io::Result<Root> {
+    Ok(Root::from_directory(view.as_fd().try_clone_to_owned()?))
 }
 
 /// A tree to be read. The layers stay as long as this.
@@ -124,9 +126,7 @@ impl Reading<'_> {
     pub(super) fn open(&self) -> WorldResult<Root> {
         let view = View::of(&self.directories).map_err(failed("open a tree"))?;
         let view = view.ok_or_else(|| WorldError::other("an empty tree was opened"))?;
-        let again = rustix::fs::openat(view.as_fd(), ".", DIRECTORY, Mode::empty());
-        let again = again.map_err(|errno| failed("open a tree")(errno.into()))?;
-        Ok(Root::from_directory(again))
+        root_of(&view).map_err(failed("open a tree"))
     }
 
     /// As it is mounted where nobody writes it.
@@ -137,6 +137,7 @@ impl Reading<'_> {
                 lower: several.to_vec(),
                 upper: None,
                 work: None,
+                volatile: false,
             },
         }
     }
@@ -184,6 +185,7 @@ impl Engine {
                 lower,
                 work: Some(step.upper.with_file_name("work")),
                 upper: Some(step.upper.clone()),
+                volatile: true,
             };
         }
         Ok(step)

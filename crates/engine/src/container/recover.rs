@@ -55,6 +55,7 @@ impl Engine {
         let found = self.look_at_all(&containers);
         self.settle(&containers, &found);
         self.sweep();
+        self.sweep_contexts();
         self.unmount_unused();
         let both = containers.iter().zip(found);
         let running: Vec<_> = both

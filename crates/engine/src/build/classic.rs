@@ -1,0 +1,305 @@
+//! A build as dockerd's classic endpoint has it: the context comes as an archive, and everything is told in one
+//! stream.
+//!
+//! ```text
+//! archive ─► a directory of ours ─ frontend ─► graph ─ solver ─► files ─ export ─► image, names
+//! ```
+
+use super::export::world_error;
+use crate::image::Credentials;
+use crate::stream::{Incoming, Reader};
+use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking, names};
+use hull_build::graph::LocalSource;
+use hull_build::plan::{Plan, PlanError, Request};
+use hull_build::progress::{Event, Watch};
+use hull_build::solve::{Context, SolveError, Solver};
+use hull_build::world::{Cancel, Client, Job, LocalFiles, Login, WorldError, WorldResult};
+use hull_image::archive::decompressed;
+use hull_image::extract;
+use hull_linux::path::Root;
+use hull_spec::Digest;
+use rustix::fs::OFlags;
+use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What to build.
+pub struct BuildRequest {
+    /// The context, which may be compressed.
+    pub context: Incoming,
+    /// What the frontend is asked for.
+    pub attributes: BTreeMap<String, String>,
+    /// Names of the image.
+    pub names: Vec<String>,
+    /// For registries, by host.
+    pub credentials: BTreeMap<String, Credentials>,
+    /// When to stop.
+    pub cancel: Cancel,
+}
+
+impl std::fmt::Debug for BuildRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildRequest")
+            .field("attributes", &self.attributes)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A build that has its context and its plan: all that can be refused was.
+pub struct Planned {
+    engine: Arc<Engine>,
+    plan: Plan,
+    context: Context,
+    names: Vec<Reference>,
+    /// Who hears of it from the beginning.
+    told: Arc<dyn Watch>,
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planned")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a build failed.
+#[derive(Debug)]
+pub enum BuildError {
+    /// A step.
+    Step(SolveError),
+    /// What comes after the steps.
+    Export(Error),
+}
+
+/// An image that was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Its id.
+    pub id: Digest,
+    /// Its names, shortened as Docker shows them.
+    pub names: Vec<String>,
+}
+
+/// A context on this machine, gone with the build.
+#[derive(Debug)]
+struct Uploaded(PathBuf);
+
+impl LocalFiles for Uploaded {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Uploaded {
+    fn drop(&mut self) {
+        if let Err(error) = fs_err::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "a build's context was not removed");
+        }
+    }
+}
+
+/// Who uploads a context has nothing else but credentials.
+struct Uploader {
+    context: Arc<Uploaded>,
+    credentials: BTreeMap<String, Credentials>,
+}
+
+impl Client for Uploader {
+    fn local(&self, _: &LocalSource, _: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
+        Ok(Arc::<Uploaded>::clone(&self.context))
+    }
+
+    fn secret(&self, _: &str) -> WorldResult<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn ssh(&self, _: &str, _: UnixListener) -> WorldResult<Option<Box<dyn Send>>> {
+        Ok(None)
+    }
+
+    fn credentials(&self, host: &str) -> WorldResult<Option<Login>> {
+        // Docker Hub's are kept under the name of its old index.
+        let hub = "https://index.docker.io/v1/";
+        let found = self.credentials.get(host);
+        let found = found.or_else(|| self.credentials.get(hub).filter(|_| host == "docker.io"));
+        Ok(match found {
+            None | Some(Credentials::Anonymous) => None,
+            Some(Credentials::Basic { username, password }) => Some(Login::Password {
+                username: username.clone(),
+                password: password.clone(),
+            }),
+            Some(Credentials::IdentityToken(token)) => Some(Login::Identity(token.clone())),
+            Some(Credentials::RegistryToken(token)) => Some(Login::Registry(token.clone())),
+        })
+    }
+}
+
+/// Names of dockerd's, whole.
+fn checked(names: &[String]) -> Result<Vec<Reference>> {
+    let mut all: Vec<Reference> = Vec::new();
+    for text in names.iter().filter(|text| !text.is_empty()) {
+        let invalid = |why: String| Error::new(ErrorKind::Internal, why);
+        let name: Reference = text
+            .parse()
+            .map_err(|e: crate::InvalidReference| invalid(e.to_string()))?;
+        if name.digest().is_some() {
+            return Err(invalid("build tag cannot contain a digest".to_owned()));
+        }
+        let name = name.with_default_tag();
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    Ok(all)
+}
+
+impl Engine {
+    /// Takes a context and makes a plan of its Dockerfile.
+    ///
+    /// # Errors
+    /// dockerd's for names, archives and Dockerfiles that are none.
+    pub async fn plan_build(
+        self: &Arc<Self>,
+        request: BuildRequest,
+        told: Arc<dyn Watch>,
+    ) -> Result<Planned> {
+        let names = checked(&request.names)?;
+        let engine = Arc::clone(self);
+        let body = Reader::new(request.context);
+        let solver = self.solver();
+        blocking(move || {
+            let uploaded = Arc::new(engine.take_context(body)?);
+            let context = Context {
+                client: Arc::new(Uploader {
+                    context: Arc::clone(&uploaded),
+                    credentials: request.credentials,
+                }),
+                watch: Arc::clone(&told),
+                cancel: request.cancel,
+                platform: Platform::host(),
+            };
+            let asked = Request {
+                attributes: request.attributes,
+            };
+            check_dockerfile(&uploaded, &asked)?;
+            let plan = hull_build::frontend::plan(&asked, &**solver.world(), &context);
+            Ok(Planned {
+                engine,
+                plan: plan.map_err(|error| plan_error(*error))?,
+                context,
+                names,
+                told,
+            })
+        })
+        .await
+    }
+
+    /// Unpacks an uploaded context. Everything in it is root's, as in Docker.
+    fn take_context(&self, body: Reader) -> Result<Uploaded> {
+        let failed = |e: std::io::Error| {
+            Error::new(ErrorKind::Internal, "could not keep the build context").caused_by(e)
+        };
+        let path = self.config.data_root.join("build").join(names::id());
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(failed)?;
+        let uploaded = Uploaded(path);
+        let root = Root::open(&uploaded.0).map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = root.open_at(Path::new("/"), flags).map_err(failed)?;
+        let mut archive = decompressed(body).map_err(failed)?;
+        let options = extract::Options {
+            keep_kind: false,
+            owner: Some((0, 0)),
+        };
+        extract::extract(&mut archive, (&root, Path::new("/"), directory), options)
+            .map_err(|error| crate::image::wrapped(ErrorKind::Internal, &error))?;
+        Ok(uploaded)
+    }
+
+    /// Removes what killed daemons left of contexts.
+    pub(crate) fn sweep_contexts(&self) {
+        let directory = self.config.data_root.join("build");
+        if directory.exists()
+            && let Err(error) = fs_err::remove_dir_all(directory)
+        {
+            tracing::warn!(%error, "what is left of a build was not removed");
+        }
+    }
+}
+
+/// dockerd looks for the Dockerfile before it tells anything.
+fn check_dockerfile(context: &Uploaded, request: &Request) -> Result<()> {
+    let name = request
+        .attributes
+        .get("filename")
+        .map_or("Dockerfile", String::as_str);
+    let there = Root::open(&context.0)
+        .and_then(|root| root.open_at(Path::new(name), OFlags::PATH))
+        .is_ok();
+    if there {
+        return Ok(());
+    }
+    let text = format!("Cannot locate specified Dockerfile: {name}");
+    Err(Error::new(ErrorKind::Internal, text))
+}
+
+fn plan_error(error: PlanError) -> Error {
+    match error.source {
+        Some(source @ (WorldError::Unsupported(_) | WorldError::Cancelled)) => world_error(&source),
+        Some(WorldError::NotFound(_)) => Error::new(ErrorKind::NotFound, error.text),
+        Some(_) => Error::new(ErrorKind::Internal, error.text),
+        None => Error::new(ErrorKind::InvalidInput, error.text),
+    }
+}
+
+impl Planned {
+    /// Does it. Blocking.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn run(self) -> std::result::Result<Built, BuildError> {
+        let solver: Solver = self.engine.solver();
+        let image = self.plan.images.first().ok_or_else(|| {
+            BuildError::Export(Error::new(
+                ErrorKind::Internal,
+                "No image was generated. Is your Dockerfile empty?",
+            ))
+        })?;
+        let targets: Vec<_> = image.output.into_iter().collect();
+        let solved = solver.solve(&self.plan.graph, &targets, &self.context);
+        let files = solved.map_err(BuildError::Step)?.into_iter().next();
+        let made = self
+            .engine
+            .export_image(files.as_ref(), &image.config, &self.names, None)
+            .map_err(BuildError::Export)?;
+        self.engine.settle_builds();
+        drop(self.told);
+        Ok(Built {
+            id: made.id,
+            names: self.names.iter().map(Reference::familiar).collect(),
+        })
+    }
+}
+
+/// Passes events on through a function.
+pub struct Heard<F>(pub F);
+
+impl<F: Fn(Event) + Send + Sync> Watch for Heard<F> {
+    fn tell(&self, event: Event) {
+        (self.0)(event);
+    }
+}
+
+impl<F> std::fmt::Debug for Heard<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Heard(…)")
+    }
+}
