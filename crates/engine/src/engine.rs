@@ -228,7 +228,11 @@ impl Engine {
     pub fn close(&self) {
         self.networks.names.stop();
         self.rows.bring();
-        if let Err(error) = self.store.close() {
+        let running = self.containers().into_iter();
+        let running = running
+            .filter(|container| container.read(crate::container::record::Record::is_running));
+        let running: Vec<String> = running.map(|container| container.id.clone()).collect();
+        if let Err(error) = self.store.close(&running) {
             tracing::warn!(%error, "layers stay mounted; the next daemon takes them over");
         }
     }

@@ -187,12 +187,13 @@ impl Store {
         Ok(store)
     }
 
-    /// Lets go of what is only there to make the next start of a container fast: for an orderly end.
+    /// Lets go of the mounts of layers that no snapshot in use, by its key, needs: for an orderly end. Another use
+    /// mounts them again.
     ///
     /// # Errors
     /// Failures of the database.
-    pub fn close(&self) -> Result<(), Error> {
-        self.inner.mounts.close(&self.inner.rows)
+    pub fn close(&self, in_use: &[String]) -> Result<(), Error> {
+        self.inner.mounts.close(&self.inner.rows, in_use)
     }
 
     /// The directory that layers are mounted in, for those who copy our mount namespace and must not

@@ -53,7 +53,7 @@ fn file_of(store: &Store, layer: &Digest, name: &str) -> Vec<u8> {
     };
     let content = fs_err::read(lower[0].join(name)).unwrap();
     snapshots.remove("look").unwrap();
-    store.close().unwrap();
+    store.close(&[]).unwrap();
     content
 }
 

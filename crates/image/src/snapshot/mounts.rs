@@ -2,7 +2,7 @@
 //!
 //! A layer is mounted when the first snapshot above it is about to be used. When the last snapshot
 //! goes it stays for a while, because the next container of the same image is likely; it goes when the
-//! layer goes, when too many rest, and with an orderly end of the daemon. After another end the next
+//! layer goes, when too many rest, and, unless a process has it, with an orderly end of the daemon. After another end the next
 //! daemon takes over what it finds: what is mounted under a layer's digest is that layer.
 //!
 //! The directory is a private mount of its own, so that no other mount namespace hears of layers, and
@@ -89,15 +89,27 @@ impl Mounts {
         }
     }
 
-    /// Unmounts what no snapshot is above of, and the directory when nothing is left in it.
-    pub(crate) fn close(&self, rows: &Rows) -> Result<(), Error> {
+    /// Unmounts what no snapshot in use is above of, and the directory when nothing is left in it.
+    pub(crate) fn close(&self, rows: &Rows, in_use: &[String]) -> Result<(), Error> {
+        let mut needed = HashSet::new();
+        for (key, snapshot) in rows.snapshots()? {
+            if in_use.contains(&key) {
+                needed.extend(snapshot.layers);
+            }
+        }
         self.with(rows, |view| {
-            while view.drop_idle() {}
-            if let Some(dir) = view.dir
-                && view.known.mounted.is_empty()
-                && kernel::is_mounted(dir).unwrap_or(false)
-            {
-                view.known.prepared = false;
+            let Some(dir) = view.dir else { return };
+            let known = &mut *view.known;
+            known.idle.retain(|layer| needed.contains(layer));
+            known.mounted.retain(|layer| {
+                let needed = needed.contains(layer);
+                if !needed {
+                    take_away(&dir.join(layer.hex()));
+                }
+                needed
+            });
+            if known.mounted.is_empty() && kernel::is_mounted(dir).unwrap_or(false) {
+                known.prepared = false;
                 take_away(dir);
             }
         })
@@ -200,13 +212,12 @@ impl View<'_> {
         }
     }
 
-    fn drop_idle(&mut self) -> bool {
-        let (Some(dir), Some(layer)) = (self.dir, self.known.idle.pop_front()) else {
-            return false;
-        };
-        self.known.mounted.remove(&layer);
-        take_away(&dir.join(layer.hex()));
-        true
+    fn drop_idle(&mut self) {
+        let layer = self.known.idle.pop_front();
+        if let (Some(dir), Some(layer)) = (self.dir, layer) {
+            self.known.mounted.remove(&layer);
+            take_away(&dir.join(layer.hex()));
+        }
     }
 
     /// Mounts a layer that is not mounted, from the files in `files`.
@@ -319,10 +330,15 @@ mod tests {
         snapshots.remove("two").unwrap();
         assert!(place.is_mounted(), "the next container is likely");
         snapshots.prepare("three", &layers).unwrap();
-        store.close().unwrap();
-        assert!(place.is_mounted(), "it has a user");
+        snapshots.root_fs("three").unwrap();
+        store.close(&["three".to_owned()]).unwrap();
+        assert!(place.is_mounted(), "a process has it");
+        store.close(&[]).unwrap();
+        assert!(!place.is_mounted(), "no process has it");
+        snapshots.root_fs("three").unwrap();
+        assert!(place.is_mounted());
         snapshots.remove("three").unwrap();
-        store.close().unwrap();
+        store.close(&[]).unwrap();
         assert!(!place.mounts().exists(), "nothing is left");
         snapshots.prepare("four", &layers).unwrap();
         snapshots.root_fs("four").unwrap();
