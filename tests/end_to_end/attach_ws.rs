@@ -89,7 +89,7 @@ fn a_browser_can_attach() {
 
         assert_eq!(
             s.daemon.get("/containers/none/attach/ws?logs=1").status,
-            400
+            404
         );
         let plain = s.daemon.get("/v1.51/containers/ww/attach/ws?logs=1");
         assert_eq!(plain.status, 400, "{plain:?}");

@@ -45,7 +45,7 @@ fn a_dockerfile_becomes_an_image_and_what_is_known_is_not_done_again() {
         };
         let out = built.ok();
         assert!(
-            said(&out) && out.contains("Successfully tagged built:latest"),
+            said(out) && out.contains("Successfully tagged built:latest"),
             "{out}"
         );
         let run = s.line("run --rm built");
@@ -55,13 +55,13 @@ fn a_dockerfile_becomes_an_image_and_what_is_known_is_not_done_again() {
         // Nothing has changed: the files' times do not count.
         let again = build(s, &files("from the context\n"), &arguments).expect("as before");
         let out = again.ok();
-        assert!(!said(&out) && out.contains("Using cache"), "{out}");
+        assert!(!said(out) && out.contains("Using cache"), "{out}");
         // Another file: what is before it is known.
         let other = build(s, &files("other\n"), &arguments).expect("as before");
-        assert!(!said(&other.ok()));
+        assert!(!said(other.ok()));
         assert_eq!(s.line("run --rm built").ok(), "hello\nmade of wood\nother");
         let anew = build(s, &files("other\n"), &["-t", "built", "--no-cache"]).expect("as before");
-        assert!(said(&anew.ok()));
+        assert!(said(anew.ok()));
         assert_eq!(
             s.line("run --rm built").ok(),
             "hello\nmade of nothing\nother"
