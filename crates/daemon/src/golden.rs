@@ -98,8 +98,8 @@ fn paths(number: u8) -> Paths {
     }
 }
 
-fn network(name: &str, endpoint: Endpoint) -> BTreeMap<String, Endpoint> {
-    BTreeMap::from([(name.to_owned(), endpoint)])
+fn network(name: &str, endpoint: Endpoint) -> BTreeMap<String, Box<Endpoint>> {
+    BTreeMap::from([(name.to_owned(), Box::new(endpoint))])
 }
 
 fn endpoint(network: u8, endpoint: u8) -> Endpoint {

@@ -3,6 +3,7 @@
 mod soon;
 
 use crate::container::RestartPolicy;
+use crate::container::live::Container;
 use crate::container::record::Record;
 use crate::network::Row as NetworkRow;
 use crate::volume::Row as VolumeRow;
@@ -129,21 +130,19 @@ impl Rows {
 
     /// All containers.
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
-        let read = || -> std::result::Result<Vec<Vec<u8>>, redb::Error> {
+        let read = || -> std::result::Result<Vec<_>, redb::Error> {
             let table = self.db.begin_read()?.open_table(CONTAINERS)?;
-            table
-                .iter()?
-                .map(|row| Ok(row?.1.value().to_vec()))
+            let rows = table.iter()?;
+            rows.map(|row| Ok(serde_json::from_slice(row?.1.value())))
                 .collect()
         };
-        let rows = read().map_err(failed("read"))?;
-        rows.iter()
-            .map(|row| {
-                serde_json::from_slice(row).map_err(|e| {
-                    Error::new(ErrorKind::Internal, "a container's row cannot be read").caused_by(e)
-                })
+        let rows = read().map_err(failed("read"))?.into_iter();
+        rows.map(|row| {
+            row.map_err(|e| {
+                Error::new(ErrorKind::Internal, "a container's row cannot be read").caused_by(e)
             })
-            .collect()
+        })
+        .collect()
     }
 
     /// Keeps a container, durably. One that is to be removed when it ends would be removed after a loss of power: it is
@@ -182,17 +181,18 @@ impl Rows {
     }
 
     /// Keeps and forgets containers, durably and all at once.
-    pub(crate) fn settle(&self, changed: &[Record], gone: &[String]) -> Result<()> {
+    pub(crate) fn settle(&self, changed: &[Arc<Container>], gone: &[String]) -> Result<()> {
         if changed.is_empty() && gone.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Vec<u8>> = changed.iter().map(bytes_of).collect::<Result<_, _>>()?;
+        let rows = changed.iter().map(|container| container.read(bytes_of));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let write = || -> std::result::Result<(), redb::Error> {
             let change = self.db.begin_write()?;
             {
                 let mut table = change.open_table(CONTAINERS)?;
-                for (record, bytes) in changed.iter().zip(&rows) {
-                    table.insert(record.id.as_str(), bytes.as_slice())?;
+                for (container, bytes) in changed.iter().zip(&rows) {
+                    table.insert(container.id.as_str(), bytes.as_slice())?;
                 }
                 for id in gone {
                     table.remove(id.as_str())?;

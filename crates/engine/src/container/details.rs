@@ -84,7 +84,7 @@ pub struct Details {
     /// What is mounted.
     pub mounts: Vec<MountPoint>,
     /// By network name. Empty for a container in another's network.
-    pub networks: BTreeMap<String, Endpoint>,
+    pub networks: Places,
     /// Its ports while it runs in a network of its own: where they are published, `None` for those that are
     /// exposed only.
     pub ports: BTreeMap<Port, Option<Vec<HostPort>>>,
@@ -175,6 +175,9 @@ pub struct HostPort {
     /// On the host.
     pub port: u16,
 }
+
+/// A container's ends of networks, by the networks' names. Boxed, for a map's node has room for eleven.
+pub type Places = BTreeMap<String, Box<Endpoint>>;
 
 /// A container's end of a network: what was asked for and, while it runs, what came of it. Empty texts
 /// and zeros while it does not run.

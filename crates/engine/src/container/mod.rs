@@ -58,7 +58,7 @@ pub use config::{
     ReadOnlyBelow, Resources, RestartPolicy, Seccomp, Throttle, Ulimit, VolumeMount,
 };
 pub use details::{
-    Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Sizes, Snapshot, Top,
+    Details, Endpoint, HostPort, ListOptions, MountPoint, Paths, Places, Sizes, Snapshot, Top,
 };
 pub use files::{PathStat, PutOptions};
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus, OnUnhealthy};

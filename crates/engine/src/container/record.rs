@@ -1,8 +1,8 @@
 //! What is kept of a container: one row, whole, per container.
 
 use super::{
-    Config, Details, Endpoint, Health, HealthCheck, HostPort, MountPoint, Paths, Port, Snapshot,
-    State,
+    Config, Details, Endpoint, Health, HealthCheck, HostPort, MountPoint, Paths, Places, Port,
+    Snapshot, State,
 };
 use hull_network::model::Publication;
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ pub(crate) struct Record {
     pub(crate) mounts: Vec<MountPoint>,
     /// Its places in networks, by the network's name; `None` in rows of versions that knew one only.
     #[serde(default)]
-    pub(crate) networks: Option<BTreeMap<String, Endpoint>>,
+    pub(crate) networks: Option<Places>,
     /// The host's ports that are kept for it while it runs, and where they lead.
     #[serde(default)]
     pub(crate) publications: Vec<Publication>,
@@ -77,7 +77,7 @@ pub(crate) struct Surroundings {
     pub(crate) exec_ids: Vec<String>,
     pub(crate) paths: Paths,
     pub(crate) snapshot: Snapshot,
-    pub(crate) networks: BTreeMap<String, Endpoint>,
+    pub(crate) networks: Places,
     pub(crate) ports: BTreeMap<Port, Option<Vec<HostPort>>>,
     pub(crate) sandbox: Option<PathBuf>,
     pub(crate) links: Vec<String>,
@@ -125,20 +125,20 @@ impl Record {
     }
 
     /// Its places in networks, by the network's name.
-    pub(crate) fn places(&self) -> &BTreeMap<String, Endpoint> {
-        static NONE: BTreeMap<String, Endpoint> = BTreeMap::new();
+    pub(crate) fn places(&self) -> &Places {
+        static NONE: Places = BTreeMap::new();
         self.networks.as_ref().unwrap_or(&NONE)
     }
 
     /// Its places in networks, to be changed.
-    pub(crate) fn places_mut(&mut self) -> &mut BTreeMap<String, Endpoint> {
+    pub(crate) fn places_mut(&mut self) -> &mut Places {
         self.networks.get_or_insert_default()
     }
 
     /// Forgets what came of its places: it does not run.
     pub(crate) fn idle_places(&mut self) {
         for place in self.places_mut().values_mut() {
-            *place = crate::network::place::idle(place);
+            **place = crate::network::place::idle(place);
         }
         self.publications.clear();
         self.link_env.clear();

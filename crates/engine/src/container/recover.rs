@@ -128,9 +128,9 @@ impl Engine {
     /// Writes down what was found, and tells of the ends.
     fn settle(self: &Arc<Self>, containers: &[Arc<Container>], found: &[Found]) {
         let both = || containers.iter().zip(found);
-        let changed: Vec<Record> = both()
+        let changed: Vec<_> = both()
             .filter(|(_, found)| found.changed && !found.goes)
-            .map(|(container, _)| container.record())
+            .map(|(container, _)| Arc::clone(container))
             .collect();
         let gone: Vec<String> = both()
             .filter(|(_, found)| found.goes)
@@ -194,7 +194,11 @@ impl Engine {
             mode => Some(mode.text()),
         };
         let place = record.endpoint.take().unwrap_or_default();
-        record.networks = Some(name.map(|name| (name, place)).into_iter().collect());
+        record.networks = Some(
+            name.map(|name| (name, Box::new(place)))
+                .into_iter()
+                .collect(),
+        );
         record
     }
 

@@ -87,7 +87,7 @@ impl Engine {
                 dns_names,
                 ..Endpoint::default()
             };
-            record.places_mut().insert(name.clone(), place);
+            record.places_mut().insert(name.clone(), Box::new(place));
         }
         if let Err(error) = self.rows.put(&record) {
             if running {
@@ -116,7 +116,8 @@ impl Engine {
     ) -> Result<()> {
         let old = record.clone();
         let netns = self.netns_of(record);
-        let others: Vec<Endpoint> = record.places().values().cloned().collect();
+        let others = record.places().values();
+        let others: Vec<_> = others.map(|place| (**place).clone()).collect();
         let asked = (request, dns_names);
         let mut place = self
             .networks
@@ -126,7 +127,7 @@ impl Engine {
             return Err(error);
         }
         let name = live.row().name().to_owned();
-        record.places_mut().insert(name.clone(), place);
+        record.places_mut().insert(name.clone(), Box::new(place));
         let arranged = self.arrange(&old, record, &netns).and_then(|()| {
             self.introduce(record, &netns)
                 .map_err(failed("could not make the container's names known"))

@@ -61,7 +61,10 @@ impl Engine {
         } else if has_resolver(record) {
             Asked::Engine
         } else {
-            let mut addresses = record.places().values().flat_map(place::addresses);
+            let mut addresses = record
+                .places()
+                .values()
+                .flat_map(|place| place::addresses(place));
             Asked::Reachable {
                 ipv6: addresses.any(|address| address.is_ipv6()),
             }
@@ -73,7 +76,7 @@ impl Engine {
         let own: Vec<_> = record
             .places()
             .values()
-            .flat_map(place::addresses)
+            .flat_map(|place| place::addresses(place))
             .map(|address| (address, own_names(record)))
             .collect();
         let mut extra = Vec::new();
@@ -139,7 +142,7 @@ impl Engine {
         let lines = |record: &Record| -> Vec<String> {
             let places = record.places().values();
             places
-                .flat_map(place::addresses)
+                .flat_map(|place| place::addresses(place))
                 .map(|address| line(record, address))
                 .collect()
         };

@@ -59,7 +59,8 @@ impl Networks {
             .places()
             .values()
             .filter(|place| !place.endpoint_id.is_empty());
-        let rows = places.filter_map(|place| Some((self.by_id(&place.network_id)?.row(), place)));
+        let rows =
+            places.filter_map(|place| Some((self.by_id(&place.network_id)?.row(), &**place)));
         let mut named: Vec<_> = rows.filter(|(row, _)| row.has_names()).collect();
         named.sort_by_key(|(_, place)| std::cmp::Reverse(place.request.gateway_priority));
         named
@@ -98,7 +99,7 @@ impl Engine {
                 .iter()
                 .filter_map(|server| server.parse().ok())
                 .collect(),
-            forward: record.places().values().any(leads_out),
+            forward: record.places().values().any(|place| leads_out(place)),
             ndots: self.resolv_conf(record).ndots,
             links: self.link_names(record),
         })

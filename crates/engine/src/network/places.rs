@@ -6,7 +6,7 @@ use super::request::EndpointRequest;
 use super::row::Row;
 use super::{links, names, options, publish};
 use crate::container::record::Record;
-use crate::container::{Config, Endpoint, NetworkMode};
+use crate::container::{Config, Endpoint, NetworkMode, Places};
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_network::model::MacAddress;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidInput` in dockerd's words.
-    pub(crate) fn new_places(&self, record: &Record) -> Result<BTreeMap<String, Endpoint>> {
+    pub(crate) fn new_places(&self, record: &Record) -> Result<Places> {
         let config = &record.config;
         if matches!(config.network, NetworkMode::Container(_)) {
             return Ok(BTreeMap::new());
@@ -84,7 +84,7 @@ impl Engine {
                 request,
                 ..Endpoint::default()
             };
-            places.insert(name, place);
+            places.insert(name, Box::new(place));
         }
         Ok(places)
     }

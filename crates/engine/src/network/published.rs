@@ -72,7 +72,7 @@ pub(crate) fn shown(record: &Record) -> BTreeMap<Port, Option<Vec<HostPort>>> {
     let mut ports: BTreeMap<Port, Option<Vec<HostPort>>> = BTreeMap::new();
     // As with dockerd, ports are a matter of the network that leads out.
     let leads_out = |place: &Endpoint| !place.gateway.is_empty() || !place.gateway6.is_empty();
-    if !record.is_running() || !record.places().values().any(leads_out) {
+    if !record.is_running() || !record.places().values().any(|place| leads_out(place)) {
         return ports;
     }
     for port in &record.effective.exposed_ports {

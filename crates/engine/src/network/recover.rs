@@ -169,7 +169,9 @@ impl Networks {
             self.tell_others();
         }
         let places = wired.iter().flat_map(|record| record.places().values());
-        let used: HashSet<_> = places.flat_map(super::place::addresses).collect();
+        let used: HashSet<_> = places
+            .flat_map(|place| super::place::addresses(place))
+            .collect();
         // Whose connections those of the other addresses were, nobody knows any more.
         self.firewall.retire_others(subnets, used);
         Ok(())

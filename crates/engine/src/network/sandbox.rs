@@ -13,7 +13,7 @@ use super::row::Row;
 use super::{names, place};
 use crate::container::live::Container;
 use crate::container::record::Record;
-use crate::container::{Endpoint, NetworkMode};
+use crate::container::{Endpoint, NetworkMode, Places};
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_network::model::Publication;
 use hull_network::{link, netns};
@@ -41,8 +41,9 @@ pub(super) struct Providers {
 
 /// dockerd's order of preference: places that lead out in both families; the highest priority; those that
 /// lead out at all; by name. Devices are numbered in it.
-fn order(places: &BTreeMap<String, Endpoint>) -> Vec<(&String, &Endpoint)> {
-    let mut all: Vec<(&String, &Endpoint)> = places.iter().collect();
+fn order(places: &Places) -> Vec<(&String, &Endpoint)> {
+    let all = places.iter().map(|(name, place)| (name, &**place));
+    let mut all: Vec<(&String, &Endpoint)> = all.collect();
     // Stable: equals stay in the order of their names.
     all.sort_by_key(|(_, place)| {
         let leads = [&place.gateway, &place.gateway6].map(|gateway| !gateway.is_empty());
@@ -56,7 +57,7 @@ fn order(places: &BTreeMap<String, Endpoint>) -> Vec<(&String, &Endpoint)> {
 }
 
 /// The first place of a family that leads out.
-pub(super) fn providers(places: &BTreeMap<String, Endpoint>) -> Providers {
+pub(super) fn providers(places: &Places) -> Providers {
     let all = order(places);
     let first = |has: fn(&Endpoint) -> bool| {
         let mut leading = all.iter().filter(|(_, place)| has(place));
@@ -70,10 +71,7 @@ pub(super) fn providers(places: &BTreeMap<String, Endpoint>) -> Providers {
 
 impl Providers {
     /// The default routes: over which device, and through which router.
-    pub(super) fn routes<'r>(
-        &self,
-        places: &'r BTreeMap<String, Endpoint>,
-    ) -> Vec<(&'r str, IpAddr)> {
+    pub(super) fn routes<'r>(&self, places: &'r Places) -> Vec<(&'r str, IpAddr)> {
         let both = [(&self.v4, false), (&self.v6, true)];
         let route = |(name, v6): (&Option<String>, bool)| {
             let place = places.get(name.as_ref()?)?;
@@ -115,7 +113,7 @@ fn start_failed(error: &Error) -> Error {
 }
 
 /// Gives the devices their names.
-fn number(places: &mut BTreeMap<String, Endpoint>, lives: &BTreeMap<String, Arc<Live>>) {
+fn number(places: &mut Places, lives: &BTreeMap<String, Arc<Live>>) {
     let order: Vec<String> = order(places)
         .iter()
         .map(|(name, _)| (*name).clone())
@@ -124,7 +122,7 @@ fn number(places: &mut BTreeMap<String, Endpoint>, lives: &BTreeMap<String, Arc<
     for name in order {
         if let (Some(place), Some(live)) = (places.get_mut(&name), lives.get(&name)) {
             place.ifname = place::ifname(&live.row(), &place.request, &named);
-            named.push(place.clone());
+            named.push((**place).clone());
         }
     }
 }
@@ -239,7 +237,7 @@ impl Engine {
             if without_ipv6 {
                 place::give_ipv6_back(&live, &mut place);
             }
-            record.places_mut().insert(name.clone(), place);
+            record.places_mut().insert(name.clone(), Box::new(place));
             lives.insert(name, live);
         }
         Ok(lives)
@@ -367,7 +365,11 @@ impl Engine {
         // Nobody has a connection with one that published nothing and never said a word.
         let unknown = record.publications.is_empty();
         let silent = |place: &Endpoint| unknown && place::is_silent(place);
-        let silent: Vec<bool> = record.places().values().map(silent).collect();
+        let silent: Vec<bool> = record
+            .places()
+            .values()
+            .map(|place| silent(place))
+            .collect();
         for place in record.places().values() {
             self.networks.remove_child(place, &path);
         }
@@ -399,8 +401,9 @@ mod tests {
 
     #[test]
     fn the_highest_priority_provides_the_route_and_then_the_first_name() {
-        let places = |all: &[(&str, Endpoint)]| -> BTreeMap<String, Endpoint> {
-            let own = |(name, place): &(&str, Endpoint)| ((*name).to_owned(), place.clone());
+        let places = |all: &[(&str, Endpoint)]| -> Places {
+            let own =
+                |(name, place): &(&str, Endpoint)| ((*name).to_owned(), Box::new(place.clone()));
             all.iter().map(own).collect()
         };
         let plain = places(&[
@@ -409,9 +412,8 @@ mod tests {
             ("0", place("", "", 0)),
         ]);
         assert_eq!(providers(&plain).v4.as_deref(), Some("a"));
-        let names = |all: &BTreeMap<String, Endpoint>| -> String {
-            order(all).iter().map(|(name, _)| name.as_str()).collect()
-        };
+        let names =
+            |all: &Places| -> String { order(all).iter().map(|(name, _)| name.as_str()).collect() };
         assert_eq!(names(&plain), "ab0");
         // Both families go before any priority, and priority before leading out at all.
         let both = places(&[
