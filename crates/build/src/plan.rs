@@ -9,10 +9,21 @@ use std::sync::Arc;
 
 /// What a frontend is asked for, in the words of BuildKit's clients: `filename`, `target`, `build-arg:NAME`,
 /// `label:NAME`, `platform`, `no-cache`, `context`, `context:NAME`, `contextkey`, `dockerfilekey`, `add-hosts`, …
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Name → value.
     pub attributes: BTreeMap<String, String>,
+    /// Trees that the client has made already: `context:NAME` names them as `input:…`.
+    pub inputs: BTreeMap<String, PlanInput>,
+}
+
+/// A tree that is made as another graph says.
+#[derive(Clone, Debug, Default)]
+pub struct PlanInput {
+    /// The graph.
+    pub graph: Arc<Graph>,
+    /// Which of its outputs; `None`: an empty tree.
+    pub output: Option<Output>,
 }
 
 /// What is to be built.

@@ -1,11 +1,15 @@
 //! A graph in the making: what of the client's files is wanted is known only at its end.
 
-use crate::graph::{Graph, InvalidVertex, Metadata, Op, Output};
+use crate::graph::{Graph, InvalidVertex, Metadata, Op, Output, VertexId};
 use hull_spec::Platform;
+use std::collections::HashMap;
 
-/// A vertex of a [`Draft`]; its first output.
+/// An output of a vertex of a [`Draft`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Handle(usize);
+pub(super) struct Handle {
+    place: usize,
+    index: usize,
+}
 
 #[derive(Debug)]
 struct Drafted {
@@ -27,19 +31,44 @@ impl Draft {
         platform: Option<Platform>,
         metadata: Metadata,
     ) -> Handle {
-        let handle = Handle(self.0.len());
+        let place = self.0.len();
         self.0.push(Drafted {
             op,
             inputs,
             platform,
             metadata,
         });
-        handle
+        Handle { place, index: 0 }
+    }
+
+    /// Adds what an output of another graph is made of.
+    pub(super) fn import(&mut self, graph: &Graph, output: Output) -> Handle {
+        let mut places = HashMap::new();
+        for id in graph.needed(&[output]) {
+            let vertex = graph.vertex(id);
+            let inputs = vertex.inputs.iter().filter_map(|input| {
+                let place = *places.get(&input.vertex)?;
+                let index = input.index;
+                Some(Handle { place, index })
+            });
+            let metadata = Metadata {
+                // It is in files of another request.
+                location: None,
+                ..vertex.metadata.clone()
+            };
+            let (op, platform) = (vertex.op.clone(), vertex.platform.clone());
+            let handle = self.add(op, inputs.collect(), platform, metadata);
+            places.insert(id, handle.place);
+        }
+        Handle {
+            place: places.get(&output.vertex).copied().unwrap_or_default(),
+            index: output.index,
+        }
     }
 
     /// What a vertex does, to be changed.
     pub(super) fn op_mut(&mut self, handle: Handle) -> &mut Op {
-        &mut self.0[handle.0].op
+        &mut self.0[handle.place].op
     }
 
     /// Adds what `target` needs to a graph.
@@ -49,30 +78,34 @@ impl Draft {
         graph: &mut Graph,
     ) -> Result<Option<Output>, InvalidVertex> {
         let mut needed = vec![false; self.0.len()];
-        if let Some(Handle(place)) = target {
-            needed[place] = true;
+        if let Some(target) = target {
+            needed[target.place] = true;
         }
         for (place, drafted) in self.0.iter().enumerate().rev() {
             if needed[place] {
-                for Handle(input) in &drafted.inputs {
-                    needed[*input] = true;
+                for input in &drafted.inputs {
+                    needed[input.place] = true;
                 }
             }
         }
-        let mut outputs: Vec<Option<Output>> = vec![None; self.0.len()];
+        let mut made: Vec<Option<VertexId>> = vec![None; self.0.len()];
+        let output = |made: &[Option<VertexId>], handle: &Handle| {
+            let index = handle.index;
+            made[handle.place].map(|vertex| Output { vertex, index })
+        };
         for (place, drafted) in self.0.into_iter().enumerate() {
             if needed[place] {
-                let inputs = drafted.inputs.iter().filter_map(|input| outputs[input.0]);
-                let inputs = inputs.collect();
+                let inputs = drafted.inputs.iter();
+                let inputs = inputs.filter_map(|input| output(&made, input)).collect();
                 let Drafted {
                     op,
                     platform,
                     metadata,
                     ..
                 } = drafted;
-                outputs[place] = Some(graph.output(op, inputs, platform, metadata)?);
+                made[place] = Some(graph.add(op, inputs, platform, metadata)?);
             }
         }
-        Ok(target.and_then(|Handle(place)| outputs[place]))
+        Ok(target.and_then(|target| output(&made, &target)))
     }
 }

@@ -111,7 +111,6 @@ impl<'a> Host<'a> {
                     (found, _) => found,
                 };
                 let ignored = read(files.path(), &own_ignore)?;
-                job.status(status(job, found.as_ref().map_or(0, Vec::len)));
                 Ok((found, ignored))
             })
             .map_err(|why| failed("failed to read dockerfile", &why))?;
@@ -166,9 +165,7 @@ impl<'a> Host<'a> {
         };
         let text = self.internal(title, |job| {
             let files = job.client.local(&source, job)?;
-            let text = read(files.path(), IGNORE_FILE)?;
-            job.status(status(job, text.as_ref().map_or(0, Vec::len)));
-            Ok(text)
+            read(files.path(), IGNORE_FILE)
         });
         let text = text.map_err(|why| failed("failed to read dockerignore patterns", &why))?;
         Ok(ignore::read(&text.unwrap_or_default()))
@@ -215,20 +212,6 @@ fn failed(doing: &str, why: &WorldError) -> Error {
     match why {
         WorldError::Cancelled => Error::new(why.to_string()),
         why => Error::new(format!("{doing}: {}", why.full_message())),
-    }
-}
-
-fn status(job: &Job<'_>, bytes: usize) -> crate::progress::Status {
-    let now = Timestamp::now();
-    crate::progress::Status {
-        vertex: job.vertex.clone(),
-        id: "transferring".to_owned(),
-        name: String::new(),
-        current: bytes as u64,
-        total: 0,
-        at: now,
-        started: Some(now),
-        completed: Some(now),
     }
 }
 

@@ -51,7 +51,8 @@ pub fn plan(
     context: &Context,
 ) -> Result<Plan, Box<PlanError>> {
     let plain = |error: Error| plan_error(&error, None);
-    let options = Options::read(&request.attributes).map_err(plain)?;
+    let mut options = Options::read(&request.attributes).map_err(plain)?;
+    options.inputs.clone_from(&request.inputs);
     check_context(&options).map_err(plain)?;
     let host = Host::new(world, context);
     let file = host.dockerfile(&options).map_err(plain)?;

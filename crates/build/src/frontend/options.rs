@@ -2,6 +2,7 @@
 
 use crate::dockerfile::{Checks, Error, boolean, csv};
 use crate::graph::{NetworkMode, Proxy, ResolveMode};
+use crate::plan::PlanInput;
 use hull_spec::Platform;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,6 +32,10 @@ pub(super) struct Options {
     pub(super) checks: Option<Checks>,
     /// Named contexts.
     pub(super) contexts: BTreeMap<String, String>,
+    /// Trees that contexts may be.
+    pub(super) inputs: BTreeMap<String, PlanInput>,
+    /// What is said of them: the config of each, in JSON.
+    pub(super) input_metadata: BTreeMap<String, String>,
     /// The Dockerfile's name.
     pub(super) filename: String,
     /// The context, where it is not the client's directory.
@@ -87,6 +92,8 @@ impl Options {
             epoch: epoch(value("build-arg:SOURCE_DATE_EPOCH"))?,
             checks: checks(attributes.get("build-arg:BUILDKIT_DOCKERFILE_CHECK"))?,
             contexts: under("context:"),
+            inputs: BTreeMap::new(),
+            input_metadata: under("input-metadata:"),
             filename: match attributes.get("filename") {
                 Some(name) => name.clone(),
                 None => "Dockerfile".to_owned(),

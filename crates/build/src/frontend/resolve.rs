@@ -11,8 +11,10 @@ use super::title::{Title, place, prefixed};
 use crate::dockerfile::{hinted, trigger};
 use crate::graph::{GitSource, HttpSource, ImageSource, LocalSource, Metadata, Op, Source};
 use crate::world::ResolvedImage;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hull_spec::{Platform, Reference};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Images that are so often misspelt that they are worth a hint.
 const COMMON: [&str; 7] = [
@@ -306,8 +308,39 @@ fn load(
             c.locals.push((handle, id));
             Ok((Some(handle), None))
         }
+        "input" => input_of(c, named, rest),
         _ => remote(c, named, kind).map(|handle| (Some(handle), None)),
     }
+}
+
+/// A tree that the client has made, with the config that it says it has.
+fn input_of(
+    c: &mut Conversion<'_>,
+    named: &Named,
+    input: &str,
+) -> Result<(Option<Handle>, Option<Image>), Error> {
+    let name = &named.name;
+    let found = c.options.inputs.get(input);
+    let found = found.ok_or_else(|| Error::new(format!("invalid input {input} for {name}")))?;
+    let handle = found
+        .output
+        .map(|output| c.draft.import(&found.graph, output));
+    let Some(text) = c.options.input_metadata.get(input) else {
+        return Ok((handle, None));
+    };
+    let wrong = |why: &dyn std::fmt::Display| {
+        Error::new(format!("failed to parse input metadata for {name}: {why}"))
+    };
+    let metadata: BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|why| wrong(&why))?;
+    let image = match metadata.get("containerimage.config") {
+        Some(config) => {
+            let config = STANDARD.decode(config).map_err(|why| wrong(&why))?;
+            Some(Image::read(&config)?)
+        }
+        None => None,
+    };
+    Ok((handle, image))
 }
 
 fn remote(c: &mut Conversion<'_>, named: &Named, kind: &str) -> Result<Handle, Error> {

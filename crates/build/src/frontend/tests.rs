@@ -132,6 +132,7 @@ fn plan_with(dockerfile: &str, attributes: &[(&str, &str)], ignore: &str) -> Tri
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let request = Request {
         attributes: attributes.collect(),
+        ..Request::default()
     };
     let images = Images::default();
     let plan = plan(&request, &images, &context);

@@ -1,9 +1,10 @@
 //! The builds under way, by the name that their clients gave them: several calls belong to one.
 
+use super::failure;
 use super::progress::Progress;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend;
 use hull_engine::build::plan::{Plan, PlannedImage};
-use hull_engine::build::solve::Context;
+use hull_engine::build::solve::{Context, Solution, Solver};
 use hull_engine::build::world::Cancel;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,13 @@ impl Planned {
     }
 }
 
+/// Files that were made once.
+#[derive(Debug)]
+struct Made {
+    _plan: Arc<Plan>,
+    solution: Mutex<Option<Arc<Solution>>>,
+}
+
 /// What is to be exported.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Returned {
@@ -57,20 +65,29 @@ pub(super) struct Returned {
 #[derive(Debug)]
 pub(super) struct Build {
     name: String,
+    /// The client's session.
+    pub(super) session: String,
     pub(super) progress: Arc<Progress>,
     pub(super) context: Context,
     results: Mutex<HashMap<String, Planned>>,
+    solved: Mutex<HashMap<(usize, usize), Arc<Made>>>,
     returned: Mutex<Option<Result<Returned, Status>>>,
     came: Notify,
 }
 
 impl Build {
-    pub(super) fn new(name: &str, progress: Arc<Progress>, context: Context) -> Self {
+    pub(super) fn new(
+        (name, session): (&str, &str),
+        progress: Arc<Progress>,
+        context: Context,
+    ) -> Self {
         Self {
             name: name.to_owned(),
+            session: session.to_owned(),
             progress,
             context,
             results: Mutex::default(),
+            solved: Mutex::default(),
             returned: Mutex::default(),
             came: Notify::new(),
         }
@@ -101,6 +118,42 @@ impl Build {
     pub(super) fn result(&self, id: &str) -> Result<Planned, Status> {
         let found = self.results().get(id).cloned();
         found.ok_or_else(|| Status::unknown(format!("no such ref: {id}")))
+    }
+
+    /// The files of a result, which are made at most once, and stay as long as the build; `None`: there are none.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The step's that failed.
+    pub(super) fn solution(
+        &self,
+        solver: &Solver,
+        planned: &Planned,
+    ) -> Result<Option<Arc<Solution>>, Status> {
+        let Some(output) = planned.image().output else {
+            return Ok(None);
+        };
+        // The plan lives as long as the build: it is one of its results, or held with this one.
+        let key = (Arc::as_ptr(&planned.plan).addr(), planned.image);
+        let made = {
+            let mut solved = self.solved.lock().unwrap_or_else(PoisonError::into_inner);
+            let made = solved.entry(key).or_insert_with(|| {
+                Arc::new(Made {
+                    _plan: Arc::clone(&planned.plan),
+                    solution: Mutex::default(),
+                })
+            });
+            Arc::clone(made)
+        };
+        // Who comes second waits for the first.
+        let mut place = made.solution.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(solution) = &*place {
+            return Ok(Some(Arc::clone(solution)));
+        }
+        let solved = solver.solve(&planned.plan.graph, &[output], &self.context);
+        let solved = solved.map_err(|error| failure::of_solve(&error, &planned.plan.sources))?;
+        *place = solved.into_iter().next().map(Arc::new);
+        Ok(place.clone())
     }
 
     /// Sets what the client has made of it; the first counts.

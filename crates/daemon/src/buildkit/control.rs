@@ -4,9 +4,9 @@ use super::builds::{Active, Build};
 use super::client::SessionClient;
 use super::export::{Target, Work, export};
 use super::filesync::{ContextStore, Kept};
-use super::gateway::{in_thread, plan};
+use super::plans::{self, Asked, in_thread};
 use super::progress::{Progress, timestamp};
-use super::session::{Caller, Introduction, SESSION_WAIT};
+use super::session::Introduction;
 use super::{BuildKit, builds, grpc, worker};
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures_util::stream::{self, BoxStream};
@@ -69,7 +69,7 @@ impl ControlService {
             cancel: Cancel::new(),
             platform: Platform::host(),
         };
-        let build = Build::new(&request.r#ref, progress, context);
+        let build = Build::new((&request.r#ref, &request.session), progress, context);
         let active = self.shared.builds.begin(build, token)?;
         Ok((active, client))
     }
@@ -80,18 +80,19 @@ impl ControlService {
         build: &Arc<Build>,
         request: &proto::SolveRequest,
     ) -> Result<builds::Returned, Status> {
-        if request
-            .definition
-            .as_ref()
-            .is_some_and(|definition| !definition.def.is_empty())
-        {
-            return Err(not_yet("definitions of clients"));
-        }
-        if request.frontend.is_empty() {
-            return build.returned().await;
-        }
-        let attributes = request.frontend_attrs.clone();
-        let plan = plan(&self.engine, build, &request.frontend, attributes).await?;
+        let definition = request.definition.as_ref();
+        let plan = match definition.filter(|definition| !definition.def.is_empty()) {
+            Some(definition) => plans::of(definition)?,
+            None if request.frontend.is_empty() => return build.returned().await,
+            None => {
+                let asked = Asked {
+                    frontend: request.frontend.clone(),
+                    attributes: request.frontend_attrs.clone(),
+                    inputs: request.frontend_inputs.clone(),
+                };
+                plans::plan(&self.engine, build, asked).await?
+            }
+        };
         let images = builds::Planned::all(&plan);
         let several = images.len() > 1;
         let named = images.into_iter().map(|image| {
@@ -117,7 +118,8 @@ impl ControlService {
         let exporter_response = in_thread(move || {
             let work = Work {
                 targets: &targets,
-                caller: Box::new(|| caller(&client)),
+                outlet: &client,
+                runtime: &client.runtime,
             };
             export(&engine, &solver, &build, &returned, work)
         })
@@ -153,14 +155,6 @@ fn prune(contexts: &ContextStore, request: &proto::PruneRequest) -> io::Result<V
         }
     }
     Ok(removed)
-}
-
-/// The build's client, for exports to it.
-fn caller(client: &SessionClient) -> Result<Caller, Status> {
-    let (id, runtime) = (&client.session, &client.runtime);
-    let session = runtime.block_on(client.sessions.get(id, SESSION_WAIT));
-    let session = session.ok_or_else(|| Status::unknown(format!("no active session for {id}")))?;
-    Ok(Caller::new(session, runtime.clone(), client.cancel.clone()))
 }
 
 /// The exporters of a request, old clients' too.
@@ -271,7 +265,7 @@ impl Control for ControlService {
         &self,
         _: Request<proto::ListWorkersRequest>,
     ) -> Answer<proto::ListWorkersResponse> {
-        let record = vec![worker::worker()];
+        let record = vec![worker::worker(&self.engine)];
         Ok(Response::new(proto::ListWorkersResponse { record }))
     }
 

@@ -2,13 +2,13 @@
 //! at what that made, and gives it back to be exported.
 
 use super::builds::{Build, Builds, Planned};
-use super::{capabilities, failure, grpc, worker};
+use super::plans::{self, Asked, in_thread};
+use super::{capabilities, definition, failure, grpc, reading, worker};
 use bollard_buildkit_proto::moby::buildkit::v1::frontend as proto;
 use bollard_buildkit_proto::pb;
 use futures_util::stream::BoxStream;
-use hull_engine::build::frontend;
 use hull_engine::build::graph::{ImageSource, ResolveMode, digest_of};
-use hull_engine::build::plan::{Plan, Request as PlanRequest};
+use hull_engine::build::plan::Plan;
 use hull_engine::build::progress::{Event, Warning, Watch as _};
 use hull_engine::build::world::{Job, ResolvedImage};
 use hull_engine::{Digest, Engine, Platform};
@@ -21,9 +21,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Which build a call belongs to.
 const BUILD: &str = "buildkit-controlapi-buildid";
-/// The frontends that this one stands for; of `gateway.v0` only those whose `source` is Docker's own.
-const DOCKERFILE: &str = "dockerfile.v0";
-const GATEWAY: &str = "gateway.v0";
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -47,6 +44,18 @@ impl GatewayService {
         let name = metadata.get(BUILD).and_then(|name| name.to_str().ok());
         let name = name.ok_or_else(|| Status::unknown("no buildid found in context"))?;
         self.builds.get(name).await
+    }
+
+    /// The build and the result that a call is about.
+    async fn result<T>(
+        &self,
+        request: Request<T>,
+        name: impl Fn(&T) -> &String,
+    ) -> Result<(Arc<Build>, Planned, T), Status> {
+        let build = self.build(request.metadata()).await?;
+        let request = request.into_inner();
+        let result = build.result(name(&request))?;
+        Ok((build, result, request))
     }
 
     async fn resolve(&self, build: Arc<Build>, image: Wanted) -> Result<ResolvedImage, Status> {
@@ -90,76 +99,6 @@ fn resolve_mode(text: &str) -> ResolveMode {
     }
 }
 
-fn platform(platform: pb::Platform) -> Platform {
-    let some = |text: String| (!text.is_empty()).then_some(text);
-    Platform {
-        architecture: platform.architecture,
-        os: platform.os,
-        os_version: some(platform.os_version),
-        variant: some(platform.variant),
-    }
-}
-
-/// Does what blocks in a thread of its own: the runtime's are for short work.
-pub(super) async fn in_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Status> {
-    let (sender, result) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new().name("build-client".to_owned());
-    thread
-        // Who waited for it may be gone.
-        .spawn(move || drop(sender.send(work())))
-        .map_err(|error| Status::unavailable(format!("could not start a thread: {error}")))?;
-    let broke_off = |_| Status::internal("the builder broke off: see the daemon's log");
-    result.await.map_err(broke_off)
-}
-
-/// Lets the frontend make a plan.
-///
-/// # Errors
-/// What it says.
-pub(super) async fn plan(
-    engine: &Arc<Engine>,
-    build: &Arc<Build>,
-    name: &str,
-    attributes: HashMap<String, String>,
-) -> Result<Arc<Plan>, Status> {
-    let source = attributes
-        .get("source")
-        .map(String::as_str)
-        .unwrap_or_default();
-    let ours = name == DOCKERFILE || name == GATEWAY && is_dockers(source);
-    if !ours {
-        return Err(Status::unknown(format!(
-            "unsupported frontend {name} {source}: Hull has that of Dockerfiles only"
-        )));
-    }
-    let request = PlanRequest {
-        attributes: attributes.into_iter().collect(),
-    };
-    let (solver, build) = (engine.solver(), Arc::clone(build));
-    in_thread(move || {
-        let plan = frontend::plan(&request, &**solver.world(), &build.context)
-            .map_err(|error| failure::of_plan(&error))?;
-        let sources = plan.sources.iter().map(|file| pb::SourceInfo {
-            filename: file.name.clone(),
-            data: file.text.clone(),
-            language: "Dockerfile".to_owned(),
-            definition: None,
-        });
-        build.progress.sources(sources.collect());
-        Ok(Arc::new(plan))
-    })
-    .await?
-}
-
-/// Whether an image is one of Docker's Dockerfile frontends.
-fn is_dockers(source: &str) -> bool {
-    let name = source.split(['@', ':']).next().unwrap_or_default();
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream")
-}
-
 /// Makes a plan's first outputs at once, for who wants to know whether they can be made.
 async fn evaluate(
     engine: &Arc<Engine>,
@@ -168,38 +107,32 @@ async fn evaluate(
 ) -> Result<(), Status> {
     let (solver, build) = (engine.solver(), Arc::clone(build));
     in_thread(move || {
-        for one in planned {
-            let Some(output) = one.image().output else {
-                continue;
-            };
-            solver
-                .solve(&one.plan.graph, &[output], &build.context)
-                .map_err(|error| failure::of_solve(&error, &one.plan.sources))?;
-        }
-        Ok(())
+        planned
+            .iter()
+            .try_for_each(|one| build.solution(&solver, one).map(drop))
     })
     .await?
 }
 
-/// A plan as its client sees it: names of what can be had, and configs.
-fn shown(build: &Build, plan: &Arc<Plan>) -> Result<proto::Result, Status> {
+/// A plan as its client sees it: names of what can be had, and configs unless the plan is the client's own.
+fn shown(build: &Build, plan: &Arc<Plan>, described: bool) -> Result<proto::Result, Status> {
     let mut metadata: HashMap<String, Vec<u8>> = plan.answers.clone().into_iter().collect();
     let planned = Planned::all(plan);
     let reference = |one: &Planned| {
-        let id = match one.image().output {
-            Some(_) => build.keep(one.clone())?,
-            None => String::new(),
-        };
-        Ok::<_, Status>(proto::Ref { id, def: None })
+        // Also of nothing: its config counts.
+        let id = build.keep(one.clone())?;
+        let output = one.image().output;
+        let def = output.map(|output| definition::write(&plan.graph, output, &build.session));
+        Ok::<_, Status>(proto::Ref { id, def })
     };
     let result = match planned.as_slice() {
         [] => Named::Ref(proto::Ref::default()),
         [one] => {
-            let config = one.image().config.clone();
-            metadata.insert("containerimage.config".to_owned(), config);
-            // Also of nothing: its config counts.
-            let id = build.keep(one.clone())?;
-            Named::Ref(proto::Ref { id, def: None })
+            if described {
+                let config = one.image().config.clone();
+                metadata.insert("containerimage.config".to_owned(), config);
+            }
+            Named::Ref(reference(one)?)
         }
         several => {
             let mut refs = HashMap::new();
@@ -241,30 +174,30 @@ impl LlbBridge for GatewayService {
         Ok(Response::new(proto::PongResponse {
             frontend_api_caps: capabilities::gateway(),
             llb_caps: capabilities::llb(),
-            workers: vec![worker::worker()],
+            workers: vec![worker::worker(&self.engine)],
         }))
     }
 
     async fn solve(&self, request: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
         let build = self.build(request.metadata()).await?;
         let request = request.into_inner();
-        if request.frontend.is_empty() {
-            return Err(not_yet("definitions of clients"));
-        }
-        if !request.frontend_inputs.is_empty() {
-            return Err(not_yet("definitions of clients as contexts"));
-        }
-        let plan = plan(
-            &self.engine,
-            &build,
-            &request.frontend,
-            request.frontend_opt,
-        )
-        .await?;
+        let described = !request.frontend.is_empty();
+        let plan = match request.definition {
+            Some(definition) if !described => plans::of(&definition)?,
+            None if !described => Arc::new(Plan::default()),
+            _ => {
+                let asked = Asked {
+                    frontend: request.frontend,
+                    attributes: request.frontend_opt,
+                    inputs: request.frontend_inputs,
+                };
+                plans::plan(&self.engine, &build, asked).await?
+            }
+        };
         if request.evaluate {
             evaluate(&self.engine, &build, Planned::all(&plan)).await?;
         }
-        let result = shown(&build, &plan)?;
+        let result = shown(&build, &plan, described)?;
         let default = match &result.result {
             Some(Named::Ref(one)) if !request.allow_result_return => one.id.clone(),
             _ => String::new(),
@@ -308,7 +241,7 @@ impl LlbBridge for GatewayService {
         let wanted = Wanted {
             reference: request.r#ref,
             mode: request.resolve_mode,
-            platform: request.platform.map(platform),
+            platform: request.platform.map(definition::platform),
         };
         let found = self.resolve(build, wanted).await?;
         Ok(Response::new(proto::ResolveImageConfigResponse {
@@ -333,7 +266,7 @@ impl LlbBridge for GatewayService {
         let wanted = Wanted {
             reference: reference.to_owned(),
             mode: request.resolve_mode,
-            platform: request.platform.map(platform),
+            platform: request.platform.map(definition::platform),
         };
         let found = self.resolve(build, wanted).await?;
         let no_config = request.image.is_some_and(|image| image.no_config);
@@ -377,20 +310,53 @@ impl LlbBridge for GatewayService {
 
     async fn read_file(
         &self,
-        _: Request<proto::ReadFileRequest>,
+        request: Request<proto::ReadFileRequest>,
     ) -> Answer<proto::ReadFileResponse> {
-        Err(not_yet("reading a build's files"))
+        let (build, result, request) = self.result(request, |request| &request.r#ref).await?;
+        let solver = self.engine.solver();
+        let engine = Arc::clone(&self.engine);
+        let data = in_thread(move || {
+            let files = build.solution(&solver, &result)?;
+            let files = reading::Files::open(&engine, files.as_deref())?;
+            let range = request.range.map(|range| (range.offset, range.length));
+            files.read(&request.file_path, range)
+        });
+        Ok(Response::new(proto::ReadFileResponse {
+            data: data.await??,
+        }))
     }
 
-    async fn read_dir(&self, _: Request<proto::ReadDirRequest>) -> Answer<proto::ReadDirResponse> {
-        Err(not_yet("reading a build's files"))
+    async fn read_dir(
+        &self,
+        request: Request<proto::ReadDirRequest>,
+    ) -> Answer<proto::ReadDirResponse> {
+        let (build, result, request) = self.result(request, |request| &request.r#ref).await?;
+        let solver = self.engine.solver();
+        let engine = Arc::clone(&self.engine);
+        let entries = in_thread(move || {
+            let files = build.solution(&solver, &result)?;
+            let files = reading::Files::open(&engine, files.as_deref())?;
+            files.list(&request.dir_path, &request.include_pattern)
+        });
+        Ok(Response::new(proto::ReadDirResponse {
+            entries: entries.await??,
+        }))
     }
 
     async fn stat_file(
         &self,
-        _: Request<proto::StatFileRequest>,
+        request: Request<proto::StatFileRequest>,
     ) -> Answer<proto::StatFileResponse> {
-        Err(not_yet("reading a build's files"))
+        let (build, result, request) = self.result(request, |request| &request.r#ref).await?;
+        let solver = self.engine.solver();
+        let engine = Arc::clone(&self.engine);
+        let stat = in_thread(move || {
+            let files = build.solution(&solver, &result)?;
+            reading::Files::open(&engine, files.as_deref())?.stat(&request.path)
+        });
+        Ok(Response::new(proto::StatFileResponse {
+            stat: Some(stat.await??),
+        }))
     }
 
     async fn new_container(

@@ -12,6 +12,7 @@ mod builds;
 mod capabilities;
 mod client;
 mod control;
+mod definition;
 mod duplex;
 mod export;
 mod failure;
@@ -19,7 +20,9 @@ mod filesync;
 mod gateway;
 mod grpc;
 mod history;
+mod plans;
 mod progress;
+mod reading;
 mod session;
 mod worker;
 

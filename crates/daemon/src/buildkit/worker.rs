@@ -2,11 +2,19 @@
 
 use bollard_buildkit_proto::moby::buildkit::v1::types::{BuildkitVersion, WorkerRecord};
 use bollard_buildkit_proto::pb;
+use hull_engine::Engine;
 use std::collections::HashMap;
 
 /// The version of BuildKit whose protocol is spoken: clients choose by it what they ask for.
 const VERSION: &str = "v0.25.2";
 const PACKAGE: &str = "github.com/moby/buildkit";
+const ID: &str = "hull";
+const EXECUTOR: &str = "org.mobyproject.buildkit.worker.executor";
+const NETWORK: &str = "org.mobyproject.buildkit.worker.network";
+/// By this buildx knows a builder that makes archives, exports its cache, and pushes by itself.
+const SNAPSHOTTER: &str = "org.mobyproject.buildkit.worker.snapshotter";
+/// What buildx writes for `host-gateway`.
+const HOST_GATEWAY: &str = "org.mobyproject.buildkit.worker.moby.host-gateway-ip";
 
 /// The version, as `Info` tells it.
 pub(super) fn version() -> BuildkitVersion {
@@ -18,14 +26,23 @@ pub(super) fn version() -> BuildkitVersion {
 }
 
 /// The one worker there is.
-pub(super) fn worker() -> WorkerRecord {
-    let labels = [
-        ("org.mobyproject.buildkit.worker.executor", "hull"),
-        ("org.mobyproject.buildkit.worker.network", "bridge"),
-    ];
+pub(super) fn worker(engine: &Engine) -> WorkerRecord {
+    let mut labels = HashMap::from([
+        (EXECUTOR.to_owned(), "hull".to_owned()),
+        (NETWORK.to_owned(), "bridge".to_owned()),
+        (SNAPSHOTTER.to_owned(), "overlay".to_owned()),
+    ]);
+    // Without one only `host-gateway` means nothing.
+    let gateway = engine
+        .host_gateways()
+        .ok()
+        .and_then(|all| all.into_iter().next());
+    if let Some(gateway) = gateway {
+        labels.insert(HOST_GATEWAY.to_owned(), gateway.to_string());
+    }
     WorkerRecord {
-        id: "hull".to_owned(),
-        labels: HashMap::from(labels.map(|(key, value)| (key.to_owned(), value.to_owned()))),
+        id: ID.to_owned(),
+        labels,
         platforms: vec![platform()],
         gc_policy: Vec::new(),
         buildkit_version: Some(version()),

@@ -184,6 +184,7 @@ impl Engine {
             };
             let asked = Request {
                 attributes: request.attributes,
+                ..Request::default()
             };
             check_dockerfile(&uploaded, &asked)?;
             let plan = hull_build::frontend::plan(&asked, &**solver.world(), &context);

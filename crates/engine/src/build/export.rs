@@ -6,14 +6,15 @@ use crate::container::diff_error;
 use crate::{Engine, Error, ErrorKind, Reference, Result};
 use hull_build::solve::Solution;
 use hull_build::world::{Piece, Tree, WorldError};
-use hull_image::archive::pipe;
+use hull_image::archive::{Selected, pipe};
 use hull_image::diff::View;
 use hull_image::{Hold, ImageId, Registration};
 use hull_spec::Digest;
-use hull_spec::image::{History, Layers};
+use hull_spec::image::{Descriptor, History, Layers};
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -27,6 +28,17 @@ pub struct Made {
     pub id: Digest,
     /// Its config.
     pub config: Vec<u8>,
+    /// Whether the store did not have it before.
+    pub new: bool,
+}
+
+/// An image that was written into an archive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchivedImage {
+    /// Its id, the digest of its config.
+    pub id: Digest,
+    /// What the archive's index says of it.
+    pub descriptor: Descriptor,
 }
 
 /// A layer of a new image.
@@ -75,6 +87,8 @@ impl Engine {
             Error::new(ErrorKind::InvalidInput, "invalid SOURCE_DATE_EPOCH").caused_by(error)
         })?;
         let config = completed(config, &layers, epoch)?;
+        let known = Digest::from_sha256(&Sha256::digest(&config).into());
+        let new = self.store.image(&ImageId::new(known)).is_err();
         let registered = self.store.register(&Registration {
             config: &config,
             names,
@@ -88,7 +102,51 @@ impl Engine {
         Ok(Made {
             id: ImageId::digest(&id).clone(),
             config,
+            new,
         })
+    }
+
+    /// Writes an image of files and a config into an archive: an OCI layout that is Docker's archive as well. The
+    /// image itself does not stay, unless it was there before. Blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::export_image`].
+    pub fn export_archive(
+        self: &Arc<Self>,
+        files: Option<&Solution>,
+        (config, epoch): (&[u8], Option<i64>),
+        names: &[Reference],
+        out: &mut dyn io::Write,
+    ) -> Result<ArchivedImage> {
+        let made = self.export_image(files, config, &[], epoch)?;
+        let image = ImageId::new(made.id.clone());
+        let selected = Selected {
+            images: vec![image.clone()],
+            names: names.to_vec(),
+        };
+        let saved = self.store.save(&[selected], out);
+        if made.new {
+            self.forget_nameless(&image);
+        }
+        let index = saved.map_err(crate::image::archive_error)?;
+        let descriptor = index.into_iter().next();
+        Ok(ArchivedImage {
+            id: made.id,
+            descriptor: descriptor.ok_or_else(|| internal("an archive without an image"))?,
+        })
+    }
+
+    /// Removes an image that nobody has given a name to or made a container of in the meantime.
+    fn forget_nameless(&self, id: &ImageId) {
+        let users = self.users();
+        let unused = users.iter().all(|user| user.image != *id);
+        let nameless = |image: hull_image::Image| image.tags.is_empty();
+        if unused && self.store.image(id).is_ok_and(nameless) {
+            match self.store.remove(id.as_str(), false, &users) {
+                Ok(removed) => self.tell_removed(&removed),
+                Err(error) => tracing::debug!(%error, "an image of an archive stays"),
+            }
+        }
     }
 
     /// All files of a solution, put together: for who wants them in a directory or an archive. They stay as long

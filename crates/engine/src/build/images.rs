@@ -172,7 +172,9 @@ fn tell(job: &Job<'_>, step: crate::image::Progress) {
     });
 }
 
-fn credentials(login: Option<Login>) -> Credentials {
+/// What a client logs in with, for pulls and pushes.
+#[must_use]
+pub fn credentials(login: Option<Login>) -> Credentials {
     match login {
         None => Credentials::Anonymous,
         Some(Login::Password { username, password }) => Credentials::Basic { username, password },

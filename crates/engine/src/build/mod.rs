@@ -30,8 +30,9 @@ mod tree;
 mod unpack;
 
 pub use classic::{BuildError, BuildRequest, Built, Heard, Planned};
-pub use export::Made;
-pub use hull_build::{cache, frontend, graph, plan, progress, solve, world};
+pub use export::{ArchivedImage, Made};
+pub use hull_build::{cache, frontend, graph, ignore, plan, progress, solve, world};
+pub use images::credentials;
 pub use prune::PrunedBuilds;
 
 use crate::{Engine, Error, ErrorKind, Result};

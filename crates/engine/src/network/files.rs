@@ -103,7 +103,10 @@ impl Engine {
     }
 
     /// What `host-gateway` stands for: the daemon's setting, or the default bridge's own addresses.
-    fn host_gateways(&self) -> Result<Vec<IpAddr>> {
+    ///
+    /// # Errors
+    /// `InvalidInput` where there is no default bridge.
+    pub fn host_gateways(&self) -> Result<Vec<IpAddr>> {
         let configured = &self.networks.config.host_gateways;
         if !configured.is_empty() {
             return Ok(configured.clone());

@@ -52,11 +52,15 @@ struct Plan<'s> {
 
 impl Store {
     /// Writes images into an archive: layers as they are unpacked, shared ones once. Nothing is kept
-    /// in memory but the documents, and nothing is written to disk.
+    /// in memory but the documents, and nothing is written to disk. Gives what the archive's index names.
     ///
     /// # Errors
     /// [`Error::Store`] when an image or layer cannot be read, [`Error::Write`].
-    pub fn save(&self, selected: &[Selected], out: &mut dyn Write) -> Result<(), Error> {
+    pub fn save(
+        &self,
+        selected: &[Selected],
+        out: &mut dyn Write,
+    ) -> Result<Vec<Descriptor>, Error> {
         let mut plan = Plan {
             store: self,
             entries: BTreeMap::new(),
@@ -73,8 +77,10 @@ impl Store {
             }
             plan.select(image)?;
         }
+        let index = plan.index.clone();
         plan.documents()?;
-        plan.write(out)
+        plan.write(out)?;
+        Ok(index)
     }
 }
 

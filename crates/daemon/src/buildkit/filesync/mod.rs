@@ -22,6 +22,7 @@ mod tree;
 #[cfg(test)]
 pub(super) use receive::DIFF_COPY;
 pub(super) use receive::{LocalRequest, ReceivedFiles};
+pub(super) use send::{FileWriter, described};
 pub(super) use store::{ContextStore, Kept};
 
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;

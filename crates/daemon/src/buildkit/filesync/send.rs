@@ -360,25 +360,11 @@ impl<'a> Walk<'a> {
             .ok_or_else(|| SessionError::Protocol(format!("{} is no text", path.display())))?;
         let metadata = fs::symlink_metadata(&whole).map_err(failed)?;
         let kind = metadata.file_type();
-        let mut stat = Stat {
-            path: name.to_owned(),
-            mode: go_mode(&metadata),
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-            mod_time: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
-            ..Stat::default()
+        let target = match kind.is_symlink() {
+            true => Some(fs::read_link(&whole).map_err(failed)?),
+            false => None,
         };
-        if kind.is_char_device() || kind.is_block_device() {
-            stat.devmajor = rustix::fs::major(metadata.rdev()).into();
-            stat.devminor = rustix::fs::minor(metadata.rdev()).into();
-        }
-        if kind.is_symlink() {
-            let target = fs::read_link(&whole).map_err(failed)?;
-            stat.linkname = target.to_string_lossy().into_owned();
-        }
-        if kind.is_file() {
-            stat.size = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
-        }
+        let mut stat = described(name, &metadata, target.as_deref());
         if !kind.is_dir() && metadata.nlink() > 1 {
             let first = self.linked.entry((metadata.dev(), metadata.ino()));
             let first = first.or_insert_with(|| name.to_owned());
@@ -389,6 +375,34 @@ impl<'a> Walk<'a> {
         }
         Ok(stat)
     }
+}
+
+/// A file as clients are told of it.
+pub(in crate::buildkit) fn described(
+    name: &str,
+    metadata: &Metadata,
+    target: Option<&Path>,
+) -> Stat {
+    let kind = metadata.file_type();
+    let mut stat = Stat {
+        path: name.to_owned(),
+        mode: go_mode(metadata),
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mod_time: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+        ..Stat::default()
+    };
+    if kind.is_char_device() || kind.is_block_device() {
+        stat.devmajor = rustix::fs::major(metadata.rdev()).into();
+        stat.devminor = rustix::fs::minor(metadata.rdev()).into();
+    }
+    if let Some(target) = target {
+        stat.linkname = target.to_string_lossy().into_owned();
+    }
+    if kind.is_file() {
+        stat.size = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
+    }
+    stat
 }
 
 /// A mode as Go's `fs.FileMode` has it; a socket is told of as an empty file.

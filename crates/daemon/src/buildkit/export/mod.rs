@@ -1,0 +1,222 @@
+//! What becomes of a build's results: images with names, archives and directories of the client's.
+
+mod outlet;
+mod push;
+mod target;
+mod told;
+
+pub(super) use outlet::Outlet;
+pub(super) use target::Target;
+
+use super::builds::{Build, Planned, Returned};
+use super::failure;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hull_engine::Engine;
+use hull_engine::build::solve::{Solution, Solver};
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use target::Named;
+use tokio::runtime::Handle;
+use told::Told;
+use tonic::Status;
+
+/// What clients are told about what was made.
+pub(super) type Response = HashMap<String, String>;
+
+/// Builds what was returned, and exports it. Blocks.
+///
+/// # Errors
+/// What failed, in BuildKit's words.
+pub(super) fn export(
+    engine: &Arc<Engine>,
+    solver: &Solver,
+    build: &Build,
+    returned: &Returned,
+    work: Work<'_>,
+) -> Result<Response, Status> {
+    let mut solved = Vec::new();
+    for (platform, planned) in &returned.images {
+        let solution = build.solution(solver, planned)?;
+        solved.push(Solved {
+            platform,
+            planned,
+            solution,
+        });
+    }
+    let mut response = Response::new();
+    for target in work.targets {
+        let told = Told::begin(&*build.context.watch, target.title());
+        let exported = match target {
+            Target::Image(named) => {
+                let image = (one(&solved)?, named);
+                export_image(engine, &told, image, returned, (build, work.runtime))
+            }
+            Target::Directory(place) => send_directory(engine, work.outlet, *place, &solved),
+            Target::Archive(place) => send_archive(engine, work.outlet, *place, &solved),
+            Target::Layout(place, named) => {
+                let image = (one(&solved)?, named);
+                send_layout(engine, &told, image, returned, (work.outlet, *place))
+            }
+        };
+        told.end(exported.as_ref().err());
+        response.extend(exported?);
+    }
+    Ok(response)
+}
+
+/// What is to be done with results.
+pub(super) struct Work<'a> {
+    pub(super) targets: &'a [Target],
+    pub(super) outlet: &'a dyn Outlet,
+    /// Where pushes run.
+    pub(super) runtime: &'a Handle,
+}
+
+/// A result that was built.
+struct Solved<'a> {
+    platform: &'a str,
+    planned: &'a Planned,
+    solution: Option<Arc<Solution>>,
+}
+
+impl Solved<'_> {
+    /// Its config, with what the client may have changed in it.
+    fn config(&self, returned: &Returned) -> Vec<u8> {
+        let key = match self.platform {
+            "" => "containerimage.config".to_owned(),
+            platform => format!("containerimage.config/{platform}"),
+        };
+        let config = returned.metadata.get(&key);
+        config.unwrap_or(&self.planned.image().config).clone()
+    }
+}
+
+fn one<'a, 'b>(solved: &'a [Solved<'b>]) -> Result<&'a Solved<'b>, Status> {
+    match solved {
+        [one] => Ok(one),
+        [] => Err(Status::unknown("there is nothing to be exported")),
+        _ => Err(Status::unknown(
+            "exporting multiple references to image store is currently unsupported",
+        )),
+    }
+}
+
+type Image<'a> = (&'a Solved<'a>, &'a Named);
+
+fn export_image(
+    engine: &Arc<Engine>,
+    told: &Told<'_>,
+    (image, named): Image<'_>,
+    returned: &Returned,
+    with: (&Build, &Handle),
+) -> Result<Response, Status> {
+    let layers = told.part("exporting layers");
+    let config = image.config(returned);
+    let made = engine
+        .export_image(
+            image.solution.as_deref(),
+            &config,
+            &named.names,
+            named.epoch,
+        )
+        .map_err(|error| failure::of_engine(&error))?;
+    layers.done();
+    told.part(&format!("writing image {}", made.id)).done();
+    for name in &named.names {
+        told.part(&format!("naming to {name}")).done();
+    }
+    let mut response = about(&made.id.to_string(), &made.id.to_string(), named);
+    if named.push
+        && let Some(digest) = push::push(engine, told, with, named)?
+    {
+        response.insert("containerimage.digest".to_owned(), digest);
+    }
+    Ok(response)
+}
+
+/// What a client is told of an image.
+fn about(id: &str, digest: &str, named: &Named) -> Response {
+    let mut response = Response::from([
+        ("containerimage.config.digest".to_owned(), id.to_owned()),
+        ("containerimage.digest".to_owned(), digest.to_owned()),
+    ]);
+    if !named.names.is_empty() {
+        let names: Vec<String> = named.names.iter().map(ToString::to_string).collect();
+        response.insert("image.name".to_owned(), names.join(","));
+    }
+    response
+}
+
+fn send_layout(
+    engine: &Arc<Engine>,
+    told: &Told<'_>,
+    (image, named): Image<'_>,
+    returned: &Returned,
+    (outlet, place): (&dyn Outlet, usize),
+) -> Result<Response, Status> {
+    let sending = told.part("sending tarball");
+    let (files, config) = (image.solution.as_deref(), image.config(returned));
+    let mut archived = None;
+    outlet::written(outlet.file(place, &BTreeMap::new())?, |out| {
+        let made = engine.export_archive(files, (&config, named.epoch), &named.names, out);
+        archived = Some(made.map_err(|error| failure::of_engine(&error))?);
+        Ok(())
+    })?;
+    sending.done();
+    let archived = archived.ok_or_else(|| Status::internal("an archive without an image"))?;
+    let descriptor = &archived.descriptor;
+    let mut response = about(
+        &archived.id.to_string(),
+        &descriptor.digest.to_string(),
+        named,
+    );
+    let text = serde_json::to_vec(descriptor);
+    let text = text.map_err(|error| Status::internal(error.to_string()))?;
+    response.insert(
+        "containerimage.descriptor".to_owned(),
+        STANDARD.encode(text),
+    );
+    Ok(response)
+}
+
+fn send_directory(
+    engine: &Engine,
+    outlet: &dyn Outlet,
+    place: usize,
+    solved: &[Solved<'_>],
+) -> Result<Response, Status> {
+    let solution = one(solved)?.solution.as_deref();
+    let view = solution.map(|files| engine.export_files(files)).transpose();
+    let view = view.map_err(|error| failure::of_engine(&error))?.flatten();
+    // Of no files there is nothing to be sent.
+    if let Some(view) = view {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", view.as_fd().as_raw_fd()));
+        outlet.directory(place, &path)?;
+    }
+    Ok(Response::new())
+}
+
+fn send_archive(
+    engine: &Engine,
+    outlet: &dyn Outlet,
+    place: usize,
+    solved: &[Solved<'_>],
+) -> Result<Response, Status> {
+    let solution = one(solved)?.solution.as_deref();
+    outlet::written(
+        outlet.file(place, &BTreeMap::new())?,
+        |out| match solution {
+            Some(files) => engine
+                .export_tar(files, out)
+                .map_err(|error| failure::of_engine(&error)),
+            // The end of an archive: two blocks of zeros.
+            None => out
+                .write_all(&[0; 1024])
+                .map_err(|error| Status::unknown(error.to_string())),
+        },
+    )?;
+    Ok(Response::new())
+}
