@@ -194,6 +194,29 @@ pub trait Client: Send + Sync {
     /// # Errors
     /// What the client said.
     fn credentials(&self, host: &str) -> WorldResult<Option<Login>>;
+
+    /// Whether steps of this client's build may have what others may not: it said so, and this machine agrees.
+    fn allows(&self, _entitlement: Entitlement) -> bool {
+        false
+    }
+}
+
+/// What a step has only where the build's client and the machine's owner want it: a Dockerfile may be a stranger's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entitlement {
+    /// The host's network.
+    NetworkHost,
+    /// A process without confinement.
+    SecurityInsecure,
+}
+
+impl fmt::Display for Entitlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetworkHost => "network.host",
+            Self::SecurityInsecure => "security.insecure",
+        })
+    }
 }
 
 /// How to log in to a registry.

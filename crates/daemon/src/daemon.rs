@@ -11,6 +11,7 @@ use crate::server;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use http::HeaderValue;
 use hull_engine::{Changeable, Engine, RuntimeProgram};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
@@ -135,7 +136,21 @@ fn start_log(settings: &Settings) -> LogLevel {
     handle
 }
 
+/// Takes as many descriptors as it may: each container that runs has one, and the soft limit is 1024 only for the sake
+/// of programs that use select(2).
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files was not raised");
+    }
+}
+
 fn serve(start: Start) -> Result<(), Box<dyn Error>> {
+    raise_file_limit();
     let passed = hull_engine::passed_descriptors();
     hull_engine::keep_inherited_descriptors()?;
     spare_dockers(&start.settings.data_root)?;

@@ -1,7 +1,7 @@
 //! Paths that somebody else controls, opened once relative to a root and used by descriptor.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
@@ -68,6 +68,14 @@ impl Root {
             }
         }
         Err(Errno::AGAIN.into())
+    }
+
+    /// Opens a regular file to read. Nothing else is opened: with some devices that is an act of its own (open(2)).
+    ///
+    /// # Errors
+    /// Those of openat2(2), and `EINVAL` for what is no regular file.
+    pub fn open_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        regular(self.open_at(path, OFlags::PATH)?, OFlags::RDONLY)
     }
 
     /// Opens a directory (`O_PATH`), making it and its parents where they are missing. Links that lead
@@ -162,6 +170,26 @@ impl AsFd for Root {
     }
 }
 
+/// Opens what is open as a place only (`O_PATH`), if it is a regular file.
+///
+/// # Errors
+/// `EINVAL` for anything else, and those of open(2).
+pub fn regular(place: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    let path = format!("/proc/self/fd/{}", place.as_fd().as_raw_fd());
+    Ok(rustix::fs::open(
+        path,
+        flags | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
 /// Where a name leads if it is a link.
 fn link_target(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<PathBuf>> {
     match rustix::fs::readlinkat(directory, name, Vec::new()) {
@@ -191,6 +219,23 @@ fn names(path: &Path) -> io::Result<Vec<&OsStr>> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_regular_files_are_opened_as_files() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "text").unwrap();
+        symlink("file", dir.path().join("link")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        let at = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &at, fifo, Mode::RUSR, 0).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(root.open_file(Path::new("/file")).is_ok());
+        assert!(root.open_file(Path::new("/link")).is_ok());
+        for other in ["/fifo", "/"] {
+            let error = root.open_file(Path::new(other)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
 
     #[test]
     fn links_end_inside_the_root() {

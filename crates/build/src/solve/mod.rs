@@ -18,9 +18,9 @@ mod tests;
 mod vertex;
 
 use crate::cache::{Cache, Pin};
-use crate::graph::{Graph, Location, Output};
+use crate::graph::{Graph, Location, NetworkMode, Op, Output, SecurityMode};
 use crate::progress::Watch;
-use crate::world::{Cancel, Client, Tree, World, WorldError};
+use crate::world::{Cancel, Client, Entitlement, Tree, World, WorldError};
 use build::Build;
 use hull_spec::{Digest, Platform};
 use running::Running;
@@ -129,6 +129,7 @@ impl Solver {
         targets: &[Output],
         context: &Context,
     ) -> Result<Vec<Solution>, SolveError> {
+        permit(graph, targets, &*context.client)?;
         let build = Build::new(Arc::clone(&self.0), Arc::clone(graph), context);
         build.run(targets)?;
         targets
@@ -136,4 +137,25 @@ impl Solver {
             .map(|target| build.solution(*target))
             .collect()
     }
+}
+
+/// Refuses steps that want more than the client allows, whether their results are known or not.
+fn permit(graph: &Graph, targets: &[Output], client: &dyn Client) -> Result<(), SolveError> {
+    for id in graph.needed(targets) {
+        let vertex = graph.vertex(id);
+        let Op::Exec(exec) = &vertex.op else { continue };
+        let host = (exec.network == NetworkMode::Host).then_some(Entitlement::NetworkHost);
+        let insecure =
+            (exec.security == SecurityMode::Insecure).then_some(Entitlement::SecurityInsecure);
+        let wanted = host.into_iter().chain(insecure);
+        if let Some(refused) = wanted.into_iter().find(|wanted| !client.allows(*wanted)) {
+            return Err(SolveError {
+                vertex: vertex.digest.clone(),
+                name: vertex.metadata.name.clone(),
+                location: vertex.metadata.location.clone(),
+                source: Arc::new(WorldError::Invalid(format!("{refused} is not allowed"))),
+            });
+        }
+    }
+    Ok(())
 }

@@ -3,8 +3,8 @@
 use super::{Context, SolveError, Solver};
 use crate::cache::Cache;
 use crate::graph::{
-    Action, Change, CopyFiles, Exec, Files, Graph, ImageSource, LocalSource, Metadata, Mount, Op,
-    Output, ResolveMode, Source, Tree as At, Vertex,
+    Action, Change, CopyFiles, Exec, Files, Graph, ImageSource, LocalSource, Metadata, Mount,
+    NetworkMode, Op, Output, ResolveMode, SecurityMode, Source, Tree as At, Vertex,
 };
 use crate::progress::{Event, Stream, Watch};
 use crate::world::{
@@ -633,5 +633,44 @@ fn graphs_that_make_no_sense_are_refused() {
     ] {
         let added = graph.add(op.clone(), inputs, None, Metadata::default());
         assert!(added.is_err(), "{op:?}");
+    }
+}
+
+#[test]
+fn steps_have_what_their_client_allows_only() {
+    let subject = Subject::new();
+    let wanted = [
+        (NetworkMode::Host, SecurityMode::Sandbox, "network.host"),
+        (
+            NetworkMode::None,
+            SecurityMode::Insecure,
+            "security.insecure",
+        ),
+    ];
+    for (network, security, name) in wanted {
+        let mut graph = Graph::default();
+        let base = image(&mut graph);
+        let exec = Exec {
+            args: vec!["step".to_owned()],
+            network,
+            security,
+            mounts: vec![Mount {
+                dest: "/".to_owned(),
+                input: Some(0),
+                output: Some(0),
+                ..Mount::default()
+            }],
+            ..Exec::default()
+        };
+        let op = Op::Exec(Box::new(exec));
+        let step = graph.output(op, vec![base], None, Metadata::default());
+        let graph = Arc::new(graph);
+        let refused = subject
+            .solve(&graph, &[step.unwrap()])
+            .err()
+            .expect("it is refused");
+        assert_eq!(refused.source.to_string(), format!("{name} is not allowed"));
+        // What is not needed asks nobody.
+        subject.solve(&graph, &[base]).unwrap();
     }
 }

@@ -5,7 +5,9 @@ use super::session::{Caller, SESSION_WAIT, SessionError, Sessions};
 use hull_engine::Digest;
 use hull_engine::build::graph::{Differ, LocalSource};
 use hull_engine::build::progress::Status;
-use hull_engine::build::world::{Client, Job, LocalFiles, Login, WorldError, WorldResult};
+use hull_engine::build::world::{
+    Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
+};
 use jiff::Timestamp;
 use std::fmt;
 use std::os::unix::net::UnixListener;
@@ -27,6 +29,8 @@ pub(super) struct SessionClient {
     pub(super) session: String,
     pub(super) runtime: Handle,
     pub(super) cancel: CancellationToken,
+    /// It said `--allow network.host`, or asked for the host's network itself.
+    pub(super) host_network: bool,
 }
 
 impl SessionClient {
@@ -61,6 +65,11 @@ fn failed(error: SessionError) -> WorldError {
 }
 
 impl Client for SessionClient {
+    // As dockerd's default: nobody gets `security.insecure`.
+    fn allows(&self, entitlement: Entitlement) -> bool {
+        entitlement == Entitlement::NetworkHost && self.host_network
+    }
+
     fn local(&self, source: &LocalSource, job: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
         let cancel = self.cancel.child_token();
         let stop = cancel.clone();

@@ -61,6 +61,7 @@ impl ControlService {
             session: request.session.clone(),
             runtime: Handle::current(),
             cancel: token.clone(),
+            host_network: entitled(request)?,
         };
         let progress = Arc::new(Progress::default());
         let context = Context {
@@ -121,11 +122,33 @@ impl ControlService {
                 outlet: &client,
                 runtime: &client.runtime,
             };
-            export(&engine, &solver, &build, &returned, work)
+            let exported = export(&engine, &solver, &build, &returned, work);
+            // What was made before a failure, too.
+            engine.settle_builds();
+            exported
         })
         .await??;
         Ok(proto::SolveResponse { exporter_response })
     }
+}
+
+/// Whether steps may have the host's network.
+fn entitled(request: &proto::SolveRequest) -> Result<bool, Status> {
+    let mut host = false;
+    for asked in &request.entitlements {
+        match asked.as_str() {
+            "network.host" => host = true,
+            "security.insecure" => {
+                let text = "granting entitlement security.insecure is not allowed by build daemon configuration";
+                return Err(Status::permission_denied(text));
+            }
+            other => {
+                let text = format!("unknown entitlement {other}");
+                return Err(Status::invalid_argument(text));
+            }
+        }
+    }
+    Ok(host)
 }
 
 /// Files of a client's that are kept, in the words of `buildx du`.

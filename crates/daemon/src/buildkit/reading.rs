@@ -11,7 +11,7 @@ use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use tonic::{Code, Status};
@@ -59,11 +59,13 @@ impl Files {
     /// For what is no file, is not there, or does not fit into a message.
     pub(super) fn read(&self, path: &str, range: Option<(i64, i64)>) -> Result<Vec<u8>, Status> {
         let failed = |error: io::Error| told("open", path, &error);
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mut file = File::from(self.at(path, flags).map_err(failed)?);
-        if !file.metadata().map_err(failed)?.is_file() {
+        // A place only: what is no file is not opened, for with some devices that is an act of its own.
+        let place = File::from(self.at(path, OFlags::PATH).map_err(failed)?);
+        if !place.metadata().map_err(failed)?.is_file() {
             return Err(Status::unknown(format!("{path} is not a regular file")));
         }
+        let file = fs_err::File::open(format!("/proc/self/fd/{}", place.as_raw_fd()));
+        let mut file = file.map_err(failed)?;
         let mut length = u64::MAX;
         if let Some((from, most)) = range {
             let negative = |_| Status::invalid_argument(format!("read {path}: negative range"));

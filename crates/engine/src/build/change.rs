@@ -342,9 +342,8 @@ fn unknown(what: &str, name: &str, file: &str) -> WorldError {
 /// A small file that strangers wrote; empty when it is not there.
 fn text_of(root: &Root, path: &str) -> String {
     use io::Read as _;
-    let opened = root.open_at(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK);
     let mut text = Vec::new();
-    if let Ok(file) = opened {
+    if let Ok(file) = root.open_file(Path::new(path)) {
         let _ = std::fs::File::from(file)
             .take(4 << 20)
             .read_to_end(&mut text);
@@ -365,10 +364,8 @@ fn make_file(root: &Root, file: &MakeFile, owner: Option<(u32, u32)>) -> WorldRe
     let failed = |error: io::Error| WorldError::caused(format!("write {}", file.path), error);
     let (path, _) = cleaned(&file.path);
     let made = root.ensure_file(&path).map_err(failed)?;
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&made));
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(&path, flags, Mode::empty());
-    let opened = opened.map_err(|errno| failed(errno.into()))?;
+    let opened = hull_linux::path::regular(&made, OFlags::WRONLY | OFlags::TRUNC);
+    let opened = opened.map_err(failed)?;
     find::write_all(&opened, &file.data).map_err(failed)?;
     let (user, group) = owner.unwrap_or_default();
     let done = rustix::fs::fchown(

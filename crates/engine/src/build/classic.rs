@@ -13,7 +13,9 @@ use hull_build::graph::LocalSource;
 use hull_build::plan::{Plan, PlanError, Request};
 use hull_build::progress::{Event, Watch};
 use hull_build::solve::{Context, SolveError, Solver};
-use hull_build::world::{Cancel, Client, Job, LocalFiles, Login, WorldError, WorldResult};
+use hull_build::world::{
+    Cancel, Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
+};
 use hull_image::archive::decompressed;
 use hull_image::extract;
 use hull_linux::path::Root;
@@ -106,9 +108,15 @@ impl Drop for Uploaded {
 struct Uploader {
     context: Arc<Uploaded>,
     credentials: BTreeMap<String, Credentials>,
+    /// The request asks for the host's network itself.
+    host_network: bool,
 }
 
 impl Client for Uploader {
+    fn allows(&self, entitlement: Entitlement) -> bool {
+        entitlement == Entitlement::NetworkHost && self.host_network
+    }
+
     fn local(&self, _: &LocalSource, _: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
         Ok(Arc::<Uploaded>::clone(&self.context))
     }
@@ -171,12 +179,15 @@ impl Engine {
         let engine = Arc::clone(self);
         let body = Reader::new(request.context);
         let solver = self.solver();
+        let network = request.attributes.get("force-network-mode");
+        let host_network = network.is_some_and(|network| network == "host");
         blocking(move || {
             let uploaded = Arc::new(engine.take_context(body)?);
             let context = Context {
                 client: Arc::new(Uploader {
                     context: Arc::clone(&uploaded),
                     credentials: request.credentials,
+                    host_network,
                 }),
                 watch: Arc::clone(&told),
                 cancel: request.cancel,
@@ -276,12 +287,13 @@ impl Planned {
         })?;
         let targets: Vec<_> = image.output.into_iter().collect();
         let solved = solver.solve(&self.plan.graph, &targets, &self.context);
+        // What was made before a failure, too.
+        self.engine.settle_builds();
         let files = solved.map_err(BuildError::Step)?.into_iter().next();
         let made = self
             .engine
             .export_image(files.as_ref(), &image.config, &self.names, None)
             .map_err(BuildError::Export)?;
-        self.engine.settle_builds();
         drop(self.told);
         Ok(Built {
             id: made.id,

@@ -1,7 +1,7 @@
 //! Digests of files: what a step's key holds of what it only copies. Names, kinds, modes, owners, links, devices,
 //! extended attributes and bytes count, times do not.
 
-use super::copy::{Keep, Sieve};
+use super::copy::{Keep, MAX_DEPTH, Sieve};
 use super::find::{Found, cleaned, find, names};
 use super::{glob, sieve};
 use crate::Engine;
@@ -27,6 +27,7 @@ struct Walk<'w> {
     /// Who may know a file's digest without reading it, and where the walk is in its directory.
     known: Option<(&'w dyn LocalFiles, PathBuf)>,
     path: PathBuf,
+    depth: usize,
     entries: Vec<Entry>,
 }
 
@@ -71,6 +72,7 @@ impl Engine {
                 job,
                 known: local.map(|files| (files, below(&path))),
                 path: PathBuf::new(),
+                depth: 0,
                 entries: Vec::new(),
             };
             let name = path.file_name().unwrap_or_default();
@@ -117,11 +119,18 @@ impl Walk<'_> {
 
     fn directory(&mut self, directory: &OwnedFd) -> WorldResult<()> {
         self.job.cancel.check()?;
+        if self.depth > MAX_DEPTH {
+            return Err(WorldError::Invalid(
+                "digest: the tree is too deep".to_owned(),
+            ));
+        }
+        self.depth += 1;
         for name in names(directory).map_err(|error| self.failed("list", error))? {
             self.path.push(&name);
             self.entry(directory.as_fd(), &name)?;
             self.path.pop();
         }
+        self.depth -= 1;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// So many names of files with several are kept to be found again.
 const MAX_LINKS: usize = 4096;
 /// No tree is deeper: each directory on the way is open.
-const MAX_DEPTH: usize = 1000;
+pub(super) const MAX_DEPTH: usize = 1000;
 
 /// What copied files become.
 #[derive(Clone, Debug, Default)]

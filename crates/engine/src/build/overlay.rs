@@ -54,7 +54,8 @@ fn by_context(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Resul
     fsmount(
         &context,
         FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
+        // Devices that strangers made are nobody's to open here.
+        MountAttrFlags::MOUNT_ATTR_NODEV,
     )
 }
 

@@ -29,6 +29,12 @@ pub(in crate::buildkit) const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/Diff
 
 /// No source has more files.
 const MAX_FILES: usize = 2_000_000;
+/// No list of files has more bytes: it is kept in memory while they come.
+const MAX_LIST: usize = 512 << 20;
+/// The longest that a link leads to, bytes (symlink(7)).
+const MAX_LINK: usize = 4095;
+/// As many bytes of extended attributes a file has, as on most file systems (xattr(7)).
+const MAX_ATTRIBUTES: usize = 64 << 10;
 /// How many files a client may send at once; BuildKit's sends four.
 const MAX_OPEN: usize = 64;
 /// The longest message, bytes: as BuildKit's.
@@ -304,6 +310,8 @@ struct Writer {
     /// Names of files whose bytes may not have come yet, by their places in the entries.
     links: Vec<usize>,
     /// Directories whose time is to be set, by their places in the entries.
+    /// Bytes of the list so far.
+    listed: usize,
     touched: HashSet<usize>,
     /// Files with new bytes: their other names are to be made anew.
     replaced: HashSet<String>,
@@ -322,9 +330,28 @@ impl Writer {
             wanted: HashSet::new(),
             open: HashMap::new(),
             links: Vec::new(),
+            listed: 0,
             touched: HashSet::new(),
             replaced: HashSet::new(),
         })
+    }
+
+    /// Refuses what nobody's files are like.
+    fn bound(&mut self, stat: &Stat) -> Result<(), SessionError> {
+        let attributes = stat.xattrs.iter();
+        let attributes: usize = attributes
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if stat.linkname.len() > MAX_LINK || attributes > MAX_ATTRIBUTES {
+            let text = format!("{:?}: its link or its attributes are too long", stat.path);
+            return Err(SessionError::Limit(text));
+        }
+        self.listed += stat.path.len() + stat.linkname.len() + attributes + size_of::<Stat>();
+        if self.listed > MAX_LIST {
+            let text = format!("a source's list of files has more than {MAX_LIST} bytes");
+            return Err(SessionError::Limit(text));
+        }
+        Ok(())
     }
 
     /// Takes what the client says of the next file; its number if its bytes are wanted.
@@ -336,6 +363,7 @@ impl Writer {
             let text = format!("a source has more than {MAX_FILES} files");
             return Err(SessionError::Limit(text));
         }
+        self.bound(&stat)?;
         self.order.next(&stat, kind)?;
         self.remove_before(&stat.path)?;
         if kind == Kind::HardLink {
