@@ -167,6 +167,14 @@ fn step_of(piece: &Piece) -> Option<&str> {
     }
 }
 
+/// What a step's layer is remembered by: with other times it is another.
+fn layer_name(step: &str, epoch: Option<i64>) -> String {
+    match epoch {
+        None => step.to_owned(),
+        Some(epoch) => format!("{step}@{epoch}"),
+    }
+}
+
 impl Known {
     fn insert(&mut self, entry: Entry) {
         self.take(&entry.id.clone());
@@ -307,21 +315,22 @@ impl Cache {
         self.known().users.contains_key(step)
     }
 
-    /// When a step was done, and the layer that was made of it.
+    /// When a step was done, and the layer that was made of it with no time later than `epoch`.
     #[must_use]
-    pub fn step(&self, step: &str) -> Option<(Timestamp, Option<Digest>)> {
+    pub fn step(&self, step: &str, epoch: Option<i64>) -> Option<(Timestamp, Option<Digest>)> {
         let known = self.known();
         let mut owners = known
             .entries
             .values()
             .filter(|entry| steps_of(entry).contains(step));
         let first = owners.clone().min_by_key(|entry| entry.created)?;
-        let layer = owners.find_map(|entry| entry.layers.get(step).cloned());
+        let name = layer_name(step, epoch);
+        let layer = owners.find_map(|entry| entry.layers.get(&name).cloned());
         Some((first.created, layer))
     }
 
-    /// A layer was made of a step.
-    pub fn set_layer(&self, step: &str, layer: &Digest) {
+    /// A layer was made of a step, with no time later than `epoch`.
+    pub fn set_layer(&self, step: &str, epoch: Option<i64>, layer: &Digest) {
         let mut known = self.known();
         let owners = known
             .entries
@@ -333,7 +342,7 @@ impl Cache {
         let Some(entry) = first.and_then(|id| known.entries.get_mut(&id)) else {
             return;
         };
-        entry.layers.insert(step.to_owned(), layer.clone());
+        entry.layers.insert(layer_name(step, epoch), layer.clone());
         let id = entry.id.clone();
         known.dirty.insert(id);
         drop(known);

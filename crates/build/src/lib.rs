@@ -4,6 +4,7 @@
 //! sources are had. Everything blocks; what runs at the same time runs in threads.
 #![forbid(unsafe_code)]
 
+pub mod attest;
 pub mod cache;
 pub mod dockerfile;
 pub mod frontend;

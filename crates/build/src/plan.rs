@@ -4,6 +4,7 @@
 use crate::graph::{Graph, Location, Output};
 use crate::world::WorldError;
 use hull_spec::Platform;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +38,10 @@ pub struct Plan {
     pub answers: BTreeMap<String, Vec<u8>>,
     /// The files that locations are in.
     pub sources: Vec<SourceFile>,
+    /// What was asked for.
+    pub request: Request,
+    /// When.
+    pub began: Timestamp,
 }
 
 /// One platform's image.

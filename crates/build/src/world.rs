@@ -341,6 +341,26 @@ impl Tree {
     }
 }
 
+/// What a source is known by before its files are here.
+#[derive(Clone, Debug, Default)]
+pub struct SourceKey {
+    /// Equal for equal content, cheaper than the content: an image's layers, a commit, a file's digest. `None`: of a
+    /// local source, whose content is compared.
+    pub content: Option<String>,
+    /// The files, where they had to be brought to know that. They belong to the caller, as those of [`World::perform`].
+    pub brought: Option<Tree>,
+}
+
+impl SourceKey {
+    /// Of a source that nothing had to be brought of.
+    pub fn known(content: impl Into<String>) -> Self {
+        Self {
+            content: Some(content.into()),
+            brought: None,
+        }
+    }
+}
+
 /// What was brought from outside.
 pub struct Fetched {
     /// The files.
@@ -383,9 +403,7 @@ pub trait World: Send + Sync {
         job: &Job<'_>,
     ) -> WorldResult<ResolvedImage>;
 
-    /// Something that is equal for equal content, cheaper than the content: an image's layers, a commit, a
-    /// file's digest. What has to be brought for that is kept for [`World::fetch`]. `None`: of a local
-    /// source, whose content is compared.
+    /// What a source is known by.
     ///
     /// # Errors
     /// What the source said.
@@ -394,13 +412,19 @@ pub trait World: Send + Sync {
         source: &Source,
         platform: &Platform,
         job: &Job<'_>,
-    ) -> WorldResult<Option<String>>;
+    ) -> WorldResult<SourceKey>;
 
-    /// Brings the files of a source.
+    /// Brings the files of a source; `content` is what it is known by, where the source is not to be asked again.
     ///
     /// # Errors
     /// What the source said.
-    fn fetch(&self, source: &Source, platform: &Platform, job: &Job<'_>) -> WorldResult<Fetched>;
+    fn fetch(
+        &self,
+        source: &Source,
+        content: Option<&str>,
+        platform: &Platform,
+        job: &Job<'_>,
+    ) -> WorldResult<Fetched>;
 
     /// Does an `Exec`, `File`, `Merge` or `Diff` to these inputs. The outputs stand in the order of their
     /// numbers. New pieces belong to the caller: they stay until [`World::discard`].
@@ -415,6 +439,13 @@ pub trait World: Send + Sync {
     /// # Errors
     /// What could not be read.
     fn content(&self, tree: &Tree, selection: &Selection, job: &Job<'_>) -> WorldResult<Digest>;
+
+    /// The beginning of a regular file of a tree, at most `limit` bytes; `None` when it is not there. Links lead
+    /// nowhere out of the tree.
+    ///
+    /// # Errors
+    /// For what is no regular file, and what could not be read.
+    fn read_file(&self, tree: &Tree, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>>;
 
     /// Whether all pieces are there.
     fn has(&self, pieces: &[Piece]) -> bool;

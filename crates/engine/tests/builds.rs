@@ -10,6 +10,8 @@
 )]
 
 mod host;
+#[path = "builds/sources.rs"]
+mod sources;
 
 use host::{Host, config, strings};
 use hull_engine::build::graph::{
@@ -18,7 +20,7 @@ use hull_engine::build::graph::{
     ResolveMode, SecretEnv, Sharing, Source, Symlink, Tree,
 };
 use hull_engine::build::progress::{Event, Watch};
-use hull_engine::build::solve::{Context, Solution, SolveError};
+use hull_engine::build::solve::{Context, KnownSources, Solution, SolveError};
 use hull_engine::build::world::{
     Cancel, Client, Directory, Job, LocalFiles, Login, WorldError, WorldResult,
 };
@@ -196,6 +198,7 @@ impl Build {
             watch: Arc::<Told>::clone(&told),
             cancel: self.cancel,
             platform: Platform::host(),
+            sources: KnownSources::default(),
         };
         let solved = engine
             .solver()
@@ -597,6 +600,7 @@ fn a_step_that_fails_or_is_cancelled_leaves_nothing() {
             watch: Arc::<Told>::clone(&told),
             cancel: cancel.clone(),
             platform: Platform::host(),
+            sources: KnownSources::default(),
         };
         let graph = Arc::new(build.graph);
         let solver = engine.solver();

@@ -161,6 +161,7 @@ impl Catalog {
         for (digest, row) in &self.indexes {
             found.insert(digest);
             found.extend(row.members.iter().map(|m| &m.manifest.digest));
+            found.extend(&row.beside);
         }
         found
     }
@@ -177,6 +178,7 @@ impl Catalog {
         for (digest, row) in &self.indexes {
             for member in row.members.iter().filter(|member| member.image == *id) {
                 found.extend([digest, &member.manifest.digest]);
+                found.extend(&row.beside);
             }
         }
         found

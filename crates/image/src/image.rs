@@ -187,6 +187,9 @@ pub struct Registration<'a> {
     pub index: Option<(&'a Descriptor, &'a [u8])>,
     /// The manifest's descriptor and bytes; `None` for an image that came from no registry.
     pub manifest: Option<(&'a Descriptor, &'a [u8])>,
+    /// Documents that the index names, directly or not, and that are no images: attestations. They stay as long as
+    /// the index.
+    pub beside: &'a [Vec<u8>],
     /// The config's bytes.
     pub config: &'a [u8],
     /// Names to give: one with a digest becomes a repository digest, others are tags.

@@ -29,10 +29,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::register`].
-    pub(crate) fn register_all_of(
-        &self,
-        images: &[Registration<'_>],
-    ) -> Result<Vec<ImageId>, Error> {
+    pub fn register_all_of(&self, images: &[Registration<'_>]) -> Result<Vec<ImageId>, Error> {
         let mut checked = Vec::with_capacity(images.len());
         for image in images {
             let config: ImageConfig = parse("image config", image.config)?;
@@ -85,6 +82,9 @@ impl Store {
                     return Err(Error::WrongManifest(descriptor.digest.clone()));
                 }
             }
+            for bytes in image.beside {
+                written.push(blobs.put(bytes)?);
+            }
             let config = blobs.put(image.config)?;
             written.push(config.clone());
             ids.push(ImageId::new(config));
@@ -95,8 +95,12 @@ impl Store {
                 put_image(change, id, &config, image)?;
                 change.put_used(id, now_nanoseconds())?;
                 if let (Some((index, _)), Some(manifest)) = (image.index, member) {
-                    let image = id.clone();
-                    add_member(change, &index.digest, Member { manifest, image })?;
+                    let of = id.clone();
+                    let member = Member {
+                        manifest,
+                        image: of,
+                    };
+                    add_member(change, &index.digest, member, image.beside)?;
                 }
                 let target = image.index.or(image.manifest);
                 let target = target.map(|(descriptor, _)| Arc::new(descriptor.clone()));
@@ -268,12 +272,22 @@ fn put_image(
 
 /// Records that a platform of an index is here, and lets the index's names stand for the platform
 /// of this host once that is the one.
-fn add_member(change: &Change, index: &Digest, member: Member) -> Result<(), Error> {
+fn add_member(
+    change: &Change,
+    index: &Digest,
+    member: Member,
+    beside: &[Vec<u8>],
+) -> Result<(), Error> {
     let row = change.catalog().indexes.get(index).cloned();
     let mut row = row.map_or_else(IndexRow::default, |row| IndexRow::clone(&row));
     row.members
         .retain(|old| old.manifest.digest != member.manifest.digest);
     row.members.push(member);
+    for digest in beside.iter().map(|bytes| digest_of(bytes)) {
+        if !row.beside.contains(&digest) {
+            row.beside.push(digest);
+        }
+    }
     change.put_index(index, &row)?;
     choose_again(change, index)
 }

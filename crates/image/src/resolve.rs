@@ -139,6 +139,14 @@ impl Store {
             .collect())
     }
 
+    /// Whether a document is kept with an index without being an image's: an attestation, or what one names.
+    #[must_use]
+    pub fn is_beside(&self, document: &Digest) -> bool {
+        let catalog = self.inner.rows.catalog();
+        let mut rows = catalog.indexes.values();
+        rows.any(|row| row.beside.contains(document))
+    }
+
     fn only_platform(
         &self,
         catalog: &Catalog,

@@ -71,6 +71,9 @@ pub(crate) struct TargetRow {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct IndexRow {
     pub(crate) members: Vec<Member>,
+    /// Documents that belong to it and are no images: attestations, with all that they name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<Digest>,
 }
 
 /// One platform of an index that is here.

@@ -1,10 +1,11 @@
 //! Plain downloads: what `import` fetches, which is no registry's.
 
-use crate::Client;
 use crate::config::is_loopback;
+use crate::{Client, Secret};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use reqwest::{StatusCode, header};
 use std::io;
 use std::time::Duration;
 use url::Url;
@@ -63,6 +64,12 @@ pub struct Download {
     pub url: String,
     /// Its length in bytes, if the server tells.
     pub length: Option<u64>,
+    /// By what the server knows this version of it: `ETag`.
+    pub tag: Option<String>,
+    /// `Last-Modified`, as the server writes it.
+    pub modified: Option<String>,
+    /// `Content-Disposition`, as the server writes it.
+    pub disposition: Option<String>,
     /// Its bytes as they come.
     pub bytes: BoxStream<'static, io::Result<Bytes>>,
 }
@@ -74,6 +81,15 @@ impl std::fmt::Debug for Download {
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
+}
+
+/// What a download says beside its URL.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Nothing is wanted if the server still has the version of this `ETag`.
+    pub unless: Option<String>,
+    /// The `Authorization` header; no other server that the first one names gets it.
+    pub authorization: Option<Secret>,
 }
 
 /// A URL as it may be shown: with its scheme (http when it has none), and stars for a password, as Go's
@@ -113,6 +129,31 @@ impl Client {
     /// # Errors
     /// See [`DownloadError`]; none of them tells the URL's password.
     pub async fn download(&self, text: &str) -> Result<Download, DownloadError> {
+        let response = self.get(text, &Ask::default()).await?;
+        match response.status().is_success() {
+            true => Ok(download(shown_url(text), response)),
+            false => Err(refused(shown_url(text), response).await),
+        }
+    }
+
+    /// As [`Client::download`]; `None` when the server has what is known already.
+    ///
+    /// # Errors
+    /// As [`Client::download`].
+    pub async fn download_unless(
+        &self,
+        text: &str,
+        ask: &Ask,
+    ) -> Result<Option<Download>, DownloadError> {
+        let response = self.get(text, ask).await?;
+        match response.status() {
+            StatusCode::NOT_MODIFIED if ask.unless.is_some() => Ok(None),
+            status if status.is_success() => Ok(Some(download(shown_url(text), response))),
+            _ => Err(refused(shown_url(text), response).await),
+        }
+    }
+
+    async fn get(&self, text: &str, ask: &Ask) -> Result<reqwest::Response, DownloadError> {
         let shown = shown_url(text);
         let url = full(text).parse::<Url>().ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -132,19 +173,32 @@ impl Client {
                 builder = builder.proxy(proxy);
             }
         }
-        let client = builder.build().map_err(unreachable)?;
-        let response = client.get(url).send().await.map_err(unreachable)?;
-        if !response.status().is_success() {
-            return Err(refused(shown, response).await);
+        let mut request = builder.build().map_err(unreachable)?.get(url);
+        if let Some(tag) = &ask.unless {
+            request = request.header(header::IF_NONE_MATCH, tag);
         }
-        Ok(Download {
-            url: shown,
-            length: response.content_length(),
-            bytes: response
-                .bytes_stream()
-                .map(|piece| piece.map_err(|error| io::Error::other(error.without_url())))
-                .boxed(),
-        })
+        if let Some(secret) = &ask.authorization {
+            request = request.header(header::AUTHORIZATION, secret.expose());
+        }
+        request.send().await.map_err(unreachable)
+    }
+}
+
+fn download(url: String, response: reqwest::Response) -> Download {
+    let text = |name: header::HeaderName| {
+        let value = response.headers().get(name)?.to_str().ok()?;
+        Some(value.to_owned())
+    };
+    Download {
+        url,
+        length: response.content_length(),
+        tag: text(header::ETAG),
+        modified: text(header::LAST_MODIFIED),
+        disposition: text(header::CONTENT_DISPOSITION),
+        bytes: response
+            .bytes_stream()
+            .map(|piece| piece.map_err(|error| io::Error::other(error.without_url())))
+            .boxed(),
     }
 }
 

@@ -46,7 +46,7 @@ pub use client::{Client, Resolved};
 pub use config::{Config, Insecure, InvalidConfig, Proxies, parse_mirror};
 pub use credentials::{Credentials, Secret};
 pub use document::MAX_DOCUMENT;
-pub use download::{Download, DownloadError, shown_url};
+pub use download::{Ask, Download, DownloadError, shown_url};
 pub use error::{Error, Kind};
 pub use list::{Referrer, next_link};
 pub use login::LoginError;

@@ -324,12 +324,8 @@ fn git_source(add: &Add, git: Git) -> Result<Source, Error> {
 
 fn http_source(add: &Add, path: &str) -> Result<(Source, String), Error> {
     let last = url::Url::parse(path).ok().and_then(|url| {
-        let last = url
-            .path()
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()?
-            .to_owned();
+        let path = decoded(url.path());
+        let last = path.trim_end_matches('/').rsplit('/').next()?.to_owned();
         (!matches!(last.as_str(), "" | "." | "..")).then_some(last)
     });
     let name = last.unwrap_or_else(|| "__unnamed__".to_owned());
@@ -347,6 +343,29 @@ fn http_source(add: &Add, path: &str) -> Result<(Source, String), Error> {
         ..HttpSource::default()
     };
     Ok((Source::Http(source), format!("/{name}")))
+}
+
+/// A URL's path with its `%41` as letters; what is no text stays as it is written.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after
+            .get(..2)
+            .filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| path.to_owned())
 }
 
 /// What of the context, or of another stage, is used.

@@ -23,21 +23,37 @@ pub(super) fn parse(text: &str) -> Result<Option<Git>, Error> {
         Some((remote, query)) => (remote, query),
         None => (main, ""),
     };
-    if !is_remote(remote) {
-        return Ok(None);
+    match is_remote(remote) {
+        true => read(remote, query, fragment).map(Some),
+        false => Ok(None),
     }
+}
+
+/// As [`parse`], of what is a repository whatever it looks like.
+pub(super) fn parse_remote(text: &str) -> Result<Git, Error> {
+    let (main, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (remote, query) = main.split_once('?').unwrap_or((main, ""));
+    read(remote, query, fragment)
+}
+
+fn read(remote: &str, query: &str, fragment: &str) -> Result<Git, Error> {
+    let http = remote.starts_with("http://") || remote.starts_with("https://");
+    let ssh = !http && !remote.starts_with("git://");
     let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
     let mut git = Git {
         source: GitSource {
             remote: remote.to_owned(),
             reference: reference.to_owned(),
             subdir: subdir.to_owned(),
+            auth_token_secret: "GIT_AUTH_TOKEN".to_owned(),
+            auth_header_secret: "GIT_AUTH_HEADER".to_owned(),
+            ssh: if ssh { "default" } else { "" }.to_owned(),
             ..GitSource::default()
         },
         keep_git_dir: None,
     };
     apply(&mut git, query)?;
-    Ok(Some(git))
+    Ok(git)
 }
 
 /// `http` and `https` only with `.git` at the end; `user@host:path` is ssh.

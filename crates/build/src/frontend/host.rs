@@ -4,6 +4,7 @@ use super::Error;
 use super::convert::local;
 use super::draft::{Draft, Handle};
 use super::options::Options;
+use super::remote::Remote;
 use crate::dockerfile::MAX_SIZE;
 use crate::graph::{Differ, ImageSource, LocalSource, digest_of};
 use crate::ignore;
@@ -30,6 +31,8 @@ pub(super) struct Host<'a> {
     /// What is left out of the context, once it is known.
     ignore: Mutex<Option<Vec<String>>>,
     images: Mutex<HashMap<Digest, ResolvedImage>>,
+    /// The context, where it is not the client's.
+    pub(super) remote: Option<Remote>,
 }
 
 /// Two steps of the same name are two lines of the progress.
@@ -42,6 +45,7 @@ impl<'a> Host<'a> {
             context,
             ignore: Mutex::default(),
             images: Mutex::default(),
+            remote: None,
         }
     }
 
@@ -88,6 +92,11 @@ impl<'a> Host<'a> {
 
     /// The Dockerfile. Its own ignore file is noted when there is one.
     pub(super) fn dockerfile(&self, options: &Options) -> Result<SourceFile, Error> {
+        if let Some(remote) = &self.remote
+            && options.dockerfile_key.is_none()
+        {
+            return self.remote_dockerfile(remote, options);
+        }
         let name = options.filename.as_str();
         let key = options.dockerfile_key.as_deref().unwrap_or("dockerfile");
         let own_ignore = format!("{name}{IGNORE_FILE}");
@@ -114,17 +123,32 @@ impl<'a> Host<'a> {
                 Ok((found, ignored))
             })
             .map_err(|why| failed("failed to read dockerfile", &why))?;
-        let missing = || {
-            let text = format!("failed to read dockerfile: open {name}: no such file or directory");
-            Error::new(text)
-        };
         if let Some(text) = ignored {
             self.note_ignore(ignore::read(&text));
         }
         Ok(SourceFile {
             name: name.to_owned(),
-            text: text.ok_or_else(missing)?,
+            text: text.ok_or_else(|| missing(name))?,
         })
+    }
+
+    /// The Dockerfile in a context that is not the client's.
+    fn remote_dockerfile(&self, remote: &Remote, options: &Options) -> Result<SourceFile, Error> {
+        let name = remote.filename.unwrap_or(&options.filename);
+        let names = [Some(name.to_owned()), lower_case(name)];
+        // One byte more tells that it is too large; who reads it says so.
+        let most = MAX_SIZE as u64 + 1;
+        for wanted in names.into_iter().flatten() {
+            let read = self.world.read_file(&remote.files.tree, &wanted, most);
+            let read = read.map_err(|why| failed("failed to read dockerfile", &why))?;
+            if let Some(text) = read {
+                return Ok(SourceFile {
+                    name: name.to_owned(),
+                    text,
+                });
+            }
+        }
+        Err(missing(name))
     }
 
     pub(super) fn note_ignore(&self, patterns: Vec<String>) {
@@ -140,6 +164,10 @@ impl<'a> Host<'a> {
             .clone();
         if let Some(known) = known {
             return Ok(known);
+        }
+        // As in BuildKit, only clients' directories have such a file.
+        if self.remote.is_some() {
+            return Ok(Vec::new());
         }
         let title = format!("[internal] load {IGNORE_FILE}");
         let patterns = self.local_ignore("context", "context", &title, options)?;
@@ -173,6 +201,14 @@ impl<'a> Host<'a> {
 
     /// The build's context as a vertex; what of it is wanted is not known yet.
     pub(super) fn context(&self, options: &Options, draft: &mut Draft) -> Result<Handle, Error> {
+        if let Some(remote) = &self.remote {
+            let mut last: Option<Handle> = None;
+            for (op, metadata) in &remote.steps {
+                let inputs = last.into_iter().collect();
+                last = Some(draft.add(op.clone(), inputs, None, metadata.clone()));
+            }
+            return last.ok_or_else(|| Error::new("the context was not brought"));
+        }
         let source = LocalSource {
             name: "context".to_owned(),
             session: options.session("context"),
@@ -206,6 +242,11 @@ impl<'a> Host<'a> {
         images().insert(key, found.clone());
         Ok(found)
     }
+}
+
+fn missing(name: &str) -> Error {
+    let text = format!("failed to read dockerfile: open {name}: no such file or directory");
+    Error::new(text)
 }
 
 fn failed(doing: &str, why: &WorldError) -> Error {

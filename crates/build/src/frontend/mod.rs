@@ -1,7 +1,7 @@
 //! The Dockerfile frontend: what a client asks for, in BuildKit's words, becomes a graph and configs of images.
 //!
-//! Nothing is built here. The Dockerfile and the ignore file are fetched from the client, configs of base images
-//! are looked up; all else happens when the graph is solved.
+//! Nothing is built here. The Dockerfile and the ignore file are fetched from the client, or with the context from
+//! where that is; configs of base images are looked up; all else happens when the graph is solved.
 
 mod calls;
 mod checks;
@@ -16,6 +16,7 @@ mod image;
 mod nobody;
 mod options;
 mod ports;
+mod remote;
 mod resolve;
 mod run;
 mod stage;
@@ -25,8 +26,7 @@ use crate::dockerfile::{self, Checks, Error, Lines, Linter};
 use crate::graph::{Graph, Location};
 use crate::plan::{Plan, PlanError, PlannedImage, Request, SourceFile};
 use crate::progress::{Event, Warning};
-use crate::solve::Context;
-use crate::world::World;
+use crate::solve::{Context, Solver};
 use convert::{Conversion, Input};
 use host::Host;
 use hull_spec::Platform;
@@ -45,23 +45,25 @@ const OWN_SYNTAX: [&str; 2] = [
 ///
 /// # Errors
 /// With BuildKit's message and the place in the Dockerfile.
-pub fn plan(
-    request: &Request,
-    world: &dyn World,
-    context: &Context,
-) -> Result<Plan, Box<PlanError>> {
+pub fn plan(request: &Request, solver: &Solver, context: &Context) -> Result<Plan, Box<PlanError>> {
+    let began = jiff::Timestamp::now();
     let plain = |error: Error| plan_error(&error, None);
     let mut options = Options::read(&request.attributes).map_err(plain)?;
     options.inputs.clone_from(&request.inputs);
-    check_context(&options).map_err(plain)?;
-    let host = Host::new(world, context);
+    let mut host = Host::new(&**solver.world(), context);
+    host.remote = remote::bring(&options, solver, context).map_err(plain)?;
     let file = host.dockerfile(&options).map_err(plain)?;
     let mut linter = Linter::default();
     let made = make(&options, &host, &file, &mut linter);
     if options.call.is_none() {
         tell(&linter, context);
     }
-    made.map_err(|error| plan_error(&error, Some(file)))
+    let plan = made.map_err(|error| plan_error(&error, Some(file)))?;
+    Ok(Plan {
+        request: request.clone(),
+        began,
+        ..plan
+    })
 }
 
 fn make(
@@ -133,17 +135,6 @@ fn wanted_checks(options: &Options, text: &[u8]) -> Result<Checks, Error> {
     Checks::parse(&value).map_err(|error| error.within("failed to parse check options"))
 }
 
-/// A context is what the client sends.
-fn check_context(options: &Options) -> Result<(), Error> {
-    let context = options.context.as_str();
-    let remote = context.starts_with("http://") || context.starts_with("https://");
-    if remote || git::parse(context)?.is_some() {
-        let message = format!("remote build contexts are not supported yet: {context}");
-        return Err(Error::new(message));
-    }
-    Ok(())
-}
-
 /// Another frontend would have to be run as a container, with rights over the build.
 fn check_syntax(options: &Options, text: &[u8]) -> Result<(), Error> {
     let text = String::from_utf8_lossy(text);
@@ -203,7 +194,7 @@ fn tell(linter: &Linter, context: &Context) {
 }
 
 /// The platform of this machine, as BuildKit names it: without the level of its instructions.
-fn host_platform() -> Platform {
+pub(crate) fn host_platform() -> Platform {
     Platform {
         variant: None,
         ..Platform::host()

@@ -7,10 +7,10 @@ use crate::dockerfile::Linter;
 use crate::graph::{ImageSource, LocalSource, Source, Vertex, digest_of};
 use crate::plan::SourceFile;
 use crate::progress::Unwatched;
-use crate::solve::Context;
+use crate::solve::{Context, KnownSources};
 use crate::world::{
-    Cancel, Client, Fetched, Job, LocalFiles, Login, Piece, ResolvedImage, Selection, Tree, World,
-    WorldError, WorldResult,
+    Cancel, Client, Fetched, Job, LocalFiles, Login, Piece, ResolvedImage, Selection, SourceKey,
+    Tree, World, WorldError, WorldResult,
 };
 use hull_spec::{Digest, Platform};
 use std::os::unix::net::UnixListener;
@@ -23,6 +23,7 @@ pub(crate) fn try_text(text: &[u8]) {
         watch: Arc::new(Unwatched),
         cancel: Cancel::new(),
         platform: host_platform(),
+        sources: KnownSources::default(),
     };
     let host = Host::new(&Nobody, &context);
     host.note_ignore(vec!["left".to_owned()]);
@@ -85,11 +86,17 @@ impl World for Nobody {
         })
     }
 
-    fn source_key(&self, _: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<Option<String>> {
+    fn source_key(&self, _: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<SourceKey> {
         missing()
     }
 
-    fn fetch(&self, _: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<Fetched> {
+    fn fetch(
+        &self,
+        _: &Source,
+        _: Option<&str>,
+        _: &Platform,
+        _: &Job<'_>,
+    ) -> WorldResult<Fetched> {
         missing()
     }
 
@@ -99,6 +106,10 @@ impl World for Nobody {
 
     fn content(&self, _: &Tree, _: &Selection, _: &Job<'_>) -> WorldResult<Digest> {
         missing()
+    }
+
+    fn read_file(&self, _: &Tree, _: &str, _: u64) -> WorldResult<Option<Vec<u8>>> {
+        Ok(None)
     }
 
     fn has(&self, _: &[Piece]) -> bool {

@@ -40,6 +40,8 @@ pub(super) struct Options {
     pub(super) filename: String,
     /// The context, where it is not the client's directory.
     pub(super) context: String,
+    /// Whether `.git` of a context that is a repository stays.
+    pub(super) keep_git_dir: bool,
     /// The source that has the Dockerfile, where it is not in the context.
     pub(super) dockerfile_key: Option<String>,
     /// The name of a session by the name of a source.
@@ -99,6 +101,8 @@ impl Options {
                 None => "Dockerfile".to_owned(),
             },
             context: value(context_key).to_owned(),
+            keep_git_dir: boolean(value("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR"))
+                .unwrap_or(false),
             dockerfile_key: attributes.get("dockerfilekey").cloned(),
             sessions: under("local-sessionid:"),
             call: attributes.get("requestid").cloned(),

@@ -4,10 +4,10 @@
 use super::*;
 use crate::graph::{self, ImageSource, LocalSource, MountKind, Op, Source, Vertex};
 use crate::progress::Watch;
-use crate::solve::Context;
+use crate::solve::{Context, KnownSources, Solver};
 use crate::world::{
     Cancel, Client, Directory, Fetched, Job, LocalFiles, Login, Piece, ResolvedImage, Selection,
-    Tree, WorldError, WorldResult,
+    SourceKey, Tree, World, WorldError, WorldResult,
 };
 use hull_spec::Digest;
 use serde_json::{Value, json};
@@ -55,14 +55,17 @@ impl World for Images {
         self.0.lock().unwrap().push(asked);
         let mut config: Value = serde_json::from_str(BASE).unwrap();
         match source.reference.as_str() {
-            "docker.io/library/bb:latest" => {}
+            "docker.io/library/bb:latest" | "docker.io/library/foreign:latest" => {}
             "docker.io/library/trigger:latest" => {
                 let triggers = json!(["RUN first", "COPY --from=bb /x /y"]);
                 config["config"]["OnBuild"] = triggers;
             }
             _ => return Err(WorldError::NotFound("pull access denied".to_owned())),
         }
-        config["architecture"] = json!(platform.architecture);
+        config["architecture"] = match source.reference.contains("foreign") {
+            true => json!("s390x"),
+            false => json!(platform.architecture),
+        };
         Ok(ResolvedImage {
             reference: source.reference.clone(),
             digest: None,
@@ -71,11 +74,17 @@ impl World for Images {
         })
     }
 
-    fn source_key(&self, _: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<Option<String>> {
-        Ok(None)
+    fn source_key(&self, _: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<SourceKey> {
+        Ok(SourceKey::default())
     }
 
-    fn fetch(&self, _: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<Fetched> {
+    fn fetch(
+        &self,
+        _: &Source,
+        _: Option<&str>,
+        _: &Platform,
+        _: &Job<'_>,
+    ) -> WorldResult<Fetched> {
         Err(WorldError::other("nothing is fetched"))
     }
 
@@ -85,6 +94,10 @@ impl World for Images {
 
     fn content(&self, _: &Tree, _: &Selection, _: &Job<'_>) -> WorldResult<Digest> {
         Err(WorldError::other("nothing is looked at"))
+    }
+
+    fn read_file(&self, _: &Tree, _: &str, _: u64) -> WorldResult<Option<Vec<u8>>> {
+        Ok(None)
     }
 
     fn has(&self, _: &[Piece]) -> bool {
@@ -126,6 +139,7 @@ fn plan_with(dockerfile: &str, attributes: &[(&str, &str)], ignore: &str) -> Tri
         watch: Arc::clone(&seen) as Arc<dyn Watch>,
         cancel: Cancel::new(),
         platform: host_platform(),
+        sources: KnownSources::default(),
     };
     let attributes = attributes
         .iter()
@@ -134,8 +148,12 @@ fn plan_with(dockerfile: &str, attributes: &[(&str, &str)], ignore: &str) -> Tri
         attributes: attributes.collect(),
         ..Request::default()
     };
-    let images = Images::default();
-    let plan = plan(&request, &images, &context);
+    let images = Arc::new(Images::default());
+    let kept = tempfile::tempdir().unwrap();
+    let database = hull_image::Database::open(kept.path().join("db")).unwrap();
+    let cache = crate::cache::Cache::open(Arc::new(database), "boot").unwrap();
+    let solver = Solver::new(Arc::<Images>::clone(&images), cache);
+    let plan = plan(&request, &solver, &context);
     let seen = seen.0.lock().unwrap();
     let warning = |event: &Event| match event {
         Event::Warning(warning) => Some(warning.short.clone()),
@@ -144,7 +162,7 @@ fn plan_with(dockerfile: &str, attributes: &[(&str, &str)], ignore: &str) -> Tri
     Tried {
         plan,
         warnings: seen.iter().filter_map(warning).collect(),
-        asked: images.0.into_inner().unwrap(),
+        asked: images.0.lock().unwrap().clone(),
     }
 }
 
@@ -547,6 +565,10 @@ fn every_rule_that_needs_values_is_checked() {
     );
     let default = "InvalidDefaultArgInFrom: Default value for ARG $base results in empty or invalid base image name (line 3)";
     assert_eq!(tried.warnings, [default]);
+    let platform = &[("platform", "linux/amd64")];
+    let tried = plan_with("FROM foreign\n", platform, "");
+    let foreign = "InvalidBaseImagePlatform: Base image foreign was pulled with platform \"linux/s390x\", expected \"linux/amd64\" for current build (line 1)";
+    assert_eq!(tried.warnings, [foreign]);
     let text = "# check=error=true\nFROM bb\nCMD x\n";
     assert_eq!(
         refused(text, &[]),

@@ -26,7 +26,7 @@ use hull_spec::{Digest, Platform};
 use running::Running;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Solves graphs, all of them with one cache.
 #[derive(Clone)]
@@ -56,6 +56,38 @@ pub struct Context {
     pub cancel: Cancel,
     /// The platform of vertices that name none.
     pub platform: Platform,
+    /// What all graphs of one build know of their sources.
+    pub sources: KnownSources,
+}
+
+/// What a build has found its sources to be: a branch or a page that changes while it is built stays what it was.
+#[derive(Clone, Debug, Default)]
+pub struct KnownSources(Arc<Mutex<HashMap<Digest, KnownSource>>>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct KnownSource {
+    content: String,
+    /// Whether its files were here before.
+    cached: bool,
+}
+
+impl KnownSources {
+    /// What the source of a vertex was found to be.
+    #[must_use]
+    pub fn content(&self, vertex: &Digest) -> Option<String> {
+        Some(self.get(vertex)?.content)
+    }
+
+    fn get(&self, vertex: &Digest) -> Option<KnownSource> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(vertex).cloned()
+    }
+
+    fn set(&self, vertex: &Digest, known: KnownSource) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(vertex.clone(), known);
+    }
 }
 
 impl fmt::Debug for Context {

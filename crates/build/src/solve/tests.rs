@@ -1,6 +1,6 @@
 //! The solver with a world of numbers: a step's files are a name, and what was done is counted.
 
-use super::{Context, SolveError, Solver};
+use super::{Context, KnownSources, SolveError, Solver};
 use crate::cache::Cache;
 use crate::graph::{
     Action, Change, CopyFiles, Exec, Files, Graph, ImageSource, LocalSource, Metadata, Mount,
@@ -9,7 +9,7 @@ use crate::graph::{
 use crate::progress::{Event, Stream, Watch};
 use crate::world::{
     Cancel, Client, Directory, Fetched, Job, LocalFiles, Login, Piece, ResolvedImage, Selection,
-    Tree, World, WorldError, WorldResult,
+    SourceKey, Tree, World, WorldError, WorldResult,
 };
 use hull_spec::{Digest, Platform};
 use std::collections::HashSet;
@@ -62,19 +62,20 @@ impl World for Fake {
         Err(WorldError::NotFound("none".to_owned()))
     }
 
-    fn source_key(
-        &self,
-        source: &Source,
-        _: &Platform,
-        _: &Job<'_>,
-    ) -> WorldResult<Option<String>> {
+    fn source_key(&self, source: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<SourceKey> {
         match source {
-            Source::Image(image) => Ok(Some(image.reference.clone())),
-            _ => Ok(None),
+            Source::Image(image) => Ok(SourceKey::known(image.reference.clone())),
+            _ => Ok(SourceKey::default()),
         }
     }
 
-    fn fetch(&self, source: &Source, _: &Platform, _: &Job<'_>) -> WorldResult<Fetched> {
+    fn fetch(
+        &self,
+        source: &Source,
+        _: Option<&str>,
+        _: &Platform,
+        _: &Job<'_>,
+    ) -> WorldResult<Fetched> {
         let name = super::key::described(&Op::Source(source.clone()));
         self.done.lock().unwrap().push(format!("fetch {name}"));
         Ok(Fetched {
@@ -128,6 +129,10 @@ impl World for Fake {
             Tree::Pieces(_) => "always the same".to_owned(),
         };
         Ok(crate::graph::digest_of(&(what, selection)))
+    }
+
+    fn read_file(&self, _: &Tree, _: &str, _: u64) -> WorldResult<Option<Vec<u8>>> {
+        Ok(None)
     }
 
     fn has(&self, pieces: &[Piece]) -> bool {
@@ -233,6 +238,7 @@ fn context() -> (Context, Arc<Told>) {
         watch: Arc::<Told>::clone(&told),
         cancel: Cancel::new(),
         platform: Platform::host(),
+        sources: KnownSources::default(),
     };
     (context, told)
 }

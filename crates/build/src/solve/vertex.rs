@@ -1,12 +1,13 @@
 //! One vertex: found in the cache, or done.
 
+use super::KnownSource;
 use super::build::Build;
 use super::key::{self, Part};
 use super::running::{Running, StepResult, together};
 use crate::cache::{Entry, Kind, Pin};
 use crate::graph::{Op, Output, Source, Vertex, VertexId, digest_of};
 use crate::progress::VertexState;
-use crate::world::{Fetched, Job, Selection, Tree, WorldError};
+use crate::world::{Fetched, Job, Piece, Selection, SourceKey, Tree, WorldError};
 use hull_spec::{Digest, Platform};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -93,32 +94,63 @@ impl Build {
                 None,
             ));
         }
-        let world = &self.shared.world;
-        let content = world
-            .source_key(source, &platform, &job)
-            .map_err(Arc::new)?;
+        let before = self.context.sources.get(&vertex.digest);
+        let known = match &before {
+            Some(known) => SourceKey::known(known.content.clone()),
+            None => {
+                let asked = self.shared.world.source_key(source, &platform, &job);
+                asked.map_err(Arc::new)?
+            }
+        };
+        let content = known.content;
         let content =
             content.ok_or_else(|| Arc::new(WorldError::other("a source without a key")))?;
         let key = key::of_source(&platform, source, &content);
-        match source {
+        if matches!(source, Source::Image(_) | Source::OciLayout(_)) {
             // Its layers are the store's, and may never be needed.
-            Source::Image(_) | Source::OciLayout(_) => Ok(Outcome::outside(key.hex().to_owned())),
-            _ => {
-                if !vertex.metadata.ignore_cache
-                    && let Some(found) = self.find(&key)
-                {
-                    state.cached = true;
-                    return Ok(found);
-                }
-                let Fetched { tree, .. } =
-                    world.fetch(source, &platform, &job).map_err(Arc::new)?;
-                let kind = match source {
-                    Source::Git(_) => Kind::Git,
-                    _ => Kind::Regular,
-                };
-                let entry = self.entry(id, (kind, vec![key]), vec![tree.clone()]);
-                let (id, pin) = self.keep(entry);
-                Ok(Outcome::known(id, vec![tree], Some(pin)))
+            return Ok(Outcome::outside(key.hex().to_owned()));
+        }
+        let found = match vertex.metadata.ignore_cache && before.is_none() {
+            true => None,
+            false => self.find(&key),
+        };
+        // What this build has brought itself is not told to be an earlier one's.
+        state.cached = found.is_some() && before.is_none_or(|before| before.cached);
+        let now = KnownSource {
+            content: content.clone(),
+            cached: state.cached,
+        };
+        self.context.sources.set(&vertex.digest, now);
+        if let Some(found) = found {
+            // What it was brought for only told that it is known.
+            self.discard(known.brought);
+            return Ok(found);
+        }
+        let tree = match known.brought {
+            Some(tree) => tree,
+            None => {
+                let world = &self.shared.world;
+                let fetched = world.fetch(source, Some(&content), &platform, &job);
+                fetched.map_err(Arc::new)?.tree
+            }
+        };
+        let kind = match source {
+            Source::Git(_) => Kind::Git,
+            _ => Kind::Regular,
+        };
+        let entry = self.entry(id, (kind, vec![key]), vec![tree.clone()]);
+        let (id, pin) = self.keep(entry);
+        Ok(Outcome::known(id, vec![tree], Some(pin)))
+    }
+
+    /// Removes what nobody has any more.
+    fn discard(&self, tree: Option<Tree>) {
+        let Some(Tree::Pieces(pieces)) = tree else {
+            return;
+        };
+        for piece in pieces {
+            if let Piece::Step(step) = piece {
+                self.shared.world.discard(&step);
             }
         }
     }
@@ -138,7 +170,10 @@ impl Build {
         };
         let platform = self.platform(vertex);
         let Fetched { tree, keep } = self.told(id, |_| {
-            let fetched = self.shared.world.fetch(source, &platform, &self.job(id));
+            let fetched = {
+                let world = &self.shared.world;
+                world.fetch(source, None, &platform, &self.job(id))
+            };
             fetched.map_err(Arc::new)
         })?;
         Ok(outcome.trees.get_or_init(|| Trees {

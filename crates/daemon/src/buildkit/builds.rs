@@ -93,6 +93,11 @@ impl Build {
         }
     }
 
+    /// What its client calls it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn results(&self) -> MutexGuard<'_, HashMap<String, Planned>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -89,6 +89,7 @@ const LLB: &[&str] = &[
     "diffop",
     "exporter.multiple",
     "exporter.sourcedateepoch",
+    "exporter.image.attestations",
 ];
 
 fn all(names: &[&str]) -> Vec<ApiCap> {

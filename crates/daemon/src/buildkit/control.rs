@@ -10,7 +10,7 @@ use super::session::Introduction;
 use super::{BuildKit, builds, grpc, worker};
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures_util::stream::{self, BoxStream};
-use hull_engine::build::solve::Context;
+use hull_engine::build::solve::{Context, KnownSources};
 use hull_engine::build::world::Cancel;
 use hull_engine::{Engine, Platform};
 use proto::control_server::{Control, ControlServer};
@@ -69,6 +69,7 @@ impl ControlService {
             watch: Arc::clone(&progress) as _,
             cancel: Cancel::new(),
             platform: Platform::host(),
+            sources: KnownSources::default(),
         };
         let build = Build::new((&request.r#ref, &request.session), progress, context);
         let active = self.shared.builds.begin(build, token)?;

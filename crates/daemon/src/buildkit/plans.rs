@@ -72,7 +72,7 @@ pub(super) async fn plan(
     };
     let (solver, build) = (engine.solver(), Arc::clone(build));
     in_thread(move || {
-        let plan = frontend::plan(&request, &**solver.world(), &build.context)
+        let plan = frontend::plan(&request, &solver, &build.context)
             .map_err(|error| failure::of_plan(&error))?;
         let sources = plan.sources.iter().map(|file| pb::SourceInfo {
             filename: file.name.clone(),

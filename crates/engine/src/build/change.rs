@@ -14,7 +14,7 @@ use hull_build::world::{Job, Piece, Tree, WorldError, WorldResult};
 use hull_linux::path::Root;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -120,6 +120,44 @@ impl Engine {
                 Ok(Some((reading.open()?, Some(reading))))
             }
         }
+    }
+}
+
+impl Engine {
+    /// The beginning of a regular file of a tree.
+    pub(super) fn read_file(
+        &self,
+        tree: &Tree,
+        path: &str,
+        limit: u64,
+    ) -> WorldResult<Option<Vec<u8>>> {
+        let failed = |error: io::Error| WorldError::caused(format!("read {path}"), error);
+        let Some((root, _reading)) = self.open_tree(tree)? else {
+            return Ok(None);
+        };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = match root.open_at(Path::new(path), flags) {
+            Ok(file) => std::fs::File::from(file),
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::NOENT | Errno::NOTDIR)
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(WorldError::other(format!(
+                "read {path}: not a regular file"
+            )));
+        }
+        let mut bytes = Vec::new();
+        io::Read::take(file, limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        Ok(Some(bytes))
     }
 }
 

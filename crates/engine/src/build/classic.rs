@@ -6,13 +6,15 @@
 //! ```
 
 use super::export::world_error;
+use super::index::Part;
 use crate::image::Credentials;
 use crate::stream::{Incoming, Reader};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking, names};
+use hull_build::attest::{self, Wanted};
 use hull_build::graph::LocalSource;
 use hull_build::plan::{Plan, PlanError, Request};
 use hull_build::progress::{Event, Watch};
-use hull_build::solve::{Context, SolveError, Solver};
+use hull_build::solve::{Context, KnownSources, Solution, SolveError, Solver};
 use hull_build::world::{
     Cancel, Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
 };
@@ -56,6 +58,9 @@ pub struct Planned {
     plan: Plan,
     context: Context,
     names: Vec<Reference>,
+    /// `SOURCE_DATE_EPOCH`.
+    epoch: Option<i64>,
+    attested: Wanted,
     /// Who hears of it from the beginning.
     told: Arc<dyn Watch>,
 }
@@ -192,18 +197,30 @@ impl Engine {
                 watch: Arc::clone(&told),
                 cancel: request.cancel,
                 platform: Platform::host(),
+                sources: KnownSources::default(),
             };
             let asked = Request {
                 attributes: request.attributes,
                 ..Request::default()
             };
-            check_dockerfile(&uploaded, &asked)?;
-            let plan = hull_build::frontend::plan(&asked, &**solver.world(), &context);
+            let invalid = |error: hull_build::attest::InvalidWish| {
+                Error::new(ErrorKind::InvalidInput, error.to_string())
+            };
+            let attested = Wanted::read(&asked.attributes, false).map_err(invalid)?;
+            if asked.attributes.get("context").is_none_or(String::is_empty) {
+                check_dockerfile(&uploaded, &asked)?;
+            }
+            let epoch = asked.attributes.get("build-arg:SOURCE_DATE_EPOCH");
+            // One that is no number is refused with the plan.
+            let epoch = epoch.and_then(|text| text.parse().ok());
+            let plan = hull_build::frontend::plan(&asked, &solver, &context);
             Ok(Planned {
                 engine,
                 plan: plan.map_err(|error| plan_error(*error))?,
                 context,
                 names,
+                epoch,
+                attested,
                 told,
             })
         })
@@ -278,27 +295,63 @@ impl Planned {
     /// # Errors
     /// See [`BuildError`].
     pub fn run(self) -> std::result::Result<Built, BuildError> {
+        let images = &self.plan.images;
+        if images.is_empty() {
+            let text = "No image was generated. Is your Dockerfile empty?";
+            return Err(BuildError::Export(Error::new(ErrorKind::Internal, text)));
+        }
         let solver: Solver = self.engine.solver();
-        let image = self.plan.images.first().ok_or_else(|| {
-            BuildError::Export(Error::new(
-                ErrorKind::Internal,
-                "No image was generated. Is your Dockerfile empty?",
-            ))
-        })?;
-        let targets: Vec<_> = image.output.into_iter().collect();
+        let targets: Vec<_> = images.iter().filter_map(|image| image.output).collect();
         let solved = solver.solve(&self.plan.graph, &targets, &self.context);
         // What was made before a failure, too.
         self.engine.settle_builds();
-        let files = solved.map_err(BuildError::Step)?.into_iter().next();
-        let made = self
-            .engine
-            .export_image(files.as_ref(), &image.config, &self.names, None)
-            .map_err(BuildError::Export)?;
+        let mut solved = solved.map_err(BuildError::Step)?.into_iter();
+        let files: Vec<Option<Solution>> = images
+            .iter()
+            .map(|image| image.output.and_then(|_| solved.next()))
+            .collect();
+        let id = self.export(&files).map_err(BuildError::Export)?;
         drop(self.told);
         Ok(Built {
-            id: made.id,
+            id,
             names: self.names.iter().map(Reference::familiar).collect(),
         })
+    }
+}
+
+impl Planned {
+    /// Makes an image, or an index of several and of what is attested of them; the id of the first.
+    fn export(&self, files: &[Option<Solution>]) -> Result<Digest> {
+        let images = self.plan.images.iter().zip(files);
+        let (names, epoch) = (&self.names, self.epoch);
+        if let ([image], [files], false) =
+            (self.plan.images.as_slice(), files, self.attested.is_any())
+        {
+            let files = files.as_ref();
+            let made = self
+                .engine
+                .export_image(files, &image.config, names, epoch)?;
+            return Ok(made.id);
+        }
+        let id = names::id();
+        let mut parts = Vec::with_capacity(files.len());
+        for (image, files) in images {
+            let built = attest::Built {
+                plan: &self.plan,
+                image,
+                sources: &self.context.sources,
+                id: &id,
+            };
+            let files = files.as_ref();
+            parts.push(Part {
+                files,
+                config: &image.config,
+                attestations: self.engine.attestations(&self.attested, &built, files)?,
+            });
+        }
+        let made = self.engine.export_index(&parts, names, epoch)?;
+        let missing = || Error::new(ErrorKind::Internal, "an index of no images was made");
+        made.images.into_iter().next().ok_or_else(missing)
     }
 }
 

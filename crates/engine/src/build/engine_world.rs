@@ -4,7 +4,7 @@ use super::tree::pieces;
 use crate::Engine;
 use hull_build::graph::{ImageSource, Op, Source, Vertex};
 use hull_build::world::{
-    Fetched, Job, Piece, ResolvedImage, Selection, Tree, World, WorldError, WorldResult,
+    Fetched, Job, Piece, ResolvedImage, Selection, SourceKey, Tree, World, WorldError, WorldResult,
 };
 use hull_spec::{Digest, Platform};
 use std::sync::{Arc, Weak};
@@ -47,31 +47,41 @@ impl World for EngineWorld {
         source: &Source,
         platform: &Platform,
         job: &Job<'_>,
-    ) -> WorldResult<Option<String>> {
+    ) -> WorldResult<SourceKey> {
+        let engine = self.engine()?;
+        let with = (job, &self.runtime);
         match source {
             Source::Image(image) => {
-                let engine = self.engine()?;
-                let layers = engine
-                    .source_layers(image, platform, (job, &self.runtime))?
-                    .0;
+                let layers = engine.source_layers(image, platform, with)?.0;
                 let names = layers.iter().map(Digest::as_str);
-                Ok(Some(names.collect::<Vec<_>>().join(" ")))
+                Ok(SourceKey::known(names.collect::<Vec<_>>().join(" ")))
             }
-            Source::Local(_) => Ok(None),
-            other => Err(unsupported(other)),
+            Source::Local(_) => Ok(SourceKey::default()),
+            Source::Http(http) => engine.http_key(http, with).map_err(no_key),
+            Source::Git(git) => engine.git_key(git, with).map_err(no_key),
+            other @ Source::OciLayout(_) => Err(unsupported(other)),
         }
     }
 
-    fn fetch(&self, source: &Source, platform: &Platform, job: &Job<'_>) -> WorldResult<Fetched> {
+    fn fetch(
+        &self,
+        source: &Source,
+        content: Option<&str>,
+        platform: &Platform,
+        job: &Job<'_>,
+    ) -> WorldResult<Fetched> {
+        let engine = self.engine()?;
+        let with = (job, &self.runtime);
         match source {
             Source::Image(image) => {
-                let engine = self.engine()?;
-                let (layers, keep) = engine.source_layers(image, platform, (job, &self.runtime))?;
+                let (layers, keep) = engine.source_layers(image, platform, with)?;
                 Ok(Fetched {
                     tree: Tree::Pieces(layers.into_iter().map(Piece::Layer).collect()),
                     keep: Some(Arc::new(std::sync::Mutex::new(keep))),
                 })
             }
+            Source::Http(http) => engine.http_fetch(http, content, with),
+            Source::Git(git) => engine.git_fetch(git, content, with),
             other => Err(unsupported(other)),
         }
     }
@@ -79,7 +89,10 @@ impl World for EngineWorld {
     fn perform(&self, vertex: &Vertex, inputs: &[Tree], job: &Job<'_>) -> WorldResult<Vec<Tree>> {
         let engine = self.engine()?;
         match &vertex.op {
-            Op::Exec(exec) => engine.perform_exec(exec, inputs, job),
+            Op::Exec(exec) => {
+                let done = engine.perform_exec(exec, inputs, job);
+                done.map_err(|error| foreign(error, vertex.platform.as_ref()))
+            }
             Op::File(files) => engine.perform_files(files, inputs, job),
             Op::Merge { inputs: of } => {
                 let mut merged = Vec::new();
@@ -110,6 +123,10 @@ impl World for EngineWorld {
         self.engine()?.content_of(tree, selection, job)
     }
 
+    fn read_file(&self, tree: &Tree, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>> {
+        self.engine()?.read_file(tree, path, limit)
+    }
+
     fn has(&self, pieces: &[Piece]) -> bool {
         self.engine().is_ok_and(|engine| engine.has_pieces(pieces))
     }
@@ -130,12 +147,35 @@ impl World for EngineWorld {
     }
 }
 
+/// Says what is missing where a program of another platform did not start.
+fn foreign(error: WorldError, platform: Option<&Platform>) -> WorldError {
+    let host = Platform::host();
+    let text = error.full_message();
+    match platform.filter(|platform| platform.architecture != host.architecture) {
+        Some(platform) if text.to_lowercase().contains("exec format error") => {
+            WorldError::other(format!(
+                "{text}: the step is for {platform}, which this host runs only with an emulator that is registered with binfmt_misc"
+            ))
+        }
+        _ => error,
+    }
+}
+
+/// As BuildKit says it of what it asks before it knows whether anything has to be brought.
+fn no_key(error: WorldError) -> WorldError {
+    match error {
+        WorldError::Cancelled => error,
+        error => WorldError::other(format!(
+            "failed to load cache key: {}",
+            error.full_message()
+        )),
+    }
+}
+
 fn unsupported(source: &Source) -> WorldError {
     let what = match source {
-        Source::Git(_) => "git repositories",
-        Source::Http(_) => "files of the web",
         Source::OciLayout(_) => "OCI layouts",
-        Source::Image(_) | Source::Local(_) => "this",
+        _ => "these",
     };
     WorldError::Unsupported(format!(
         "{what} as sources of a build are not supported yet"

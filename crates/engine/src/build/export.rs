@@ -7,7 +7,7 @@ use crate::{Engine, Error, ErrorKind, Reference, Result};
 use hull_build::solve::Solution;
 use hull_build::world::{Piece, Tree, WorldError};
 use hull_image::archive::{Selected, pipe};
-use hull_image::diff::View;
+use hull_image::diff::{Times, View};
 use hull_image::{Hold, ImageId, Registration};
 use hull_spec::Digest;
 use hull_spec::image::{Descriptor, History, Layers};
@@ -42,8 +42,8 @@ pub struct ArchivedImage {
 }
 
 /// A layer of a new image.
-struct Layer {
-    diff_id: Digest,
+pub(super) struct Layer {
+    pub(super) diff_id: Digest,
     made: Option<Timestamp>,
     /// Keeps it until the image's row does.
     _hold: Option<Hold>,
@@ -64,7 +64,8 @@ pub(super) fn world_error(error: &WorldError) -> Error {
 }
 
 impl Engine {
-    /// Makes an image of files and a config, and gives it names. Blocking.
+    /// Makes an image of files and a config, and gives it names. With an `epoch`, seconds since 1970, all that was
+    /// built is of that time: the config, and files that are newer. Blocking.
     ///
     /// # Errors
     /// `InvalidInput` for a config that is none, `Internal` for what cannot be read or written.
@@ -79,7 +80,7 @@ impl Engine {
             None => Vec::new(),
             Some(tree) => {
                 let pieces = pieces(tree).map_err(|error| world_error(&error))?;
-                self.layers_of(pieces)?
+                self.layers_of(pieces, epoch)?
             }
         };
         let epoch = epoch.map(Timestamp::from_second).transpose();
@@ -174,7 +175,7 @@ impl Engine {
     /// `Internal` for what cannot be read or written.
     pub fn export_tar(&self, files: &Solution, out: &mut dyn io::Write) -> Result<()> {
         match self.export_files(files)? {
-            Some(view) => hull_image::diff::tree(view.as_fd(), out).map_err(diff_error),
+            Some(view) => hull_image::diff::tree(view.as_fd(), Times::Own, out).map_err(diff_error),
             // The end of an archive: two blocks of zeros.
             None => out
                 .write_all(&[0; 1024])
@@ -183,7 +184,7 @@ impl Engine {
     }
 
     /// The layers of pieces; those that are steps are made, several at once.
-    fn layers_of(&self, pieces: &[Piece]) -> Result<Vec<Layer>> {
+    pub(super) fn layers_of(&self, pieces: &[Piece], epoch: Option<i64>) -> Result<Vec<Layer>> {
         let next = AtomicUsize::new(0);
         let made: Mutex<Vec<Option<Result<Layer>>>> =
             Mutex::new(pieces.iter().map(|_| None).collect());
@@ -192,7 +193,7 @@ impl Engine {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 pieces.get(place).map(|piece| (place, piece))
             } {
-                let layer = self.layer_of_piece(piece);
+                let layer = self.layer_of_piece(piece, epoch);
                 made.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(layer);
             }
         };
@@ -213,7 +214,7 @@ impl Engine {
             .collect()
     }
 
-    fn layer_of_piece(&self, piece: &Piece) -> Result<Layer> {
+    fn layer_of_piece(&self, piece: &Piece, epoch: Option<i64>) -> Result<Layer> {
         let step = match piece {
             Piece::Layer(diff_id) => {
                 return Ok(Layer {
@@ -224,7 +225,7 @@ impl Engine {
             }
             Piece::Step(step) => step,
         };
-        let known = self.builds.cache.step(step);
+        let known = self.builds.cache.step(step, epoch);
         let made = known.as_ref().map(|(made, _)| *made);
         if let Some((_, Some(diff_id))) = known
             && let Some(hold) = self.store.hold_layer(&diff_id)
@@ -235,8 +236,8 @@ impl Engine {
                 _hold: Some(hold),
             });
         }
-        let hold = self.layer_of_step(step)?;
-        self.builds.cache.set_layer(step, hold.diff_id());
+        let hold = self.layer_of_step(step, epoch)?;
+        self.builds.cache.set_layer(step, epoch, hold.diff_id());
         Ok(Layer {
             diff_id: hold.diff_id().clone(),
             made,
@@ -245,17 +246,18 @@ impl Engine {
     }
 
     /// Makes a layer of what a step wrote: the archive goes from one thread to the other.
-    fn layer_of_step(&self, step: &str) -> Result<Hold> {
+    fn layer_of_step(&self, step: &str, epoch: Option<i64>) -> Result<Hold> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let upper = rustix::fs::open(self.step_upper(step), flags, Mode::empty());
         let upper = upper.map_err(|e| {
             internal("what a step wrote is not there").caused_by(io::Error::from(e))
         })?;
+        let times = epoch.map_or(Times::Own, Times::NotAfter);
         let (mut writer, mut reader) = pipe();
         std::thread::scope(|scope| {
             let upper = &upper;
             let written = scope.spawn(move || {
-                let result = hull_image::diff::exact_layer(upper.as_fd(), &mut writer);
+                let result = hull_image::diff::exact_layer(upper.as_fd(), times, &mut writer);
                 if result.is_err() {
                     writer.fail(io::Error::other("a step's files could not be read"));
                 }
@@ -277,7 +279,11 @@ impl Engine {
 }
 
 /// The config with layers and times, its members sorted as BuildKit writes them.
-fn completed(config: &[u8], layers: &[Layer], epoch: Option<Timestamp>) -> Result<Vec<u8>> {
+pub(super) fn completed(
+    config: &[u8],
+    layers: &[Layer],
+    epoch: Option<Timestamp>,
+) -> Result<Vec<u8>> {
     let invalid = |error: serde_json::Error| {
         Error::new(ErrorKind::InvalidInput, "failed to parse image config").caused_by(error)
     };

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Engine::builder ─ Solver ─ graph ─► World ┬─ images    store and registries
+//!                                           ├─ http, git files from elsewhere
 //!                                           ├─ run       a step's process           container/step.rs
 //!                                           ├─ change    copies and the like, in an overlay of ours
 //!                                           ├─ content   digests of files
@@ -19,8 +20,11 @@ mod copy;
 mod engine_world;
 mod export;
 mod find;
+mod git;
 mod glob;
+mod http;
 mod images;
+mod index;
 mod overlay;
 mod prune;
 mod run;
@@ -31,8 +35,9 @@ mod unpack;
 
 pub use classic::{BuildError, BuildRequest, Built, Heard, Planned};
 pub use export::{ArchivedImage, Made};
-pub use hull_build::{cache, frontend, graph, ignore, plan, progress, solve, world};
+pub use hull_build::{attest, cache, frontend, graph, ignore, plan, progress, solve, world};
 pub use images::credentials;
+pub use index::{MadeIndex, Part};
 pub use prune::PrunedBuilds;
 
 use crate::{Engine, Error, ErrorKind, Result};
@@ -52,6 +57,7 @@ pub(crate) struct Builds {
     /// Cache mounts in use, by name.
     mounts: Mutex<HashMap<String, cache_mount::InUse>>,
     mounts_changed: Condvar,
+    git: git::Turns,
     /// For those who are called back.
     myself: Weak<Self>,
 }
@@ -69,6 +75,7 @@ impl Builds {
             solver: OnceLock::new(),
             mounts: Mutex::default(),
             mounts_changed: Condvar::new(),
+            git: git::Turns::default(),
             myself: Weak::clone(myself),
         }))
     }

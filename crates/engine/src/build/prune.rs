@@ -53,7 +53,10 @@ impl Engine {
                 goes.push(record.entry.id.clone());
             }
             let removed = engine.builds.cache.remove(&goes);
-            let mut reclaimed = 0;
+            let mut reclaimed = match filters.is_empty() && keep == 0 {
+                true => engine.prune_sources(),
+                false => 0,
+            };
             for step in &removed.steps {
                 reclaimed += world.size(step);
                 world.discard(step);

@@ -240,6 +240,18 @@ impl Engine {
         }
     }
 
+    /// Removes all that steps wrote in a tree.
+    pub(super) fn discard_tree(&self, tree: &Tree) {
+        let Tree::Pieces(pieces) = tree else {
+            return;
+        };
+        for piece in pieces {
+            if let Piece::Step(step) = piece {
+                self.discard_step(step);
+            }
+        }
+    }
+
     pub(super) fn has_pieces(&self, pieces: &[Piece]) -> bool {
         pieces.iter().all(|piece| match piece {
             Piece::Layer(layer) => self.store.has_layer(layer),

@@ -31,7 +31,8 @@ impl Engine {
         let view = blocking(move || engine.merged(&id)).await?;
         let engine = Arc::clone(self);
         Ok(written_by(move |out| {
-            diff::tree(std::os::fd::AsFd::as_fd(&view), out).map_err(diff_error)?;
+            diff::tree(std::os::fd::AsFd::as_fd(&view), diff::Times::Own, out)
+                .map_err(diff_error)?;
             engine.tell_container(&container, "export", &[]);
             Ok(())
         }))

@@ -56,6 +56,7 @@ impl Engine {
         self.settle(&containers, &found);
         self.sweep();
         self.sweep_contexts();
+        self.sweep_checkouts();
         self.unmount_unused();
         let both = containers.iter().zip(found);
         let running: Vec<_> = both

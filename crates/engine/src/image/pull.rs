@@ -392,6 +392,7 @@ impl Pull {
                 manifest: Some((&documents.descriptor, &documents.manifest_bytes)),
                 config: &documents.config_bytes,
                 names: &names,
+                ..Registration::default()
             };
             engine
                 .store

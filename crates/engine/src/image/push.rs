@@ -9,6 +9,7 @@
 //! config ─► manifest ─► index ─► the repository digest is recorded
 //! ```
 
+mod beside;
 mod layer;
 mod manifest;
 mod source;
@@ -272,6 +273,9 @@ impl Push {
         let here: Vec<ImageId> = parts.iter().filter_map(|part| part.image.clone()).collect();
         let holds = self.hold(&here)?;
         for part in parts.iter().filter(|part| part.image.is_none()) {
+            if self.engine.store.is_beside(&part.manifest.digest) {
+                continue;
+            }
             let there = pusher.has_manifest(&part.manifest.digest).await;
             if !there.map_err(|e| registry_error(&e))? {
                 let image = self.image(name).await?;
@@ -304,7 +308,10 @@ impl Push {
 
     async fn push_part(&self, pusher: &Pusher, part: PlatformImage) -> Result<()> {
         let Some(id) = part.image else {
-            return Ok(());
+            return match self.engine.store.is_beside(&part.manifest.digest) {
+                true => self.push_beside(pusher, &part.manifest).await,
+                false => Ok(()),
+            };
         };
         let engine = Arc::clone(&self.engine);
         let mut image = blocking(move || engine.store.image(&id).map_err(store_error)).await?;
@@ -351,6 +358,7 @@ impl Push {
                     manifest: Some((&descriptor, &bytes)),
                     config: &config,
                     names: &[name],
+                    ..Registration::default()
                 }),
                 // The index is here already, with all its images: one more name for it.
                 None => record_index(&engine, &name, &descriptor.digest),

@@ -233,6 +233,7 @@ impl Host {
             manifest: None,
             config: &serde_json::to_vec(&config).unwrap(),
             names: &[name],
+            ..Registration::default()
         };
         store.register(&registration).unwrap();
     }

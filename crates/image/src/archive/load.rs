@@ -129,6 +129,7 @@ fn registration(image: &Planned) -> Registration<'_> {
         manifest: borrowed(image.manifest.as_ref()),
         config: &image.config,
         names: &image.names,
+        ..Registration::default()
     }
 }
 

@@ -26,6 +26,28 @@ const LEFT_OUT: [&[u8]; 5] = [
 /// How much of a file is read at once.
 const CHUNK: usize = 256 << 10;
 
+/// The times of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// As the files have them.
+    #[default]
+    Own,
+    /// None is later than this, seconds since 1970.
+    NotAfter(i64),
+    /// All are this, seconds since 1970.
+    All(i64),
+}
+
+impl Times {
+    fn of(self, own: i64) -> i64 {
+        match self {
+            Self::Own => own,
+            Self::NotAfter(latest) => own.min(latest),
+            Self::All(time) => time,
+        }
+    }
+}
+
 /// Writes what an upper directory of overlayfs holds as a layer: whiteouts become `.wh.name`, opaque
 /// directories get a `.wh..wh..opq` (image-spec, "Layer filesystem changeset"). Mount points that
 /// only the runtime made are left out; `lower`, the merged tree below, helps to tell them. Sockets
@@ -38,7 +60,7 @@ pub fn layer(
     lower: Option<BorrowedFd<'_>>,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    upper_layer(upper, out, |found| {
+    upper_layer(upper, Archive::new(out, true), |found| {
         stubs::is_stub(found) || stubs::holds_only_stubs(found, lower)
     })
 }
@@ -48,16 +70,19 @@ pub fn layer(
 ///
 /// # Errors
 /// As [`layer`].
-pub fn exact_layer(upper: BorrowedFd<'_>, out: &mut dyn Write) -> Result<(), Error> {
-    upper_layer(upper, out, |_| false)
+pub fn exact_layer(upper: BorrowedFd<'_>, times: Times, out: &mut dyn Write) -> Result<(), Error> {
+    let archive = Archive {
+        times,
+        ..Archive::new(out, true)
+    };
+    upper_layer(upper, archive, |_| false)
 }
 
 fn upper_layer(
     upper: BorrowedFd<'_>,
-    out: &mut dyn Write,
+    mut archive: Archive<'_>,
     is_left_out: impl Fn(&Found<'_>) -> bool,
 ) -> Result<(), Error> {
-    let mut archive = Archive::new(out, true);
     let mut walk = Walk::new(upper)?;
     while let Some(step) = walk.next()? {
         let Step::Entry(found) = step else {
@@ -79,8 +104,11 @@ fn upper_layer(
 ///
 /// # Errors
 /// See [`Error`]; the archive is incomplete then.
-pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<(), Error> {
-    let mut archive = Archive::new(out, false);
+pub fn tree(root: BorrowedFd<'_>, times: Times, out: &mut dyn Write) -> Result<(), Error> {
+    let mut archive = Archive {
+        times,
+        ..Archive::new(out, false)
+    };
     let mut walk = Walk::new(root)?;
     while let Some(step) = walk.next()? {
         let Step::Entry(found) = step else {
@@ -102,6 +130,7 @@ pub(super) struct Archive<'w> {
     prefix: Vec<u8>,
     /// Whether overlayfs's marks mean something here.
     marks: bool,
+    times: Times,
     /// The first name of every file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
@@ -113,6 +142,7 @@ impl<'w> Archive<'w> {
             writer: Writer::new(out),
             prefix: Vec::new(),
             marks,
+            times: Times::Own,
             links: HashMap::new(),
             buffer: vec![0; CHUNK],
         }
@@ -189,7 +219,7 @@ impl<'w> Archive<'w> {
         let path = join(&self.prefix, found.path);
         let mut header = Header::new(kind, path, stat.st_mode & 0o7777, 0);
         (header.uid, header.gid) = (stat.st_uid, stat.st_gid);
-        header.mtime = stat.st_mtime;
+        header.mtime = self.times.of(stat.st_mtime);
         match kind {
             // A prefix ends with a slash already: that is the tree itself.
             Type::Directory if !header.path.ends_with(b"/") => header.path.push(b'/'),

@@ -283,7 +283,7 @@ fn whole_trees_are_exported_with_their_links() {
     fs_err::hard_link(root.join("d/a"), root.join("z")).unwrap();
     symlink("d/a", root.join("s")).unwrap();
     let mut out = Vec::new();
-    tree(open(&root).as_fd(), &mut out).unwrap();
+    tree(open(&root).as_fd(), Times::Own, &mut out).unwrap();
     assert_eq!(names(&out), ["d/", "d/a", "s", "z"]);
     let mut archive = tar::Archive::new(out.as_slice());
     let last = archive.entries().unwrap().last().unwrap().unwrap();
@@ -303,7 +303,7 @@ fn attributes_that_pax_cannot_name_are_left_out() {
         }
     }
     let mut out = Vec::new();
-    tree(open(&root).as_fd(), &mut out).unwrap();
+    tree(open(&root).as_fd(), Times::Own, &mut out).unwrap();
     let mut archive = tar::Archive::new(out.as_slice());
     let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
     let records = entry.pax_extensions().unwrap().unwrap();

@@ -169,6 +169,7 @@ pub(crate) fn image(store: &Store, layers: &[Vec<u8>], names: &[&str]) -> ImageI
             manifest: Some((&descriptor(&manifest), &manifest)),
             config: &config,
             names: &names,
+            ..Registration::default()
         })
         .unwrap()
 }

@@ -71,6 +71,7 @@ impl Built {
             manifest: Some((&descriptor(manifest), manifest)),
             config,
             names: &names,
+            ..Registration::default()
         };
         store.register(&registration).unwrap()
     }
@@ -284,6 +285,7 @@ fn an_index_must_have_the_manifest() {
         manifest: Some((&descriptor(manifest), manifest)),
         config,
         names: &[],
+        ..Registration::default()
     });
     assert!(matches!(refused, Err(Error::WrongManifest(_))));
 }

@@ -1,5 +1,6 @@
 //! What becomes of a build's results: images with names, archives and directories of the client's.
 
+mod index;
 mod outlet;
 mod push;
 mod target;
@@ -51,8 +52,14 @@ pub(super) fn export(
         let told = Told::begin(&*build.context.watch, target.title());
         let exported = match target {
             Target::Image(named) => {
-                let image = (one(&solved)?, named);
-                export_image(engine, &told, image, returned, (build, work.runtime))
+                let wanted = index::wanted(&solved)?;
+                if solved.len() > 1 || wanted.is_any() {
+                    let images = (solved.as_slice(), named, &wanted);
+                    index::export_index(engine, &told, images, returned, (build, work.runtime))
+                } else {
+                    let image = (one(&solved)?, named);
+                    export_image(engine, &told, image, returned, (build, work.runtime))
+                }
             }
             Target::Directory(place) => send_directory(engine, work.outlet, *place, &solved),
             Target::Archive(place) => send_archive(engine, work.outlet, *place, &solved),

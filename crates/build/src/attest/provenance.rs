@@ -1,0 +1,234 @@
+//! How an image was built: SLSA provenance, version 0.2, in BuildKit's words (moby/buildkit
+//! `docs/attestations/slsa-provenance.md`). The graph itself (`buildConfig`) is not told.
+
+use super::{Attestation, Mode, package_url};
+use crate::graph::{Op, Output, Source};
+use crate::plan::{Plan, PlannedImage, SourceFile};
+use crate::solve::KnownSources;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PREDICATE: &str = "https://slsa.dev/provenance/v0.2";
+const BUILD_TYPE: &str = "https://mobyproject.org/buildkit@v1";
+
+/// A build that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Built<'a> {
+    /// What was done.
+    pub plan: &'a Plan,
+    /// Which of its images this is about.
+    pub image: &'a PlannedImage,
+    /// What its sources were found to be.
+    pub sources: &'a KnownSources,
+    /// What it is known by.
+    pub id: &'a str,
+}
+
+/// What is told of a build.
+#[must_use]
+pub fn provenance(built: &Built<'_>, mode: Mode) -> Attestation {
+    let full = mode == Mode::Max;
+    let attributes = &built.plan.request.attributes;
+    let (materials, locals, known) = materials(built);
+    let entry = attributes.get("filename");
+    let entry = entry.map_or("Dockerfile", String::as_str);
+    let mut config_source = json!({"entryPoint": entry});
+    if let Some(context) = remote(attributes) {
+        config_source["uri"] = json!(context);
+    }
+    let mut metadata = json!({
+        "buildInvocationID": built.id,
+        "buildStartedOn": built.plan.began.to_string(),
+        "buildFinishedOn": Timestamp::now().to_string(),
+        "completeness": {"parameters": full, "environment": true, "materials": known},
+        "reproducible": false,
+    });
+    if full {
+        metadata[format!("{BUILD_TYPE}#metadata")] =
+            json!({"source": {"infos": infos(&built.plan.sources)}});
+    }
+    let mut parameters = json!({"frontend": "dockerfile.v0", "args": arguments(attributes, full)});
+    if !locals.is_empty() {
+        let locals: Vec<Value> = locals.iter().map(|name| json!({"name": name})).collect();
+        parameters["locals"] = json!(locals);
+    }
+    let predicate = json!({
+        "builder": {"id": ""},
+        "buildType": BUILD_TYPE,
+        "materials": materials,
+        "invocation": {
+            "configSource": config_source,
+            "parameters": parameters,
+            "environment": {"platform": crate::frontend::host_platform().to_string()},
+        },
+        "metadata": metadata,
+    });
+    Attestation {
+        predicate_type: PREDICATE.to_owned(),
+        predicate,
+    }
+}
+
+/// The context, where it is not the client's directory.
+fn remote(attributes: &BTreeMap<String, String>) -> Option<&String> {
+    let key = attributes
+        .get("contextkey")
+        .map_or("context", String::as_str);
+    attributes.get(key).filter(|context| !context.is_empty())
+}
+
+/// What the frontend was asked for; values of arguments and labels only if all is told: they may be secrets.
+fn arguments(attributes: &BTreeMap<String, String>, full: bool) -> Value {
+    let hidden = |key: &str| {
+        ["build-arg:", "label:", "vcs:"]
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+    };
+    let told = attributes.iter().filter(|(key, _)| {
+        !key.starts_with("attest:")
+            && !key.starts_with("local-sessionid:")
+            && (full || !hidden(key))
+    });
+    let told = told.map(|(key, value)| (key.clone(), json!(value)));
+    Value::Object(told.collect::<Map<_, _>>())
+}
+
+/// What the image was made from, by name; the client's directories; and whether all of it is known by digest.
+fn materials(built: &Built<'_>) -> (Vec<Value>, BTreeSet<String>, bool) {
+    let outputs: Vec<Output> = built.image.output.into_iter().collect();
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
+    let mut locals = BTreeSet::from(["dockerfile".to_owned()]);
+    let mut complete = true;
+    for id in built.plan.graph.needed(&outputs) {
+        let vertex = built.plan.graph.vertex(id);
+        let Op::Source(source) = &vertex.op else {
+            continue;
+        };
+        let content = built.sources.content(&vertex.digest);
+        let platform = vertex.platform.as_ref().unwrap_or(&built.image.platform);
+        let (uri, digest) = match source {
+            Source::Local(local) => {
+                locals.insert(local.name.clone());
+                complete = false;
+                continue;
+            }
+            Source::Image(image) => match image.reference.parse::<hull_spec::Reference>() {
+                Ok(name) => {
+                    let digest = name
+                        .digest()
+                        .map(|digest| ("sha256", digest.hex().to_owned()));
+                    (package_url(&name, Some(platform)), digest)
+                }
+                Err(_) => (image.reference.clone(), None),
+            },
+            Source::OciLayout(layout) => {
+                let digest = layout.reference.rsplit_once("@sha256:");
+                let digest = digest.map(|(_, hex)| ("sha256", hex.to_owned()));
+                (format!("oci-layout://{}", layout.reference), digest)
+            }
+            Source::Git(git) => {
+                let commit = content.map(|content| {
+                    content
+                        .chars()
+                        .take_while(char::is_ascii_hexdigit)
+                        .collect::<String>()
+                });
+                let name = match git.reference.as_str() {
+                    "" => git.remote.clone(),
+                    reference => format!("{}#{reference}", git.remote),
+                };
+                (name, commit.map(|commit| ("sha1", commit)))
+            }
+            Source::Http(http) => {
+                let read = content.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+                let digest = read.and_then(|read| {
+                    Some(read["digest"].as_str()?.strip_prefix("sha256:")?.to_owned())
+                });
+                (http.url.clone(), digest.map(|digest| ("sha256", digest)))
+            }
+        };
+        let mut material = json!({"uri": uri});
+        match digest {
+            Some((kind, digest)) => material["digest"] = json!({kind: digest}),
+            None => complete = false,
+        }
+        found.insert(uri, material);
+    }
+    (found.into_values().collect(), locals, complete)
+}
+
+fn infos(files: &[SourceFile]) -> Vec<Value> {
+    use base64::Engine as _;
+    let encode = |text: &[u8]| base64::engine::general_purpose::STANDARD.encode(text);
+    let info = |file: &SourceFile| json!({"filename": file.name, "language": "Dockerfile", "data": encode(&file.text)});
+    files.iter().map(info).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Graph, ImageSource, Metadata, ResolveMode};
+    use crate::plan::Request;
+    use std::sync::Arc;
+
+    #[test]
+    fn only_who_asks_for_all_is_told_arguments() {
+        let mut graph = Graph::new();
+        let image = ImageSource {
+            reference: format!("docker.io/library/bb:1@sha256:{}", "a1".repeat(32)),
+            resolve: ResolveMode::Default,
+            layer_limit: 0,
+        };
+        let output = graph
+            .output(
+                Op::Source(Source::Image(image)),
+                Vec::new(),
+                None,
+                Metadata::default(),
+            )
+            .unwrap();
+        let attributes = BTreeMap::from(
+            [
+                ("build-arg:TOKEN", "hush"),
+                ("target", "x"),
+                ("attest:sbom", ""),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        let plan = Plan {
+            graph: Arc::new(graph),
+            images: vec![PlannedImage {
+                platform: "linux/amd64".parse().unwrap(),
+                output: Some(output),
+                config: Vec::new(),
+            }],
+            request: Request {
+                attributes,
+                ..Request::default()
+            },
+            ..Plan::default()
+        };
+        let built = Built {
+            image: &plan.images[0],
+            plan: &plan,
+            sources: &KnownSources::default(),
+            id: "i",
+        };
+        let min = provenance(&built, Mode::Min).predicate;
+        assert_eq!(
+            min["materials"],
+            json!([{"uri": "pkg:docker/bb@1?platform=linux%2Famd64", "digest": {"sha256": "a1".repeat(32)}}])
+        );
+        assert_eq!(
+            min["invocation"]["parameters"]["args"],
+            json!({"target": "x"})
+        );
+        assert_eq!(min["metadata"]["completeness"]["materials"], json!(true));
+        let max = provenance(&built, Mode::Max).predicate;
+        assert_eq!(
+            max["invocation"]["parameters"]["args"]["build-arg:TOKEN"],
+            "hush"
+        );
+    }
+}
