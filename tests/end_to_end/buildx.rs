@@ -108,6 +108,7 @@ fn images_are_loaded_pushed_and_exported() {
         pushed(b);
         exported(b);
         as_archives(b);
+        several_platforms(b);
         used_and_pruned(b);
     });
 }
@@ -236,6 +237,57 @@ fn as_archives(b: &Bench<'_, '_>) {
     assert_eq!(manifest["digest"], about["containerimage.digest"]);
     let _ = b.run("load -q -i oci.tar").ok();
     assert_eq!(b.run("run --rm four:4").ok(), "archived");
+}
+
+fn several_platforms(b: &Bench<'_, '_>) {
+    let dockerfile = "FROM scratch\nARG TARGETARCH HUSH\nCOPY f /$TARGETARCH\n";
+    b.context(&[("Dockerfile", dockerfile), ("f", "file")]);
+    let name = format!("{}/several", b.s.registry.host());
+    let _ = b
+        .build(&format!(
+            "--platform linux/amd64,linux/arm64 --build-arg HUSH=secret --provenance=mode=min --sbom=true --push -t {name}:1 --metadata-file about"
+        ))
+        .ok();
+    let about: Value = serde_json::from_str(&b.text("about")).expect("JSON");
+    let get = |path: String| -> Value {
+        let (status, body) = b.s.registry.get(b.s.host, &format!("/v2/several/{path}"));
+        assert_eq!(status, 200, "{path}");
+        serde_json::from_slice(&body).expect("JSON")
+    };
+    let digest = about["containerimage.digest"].as_str().expect("a digest");
+    let index = get(format!("manifests/{digest}"));
+    assert_eq!(index, get("manifests/1".to_owned()));
+    let manifests = index["manifests"].as_array().expect("manifests");
+    let platforms = manifests
+        .iter()
+        .map(|entry| entry["platform"]["architecture"].as_str());
+    let expected = ["amd64", "arm64", "unknown", "unknown"].map(Some);
+    assert!(platforms.eq(expected), "{index}");
+    let attested = &manifests[3];
+    assert_eq!(
+        attested["annotations"]["vnd.docker.reference.digest"],
+        manifests[1]["digest"]
+    );
+    let attested = attested["digest"].as_str().expect("a digest");
+    let manifest = get(format!("manifests/{attested}"));
+    let statements = manifest["layers"].as_array().expect("layers").iter();
+    let kinds: Vec<String> = statements
+        .map(|layer| {
+            let digest = layer["digest"].as_str().expect("a digest");
+            let statement = get(format!("blobs/{digest}"));
+            assert!(!statement.to_string().contains("secret"), "{statement}");
+            statement["predicateType"]
+                .as_str()
+                .expect("a type")
+                .to_owned()
+        })
+        .collect();
+    let expected = [
+        "https://spdx.dev/Document",
+        "https://slsa.dev/provenance/v0.2",
+    ];
+    assert_eq!(kinds, expected);
+    let _ = b.run(&format!("image rm {name}:1")).ok();
 }
 
 fn used_and_pruned(b: &Bench<'_, '_>) {
