@@ -473,7 +473,7 @@ fn mistakes_are_told_in_buildkits_words() {
     );
     let remote = refused("FROM bb\n", &[("context", "https://h/a.git")]);
     assert!(
-        remote.starts_with("remote build contexts are not supported"),
+        remote.starts_with("failed to read dockerfile: a source without"),
         "{remote}"
     );
 }

@@ -578,7 +578,7 @@ fn several_platforms_become_an_index_with_what_is_attested() {
     });
     host.block_on(async |engine| {
         let history = engine.image_history("multi", None).await.unwrap();
-        assert_eq!(history.len(), 2);
+        assert_eq!(history.len(), 3);
         let options = hull_engine::image::RemoveOptions {
             force: true,
             ..hull_engine::image::RemoveOptions::default()
