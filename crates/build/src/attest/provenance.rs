@@ -2,9 +2,11 @@
 //! `docs/attestations/slsa-provenance.md`). The graph itself (`buildConfig`) is not told.
 
 use super::{Attestation, Mode, package_url};
+use crate::frontend::shown_url;
 use crate::graph::{Op, Output, Source};
 use crate::plan::{Plan, PlannedImage, SourceFile};
 use crate::solve::KnownSources;
+use hull_spec::Platform;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +37,7 @@ pub fn provenance(built: &Built<'_>, mode: Mode) -> Attestation {
     let entry = entry.map_or("Dockerfile", String::as_str);
     let mut config_source = json!({"entryPoint": entry});
     if let Some(context) = remote(attributes) {
-        config_source["uri"] = json!(context);
+        config_source["uri"] = json!(shown_url(context));
     }
     let mut metadata = json!({
         "buildInvocationID": built.id,
@@ -90,7 +92,7 @@ fn arguments(attributes: &BTreeMap<String, String>, full: bool) -> Value {
             && !key.starts_with("local-sessionid:")
             && (full || !hidden(key))
     });
-    let told = told.map(|(key, value)| (key.clone(), json!(value)));
+    let told = told.map(|(key, value)| (key.clone(), json!(shown_url(value))));
     Value::Object(told.collect::<Map<_, _>>())
 }
 
@@ -107,47 +109,12 @@ fn materials(built: &Built<'_>) -> (Vec<Value>, BTreeSet<String>, bool) {
         };
         let content = built.sources.content(&vertex.digest);
         let platform = vertex.platform.as_ref().unwrap_or(&built.image.platform);
-        let (uri, digest) = match source {
-            Source::Local(local) => {
-                locals.insert(local.name.clone());
-                complete = false;
-                continue;
-            }
-            Source::Image(image) => match image.reference.parse::<hull_spec::Reference>() {
-                Ok(name) => {
-                    let digest = name
-                        .digest()
-                        .map(|digest| ("sha256", digest.hex().to_owned()));
-                    (package_url(&name, Some(platform)), digest)
-                }
-                Err(_) => (image.reference.clone(), None),
-            },
-            Source::OciLayout(layout) => {
-                let digest = layout.reference.rsplit_once("@sha256:");
-                let digest = digest.map(|(_, hex)| ("sha256", hex.to_owned()));
-                (format!("oci-layout://{}", layout.reference), digest)
-            }
-            Source::Git(git) => {
-                let commit = content.map(|content| {
-                    content
-                        .chars()
-                        .take_while(char::is_ascii_hexdigit)
-                        .collect::<String>()
-                });
-                let name = match git.reference.as_str() {
-                    "" => git.remote.clone(),
-                    reference => format!("{}#{reference}", git.remote),
-                };
-                (name, commit.map(|commit| ("sha1", commit)))
-            }
-            Source::Http(http) => {
-                let read = content.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-                let digest = read.and_then(|read| {
-                    Some(read["digest"].as_str()?.strip_prefix("sha256:")?.to_owned())
-                });
-                (http.url.clone(), digest.map(|digest| ("sha256", digest)))
-            }
-        };
+        if let Source::Local(local) = source {
+            locals.insert(local.name.clone());
+            complete = false;
+            continue;
+        }
+        let (uri, digest) = named(source, content.as_deref(), platform);
         let mut material = json!({"uri": uri});
         match digest {
             Some((kind, digest)) => material["digest"] = json!({kind: digest}),
@@ -156,6 +123,55 @@ fn materials(built: &Built<'_>) -> (Vec<Value>, BTreeSet<String>, bool) {
         found.insert(uri, material);
     }
     (found.into_values().collect(), locals, complete)
+}
+
+/// The URI of a source and its digest, as far as that is known.
+fn named(
+    source: &Source,
+    content: Option<&str>,
+    platform: &Platform,
+) -> (String, Option<(&'static str, String)>) {
+    match source {
+        Source::Local(local) => (format!("local://{}", local.name), None),
+        Source::Image(image) => match image.reference.parse::<hull_spec::Reference>() {
+            Ok(name) => {
+                let digest = name
+                    .digest()
+                    .map(|digest| ("sha256", digest.hex().to_owned()));
+                (package_url(&name, Some(platform)), digest)
+            }
+            Err(_) => (image.reference.clone(), None),
+        },
+        Source::OciLayout(layout) => {
+            let digest = layout.reference.rsplit_once("@sha256:");
+            let digest = digest.map(|(_, hex)| ("sha256", hex.to_owned()));
+            (format!("oci-layout://{}", layout.reference), digest)
+        }
+        Source::Git(git) => {
+            let commit = content.map(|content| {
+                content
+                    .chars()
+                    .take_while(char::is_ascii_hexdigit)
+                    .collect::<String>()
+            });
+            let remote = shown_url(&git.remote);
+            let name = match git.reference.as_str() {
+                "" => remote,
+                reference => format!("{remote}#{reference}"),
+            };
+            (name, commit.map(|commit| ("sha1", commit)))
+        }
+        Source::Http(http) => {
+            let read = content.and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let digest = read.and_then(|read| {
+                Some(read["digest"].as_str()?.strip_prefix("sha256:")?.to_owned())
+            });
+            (
+                shown_url(&http.url),
+                digest.map(|digest| ("sha256", digest)),
+            )
+        }
+    }
 }
 
 fn infos(files: &[SourceFile]) -> Vec<Value> {

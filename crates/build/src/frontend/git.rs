@@ -29,6 +29,18 @@ pub(super) fn parse(text: &str) -> Result<Option<Git>, Error> {
     }
 }
 
+/// A URL as it may be shown: without its user's password.
+pub(crate) fn shown(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => match url.set_password(Some("xxxxx")) {
+            Ok(()) => url.to_string(),
+            // It has no place for one, then.
+            Err(()) => text.to_owned(),
+        },
+        _ => text.to_owned(),
+    }
+}
+
 /// As [`parse`], of what is a repository whatever it looks like.
 pub(super) fn parse_remote(text: &str) -> Result<Git, Error> {
     let (main, fragment) = text.split_once('#').unwrap_or((text, ""));
@@ -135,6 +147,12 @@ fn agree(what: &str, old: &mut String, new: String) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("https://u:p@h/a.git#b"), "https://u:xxxxx@h/a.git#b");
+        assert_eq!(shown("git@h:a:b"), "git@h:a:b");
+    }
 
     #[test]
     fn repositories_are_told_from_paths_and_files() {

@@ -33,6 +33,7 @@ use hull_spec::Platform;
 use options::Options;
 use std::sync::Arc;
 
+pub(crate) use git::shown as shown_url;
 pub(crate) use nobody::try_text;
 
 /// Frontends that are asked for by `# syntax=` and that this one stands for.

@@ -35,7 +35,7 @@ pub(super) fn bring(
         let keep = git.keep_git_dir.unwrap_or(options.keep_git_dir);
         let mut source = git.source;
         source.keep_git_dir = keep;
-        let title = format!("[internal] load git source {name}");
+        let title = format!("[internal] load git source {}", git::shown(name));
         let steps = vec![(Op::Source(Source::Git(source)), Metadata::named(title))];
         let files = solve(&steps, solver, context)
             .map_err(|error| error.within("failed to read dockerfile"))?;
