@@ -135,9 +135,9 @@ impl Engine {
         let Some((root, _reading)) = self.open_tree(tree)? else {
             return Ok(None);
         };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match root.open_at(Path::new(path), flags) {
-            Ok(file) => std::fs::File::from(file),
+        // Looked at before it is opened: a device would hear of that.
+        let found = match find::find(&root, &cleaned(path).0, true) {
+            Ok(found) => found,
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
@@ -148,11 +148,11 @@ impl Engine {
             }
             Err(error) => return Err(failed(error)),
         };
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(WorldError::other(format!(
-                "read {path}: not a regular file"
-            )));
+        if !found.is_file() {
+            let text = format!("read {path}: not a regular file");
+            return Err(WorldError::other(text));
         }
+        let file = std::fs::File::from(found.open().map_err(failed)?);
         let mut bytes = Vec::new();
         io::Read::take(file, limit)
             .read_to_end(&mut bytes)
@@ -314,8 +314,11 @@ impl<'e> Changing<'e, '_> {
         let (dest, is_directory) = cleaned(&copy.dest);
         let failed = |error| WorldError::caused(format!("copy to {}", copy.dest), error);
         if copy.unpack && found.is_file() {
-            let ids = look.owner;
-            if super::unpack::unpack(&found, (root, &dest), ids).map_err(failed)? {
+            let (ids, cancel) = (look.owner, self.job.cancel);
+            let unpacked = super::unpack::unpack(&found, (root, &dest), ids, cancel);
+            // A build that ends has an end of its own.
+            cancel.check()?;
+            if unpacked.map_err(failed)? {
                 return Ok(());
             }
         }
@@ -379,7 +382,6 @@ fn unknown(what: &str, name: &str, file: &str) -> WorldError {
 
 /// A small file that strangers wrote; empty when it is not there.
 fn text_of(root: &Root, path: &str) -> String {
-    use io::Read as _;
     let mut text = Vec::new();
     if let Ok(file) = root.open_file(Path::new(path)) {
         let _ = std::fs::File::from(file)

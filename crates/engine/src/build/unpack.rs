@@ -3,6 +3,7 @@
 
 use super::copy::Look;
 use super::find::{Found, make_directories};
+use hull_build::world::Cancel;
 use hull_image::archive::decompressed;
 use hull_image::extract::{Options, extract};
 use hull_linux::path::Root;
@@ -11,7 +12,17 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::Path;
 
-/// Unpacks a file if it is an archive; tells whether it is.
+/// Bytes until the build ends.
+struct Until<'c, R>(R, &'c Cancel);
+
+impl<R: io::Read> io::Read for Until<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.check().map_err(io::Error::other)?;
+        self.0.read(buffer)
+    }
+}
+
+/// Unpacks a file if it is an archive; tells whether it is. It ends with the build.
 ///
 /// # Errors
 /// For an archive that is broken, and those of writing files.
@@ -19,6 +30,7 @@ pub(super) fn unpack(
     found: &Found,
     (root, dest): (&Root, &Path),
     owner: Option<(u32, u32)>,
+    cancel: &Cancel,
 ) -> io::Result<bool> {
     let file = File::from(found.open()?);
     let plain = decompressed(BufReader::with_capacity(64 << 10, file))?;
@@ -35,7 +47,8 @@ pub(super) fn unpack(
     if !is_tar(&first) {
         return Ok(false);
     }
-    let mut plain = BufReader::new(io::Cursor::new(first).chain(plain));
+    let plain = io::Cursor::new(first).chain(plain);
+    let mut plain = BufReader::with_capacity(64 << 10, Until(plain, cancel));
     let look = Look {
         owner,
         ..Look::default()
