@@ -240,7 +240,9 @@ struct GitServer(std::process::Child);
 
 impl Drop for GitServer {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        // The server is a child of the program that was started.
+        let group = rustix::process::Pid::from_raw(self.0.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         self.0.wait().unwrap();
     }
 }
@@ -303,7 +305,9 @@ fn serve_repositories(directory: &Path) -> Option<(GitServer, String)> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let mut child = server.spawn().ok()?;
+    let mut child = std::os::unix::process::CommandExt::process_group(&mut server, 0)
+        .spawn()
+        .ok()?;
     let mut told = Vec::new();
     let mut err = child.stderr.take().unwrap();
     let mut byte = [0];
