@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::too_many_lines, reason = "a fault is told as one story")]
 
+mod builds;
 mod clients;
 mod crashes;
 mod daemon_killed;

@@ -262,5 +262,33 @@ pub struct DiskUsage<I = crate::image::Summary> {
     pub images: Option<Vec<I>>,
     pub containers: Option<Vec<crate::container::Summary>>,
     pub volumes: Option<Vec<crate::volume::Volume>>,
-    pub build_cache: Option<Vec<serde_json::Value>>,
+    pub build_cache: Option<Vec<CacheRecord>>,
+    #[serde(skip_serializing_if = "crate::is_default")]
+    pub builder_size: i64,
+}
+
+/// What builds have left for the next ones. API 1.42 replaced `parent` by `parents`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CacheRecord {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub parent: String,
+    /// dockerd writes the member's name with a space before it, and its clients look for that.
+    #[serde(
+        rename = " Parents",
+        alias = "Parents",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub parents: Vec<String>,
+    #[serde(rename = "Type")]
+    pub kind: String,
+    pub description: String,
+    pub in_use: bool,
+    pub shared: bool,
+    pub size: i64,
+    pub created_at: String,
+    pub last_used_at: Option<String>,
+    pub usage_count: i64,
 }

@@ -29,6 +29,8 @@ pub enum Event {
     Vertex(Box<VertexState>),
     /// How far a part of a vertex is: each later one replaces the earlier ones of the same vertex and id.
     Status(Status),
+    /// A process of a vertex is about to begin: the vertex is really done, and not only looked for.
+    Process(Process),
     /// Output of a vertex.
     Log(Log),
     /// Something about the Dockerfile.
@@ -79,6 +81,15 @@ pub struct Status {
     pub started: Option<Timestamp>,
     /// When it ended; `None`: not yet.
     pub completed: Option<Timestamp>,
+}
+
+/// A process of a vertex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Of which.
+    pub vertex: Digest,
+    /// The id of the container it runs in, 64 hexadecimal digits.
+    pub container: String,
 }
 
 /// Output of a vertex.

@@ -135,6 +135,12 @@ impl Cancel {
         }
     }
 
+    /// Whether this is a handle of the other one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Does something when the end is asked for, at once if it was; not any more when the returned value
     /// is dropped.
     #[must_use]
@@ -199,6 +205,11 @@ pub trait Client: Send + Sync {
     fn allows(&self, _entitlement: Entitlement) -> bool {
         false
     }
+
+    /// What surrounds the processes of its steps.
+    fn surroundings(&self) -> Surroundings {
+        Surroundings::default()
+    }
 }
 
 /// What a step has only where the build's client and the machine's owner want it: a Dockerfile may be a stranger's.
@@ -217,6 +228,28 @@ impl fmt::Display for Entitlement {
             Self::SecurityInsecure => "security.insecure",
         })
     }
+}
+
+/// What surrounds the processes of all steps of a build, and is no part of what they are known by. Nothing and 0 are
+/// no statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The network of steps that ask for none: `host`, `none`, a network's name, or `container:` and a container's.
+    pub network: String,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes of memory and swap; -1 is no limit.
+    pub memory_swap: i64,
+    /// A share among others.
+    pub cpu_shares: i64,
+    /// Microseconds.
+    pub cpu_period: i64,
+    /// Microseconds of a period.
+    pub cpu_quota: i64,
+    /// Processors, such as `0-2,4`.
+    pub cpuset_cpus: String,
+    /// Nodes of memory.
+    pub cpuset_mems: String,
 }
 
 /// How to log in to a registry.

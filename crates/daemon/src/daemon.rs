@@ -245,11 +245,13 @@ async fn serve_requests(
     passed: Vec<(String, OwnedFd)>,
     [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
 ) -> Result<(), Box<dyn Error>> {
+    let buildkit = BuildKit::default();
+    engine.set_build_sources(buildkit.sources(engine.data_root()));
     let app = Arc::new(App {
         engine,
         live: RwLock::new(live(&start.settings)),
         cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
-        buildkit: BuildKit::default(),
+        buildkit,
         routes: ROUTES,
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
@@ -396,6 +398,7 @@ pub(crate) fn engine_config(settings: &Settings) -> hull_engine::Config {
         },
         volume_drivers: Some(Arc::new(crate::plugin::Plugins::default())),
         init_path: settings.others.init_path.clone(),
+        build_collection: settings.others.build_collection.clone(),
         cdi_directories: settings
             .others
             .cdi_spec_dirs

@@ -90,6 +90,8 @@ pub struct Config {
     pub init_path: Option<PathBuf>,
     /// Where documents of the Container Device Interface are: a later directory's count before an earlier one's.
     pub cdi_directories: Vec<PathBuf>,
+    /// How the build cache is kept small.
+    pub build_collection: crate::build::Collection,
 }
 
 /// Containers by id and by name.
@@ -153,6 +155,7 @@ impl Engine {
     pub fn recover(self: &Arc<Self>) -> Result<()> {
         self.recover_containers()?;
         self.keep_budget();
+        self.collect_soon();
         self.recovered.send_replace(true);
         // All rows were in memory twice.
         hull_linux::memory::trim();

@@ -17,8 +17,27 @@ pub(super) struct Build {
     pub(super) cancel: Cancel,
     /// By the vertices' places.
     outcomes: Vec<OnceLock<Outcome>>,
+    desk: Arc<Desk>,
+}
+
+/// Where threads meet. A thread lets go of the build before it tells here that it has ended: who is told that a
+/// build is over may count on nothing being kept for it any more.
+#[derive(Default)]
+struct Desk {
     work: Mutex<Work>,
     changed: Condvar,
+}
+
+impl Desk {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread has ended.
+    fn leave(&self) {
+        self.work().active -= 1;
+        self.changed.notify_all();
+    }
 }
 
 #[derive(Default)]
@@ -27,8 +46,6 @@ struct Work {
     missing: Vec<usize>,
     /// Who waits for each.
     waiting: Vec<Vec<VertexId>>,
-    /// Vertices that are not known yet.
-    left: usize,
     /// Threads at work.
     active: usize,
     failed: Option<SolveError>,
@@ -43,13 +60,12 @@ impl Build {
             context: context.clone(),
             cancel: Cancel::new(),
             outcomes: (0..count).map(|_| OnceLock::new()).collect(),
-            work: Mutex::default(),
-            changed: Condvar::new(),
+            desk: Arc::default(),
         })
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desk.work()
     }
 
     /// Gets the outcomes of all that these targets need.
@@ -65,8 +81,9 @@ impl Build {
             self.start(id);
         }
         let mut work = self.work();
-        while work.left > 0 && (work.failed.is_none() || work.active > 0) {
+        while work.active > 0 {
             work = self
+                .desk
                 .changed
                 .wait(work)
                 .unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +100,6 @@ impl Build {
         let count = self.graph.vertices().len();
         work.missing = vec![0; count];
         work.waiting = vec![Vec::new(); count];
-        work.left = needed.len();
         let mut ready = Vec::new();
         for id in needed {
             let mut inputs: Vec<VertexId> = self.inputs(*id).collect();
@@ -114,8 +130,7 @@ impl Build {
         if let Err(error) = spawned {
             let error = WorldError::caused("start a thread", error);
             self.fail(id, Arc::new(error));
-            self.work().active -= 1;
-            self.changed.notify_all();
+            self.desk.leave();
         }
     }
 
@@ -140,14 +155,14 @@ impl Build {
                 Err(error) => self.fail(id, error),
             }
         }
-        self.work().active -= 1;
-        self.changed.notify_all();
+        let desk = Arc::clone(&self.desk);
+        drop(self);
+        desk.leave();
     }
 
     /// A vertex is known; gives those that can be done now.
     fn done(&self, id: VertexId) -> Vec<VertexId> {
         let mut work = self.work();
-        work.left -= 1;
         if work.failed.is_some() {
             return Vec::new();
         }

@@ -19,6 +19,8 @@ pub(super) struct Running {
     pub(super) cancel: Cancel,
     state: Mutex<State>,
     changed: Condvar,
+    /// Not a part of the state: who is told something may ask for the end while it is told, and that wakes who waits.
+    told: Mutex<Told>,
 }
 
 #[derive(Default)]
@@ -27,6 +29,10 @@ struct State {
     /// Nobody waited: it ends, and is no one's any more.
     abandoned: bool,
     result: Option<StepResult>,
+}
+
+#[derive(Default)]
+struct Told {
     watches: Vec<(u64, Arc<dyn Watch>)>,
     next: u64,
     backlog: Vec<Event>,
@@ -39,7 +45,12 @@ impl Running {
             cancel: Cancel::new(),
             state: Mutex::default(),
             changed: Condvar::new(),
+            told: Mutex::default(),
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -69,48 +80,56 @@ impl Running {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.watches.retain(|(other, _)| *other != number);
         state.waiting -= 1;
-        let result = state.result.clone();
+        // The last one leaves nothing: the thread that did the step may take a while to end.
+        let result = match state.waiting {
+            0 => state.result.take(),
+            _ => state.result.clone(),
+        };
         state.abandoned = result.is_none() && state.waiting == 0;
         let abandoned = state.abandoned;
         drop(state);
         if abandoned {
             self.cancel.cancel();
         }
+        self.told().watches.retain(|(other, _)| *other != number);
         result.unwrap_or_else(|| Err(Arc::new(WorldError::Cancelled)))
     }
 
     /// Tells what was, and from now on what is.
     fn listen(&self, watch: Arc<dyn Watch>) -> u64 {
-        let mut state = self.state();
-        for event in &state.backlog {
+        let mut told = self.told();
+        for event in &told.backlog {
             watch.tell(event.clone());
         }
-        let number = state.next;
-        state.next += 1;
-        state.watches.push((number, watch));
+        let number = told.next;
+        told.next += 1;
+        told.watches.push((number, watch));
         number
     }
 
     fn finish(&self, result: StepResult) {
-        self.state().result = Some(result);
+        let mut state = self.state();
+        if !state.abandoned {
+            state.result = Some(result);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 }
 
 impl Watch for Running {
     fn tell(&self, event: Event) {
-        let mut state = self.state();
+        let mut told = self.told();
         let size = match &event {
             Event::Log(log) => log.bytes.len() + 64,
             _ => 256,
         };
-        if state.kept + size <= BACKLOG {
-            state.kept += size;
-            state.backlog.push(event.clone());
+        if told.kept + size <= BACKLOG {
+            told.kept += size;
+            told.backlog.push(event.clone());
         }
-        for (_, watch) in &state.watches {
+        for (_, watch) in &told.watches {
             watch.tell(event.clone());
         }
     }

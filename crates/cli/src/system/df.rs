@@ -4,11 +4,11 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag};
-use crate::format::{human_size, now_seconds};
+use crate::format::{created_at, human_duration, human_size, now_seconds};
 use crate::listing::{Listing, format_flag};
 use crate::template::{Data, Record, Template};
 use hull_api::container::Summary;
-use hull_api::system::DiskUsage;
+use hull_api::system::{CacheRecord, DiskUsage};
 use hull_api::volume::Volume;
 
 static FLAGS: &[Flag] = &[
@@ -125,6 +125,9 @@ fn summary(usage: &DiskUsage) -> Vec<Record> {
         },
     );
     let unused = volumes.iter().filter(|volume| links(volume) == 0);
+    let cache = usage.build_cache.as_deref().unwrap_or_default();
+    let needed = own(cache).filter(|record| record.in_use);
+    let needed: i64 = needed.map(|record| record.size).sum();
     vec![
         row(
             ("Images", "*formatter.diskUsageImagesContext"),
@@ -143,10 +146,22 @@ fn summary(usage: &DiskUsage) -> Vec<Record> {
         ),
         row(
             ("Build Cache", "*formatter.diskUsageBuilderContext"),
-            (usage.build_cache.as_ref().map_or(0, Vec::len), 0),
-            (0, 0),
+            (
+                cache.len(),
+                cache.iter().filter(|record| record.in_use).count(),
+            ),
+            (cache_size(cache), cache_size(cache) - needed),
         ),
     ]
+}
+
+/// Without what is counted elsewhere.
+fn own(cache: &[CacheRecord]) -> impl Iterator<Item = &CacheRecord> {
+    cache.iter().filter(|record| !record.shared)
+}
+
+fn cache_size(cache: &[CacheRecord]) -> i64 {
+    own(cache).map(|record| record.size).sum()
 }
 
 fn row(
@@ -175,6 +190,7 @@ struct Rows {
     images: Vec<Data>,
     containers: Vec<Data>,
     volumes: Vec<Data>,
+    cache: Vec<Data>,
 }
 
 impl Rows {
@@ -195,6 +211,11 @@ impl Rows {
                 .collect(),
             containers: containers.collect(),
             volumes: usage.volumes.iter().flatten().map(volume).collect(),
+            cache: cached(
+                usage.build_cache.as_deref().unwrap_or_default(),
+                truncate,
+                now,
+            ),
         }
     }
 }
@@ -222,8 +243,52 @@ fn volume(volume: &Volume) -> Data {
     ))
 }
 
+/// What was last of use comes first, as in Docker.
+fn cached(records: &[CacheRecord], truncate: bool, now: f64) -> Vec<Data> {
+    let mut records: Vec<&CacheRecord> = records.iter().collect();
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let last = |record: &CacheRecord| record.last_used_at.as_deref().and_then(moment);
+    records.sort_by(|a, b| last(b).cmp(&last(a)).then(b.size.cmp(&a.size)));
+    let one = |record: &CacheRecord| {
+        let short = |id: &str| match truncate {
+            true => id.chars().take(12).collect(),
+            false => id.to_owned(),
+        };
+        let since = |text: &str| {
+            let ago = moment(text).map(|then| now - then.as_duration().as_secs_f64());
+            ago.map_or(String::new(), |ago| format!("{} ago", human_duration(ago)))
+        };
+        let at = |text: &str| moment(text).map_or(String::new(), |at| created_at(at.as_second()));
+        let used = record.last_used_at.as_deref().unwrap_or_default();
+        let id = short(&record.id);
+        Data::Record(Record::new(
+            "*formatter.buildCacheContext",
+            vec![
+                ("CacheType", record.kind.as_str().into()),
+                ("CreatedAt", at(&record.created_at).into()),
+                ("CreatedSince", since(&record.created_at).into()),
+                ("Description", record.description.as_str().into()),
+                (
+                    "ID",
+                    if record.in_use { format!("{id}*") } else { id }.into(),
+                ),
+                ("InUse", record.in_use.to_string().into()),
+                ("LastUsedAt", at(used).into()),
+                ("LastUsedSince", since(used).into()),
+                ("Parent", short(&record.parent).into()),
+                ("Shared", record.shared.to_string().into()),
+                ("Size", human(record.size, 3).into()),
+                ("UsageCount", record.usage_count.to_string().into()),
+            ],
+        ))
+    };
+    records.into_iter().map(one).collect()
+}
+
 fn tables(usage: &DiskUsage) -> Outcome {
     let rows = Rows::new(usage, true);
+    let size = cache_size(usage.build_cache.as_deref().unwrap_or_default());
+    let cache = format!("\nBuild cache usage: {}\n\n", human(size, 4));
     for (title, default, headings, rows) in [
         (
             "Images space usage:\n\n",
@@ -243,12 +308,7 @@ fn tables(usage: &DiskUsage) -> Outcome {
             VOLUME_HEADINGS,
             rows.volumes,
         ),
-        (
-            "\nBuild cache usage: 0B\n\n",
-            CACHE,
-            CACHE_HEADINGS,
-            Vec::new(),
-        ),
+        (cache.as_str(), CACHE, CACHE_HEADINGS, rows.cache),
     ] {
         crate::print(title);
         Listing::new("", false, default, headings)?.print(rows.into_iter())?;
@@ -263,7 +323,7 @@ fn whole(usage: &DiskUsage, format: &str) -> Outcome {
         ("Images", rows.images),
         ("Containers", rows.containers),
         ("Volumes", rows.volumes),
-        ("BuildCache", Vec::new()),
+        ("BuildCache", rows.cache),
     ];
     let all = all.map(|(name, rows)| (name.to_owned(), Data::List(rows)));
     let text = if format == "json" {
@@ -314,6 +374,11 @@ mod tests {
             usage_data: Some(UsageData { ref_count, size }),
             ..Volume::default()
         };
+        let record = |size, in_use| CacheRecord {
+            size,
+            in_use,
+            ..CacheRecord::default()
+        };
         let images = vec![
             image(1, 150_000, 100_000),
             image(0, 150_000, 100_000),
@@ -325,7 +390,8 @@ mod tests {
             images: Some(images),
             containers: Some(vec![container("running", 112_345), container("exited", 0)]),
             volumes: Some(vec![volume(1, 0), volume(1, 0)]),
-            build_cache: Some(Vec::new()),
+            build_cache: Some(vec![record(1000, true), record(500, false)]),
+            builder_size: 0,
         };
         let lines: Vec<String> = summary(&usage).iter().map(line).collect();
         assert_eq!(
@@ -334,7 +400,7 @@ mod tests {
                 "Images|4|1|2.265MB|2.215MB (97%)",
                 "Containers|2|1|112.3kB|0B (0%)",
                 "Local Volumes|2|2|0B|0B",
-                "Build Cache|0|0|0B|0B",
+                "Build Cache|2|1|1.5kB|500B (33%)",
             ]
         );
     }

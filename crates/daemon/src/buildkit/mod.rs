@@ -20,6 +20,7 @@ mod filesync;
 mod gateway;
 mod grpc;
 mod history;
+mod kept;
 mod plans;
 mod progress;
 mod reading;
@@ -81,6 +82,11 @@ impl BuildKit {
         let control = ControlService::new(engine, self.clone());
         let services = Routes::new(control.server()).add_service(gateway.server());
         grpc::serve(connection, services).await;
+    }
+
+    /// Clients' files between builds, as a part of the build cache.
+    pub(crate) fn sources(&self, data_root: &Path) -> Box<dyn hull_engine::build::Sources> {
+        Box::new(kept::KeptSources::new(self.clone(), data_root))
     }
 
     /// Where clients' files are between builds: below the data root, found when they are first needed.

@@ -80,7 +80,7 @@ impl Progress {
                     last.insert(&vertex.digest, vertex);
                 }
                 Event::Warning(_) => counts.warnings += 1,
-                Event::Status(_) | Event::Log(_) => {}
+                Event::Status(_) | Event::Log(_) | Event::Process(_) => {}
             }
         }
         for vertex in last.values() {
@@ -149,6 +149,8 @@ fn answer(told: &Told, mut next: usize) -> (proto::StatusResponse, usize) {
                 answer.logs.push(log(line));
             }
             Event::Warning(text) => answer.warnings.push(warning(text, &told.sources)),
+            // BuildKit's clients have no word for it.
+            Event::Process(_) => {}
         }
         next += 1;
     }

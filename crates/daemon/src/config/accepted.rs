@@ -7,7 +7,6 @@ use super::file::File;
 use super::flags::Flags;
 use clap::Args;
 use serde::Deserialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -122,7 +121,7 @@ pub(super) struct OtherFile {
     allow_nondistributable_artifacts: Option<Vec<String>>,
     authorization_plugins: Option<Vec<String>>,
     userns_remap: Option<String>,
-    builder: Option<Value>,
+    builder: Option<super::builder::Builder>,
 }
 
 /// The keys of [`OtherFile`].
@@ -172,6 +171,8 @@ pub(crate) struct Others {
     pub(crate) init_path: Option<PathBuf>,
     /// Seconds; only shown.
     pub(crate) shutdown_timeout: i64,
+    /// How the build cache is kept small.
+    pub(crate) build_collection: hull_engine::build::Collection,
     /// What is accepted without effect, in words.
     pub(crate) notes: Vec<String>,
 }
@@ -241,6 +242,7 @@ pub(super) fn merge(flags: &Flags, file: &File) -> Result<Others, ConfigError> {
             .shutdown_timeout
             .or(file.shutdown_timeout)
             .unwrap_or(15),
+        build_collection: file.builder.clone().unwrap_or_default().collection()?,
         notes: notes(flags, file, &exec_opts),
     })
 }
@@ -385,7 +387,7 @@ fn notes(flags: &OtherFlags, file: &OtherFile, exec_opts: &[String]) -> Vec<Stri
         (on(flags.raw_logs, file.raw_logs), "raw-logs: logs are never coloured"),
         (on(flags.selinux_enabled, file.selinux_enabled), "selinux-enabled: labels of SELinux are not set"),
         (artifacts, "allow-nondistributable-artifacts: they are always pushed"),
-        (file.builder.is_some(), "builder: there is no build cache to be kept small"),
+        (file.builder.as_ref().is_some_and(super::builder::Builder::has_others), "builder: entitlements and history have no limits"),
     ]
     .into_iter()
     .filter(|(asked, _)| *asked)

@@ -1,6 +1,7 @@
 //! What the daemon is told: dockerd's flags and dockerd's `daemon.json`, put together.
 
 mod accepted;
+mod builder;
 mod containers;
 mod file;
 mod flags;

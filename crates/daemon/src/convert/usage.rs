@@ -3,8 +3,9 @@
 use super::{details, image};
 use crate::error::ApiError;
 use crate::version::ApiVersion;
-use hull_api::system::DiskUsage;
+use hull_api::system::{CacheRecord, DiskUsage};
 use hull_api::volume::{UsageData, Volume};
+use hull_engine::build::BuildRecord;
 use hull_engine::image::ImageSummary;
 use hull_engine::usage::VolumeUsage;
 use hull_engine::volume::VolumeDetails;
@@ -16,7 +17,7 @@ use serde_json::Value;
 /// 500 when the reply cannot be encoded.
 pub(crate) fn disk_usage(
     usage: hull_engine::usage::DiskUsage,
-    build_cache: bool,
+    build_cache: Option<Vec<BuildRecord>>,
     version: ApiVersion,
 ) -> Result<DiskUsage<Value>, ApiError> {
     let now = jiff::Timestamp::now();
@@ -29,13 +30,48 @@ pub(crate) fn disk_usage(
         containers.iter().map(convert).collect()
     });
     let volumes = usage.volumes;
+    // Summed up for clients of before.
+    let summed = |records: &Vec<BuildRecord>| records.iter().map(|record| record.size).sum();
+    let sum = build_cache
+        .as_ref()
+        .filter(|_| !version.since(42))
+        .map(summed);
     Ok(DiskUsage {
         layers_size: number(usage.layers_size),
         images: images.transpose()?,
         containers,
         volumes: volumes.map(|volumes| volumes.into_iter().map(volume_usage).collect()),
-        build_cache: build_cache.then(Vec::new),
+        builder_size: number(sum.unwrap_or(0)),
+        build_cache: build_cache.map(|records| {
+            let records = records.into_iter();
+            records.map(|record| cached(record, version)).collect()
+        }),
     })
+}
+
+/// API 1.42 has all parents, the ones before have the first.
+fn cached(record: BuildRecord, version: ApiVersion) -> CacheRecord {
+    let (parent, parents) = match version.since(42) {
+        true => (String::new(), record.parents),
+        false => (
+            record.parents.into_iter().next().unwrap_or_default(),
+            Vec::new(),
+        ),
+    };
+    CacheRecord {
+        id: record.id,
+        parent,
+        parents,
+        kind: record.kind.as_str().to_owned(),
+        description: record.description,
+        in_use: record.in_use,
+        // Clients leave what is shared out of their sums; here the image has a copy.
+        shared: false,
+        size: number(record.size),
+        created_at: record.created.to_string(),
+        last_used_at: record.last_used.map(|at| at.to_string()),
+        usage_count: number(record.uses),
+    }
 }
 
 fn number(value: u64) -> i64 {

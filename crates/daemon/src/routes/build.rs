@@ -12,51 +12,68 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use hull_api::image::AuthConfig;
 use hull_api::json;
-use hull_engine::build::world::Cancel;
-use hull_engine::build::{BuildRequest, Heard};
+use hull_engine::build::world::{Cancel, Surroundings};
+use hull_engine::build::{BuildLimits, BuildPrune, BuildRequest, Heard};
 use hull_engine::image::Credentials;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tell::Teller;
 
-/// The sizes of `POST /build/prune`: of old clients, and of API 1.48.
-const SIZES: &[&str] = &[
-    "keep-storage",
-    "reserved-space",
-    "max-used-space",
-    "min-free-space",
-];
-
 /// `POST /build/prune`: removes what builds have left and none needs at the moment.
 pub(crate) async fn prune(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
-    let filters = query.filters()?.0;
-    let mut kept = 0;
-    for name in SIZES {
+    let size = |name: &str| {
         let text = query.text(name);
         if text.is_empty() {
-            continue;
+            return Ok(None);
         }
         let size = parse_int(text).map_err(|why| {
             ApiError::bad_request(format!(
                 "{name} is in bytes and expects an integer, got {text}: strconv.Atoi: parsing {text:?}: {why}"
             ))
         })?;
-        if matches!(*name, "keep-storage" | "reserved-space") {
-            kept = u64::try_from(size).unwrap_or(0);
-        }
-    }
-    let engine = &request.app.engine;
-    let pruned = engine.prune_builds(filters, kept).await?;
-    let deleted = (!pruned.results.is_empty()).then_some(pruned.results);
+        Ok::<_, ApiError>(Some(u64::try_from(size).unwrap_or(0)))
+    };
+    // API 1.48 brought the other names.
+    let newer = request.version.since(48);
+    let kept = size("keep-storage")?;
+    let reserved = if newer { size("reserved-space")? } else { None };
+    let limits = BuildLimits {
+        reserved: reserved.or(kept).unwrap_or(0),
+        max_used: if newer {
+            size("max-used-space")?.unwrap_or(0)
+        } else {
+            0
+        },
+        min_free: if newer {
+            size("min-free-space")?.unwrap_or(0)
+        } else {
+            0
+        },
+    };
+    let prune = BuildPrune {
+        filters: query.filters()?.0,
+        all: query.flag("all"),
+        limits,
+        ..BuildPrune::default()
+    };
+    let pruned = request.app.engine.prune_builds(prune).await;
+    let pruned = pruned.map_err(|error| {
+        let text = format!("failed to prune build cache: {}", error.message());
+        hull_engine::Error::new(error.kind(), text)
+    })?;
+    let ids: Vec<String> = pruned.records.into_iter().map(|record| record.id).collect();
+    let deleted = (!ids.is_empty()).then_some(ids);
     reply::ok(&serde_json::json!({"CachesDeleted": deleted, "SpaceReclaimed": pruned.reclaimed}))
 }
 
-/// `POST /build/cancel`: a build that is not (any more) there is cancelled.
+/// `POST /build/cancel`: ends the build that was begun with this `buildid`; one that is not (any more) there has ended.
 pub(crate) async fn cancel(request: Request) -> Result<Outcome, ApiError> {
-    if request.query.text("id").is_empty() {
+    let id = request.query.text("id");
+    if id.is_empty() {
         return Err(ApiError::bad_request("build ID not provided"));
     }
+    request.app.engine.cancel_build(id);
     let mut reply = reply::empty(StatusCode::OK);
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     Ok(reply.into())
@@ -97,17 +114,17 @@ pub(crate) async fn build(request: Request) -> Result<Outcome, ApiError> {
         attributes,
         names,
         credentials,
+        surroundings: surroundings(query)?,
+        id: query.text("buildid").to_owned(),
         cancel: cancel.clone(),
     };
-    let planned = engine
-        .plan_build(asked, Arc::new(Heard(move |event| hearing.hear(event))))
-        .await?;
+    let gone = Gone(cancel);
+    let heard = Arc::new(Heard(move |event| hearing.hear(&event)));
+    let prepared = engine.prepare_build(asked, heard).await?;
     tokio::task::spawn_blocking(move || {
-        teller.begin();
-        let built = planned.run();
+        let built = prepared.run(&|story| teller.begin(story));
         teller.end(built);
     });
-    let gone = Gone(cancel);
     let lines = lines.map(move |line| {
         let _ = &gone;
         super::pull::line(&line)
@@ -123,9 +140,7 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
             attributes.insert(name.to_owned(), value.to_owned());
         }
     };
-    if !query.text("remote").is_empty() {
-        return Err(convert::unsupported("remote build contexts"));
-    }
+    set("context", remote(query.text("remote"))?);
     if query.flag("squash") {
         return Err(ApiError::bad_request(
             "squash is only supported with experimental mode",
@@ -136,14 +151,8 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
     set("platform", query.text("platform"));
     set("cgroup-parent", query.text("cgroupparent"));
     set("shm-size", query.text("shmsize"));
-    match query.text("networkmode") {
-        "" | "default" | "bridge" => {}
-        mode @ ("host" | "none") => set("force-network-mode", mode),
-        other => {
-            return Err(convert::unsupported(format!(
-                "building in the network {other:?}"
-            )));
-        }
+    if let mode @ ("host" | "none") = query.text("networkmode") {
+        set("force-network-mode", mode);
     }
     let hosts: Vec<String> = query
         .all("extrahosts")
@@ -171,6 +180,42 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
         attributes.insert("ulimit".to_owned(), limits);
     }
     Ok(attributes)
+}
+
+/// A context that is somewhere else; dockerd's refusal of what is none.
+fn remote(text: &str) -> Result<&str, ApiError> {
+    let schemes = ["http://", "https://", "git://", "git@", "github.com/"];
+    let known = schemes.iter().any(|scheme| text.starts_with(scheme));
+    match known || text.is_empty() {
+        true => Ok(text),
+        false => Err(ApiError::internal(format!(
+            "remoteURL ({text}) could not be recognized as URL"
+        ))),
+    }
+}
+
+/// What surrounds the processes of all steps. As in dockerd a number that is none is 0.
+fn surroundings(query: &Query) -> Result<Surroundings, ApiError> {
+    let number = |name: &str| parse_int(query.text(name)).unwrap_or(0);
+    let surroundings = Surroundings {
+        network: match query.text("networkmode") {
+            "default" | "bridge" => String::new(),
+            mode => mode.to_owned(),
+        },
+        memory: number("memory"),
+        memory_swap: number("memswap"),
+        cpu_shares: number("cpushares"),
+        cpu_period: number("cpuperiod"),
+        cpu_quota: number("cpuquota"),
+        cpuset_cpus: query.text("cpusetcpus").to_owned(),
+        cpuset_mems: query.text("cpusetmems").to_owned(),
+    };
+    if !query.all("securityopt").is_empty() {
+        return Err(ApiError::bad_request(
+            "The daemon on this platform does not support setting security options on build",
+        ));
+    }
+    Ok(surroundings)
 }
 
 /// A parameter that is an object of texts.
@@ -249,13 +294,26 @@ mod tests {
 
     #[test]
     fn what_cannot_be_built_is_refused() {
-        for text in [
-            "remote=http%3A%2F%2Fx",
-            "squash=1",
-            "buildargs=x",
-            "networkmode=n",
-        ] {
+        for text in ["remote=x", "squash=1", "buildargs=x"] {
             assert!(attributes(&Query::parse(text)).is_err(), "{text}");
         }
+        assert!(surroundings(&Query::parse("securityopt=x")).is_err());
+    }
+
+    #[test]
+    fn what_surrounds_steps_is_read() {
+        let query = Query::parse("networkmode=n&memory=5&memswap=-1&cpuquota=x&cpusetcpus=0");
+        let expected = Surroundings {
+            network: "n".to_owned(),
+            memory: 5,
+            memory_swap: -1,
+            cpuset_cpus: "0".to_owned(),
+            ..Surroundings::default()
+        };
+        assert_eq!(surroundings(&query).unwrap(), expected);
+        assert_eq!(
+            surroundings(&Query::parse("networkmode=bridge")).unwrap(),
+            Surroundings::default()
+        );
     }
 }

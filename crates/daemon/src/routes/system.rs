@@ -76,6 +76,10 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Outcome, ApiError> {
         (kinds, build_cache) = (Kinds::ALL, true);
     }
     let usage = request.app.engine.disk_usage(kinds).await?;
+    let build_cache = match build_cache {
+        true => Some(request.app.engine.build_records().await?),
+        false => None,
+    };
     reply::ok(&convert::usage::disk_usage(
         usage,
         build_cache,

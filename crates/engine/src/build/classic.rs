@@ -7,16 +7,18 @@
 
 use super::export::world_error;
 use super::index::Part;
+use super::story::{self, Asked, Stopped, Story};
 use crate::image::Credentials;
 use crate::stream::{Incoming, Reader};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking, names};
 use hull_build::attest::{self, Wanted};
+use hull_build::dockerfile::{self, Dockerfile, Linter};
 use hull_build::graph::LocalSource;
 use hull_build::plan::{Plan, PlanError, Request};
 use hull_build::progress::{Event, Watch};
-use hull_build::solve::{Context, KnownSources, Solution, SolveError, Solver};
+use hull_build::solve::{Context, KnownSources, Solution, SolveError};
 use hull_build::world::{
-    Cancel, Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
+    Cancel, Client, Entitlement, Job, LocalFiles, Login, Surroundings, WorldError, WorldResult,
 };
 use hull_image::archive::decompressed;
 use hull_image::extract;
@@ -24,10 +26,14 @@ use hull_linux::path::Root;
 use hull_spec::Digest;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// A longer name of a build is nobody's.
+const MAX_NAME: usize = 256;
 
 /// What to build.
 pub struct BuildRequest {
@@ -39,6 +45,10 @@ pub struct BuildRequest {
     pub names: Vec<String>,
     /// For registries, by host.
     pub credentials: BTreeMap<String, Credentials>,
+    /// What surrounds the processes of its steps.
+    pub surroundings: Surroundings,
+    /// By what others may end it; empty: nothing.
+    pub id: String,
     /// When to stop.
     pub cancel: Cancel,
 }
@@ -52,22 +62,21 @@ impl std::fmt::Debug for BuildRequest {
     }
 }
 
-/// A build that has its context and its plan: all that can be refused was.
-pub struct Planned {
+/// A build that has its context and a Dockerfile that can be read: what dockerd refuses by a status was refused.
+pub struct Prepared {
     engine: Arc<Engine>,
-    plan: Plan,
+    request: Request,
     context: Context,
     names: Vec<Reference>,
     /// `SOURCE_DATE_EPOCH`.
     epoch: Option<i64>,
     attested: Wanted,
-    /// Who hears of it from the beginning.
-    told: Arc<dyn Watch>,
+    _named: Option<Named>,
 }
 
-impl std::fmt::Debug for Planned {
+impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Planned")
+        f.debug_struct("Prepared")
             .field("names", &self.names)
             .finish_non_exhaustive()
     }
@@ -76,6 +85,8 @@ impl std::fmt::Debug for Planned {
 /// How a build failed.
 #[derive(Debug)]
 pub enum BuildError {
+    /// Before the first step, such as an image that is not to be had.
+    Plan(Error, Option<Stopped>),
     /// A step.
     Step(SolveError),
     /// What comes after the steps.
@@ -113,6 +124,7 @@ impl Drop for Uploaded {
 struct Uploader {
     context: Arc<Uploaded>,
     credentials: BTreeMap<String, Credentials>,
+    surroundings: Surroundings,
     /// The request asks for the host's network itself.
     host_network: bool,
 }
@@ -149,6 +161,30 @@ impl Client for Uploader {
             Some(Credentials::RegistryToken(token)) => Some(Login::Registry(token.clone())),
         })
     }
+
+    fn surroundings(&self) -> Surroundings {
+        self.surroundings.clone()
+    }
+}
+
+/// A build that can be ended by its name, as long as this lives.
+struct Named {
+    builds: Arc<super::Builds>,
+    id: String,
+    cancel: Cancel,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let mut named = self.builds.named();
+        // Another may have taken the name meanwhile.
+        if named
+            .get(&self.id)
+            .is_some_and(|other| other.is_same(&self.cancel))
+        {
+            named.remove(&self.id);
+        }
+    }
 }
 
 /// Names of dockerd's, whole.
@@ -171,34 +207,25 @@ fn checked(names: &[String]) -> Result<Vec<Reference>> {
 }
 
 impl Engine {
-    /// Takes a context and makes a plan of its Dockerfile.
+    /// Takes a context and reads its Dockerfile.
     ///
     /// # Errors
     /// dockerd's for names, archives and Dockerfiles that are none.
-    pub async fn plan_build(
+    pub async fn prepare_build(
         self: &Arc<Self>,
         request: BuildRequest,
         told: Arc<dyn Watch>,
-    ) -> Result<Planned> {
+    ) -> Result<Prepared> {
         let names = checked(&request.names)?;
         let engine = Arc::clone(self);
         let body = Reader::new(request.context);
-        let solver = self.solver();
+        // Pulls run in this runtime.
+        let _ = self.solver();
+        let named = self.name_build(request.id, &request.cancel);
         let network = request.attributes.get("force-network-mode");
         let host_network = network.is_some_and(|network| network == "host");
         blocking(move || {
             let uploaded = Arc::new(engine.take_context(body)?);
-            let context = Context {
-                client: Arc::new(Uploader {
-                    context: Arc::clone(&uploaded),
-                    credentials: request.credentials,
-                    host_network,
-                }),
-                watch: Arc::clone(&told),
-                cancel: request.cancel,
-                platform: Platform::host(),
-                sources: KnownSources::default(),
-            };
             let asked = Request {
                 attributes: request.attributes,
                 ..Request::default()
@@ -213,18 +240,54 @@ impl Engine {
             let epoch = asked.attributes.get("build-arg:SOURCE_DATE_EPOCH");
             // One that is no number is refused with the plan.
             let epoch = epoch.and_then(|text| text.parse().ok());
-            let plan = hull_build::frontend::plan(&asked, &solver, &context);
-            Ok(Planned {
+            Ok(Prepared {
                 engine,
-                plan: plan.map_err(|error| plan_error(*error))?,
-                context,
+                request: asked,
+                context: Context {
+                    client: Arc::new(Uploader {
+                        context: uploaded,
+                        credentials: request.credentials,
+                        surroundings: request.surroundings,
+                        host_network,
+                    }),
+                    watch: told,
+                    cancel: request.cancel,
+                    platform: Platform::host(),
+                    sources: KnownSources::default(),
+                },
                 names,
                 epoch,
                 attested,
-                told,
+                _named: named,
             })
         })
         .await
+    }
+
+    /// The first digits of the id of an image that is here.
+    fn short_id(&self, reference: &str, platform: &Platform) -> Option<String> {
+        let found = self.store.resolve_for(reference, Some(platform)).ok()?;
+        Some(found.digest().short().to_owned())
+    }
+
+    fn name_build(&self, id: String, cancel: &Cancel) -> Option<Named> {
+        if id.is_empty() || id.len() > MAX_NAME {
+            return None;
+        }
+        self.builds.named().insert(id.clone(), cancel.clone());
+        Some(Named {
+            builds: Arc::clone(&self.builds),
+            id,
+            cancel: cancel.clone(),
+        })
+    }
+
+    /// Ends a build by the name that its client gave it. One that is not (any more) there has ended.
+    pub fn cancel_build(&self, id: &str) {
+        let found = self.builds.named().get(id).cloned();
+        if let Some(cancel) = found {
+            cancel.cancel();
+        }
     }
 
     /// Unpacks an uploaded context. Everything in it is root's, as in Docker.
@@ -264,20 +327,45 @@ impl Engine {
     }
 }
 
-/// dockerd looks for the Dockerfile before it tells anything.
+/// dockerd reads the Dockerfile before it tells anything.
 fn check_dockerfile(context: &Uploaded, request: &Request) -> Result<()> {
-    let name = request
-        .attributes
-        .get("filename")
-        .map_or("Dockerfile", String::as_str);
-    let there = Root::open(&context.0)
-        .and_then(|root| root.open_at(Path::new(name), OFlags::PATH))
-        .is_ok();
-    if there {
-        return Ok(());
+    let attribute = |name: &str| request.attributes.get(name).map_or("", String::as_str);
+    let name = match attribute("filename") {
+        "" => "Dockerfile",
+        name => name,
+    };
+    let open = |name: &str| {
+        let root = Root::open(&context.0)?;
+        let file = root.open_at(Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK)?;
+        Ok::<_, std::io::Error>(std::fs::File::from(file))
+    };
+    let found = open(name).or_else(|error| match name {
+        "Dockerfile" => open("dockerfile"),
+        _ => Err(error),
+    });
+    let Ok(file) = found else {
+        let text = format!("Cannot locate specified Dockerfile: {name}");
+        return Err(Error::new(ErrorKind::Internal, text));
+    };
+    let mut text = Vec::new();
+    let most = dockerfile::MAX_SIZE as u64 + 1;
+    let read = file.take(most).read_to_end(&mut text);
+    read.map_err(|e| {
+        Error::new(ErrorKind::Internal, "unexpected error reading Dockerfile").caused_by(e)
+    })?;
+    if text.is_empty() {
+        let text = format!("the Dockerfile ({name}) cannot be empty");
+        return Err(Error::new(ErrorKind::InvalidInput, text));
     }
-    let text = format!("Cannot locate specified Dockerfile: {name}");
-    Err(Error::new(ErrorKind::Internal, text))
+    let invalid = |error: dockerfile::Error| Error::new(ErrorKind::InvalidInput, error.message);
+    let syntax = dockerfile::parse(&text).map_err(invalid)?;
+    let file = Dockerfile::read(&syntax, &mut Linter::default()).map_err(invalid)?;
+    let target = attribute("target");
+    if !target.is_empty() && super::story::stage(&file, target).is_none() {
+        let text = format!("target stage {target:?} could not be found");
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
+    Ok(())
 }
 
 fn plan_error(error: PlanError) -> Error {
@@ -289,20 +377,27 @@ fn plan_error(error: PlanError) -> Error {
     }
 }
 
-impl Planned {
-    /// Does it. Blocking.
+impl Prepared {
+    /// Does it. What is going to be done is told first, once that is known. Blocking.
     ///
     /// # Errors
     /// See [`BuildError`].
-    pub fn run(self) -> std::result::Result<Built, BuildError> {
-        let images = &self.plan.images;
+    pub fn run(self, begins: &dyn Fn(Story)) -> std::result::Result<Built, BuildError> {
+        let solver = self.engine.solver();
+        let plan = hull_build::frontend::plan(&self.request, &solver, &self.context);
+        let plan = plan.map_err(|error| {
+            let target = self.request.attributes.get("target");
+            let stopped = story::stopped(&error, target.map_or("", String::as_str));
+            BuildError::Plan(plan_error(*error), stopped)
+        })?;
+        begins(self.story(&plan));
+        let images = &plan.images;
         if images.is_empty() {
             let text = "No image was generated. Is your Dockerfile empty?";
             return Err(BuildError::Export(Error::new(ErrorKind::Internal, text)));
         }
-        let solver: Solver = self.engine.solver();
         let targets: Vec<_> = images.iter().filter_map(|image| image.output).collect();
-        let solved = solver.solve(&self.plan.graph, &targets, &self.context);
+        let solved = solver.solve(&plan.graph, &targets, &self.context);
         // What was made before a failure, too.
         self.engine.settle_builds();
         let mut solved = solved.map_err(BuildError::Step)?.into_iter();
@@ -310,23 +405,37 @@ impl Planned {
             .iter()
             .map(|image| image.output.and_then(|_| solved.next()))
             .collect();
-        let id = self.export(&files).map_err(BuildError::Export)?;
-        drop(self.told);
+        let id = self.export(&plan, &files).map_err(BuildError::Export)?;
         Ok(Built {
             id,
             names: self.names.iter().map(Reference::familiar).collect(),
         })
     }
+
+    fn story(&self, plan: &Plan) -> Story {
+        let attributes = &self.request.attributes;
+        let named = |prefix: &'static str| {
+            let named = attributes
+                .iter()
+                .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())));
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let asked = Asked {
+            target: attributes.get("target").map_or("", String::as_str),
+            labels: &named("label:"),
+            arguments: &named("build-arg:"),
+            image: &|name| self.engine.short_id(name, &self.context.platform),
+        };
+        story::story(plan, asked)
+    }
 }
 
-impl Planned {
+impl Prepared {
     /// Makes an image, or an index of several and of what is attested of them; the id of the first.
-    fn export(&self, files: &[Option<Solution>]) -> Result<Digest> {
-        let images = self.plan.images.iter().zip(files);
+    fn export(&self, plan: &Plan, files: &[Option<Solution>]) -> Result<Digest> {
+        let images = plan.images.iter().zip(files);
         let (names, epoch) = (&self.names, self.epoch);
-        if let ([image], [files], false) =
-            (self.plan.images.as_slice(), files, self.attested.is_any())
-        {
+        if let ([image], [files], false) = (plan.images.as_slice(), files, self.attested.is_any()) {
             let files = files.as_ref();
             let made = self
                 .engine
@@ -337,7 +446,7 @@ impl Planned {
         let mut parts = Vec::with_capacity(files.len());
         for (image, files) in images {
             let built = attest::Built {
-                plan: &self.plan,
+                plan,
                 image,
                 sources: &self.context.sources,
                 id: &id,

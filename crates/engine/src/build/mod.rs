@@ -15,6 +15,7 @@ mod cache_mount;
 mod change;
 mod chmod;
 mod classic;
+mod collect;
 mod content;
 mod copy;
 mod engine_world;
@@ -29,22 +30,28 @@ mod overlay;
 mod prune;
 mod run;
 mod sieve;
+mod story;
 mod stubs;
 mod tree;
 mod unpack;
+mod usage;
 
-pub use classic::{BuildError, BuildRequest, Built, Heard, Planned};
+pub use classic::{BuildError, BuildRequest, Built, Heard, Prepared};
+pub use collect::{BuildLimits, CollectRule, Collection};
 pub use export::{ArchivedImage, Made};
 pub use hull_build::{attest, cache, frontend, graph, ignore, plan, progress, solve, world};
 pub use images::credentials;
 pub use index::{MadeIndex, Part};
-pub use prune::PrunedBuilds;
+pub use prune::{BuildPrune, PrunedBuilds};
+pub use story::{Stopped, Story, Told, ToldKind};
+pub use usage::{BuildRecord, Sources};
 
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_build::cache::Cache;
 use hull_build::solve::Solver;
+use hull_build::world::Cancel;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Begins the name of a snapshot that is a step's.
 pub(crate) const PREFIX: &str = "build-";
@@ -58,6 +65,13 @@ pub(crate) struct Builds {
     mounts: Mutex<HashMap<String, cache_mount::InUse>>,
     mounts_changed: Condvar,
     git: git::Turns,
+    /// Bytes of what steps wrote, as far as somebody asked.
+    sizes: Mutex<HashMap<String, u64>>,
+    /// Who keeps clients' files.
+    sources: OnceLock<Box<dyn Sources>>,
+    collecting: Mutex<collect::Collecting>,
+    /// Builds that can be ended by name.
+    named: Mutex<HashMap<String, Cancel>>,
     /// For those who are called back.
     myself: Weak<Self>,
 }
@@ -76,8 +90,16 @@ impl Builds {
             mounts: Mutex::default(),
             mounts_changed: Condvar::new(),
             git: git::Turns::default(),
+            sizes: Mutex::default(),
+            sources: OnceLock::new(),
+            collecting: Mutex::default(),
+            named: Mutex::default(),
             myself: Weak::clone(myself),
         }))
+    }
+
+    fn named(&self) -> MutexGuard<'_, HashMap<String, Cancel>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a snapshot is one that a result of an earlier build has.
@@ -100,8 +122,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// Brings what builds have made to the disk, in the background: only then do results count after a loss of
-    /// power.
+    /// After a build: brings what builds have made to the disk, in the background, for only then do results count
+    /// after a loss of power; and keeps the cache within its limits.
     pub fn settle_builds(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         let thread = std::thread::Builder::new().name("build-sync".to_owned());
@@ -114,6 +136,7 @@ impl Engine {
                 Ok(()) => engine.builds.cache.settled(&open),
                 Err(error) => tracing::warn!(%error, "results of builds are not on the disk"),
             }
+            engine.collect_soon();
         });
     }
 }

@@ -3,11 +3,11 @@
 use super::cache_mount::Cached;
 use super::tree::{NewStep, Reading, pieces};
 use crate::container::step::{Step, StepMount, StepSource};
-use crate::container::{Config, Ulimit};
+use crate::container::{Config, Resources, Ulimit};
 use crate::{Engine, ErrorKind, names};
 use hull_build::graph::{ClientFile, Exec, Mount, MountKind, SecretEnv, SecurityMode};
-use hull_build::progress::Stream;
-use hull_build::world::{Job, Tree, WorldError, WorldResult};
+use hull_build::progress::{Event, Process, Stream};
+use hull_build::world::{Job, Surroundings, Tree, WorldError, WorldResult};
 use hull_spec::rootfs::RootFs;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ impl Engine {
         let step = Step {
             id: id.clone(),
             root,
-            config: self.step_config(exec, read_only)?,
+            config: self.step_config(exec, read_only, job)?,
             args: exec.args.clone(),
             env: environment(exec, job)?,
             cwd: exec.cwd.clone(),
@@ -75,6 +75,10 @@ impl Engine {
             },
             mounts,
         };
+        job.watch.tell(Event::Process(Process {
+            vertex: job.vertex.clone(),
+            container: id,
+        }));
         let ran = self.run_step(step, job.cancel, &mut |number, bytes| {
             let stream = if number == 2 {
                 Stream::Stderr
@@ -126,7 +130,7 @@ impl Engine {
         Ok((root, mounts))
     }
 
-    fn step_config(&self, exec: &Exec, read_only: bool) -> WorldResult<Config> {
+    fn step_config(&self, exec: &Exec, read_only: bool, job: &Job<'_>) -> WorldResult<Config> {
         let devices = exec.devices.iter().map(|(name, _)| name.clone());
         let devices: Vec<String> = devices.collect();
         if !devices.is_empty() {
@@ -134,8 +138,10 @@ impl Engine {
             return Err(WorldError::Unsupported(text.to_owned()));
         }
         let hosts = exec.extra_hosts.iter();
+        let surroundings = job.client.surroundings();
         Ok(Config {
-            network: Step::network(exec.network, ""),
+            network: Step::network(exec.network, &surroundings.network),
+            resources: resources(&surroundings),
             extra_hosts: hosts
                 .map(|(name, address)| format!("{name}:{address}"))
                 .collect(),
@@ -237,6 +243,19 @@ impl Held<'_> {
         let mut outputs = self.outputs.iter();
         let of_root = outputs.find(|(number, _)| root.output == Some(*number));
         of_root.map(|(_, step)| step.upper.clone())
+    }
+}
+
+fn resources(surroundings: &Surroundings) -> Resources {
+    Resources {
+        memory: surroundings.memory,
+        memory_swap: surroundings.memory_swap,
+        cpu_shares: surroundings.cpu_shares,
+        cpu_period: surroundings.cpu_period,
+        cpu_quota: surroundings.cpu_quota,
+        cpuset_cpus: surroundings.cpuset_cpus.clone(),
+        cpuset_mems: surroundings.cpuset_mems.clone(),
+        ..Resources::default()
     }
 }
 

@@ -238,6 +238,7 @@ impl Engine {
         if let Err(error) = self.snapshots.remove(&key_of(step)) {
             tracing::warn!(%error, "what a build's step wrote was not removed");
         }
+        self.builds.forget_size(step);
     }
 
     /// Removes all that steps wrote in a tree.

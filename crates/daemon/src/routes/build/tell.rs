@@ -1,34 +1,235 @@
-//! A build's events as dockerd's classic builder tells them: steps as they begin, what they print, and the image.
+//! A build's events as dockerd's classic builder tells them: one instruction after the other, what it prints, and the
+//! image. The builder does several at the same time: what belongs to a later one waits for its turn.
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use hull_api::progress::{ErrorDetail, Message};
-use hull_engine::build::progress::{Event, Log, Status, Stream, VertexState, Warning};
+use hull_engine::build::progress::{Event, Log, Status, Stream, VertexState};
 use hull_engine::build::world::{Cancel, WorldError};
-use hull_engine::build::{BuildError, Built};
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use hull_engine::build::{BuildError, Built, Story, Told, ToldKind};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 /// Lines that may wait for the client.
 const WAITING: usize = 256;
+/// Bytes of output that wait for an instruction's turn; BuildKit has the same limit for all that it keeps.
+const MAX_WAITING: usize = 2 << 20;
 
 /// Makes lines of events.
 pub(super) struct Teller {
     lines: mpsc::Sender<Message>,
     quiet: bool,
-    /// Whether the client reads: before, nobody may wait for it.
-    begun: AtomicBool,
     cancel: Cancel,
-    /// Steps whose beginning was told, and those whose end was.
-    told: Mutex<[HashSet<String>; 2]>,
+    tale: Mutex<Tale>,
+}
+
+/// How far the story was told.
+#[derive(Default)]
+struct Tale {
+    steps: Vec<Step>,
+    /// The steps that wait for a vertex, by its digest.
+    waiting: HashMap<String, Vec<usize>>,
+    unconsumed: Vec<String>,
+    /// Whose turn it is, and whether it was named.
+    current: usize,
+    named: bool,
+    /// Whether the last one that had something to do was known.
+    cached: bool,
+}
+
+/// An instruction.
+struct Step {
+    told: Told,
+    /// What has to be done for it still.
+    left: HashSet<String>,
+    cached: bool,
+    /// The container it runs in, and whether that was told.
+    container: Option<String>,
+    container_told: bool,
+    output: Vec<Message>,
+    size: usize,
 }
 
 fn said(text: impl Into<String>) -> Message {
     Message {
         stream: text.into(),
         ..Message::default()
+    }
+}
+
+fn named(number: usize, count: usize, text: &str) -> Message {
+    said(format!("Step {number}/{count} : {text}"))
+}
+
+impl Step {
+    fn new(told: Told) -> Self {
+        Self {
+            left: told.vertices.iter().map(ToString::to_string).collect(),
+            cached: true,
+            container: None,
+            container_told: false,
+            output: Vec::new(),
+            size: 0,
+            told,
+        }
+    }
+
+    /// Keeps a line for its turn.
+    fn keep(&mut self, line: Message) {
+        let before = self.size;
+        self.size += line.stream.len();
+        if self.size <= MAX_WAITING {
+            self.output.push(line);
+        } else if before <= MAX_WAITING {
+            self.output.push(said("[output clipped]\n"));
+        }
+    }
+
+    /// What is to be told of it now.
+    fn so_far(&mut self, lines: &mut Vec<Message>) {
+        if let Some(container) = &self.container
+            && !std::mem::replace(&mut self.container_told, true)
+        {
+            lines.push(said(format!(" ---> Running in {container}\n")));
+        }
+        lines.append(&mut self.output);
+        self.size = 0;
+    }
+
+    /// How it ends; `before` says whether what is before it was known.
+    fn end(&self, before: bool, lines: &mut Vec<Message>) {
+        let idle = self.told.vertices.is_empty();
+        let cached = if idle { before } else { self.cached };
+        match self.told.kind {
+            ToldKind::Before => return,
+            ToldKind::From => {}
+            ToldKind::Copy | ToldKind::Container if cached => {
+                lines.push(said(" ---> Using cache\n"));
+            }
+            ToldKind::Copy => {}
+            ToldKind::Container => {
+                let container = self.container.as_ref().unwrap_or(&self.told.container);
+                if !self.container_told {
+                    lines.push(said(format!(" ---> Running in {container}\n")));
+                }
+                let removed = format!(" ---> Removed intermediate container {container}\n");
+                lines.push(said(removed));
+            }
+        }
+        lines.push(said(format!(" ---> {}\n", self.told.id)));
+    }
+}
+
+impl Tale {
+    fn begin(&mut self, story: Story) {
+        self.steps = story.steps.into_iter().map(Step::new).collect();
+        self.unconsumed = story.unconsumed;
+        for (place, step) in self.steps.iter().enumerate() {
+            for vertex in &step.left {
+                let waiting = self.waiting.entry(vertex.clone()).or_default();
+                waiting.push(place);
+            }
+        }
+    }
+
+    /// The first of those that wait for a vertex: it is told what that one does.
+    fn first(&mut self, vertex: &str) -> Option<&mut Step> {
+        let place = *self.waiting.get(vertex)?.first()?;
+        self.steps.get_mut(place)
+    }
+
+    fn vertex(&mut self, state: &VertexState) {
+        if state.completed.is_none() || !state.error.is_empty() {
+            return;
+        }
+        let vertex = state.digest.to_string();
+        for place in self.waiting.get(&vertex).into_iter().flatten() {
+            if let Some(step) = self.steps.get_mut(*place)
+                && step.left.remove(&vertex)
+            {
+                step.cached &= state.cached;
+            }
+        }
+    }
+
+    fn name(&self, place: usize, lines: &mut Vec<Message>) {
+        let Some(step) = self.steps.get(place) else {
+            return;
+        };
+        lines.push(named(place + 1, self.steps.len(), &step.told.text));
+        lines.push(said("\n"));
+        match step.told.triggers {
+            0 => {}
+            1 => lines.push(said("# Executing 1 build trigger\n")),
+            several => lines.push(said(format!("# Executing {several} build triggers\n"))),
+        }
+    }
+
+    /// Tells what has come to its turn. How the last one ends is told with the image.
+    fn go_on(&mut self, lines: &mut Vec<Message>) {
+        while self.current < self.steps.len() {
+            if !std::mem::replace(&mut self.named, true) {
+                self.name(self.current, lines);
+            }
+            let last = self.current + 1 == self.steps.len();
+            let step = &mut self.steps[self.current];
+            step.so_far(lines);
+            if !step.left.is_empty() || last {
+                return;
+            }
+            step.end(self.cached, lines);
+            self.cached = match step.told.kind {
+                ToldKind::From => false,
+                _ if step.told.vertices.is_empty() => self.cached,
+                _ => step.cached,
+            };
+            self.current += 1;
+            self.named = false;
+        }
+    }
+
+    /// How the last one ends, and what has been made.
+    fn end(&mut self, built: &Built, lines: &mut Vec<Message>) {
+        self.go_on(lines);
+        if let Some(step) = self.steps.last_mut() {
+            built.id.short().clone_into(&mut step.told.id);
+            step.end(self.cached, lines);
+        }
+        lines.push(Message {
+            aux: Some(serde_json::json!({"ID": built.id})),
+            ..Message::default()
+        });
+        if !self.unconsumed.is_empty() {
+            let names = self.unconsumed.join(" ");
+            let text = format!("[Warning] One or more build-args [{names}] were not consumed\n");
+            lines.push(said(text));
+        }
+        lines.push(said(format!("Successfully built {}\n", built.id.short())));
+        for name in &built.names {
+            lines.push(said(format!("Successfully tagged {name}\n")));
+        }
+    }
+
+    /// What is left to be told of the instruction that failed, which may not have had its turn.
+    fn fail(&mut self, error: &BuildError, lines: &mut Vec<Message>) {
+        match error {
+            BuildError::Plan(_, Some(at)) => {
+                lines.push(named(at.number, at.count, &at.text));
+                lines.push(said("\n"));
+            }
+            BuildError::Step(failed) => {
+                let waiting = self.waiting.get(&failed.vertex.to_string());
+                let Some(place) = waiting.and_then(|places| places.first().copied()) else {
+                    return;
+                };
+                if place != self.current || !self.named {
+                    self.name(place, lines);
+                }
+                self.steps[place].so_far(lines);
+            }
+            BuildError::Plan(_, None) | BuildError::Export(_) => {}
+        }
     }
 }
 
@@ -39,9 +240,8 @@ impl Teller {
         let teller = Self {
             lines,
             quiet,
-            begun: AtomicBool::new(false),
             cancel,
-            told: Mutex::default(),
+            tale: Mutex::default(),
         };
         let told = stream::unfold(told, |mut told| async move {
             told.recv().await.map(|line| (line, told))
@@ -49,108 +249,110 @@ impl Teller {
         (teller, told.boxed())
     }
 
-    /// From now on the client reads.
-    pub(super) fn begin(&self) {
-        self.begun.store(true, Ordering::Release);
+    fn tale(&self) -> MutexGuard<'_, Tale> {
+        self.tale.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, line: Message) {
-        if !self.begun.load(Ordering::Acquire) {
-            // What does not fit is how far a download was.
-            let _ = self.lines.try_send(line);
-        } else if self.lines.blocking_send(line).is_err() {
+    /// Changes the tale and tells what that brings, in order. Waits for the client.
+    fn tell(&self, change: impl FnOnce(&mut Tale, &mut Vec<Message>)) {
+        let mut tale = self.tale();
+        let mut lines = Vec::new();
+        change(&mut tale, &mut lines);
+        let gone = lines
+            .into_iter()
+            .any(|line| self.lines.blocking_send(line).is_err());
+        drop(tale);
+        if gone {
             self.cancel.cancel();
         }
     }
 
+    /// What is going to be done.
+    pub(super) fn begin(&self, story: Story) {
+        if !self.quiet {
+            self.tell(|tale, lines| {
+                tale.begin(story);
+                tale.go_on(lines);
+            });
+        }
+    }
+
     /// Something happened.
-    pub(super) fn hear(&self, event: Event) {
+    pub(super) fn hear(&self, event: &Event) {
         if self.quiet {
             return;
         }
         match event {
-            Event::Vertex(state) => self.step(&state),
-            Event::Log(log) => self.log(&log),
-            Event::Status(status) => self.status(&status),
-            Event::Warning(warning) => self.warning(&warning),
+            Event::Vertex(state) => self.tell(|tale, lines| {
+                tale.vertex(state);
+                tale.go_on(lines);
+            }),
+            Event::Process(process) => self.tell(|tale, lines| {
+                if let Some(step) = tale.first(&process.vertex.to_string()) {
+                    step.container = process.container.get(..12).map(str::to_owned);
+                }
+                tale.go_on(lines);
+            }),
+            Event::Log(log) => self.tell(|tale, lines| {
+                if let Some(step) = tale.first(&log.vertex.to_string()) {
+                    step.keep(output(log));
+                }
+                tale.go_on(lines);
+            }),
+            Event::Status(status) => self.status(status),
+            // dockerd's classic builder has no opinion of a Dockerfile.
+            Event::Warning(_) => {}
         }
     }
 
-    fn step(&self, state: &VertexState) {
-        let Some((number, text)) = step_of(&state.name) else {
+    /// How far a download is. What does not fit is not missed: who tells it must not wait.
+    fn status(&self, status: &Status) {
+        let Some(words) = status.name.strip_suffix(&status.id) else {
             return;
         };
-        let key = state.digest.to_string();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let begins = state.started.is_some() && told[0].insert(key.clone());
-        let ends = state.completed.is_some() && told[1].insert(key);
-        drop(told);
-        if begins {
-            self.tell(said(format!("Step {number} : {text}")));
-            self.tell(said("\n"));
-        }
-        if ends && state.cached {
-            self.tell(said(" ---> Using cache\n"));
-        }
-    }
-
-    fn log(&self, log: &Log) {
-        let text = String::from_utf8_lossy(&log.bytes).into_owned();
-        self.tell(said(match log.stream {
-            Stream::Stdout => text,
-            // dockerd paints it red.
-            Stream::Stderr => format!("\u{1b}[91m{text}\u{1b}[0m"),
-        }));
-    }
-
-    fn status(&self, status: &Status) {
-        let words = status.name.strip_suffix(&status.id).unwrap_or(&status.name);
         let bytes = (status.total > 0).then_some((status.current, status.total));
         let progress = hull_engine::image::Progress {
             id: status.id.clone(),
             status: words.trim_end().to_owned(),
             bytes,
         };
-        self.tell(super::super::pull::message(progress));
-    }
-
-    fn warning(&self, warning: &Warning) {
-        self.tell(said(format!("[Warning] {}\n", warning.short)));
+        let _ = self.lines.try_send(super::super::pull::message(progress));
     }
 
     /// How it ended.
     pub(super) fn end(&self, built: Result<Built, BuildError>) {
-        let built = match built {
-            Ok(built) => built,
-            Err(error) => return self.tell(failure(&error)),
-        };
-        if self.quiet {
-            return self.tell(said(format!("{}\n", built.id)));
-        }
-        self.tell(Message {
-            aux: Some(serde_json::json!({"ID": built.id})),
-            ..Message::default()
+        self.tell(|tale, lines| match built {
+            Ok(built) if self.quiet => lines.push(said(format!("{}\n", built.id))),
+            Ok(built) => tale.end(&built, lines),
+            Err(error) => {
+                if !self.quiet {
+                    tale.fail(&error, lines);
+                }
+                lines.push(failure(&error));
+            }
         });
-        self.tell(said(format!("Successfully built {}\n", built.id.short())));
-        for name in &built.names {
-            self.tell(said(format!("Successfully tagged {name}\n")));
-        }
     }
 }
 
-/// Number and instruction of a step, by the name that frontends give: `[stage 2/3] RUN x`.
-fn step_of(name: &str) -> Option<(&str, &str)> {
-    let (place, text) = name.strip_prefix('[')?.split_once("] ")?;
-    let number = place.rsplit(' ').next()?;
-    let (first, last) = number.split_once('/')?;
-    let is_number = |text: &str| text.trim().parse::<u32>().is_ok();
-    (is_number(first) && is_number(last)).then_some((number, text))
+fn output(log: &Log) -> Message {
+    let text = String::from_utf8_lossy(&log.bytes).into_owned();
+    said(match log.stream {
+        Stream::Stdout => text,
+        // dockerd paints it red.
+        Stream::Stderr => format!("\u{1b}[91m{text}\u{1b}[0m"),
+    })
+}
+
+/// The instruction in the name that frontends give a step: `[stage 2/3] RUN x`.
+fn instruction_of(name: &str) -> Option<&str> {
+    let (_, text) = name.strip_prefix('[')?.split_once("] ")?;
+    Some(text.strip_prefix("ONBUILD ").unwrap_or(text))
 }
 
 /// dockerd's words for a build that failed.
 fn failure(error: &BuildError) -> Message {
     let (message, code) = match error {
-        BuildError::Export(error) => (error.full_message(), 0),
+        BuildError::Plan(error, _) | BuildError::Export(error) => (error.full_message(), 0),
         BuildError::Step(failed) => match &*failed.source {
             WorldError::Exit { command, code } => (
                 format!("The command '{command}' returned a non-zero code: {code}"),
@@ -174,7 +376,7 @@ fn failure(error: &BuildError) -> Message {
 fn copy_failed(step: &str, text: &str) -> String {
     let missing = text.strip_suffix(": not found");
     let missing = missing.map(|path| path.trim_matches('"').trim_start_matches('/'));
-    let instruction = step_of(step).and_then(|(_, text)| text.split(' ').next());
+    let instruction = instruction_of(step).and_then(|text| text.split(' ').next());
     match (instruction, missing) {
         (Some(word @ ("COPY" | "ADD")), Some(path)) => format!(
             "{word} failed: file not found in build context or excluded by .dockerignore: stat {path}: file does not exist"
@@ -188,11 +390,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_known_by_their_names() {
-        assert_eq!(step_of("[2/3] RUN make"), Some(("2/3", "RUN make")));
-        assert_eq!(step_of("[build 2/3] COPY a b"), Some(("2/3", "COPY a b")));
-        assert_eq!(step_of("[internal] load build definition"), None);
-        assert_eq!(step_of("load"), None);
+    fn instructions_are_known_by_the_names_of_steps() {
+        assert_eq!(instruction_of("[2/3] RUN make"), Some("RUN make"));
+        assert_eq!(
+            instruction_of("[build 2/3] ONBUILD COPY a b"),
+            Some("COPY a b")
+        );
+        assert_eq!(instruction_of("load"), None);
     }
 
     #[test]
@@ -205,5 +409,101 @@ mod tests {
             copy_failed("[2/2] RUN x", "secret a: not found"),
             "secret a: not found"
         );
+    }
+
+    fn told(text: &str, kind: ToldKind, vertex: Option<&str>) -> Told {
+        Told {
+            text: text.to_owned(),
+            kind,
+            vertices: vertex.map(digest).into_iter().collect(),
+            triggers: 0,
+            id: format!("id-{text}"),
+            container: format!("c-{text}"),
+        }
+    }
+
+    fn digest(name: &str) -> hull_engine::Digest {
+        hull_engine::build::graph::digest_of(&name)
+    }
+
+    fn done(name: &str, cached: bool) -> VertexState {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        VertexState {
+            digest: digest(name),
+            inputs: Vec::new(),
+            name: name.to_owned(),
+            cached,
+            started: Some(now),
+            completed: Some(now),
+            error: String::new(),
+            group: None,
+            location: None,
+            description: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn texts(lines: &mut Vec<Message>) -> String {
+        lines.drain(..).map(|line| line.stream).collect()
+    }
+
+    #[test]
+    fn what_is_done_early_waits_for_its_turn() {
+        let mut tale = Tale::default();
+        let mut lines = Vec::new();
+        tale.begin(Story {
+            steps: vec![
+                told("FROM x", ToldKind::From, Some("x")),
+                told("RUN a", ToldKind::Container, Some("a")),
+                told("RUN b", ToldKind::Container, Some("b")),
+                told("ENV c", ToldKind::Container, None),
+            ],
+            unconsumed: vec!["N".to_owned()],
+        });
+        tale.go_on(&mut lines);
+        assert_eq!(texts(&mut lines), "Step 1/4 : FROM x\n");
+        tale.first(&digest("b").to_string())
+            .unwrap()
+            .keep(said("from b\n"));
+        tale.vertex(&done("b", true));
+        tale.vertex(&done("x", false));
+        tale.go_on(&mut lines);
+        assert_eq!(texts(&mut lines), " ---> id-FROM x\nStep 2/4 : RUN a\n");
+        tale.first(&digest("a").to_string()).unwrap().container = Some("aaa".to_owned());
+        tale.go_on(&mut lines);
+        assert_eq!(texts(&mut lines), " ---> Running in aaa\n");
+        tale.vertex(&done("a", false));
+        tale.go_on(&mut lines);
+        assert_eq!(
+            texts(&mut lines),
+            " ---> Removed intermediate container aaa\n ---> id-RUN a\nStep 3/4 : RUN b\nfrom b\n \
+             ---> Using cache\n ---> id-RUN b\nStep 4/4 : ENV c\n"
+        );
+        let id = digest("image");
+        let built = Built {
+            id: id.clone(),
+            names: vec!["n:latest".to_owned()],
+        };
+        tale.end(&built, &mut lines);
+        let short = id.short();
+        assert_eq!(
+            texts(&mut lines),
+            format!(
+                " ---> Using cache\n ---> {short}\n[Warning] One or more build-args [N] were not consumed\n\
+                 Successfully built {short}\nSuccessfully tagged n:latest\n"
+            )
+        );
+    }
+
+    #[test]
+    fn output_that_waits_has_a_limit() {
+        let mut step = Step::new(told("RUN a", ToldKind::Container, None));
+        for _ in 0..3 {
+            step.keep(said("x".repeat(MAX_WAITING / 2)));
+        }
+        step.keep(said("more"));
+        let mut lines = Vec::new();
+        step.so_far(&mut lines);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[2].stream, "[output clipped]\n");
     }
 }
