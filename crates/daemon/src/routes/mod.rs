@@ -65,7 +65,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/debug/pprof/{}" lacks "all profiles: Hull has no Go runtime" => debug::profile,
     POST "/build/prune" => build::prune,
     POST "/build/cancel" => build::cancel,
-    POST "/build" lacks "contexts of other machines (`remote`), networks of users, limits of memory and processor time" => build::build,
+    POST "/build" lacks "contexts of other machines (`remote`)" => build::build,
 
     GET "/containers/json" => container::list,
     POST "/containers/create" => container::create,
