@@ -236,11 +236,11 @@ impl Engine {
 
 /// The records that go one after the other, each of which nothing else that stays was made from, until `wanted` says
 /// that it is enough.
-fn in_order<'r>(
-    records: &'r [BuildRecord],
+fn in_order(
+    records: &[BuildRecord],
     fits: impl Fn(&BuildRecord) -> bool,
     mut wanted: impl FnMut(&BuildRecord) -> bool,
-) -> Vec<&'r BuildRecord> {
+) -> Vec<&BuildRecord> {
     let places: HashMap<&str, usize> = records
         .iter()
         .enumerate()

@@ -83,6 +83,9 @@ fn unused_for(filters: &Filters, now: Timestamp) -> Result<Duration> {
 /// A test of a record.
 type Test = Box<dyn Fn(&BuildRecord) -> bool + Send>;
 
+/// Something that a record is or is not.
+type Is = fn(&BuildRecord) -> bool;
+
 fn tests(filters: &Filters) -> Result<Vec<Test>> {
     if let Some(name) = filters.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         return Err(refused(format!("invalid filter '{name}'")));
@@ -101,7 +104,7 @@ fn tests(filters: &Filters) -> Result<Vec<Test>> {
     if let Some(wanted) = text("description")? {
         tests.push(Box::new(move |record| record.description == wanted));
     }
-    let states: [(_, fn(&BuildRecord) -> bool); 3] = [
+    let states: [(&str, Is); 3] = [
         ("inuse", |record| record.in_use),
         ("shared", |record| record.shared),
         ("private", |record| !record.shared),
