@@ -15,13 +15,13 @@ impl Building {
         let context = Layer::new()
             .file("Dockerfile", 0o644, dockerfile.as_bytes())
             .finish();
-        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        let mut stream = UnixStream::connect(daemon.socket()).expect("the daemon listens");
         let head = format!(
             "POST /build?{query} HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
             context.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(&context).unwrap();
+        stream.write_all(head.as_bytes()).expect("the daemon reads");
+        stream.write_all(&context).expect("the daemon reads");
         Self(BufReader::new(stream))
     }
 
@@ -29,7 +29,7 @@ impl Building {
     fn says(&mut self, text: &str) {
         let mut said = String::new();
         let mut line = String::new();
-        while self.0.read_line(&mut line).unwrap() > 0 {
+        while self.0.read_line(&mut line).expect("a reply") > 0 {
             said.push_str(&line);
             if line.contains(text) {
                 return;
@@ -43,7 +43,7 @@ impl Building {
     fn finish(mut self) -> String {
         let mut said = String::new();
         let mut line = String::new();
-        while self.0.read_line(&mut line).unwrap() > 0 {
+        while self.0.read_line(&mut line).expect("a reply") > 0 {
             said.push_str(&line);
             if line.trim_end() == "0" {
                 break;
@@ -61,7 +61,7 @@ fn build(daemon: &Daemon<'_>, dockerfile: &str, query: &str) -> String {
 /// The snapshots there are.
 fn snapshots(daemon: &Daemon<'_>) -> usize {
     fs_err::read_dir(daemon.path("data/snapshots"))
-        .unwrap()
+        .expect("test data")
         .count()
 }
 
