@@ -221,7 +221,7 @@ fn surroundings(query: &Query) -> Result<Surroundings, ApiError> {
 /// A parameter that is an object of texts.
 fn map(query: &Query, name: &str) -> Result<BTreeMap<String, Option<String>>, ApiError> {
     let text = query.text(name);
-    if text.is_empty() {
+    if matches!(text, "" | "null") {
         return Ok(BTreeMap::new());
     }
     serde_json::from_str(text).map_err(|error| {
@@ -241,7 +241,8 @@ fn ulimits(query: &Query) -> Result<String, ApiError> {
         hard: i64,
     }
     let text = query.text("ulimits");
-    if text.is_empty() {
+    // Old clients of Docker write null for none.
+    if matches!(text, "" | "null") {
         return Ok(String::new());
     }
     let limits: Vec<Limit> = serde_json::from_str(text).map_err(|error| {
