@@ -24,7 +24,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("cri", &["engine"]),
     ("daemon", &["api", "engine", "cri"]),
-    ("cli", &["api", "daemon", "spec"]),
+    ("cli", &["api", "daemon", "spec", "build"]),
     ("tests", &["spec"]),
 ];
 

@@ -21,6 +21,7 @@ mod login;
 mod logs;
 mod manifest;
 mod network;
+mod own_build;
 mod platforms;
 mod push;
 mod run;

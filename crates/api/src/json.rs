@@ -397,12 +397,17 @@ impl<'de> serde::Deserializer<'de> for Lenient {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
         match self.0 {
             Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
+            // A variant with data; only Hull's own types have such.
+            object @ Value::Object(_) => {
+                let read = serde::Deserializer::deserialize_enum(object, name, variants, visitor);
+                read.map_err(Mismatch::custom)
+            }
             _ => self.strict(visitor),
         }
     }

@@ -210,6 +210,14 @@ pub trait Client: Send + Sync {
     fn surroundings(&self) -> Surroundings {
         Surroundings::default()
     }
+
+    /// Whether an image is to be made of what a failing step has left.
+    fn keeps_failed(&self) -> bool {
+        false
+    }
+
+    /// Such an image was made; it is the client's from now on.
+    fn kept_failed(&self, _image: &Digest) {}
 }
 
 /// What a step has only where the build's client and the machine's owner want it: a Dockerfile may be a stranger's.

@@ -3,7 +3,7 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{checkpoint, container, image, manifest, network, system, volume};
+use crate::{build, checkpoint, container, image, manifest, network, system, volume};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the program was started as `docker`.
@@ -91,6 +91,8 @@ impl Arity {
 
 /// The groups of commands, with a line about each.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("builder", "Build images, and look after what builds keep"),
+    ("buildx", "The same, by the name that scripts use"),
     ("checkpoint", "Work with checkpoints of containers"),
     ("container", "Work with containers"),
     ("image", "Work with images"),
@@ -106,6 +108,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 /// All commands.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     [
+        build::COMMANDS,
         checkpoint::COMMANDS,
         container::COMMANDS,
         image::COMMANDS,

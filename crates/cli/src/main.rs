@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod autostart;
+mod build;
 mod checkpoint;
 mod command;
 mod config_file;

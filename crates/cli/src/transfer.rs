@@ -106,7 +106,7 @@ fn parent(path: &str) -> PathBuf {
 /// has its name only when it is whole.
 pub(crate) async fn received(body: Body, path: &str) -> Outcome {
     if path.is_empty() {
-        return copy(body, &mut io::stdout().lock()).await;
+        return copy(body, &mut io::stdout()).await;
     }
     let name = Path::new(path).file_name().unwrap_or_default();
     let mut scratch = std::ffi::OsString::from(".");

@@ -144,7 +144,10 @@ impl Request {
     }
 
     /// The whole body.
-    async fn bytes(&mut self) -> Result<Bytes, ApiError> {
+    ///
+    /// # Errors
+    /// 413 when it is longer than a request may be; 400 when it cannot be read.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, ApiError> {
         match Limited::new(&mut self.body, MAX_JSON).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(

@@ -7,6 +7,7 @@
 //! The methods of each noun are in a file of that noun; this one has what they stand on.
 
 mod archive;
+mod build;
 mod checkpoint;
 mod container;
 mod endpoint;
@@ -136,6 +137,13 @@ impl Payload {
             json: true,
             header: None,
         })
+    }
+
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn with_header(mut self, name: &'static str, value: Option<String>) -> Self {

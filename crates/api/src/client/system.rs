@@ -81,9 +81,25 @@ impl Client {
         all: bool,
         filters: &BTreeMap<String, Vec<String>>,
     ) -> Result<Pruned, Error> {
-        let target = Target::new("/build/prune")
+        self.prune_build_within(all, filters, &[]).await
+    }
+
+    /// The same within sizes, in bytes: `reserved-space`, `max-used-space`, `min-free-space`.
+    ///
+    /// # Errors
+    /// As [`Client::prune_build`].
+    pub async fn prune_build_within(
+        &self,
+        all: bool,
+        filters: &BTreeMap<String, Vec<String>>,
+        sizes: &[(&str, i64)],
+    ) -> Result<Pruned, Error> {
+        let mut target = Target::new("/build/prune")
             .flag("all", all)
             .filters(filters);
+        for (name, size) in sizes {
+            target = target.query(name, &size.to_string());
+        }
         Ok(json::from_slice(
             &self.post(&target, Payload::default()).await?,
         )?)

@@ -32,10 +32,12 @@ use crate::terminal::DetachKeys;
 use hull_api::client;
 use std::future::Future;
 
+pub(crate) use cp::unpack_below;
 pub(crate) use inspect::{container_target, show};
 pub(crate) use ls::row;
 pub(crate) use options::{check_label, check_link, csv, pairs};
 pub(crate) use prune::prune;
+pub(crate) use run::run_shell;
 
 /// All of them.
 pub(crate) static COMMANDS: &[&Command] = &[

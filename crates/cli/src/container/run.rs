@@ -22,6 +22,28 @@ pub(crate) static COMMAND: Command = Command {
     run,
 };
 
+/// Runs a shell in a container of an image, on our terminal if there is one; the container goes with it.
+pub(crate) fn run_shell(cli: &Cli, image: &str) -> Outcome {
+    let terminal = if crate::terminal::stdin_is_terminal() {
+        "--tty"
+    } else {
+        "--tty=false"
+    };
+    let words = [
+        "--rm",
+        "--interactive",
+        terminal,
+        "--entrypoint",
+        "",
+        image,
+        "/bin/sh",
+    ];
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let matches = crate::flags::parse(COMMAND.flags, &words, COMMAND.interspersed)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    run(cli, &matches)
+}
+
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let mut request = request(matches, "run")?;
     let config = &mut request.config;

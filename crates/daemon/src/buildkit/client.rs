@@ -56,7 +56,7 @@ impl SessionClient {
     }
 }
 
-fn failed(error: SessionError) -> WorldError {
+pub(super) fn failed(error: SessionError) -> WorldError {
     match error {
         SessionError::Cancelled => WorldError::Cancelled,
         error if error.is_not_found() => WorldError::NotFound(error.to_string()),
@@ -88,7 +88,7 @@ impl Client for SessionClient {
             .receive(&request, &self.contexts, &mut |bytes| transfer.tell(bytes))
             .map_err(failed)?;
         transfer.end();
-        Ok(Arc::new(Received(files)))
+        Ok(local_files(files))
     }
 
     fn secret(&self, id: &str) -> WorldResult<Option<Vec<u8>>> {
@@ -113,7 +113,12 @@ impl Client for SessionClient {
     }
 }
 
-/// Files that came over a session.
+/// Files that came, as the builder sees them.
+pub(super) fn local_files(files: ReceivedFiles) -> Arc<dyn LocalFiles> {
+    Arc::new(Received(files))
+}
+
+/// Files that came from a client.
 struct Received(ReceivedFiles);
 
 impl fmt::Debug for Received {
@@ -133,14 +138,14 @@ impl LocalFiles for Received {
 }
 
 /// What is told of a transfer.
-struct Transfer<'a> {
+pub(super) struct Transfer<'a> {
     job: &'a Job<'a>,
     status: Status,
     told: Instant,
 }
 
 impl<'a> Transfer<'a> {
-    fn begin(name: &str, job: &'a Job<'a>) -> Self {
+    pub(super) fn begin(name: &str, job: &'a Job<'a>) -> Self {
         let now = Timestamp::now();
         let status = Status {
             vertex: job.vertex.clone(),
@@ -160,7 +165,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn tell(&mut self, bytes: u64) {
+    pub(super) fn tell(&mut self, bytes: u64) {
         self.status.current = bytes;
         if self.told.elapsed() < TELL_EVERY {
             return;
@@ -170,7 +175,7 @@ impl<'a> Transfer<'a> {
         self.job.status(self.status.clone());
     }
 
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.status.at = Timestamp::now();
         self.status.completed = Some(self.status.at);
         self.job.status(self.status);

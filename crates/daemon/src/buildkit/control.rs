@@ -2,7 +2,7 @@
 
 use super::builds::{Active, Build};
 use super::client::SessionClient;
-use super::export::{Target, Work, export};
+use super::export::{Outlet, Target, Work, export};
 use super::filesync::{ContextStore, Kept};
 use super::plans::{self, Asked, in_thread};
 use super::progress::{Progress, timestamp};
@@ -52,7 +52,7 @@ impl ControlService {
         contexts.map_err(|error| Status::internal(error.to_string()))
     }
 
-    /// Begins a build. It ends with what is returned: also when its client goes.
+    /// Begins a build of a client with a session.
     fn begin(&self, request: &proto::SolveRequest) -> Result<(Active, SessionClient), Status> {
         let token = CancellationToken::new();
         let client = SessionClient {
@@ -72,12 +72,19 @@ impl ControlService {
             sources: KnownSources::default(),
         };
         let build = Build::new((&request.r#ref, &request.session), progress, context);
-        let active = self.shared.builds.begin(build, token)?;
-        Ok((active, client))
+        Ok((self.enter(build, token)?, client))
+    }
+
+    /// Gives a build its place among the others. It ends with what is returned: also when its client goes.
+    ///
+    /// # Errors
+    /// As [`builds::Builds::begin`].
+    pub(super) fn enter(&self, build: Build, token: CancellationToken) -> Result<Active, Status> {
+        self.shared.builds.begin(build, token)
     }
 
     /// What is to be exported: what the client makes of the build, or what the frontend does.
-    async fn wanted(
+    pub(super) async fn wanted(
         &self,
         build: &Arc<Build>,
         request: &proto::SolveRequest,
@@ -103,25 +110,25 @@ impl ControlService {
         });
         Ok(builds::Returned {
             images: named.collect(),
-            metadata: std::collections::HashMap::new(),
+            metadata: plan.answers.clone().into_iter().collect(),
         })
     }
 
-    async fn run(
+    /// Builds what was returned and gives it to those who are to have it.
+    pub(super) async fn run(
         &self,
         build: &Arc<Build>,
-        client: SessionClient,
-        request: &proto::SolveRequest,
+        outlet: Arc<dyn Outlet>,
+        returned: builds::Returned,
         targets: Vec<Target>,
     ) -> Result<proto::SolveResponse, Status> {
-        let returned = self.wanted(build, request).await?;
         let (engine, solver) = (Arc::clone(&self.engine), self.engine.solver());
-        let build = Arc::clone(build);
+        let (build, runtime) = (Arc::clone(build), Handle::current());
         let exporter_response = in_thread(move || {
             let work = Work {
                 targets: &targets,
-                outlet: &client,
-                runtime: &client.runtime,
+                outlet: &*outlet,
+                runtime: &runtime,
             };
             let exported = export(&engine, &solver, &build, &returned, work);
             // What was made before a failure, too.
@@ -131,10 +138,22 @@ impl ControlService {
         .await??;
         Ok(proto::SolveResponse { exporter_response })
     }
+
+    /// A whole build.
+    async fn build(
+        &self,
+        build: &Arc<Build>,
+        client: SessionClient,
+        request: &proto::SolveRequest,
+        targets: Vec<Target>,
+    ) -> Result<proto::SolveResponse, Status> {
+        let returned = self.wanted(build, request).await?;
+        self.run(build, Arc::new(client), returned, targets).await
+    }
 }
 
 /// Whether steps may have the host's network.
-fn entitled(request: &proto::SolveRequest) -> Result<bool, Status> {
+pub(super) fn entitled(request: &proto::SolveRequest) -> Result<bool, Status> {
     let mut host = false;
     for asked in &request.entitlements {
         match asked.as_str() {
@@ -182,7 +201,7 @@ fn prune(contexts: &ContextStore, request: &proto::PruneRequest) -> io::Result<V
 }
 
 /// The exporters of a request, old clients' too.
-fn targets(request: &proto::SolveRequest) -> Result<Vec<Target>, Status> {
+pub(super) fn targets(request: &proto::SolveRequest) -> Result<Vec<Target>, Status> {
     let old = proto::Exporter {
         r#type: request.exporter_deprecated.clone(),
         attrs: request.exporter_attrs_deprecated.clone(),
@@ -244,7 +263,7 @@ impl Control for ControlService {
         let targets = targets(&request)?;
         let (active, client) = self.begin(&request)?;
         let mut record = self.shared.history.begin(&request);
-        let solved = self.run(&active.build, client, &request, targets).await;
+        let solved = self.build(&active.build, client, &request, targets).await;
         record.end(&solved, active.build.progress.counts());
         solved.map(Response::new)
     }

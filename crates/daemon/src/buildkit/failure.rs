@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::google::protobuf::Any;
 use bollard_buildkit_proto::google::rpc;
+use hull_api::build::Source;
 use hull_engine::build::graph::Location;
 use hull_engine::build::plan::{PlanError, SourceFile};
 use hull_engine::build::solve::SolveError;
@@ -67,6 +68,23 @@ fn status(code: Code, text: String, source: Option<(&Location, &SourceFile)>) ->
     })
 }
 
+/// The lines of a Dockerfile that a failure is about.
+pub(super) fn source(status: &Status) -> Option<Source> {
+    let details = rpc::Status::decode(status.details()).ok()?.details;
+    let about = details.iter().find(|detail| detail.type_url == SOURCE)?;
+    let value: Value = serde_json::from_slice(&about.value).ok()?;
+    let text = STANDARD.decode(value["info"]["data"].as_str()?).ok()?;
+    let line = |end: &Value| u32::try_from(end["line"].as_u64()?).ok();
+    let ranges = value["ranges"].as_array()?.iter();
+    Some(Source {
+        file: value["info"]["filename"].as_str()?.to_owned(),
+        text: String::from_utf8_lossy(&text).into_owned(),
+        lines: ranges
+            .filter_map(|range| Some((line(&range["start"])?, line(&range["end"])?)))
+            .collect(),
+    })
+}
+
 /// A failure that is known in gRPC's words already.
 pub(super) fn passed_on(status: rpc::Status) -> Status {
     let code = match Code::from(status.code) {
@@ -109,5 +127,8 @@ mod tests {
         assert_eq!(value["info"]["filename"], "Dockerfile");
         assert_eq!(value["ranges"][0]["start"]["line"], 2);
         assert_eq!(passed_on(details).details(), status.details());
+        let source = source(&status).unwrap();
+        assert_eq!((&*source.file, source.lines), ("Dockerfile", vec![(2, 2)]));
+        assert_eq!(source.text, "FROM a\nRUNN b\n");
     }
 }

@@ -6,13 +6,15 @@
 //!   client ◄─ POST /session ── session           what the client has: files, secrets, agents, credentials
 //! ```
 //!
-//! Both are connections of the API that change to HTTP/2 by `Upgrade: h2c`.
+//! Both are connections of the API that change to HTTP/2 by `Upgrade: h2c`. Hull's own command line needs neither:
+//! [`direct`].
 
 mod builds;
 mod capabilities;
 mod client;
 mod control;
 mod definition;
+mod direct;
 mod duplex;
 mod export;
 mod failure;
@@ -27,6 +29,7 @@ mod reading;
 mod session;
 mod worker;
 
+pub(crate) use direct::Answer;
 pub(crate) use duplex::Duplex;
 pub(crate) use session::{Introduction, SessionError};
 
@@ -50,6 +53,7 @@ pub(crate) struct BuildKit {
     builds: Arc<Builds>,
     history: Arc<History>,
     contexts: Arc<OnceLock<Arc<ContextStore>>>,
+    asks: Arc<direct::Asks>,
 }
 
 impl BuildKit {

@@ -10,6 +10,7 @@ mod checkpoint;
 mod container;
 mod copy;
 mod debug;
+mod direct_build;
 mod event;
 mod exec;
 mod image;
@@ -59,6 +60,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/auth" => system::auth,
     GET "/events" => event::events,
     POST "/hull/system/check" => check::check,
+    POST "/hull/build" => direct_build::build,
+    POST "/hull/build/answer" => direct_build::answer,
+    GET "/hull/build/answer" => direct_build::answer,
     GET "/debug/vars" lacks "memstats: Hull has no Go runtime" => debug::vars,
     GET "/debug/pprof/cmdline" => debug::command_line,
     GET "/debug/pprof/" lacks "all profiles: Hull has no Go runtime" => debug::profile,

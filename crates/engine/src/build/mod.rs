@@ -20,6 +20,7 @@ mod content;
 mod copy;
 mod engine_world;
 mod export;
+mod failed;
 mod find;
 mod git;
 mod glob;

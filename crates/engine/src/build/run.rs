@@ -90,6 +90,11 @@ impl Engine {
         job.cancel.check()?;
         let code = ran.map_err(failed)?;
         if !is_success(exec, code) {
+            if job.client.keeps_failed()
+                && let Some(step) = held.take_root(exec)
+            {
+                self.keep_failed(exec, step, job);
+            }
             let command = exec.args.join(" ");
             return Err(WorldError::Exit { command, code });
         }
@@ -236,7 +241,14 @@ impl Engine {
     }
 }
 
-impl Held<'_> {
+impl<'e> Held<'e> {
+    /// What was written to the root, if that is an output.
+    fn take_root(&mut self, exec: &Exec) -> Option<NewStep<'e>> {
+        let number = exec.root()?.output?;
+        let place = self.outputs.iter().position(|(of, _)| *of == number)?;
+        Some(self.outputs.swap_remove(place).1)
+    }
+
     /// Where what is written to the root ends up.
     fn root_upper(&self, exec: &Exec) -> Option<PathBuf> {
         let root = exec.root()?;

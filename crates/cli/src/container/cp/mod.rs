@@ -4,6 +4,8 @@ mod pack;
 mod path;
 mod unpack;
 
+pub(crate) use unpack::below as unpack_below;
+
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};

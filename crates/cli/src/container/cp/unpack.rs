@@ -54,6 +54,28 @@ pub(super) fn into(
     Ok(())
 }
 
+/// Extracts an archive below a directory. Blocking.
+///
+/// # Errors
+/// In Docker's words.
+pub(crate) fn below(directory: &Path, archive: &mut dyn Read) -> Result<(), String> {
+    let path = directory.to_string_lossy().into_owned();
+    let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+    let opened = rustix::fs::open(directory, flags, Mode::empty())
+        .map_err(|errno| said("open", path.as_bytes(), errno))?;
+    let mut place = Place {
+        path,
+        directory: opened,
+        renames: Vec::new(),
+        directories: Vec::new(),
+    };
+    for entry in Archive::new(archive).entries().map_err(broken)? {
+        place.add(&mut entry.map_err(broken)?)?;
+    }
+    place.finish();
+    Ok(())
+}
+
 fn broken(error: io::Error) -> String {
     format!("error reading the archive: {error}")
 }

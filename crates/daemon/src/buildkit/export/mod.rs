@@ -6,7 +6,7 @@ mod push;
 mod target;
 mod told;
 
-pub(super) use outlet::Outlet;
+pub(super) use outlet::{Outgoing, Outlet};
 pub(super) use target::Target;
 
 use super::builds::{Build, Planned, Returned};

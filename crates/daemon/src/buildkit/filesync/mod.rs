@@ -12,6 +12,7 @@
 //! What came from a client stays, with an index of it, until the next time ([`store`]): the index says what has
 //! changed without a look at the files, and what the digest of each is.
 
+mod call;
 mod index;
 mod order;
 mod receive;
@@ -20,8 +21,9 @@ mod store;
 mod tree;
 
 #[cfg(test)]
-pub(super) use receive::DIFF_COPY;
-pub(super) use receive::{LocalRequest, ReceivedFiles};
+pub(super) use call::DIFF_COPY;
+pub(super) use call::source_key;
+pub(super) use receive::{Answer, Link, LocalRequest, ReceivedFiles, receive};
 pub(super) use send::{FileWriter, described};
 pub(super) use store::{ContextStore, Kept};
 
@@ -29,18 +31,19 @@ use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 
 /// Types and bits of a mode: those of Go's `fs.FileMode`.
-mod mode {
-    pub(super) const DIR: u32 = 1 << 31;
-    pub(super) const SYMLINK: u32 = 1 << 27;
-    pub(super) const DEVICE: u32 = 1 << 26;
-    pub(super) const FIFO: u32 = 1 << 25;
-    pub(super) const SOCKET: u32 = 1 << 24;
-    pub(super) const SETUID: u32 = 1 << 23;
-    pub(super) const SETGID: u32 = 1 << 22;
-    pub(super) const CHAR_DEVICE: u32 = 1 << 21;
-    pub(super) const STICKY: u32 = 1 << 20;
-    pub(super) const IRREGULAR: u32 = 1 << 19;
-    pub(super) const TYPE: u32 = DIR | SYMLINK | DEVICE | FIFO | SOCKET | CHAR_DEVICE | IRREGULAR;
+pub(super) mod mode {
+    pub(in crate::buildkit) const DIR: u32 = 1 << 31;
+    pub(in crate::buildkit) const SYMLINK: u32 = 1 << 27;
+    pub(in crate::buildkit) const DEVICE: u32 = 1 << 26;
+    pub(in crate::buildkit) const FIFO: u32 = 1 << 25;
+    pub(in crate::buildkit) const SOCKET: u32 = 1 << 24;
+    pub(in crate::buildkit) const SETUID: u32 = 1 << 23;
+    pub(in crate::buildkit) const SETGID: u32 = 1 << 22;
+    pub(in crate::buildkit) const CHAR_DEVICE: u32 = 1 << 21;
+    pub(in crate::buildkit) const STICKY: u32 = 1 << 20;
+    pub(in crate::buildkit) const IRREGULAR: u32 = 1 << 19;
+    pub(in crate::buildkit) const TYPE: u32 =
+        DIR | SYMLINK | DEVICE | FIFO | SOCKET | CHAR_DEVICE | IRREGULAR;
 }
 
 /// What kind of file a [`Stat`] is of.

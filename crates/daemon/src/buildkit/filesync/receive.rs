@@ -5,13 +5,11 @@ use super::order::{Order, compare, is_above};
 use super::store::{ContextStore, Lease};
 use super::tree::{self, Tree};
 use super::{Kind, packet};
-use crate::buildkit::session::{Caller, Channel, SessionError};
+use crate::buildkit::session::SessionError;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
-use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
-use futures_util::StreamExt as _;
 use prost::Message as _;
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{Context, SHA256};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -20,12 +18,6 @@ use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
-use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::metadata::{AsciiMetadataKey, MetadataMap, MetadataValue};
-use tonic::{Request, Streaming};
-
-pub(in crate::buildkit) const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 
 /// No source has more files.
 const MAX_FILES: usize = 2_000_000;
@@ -37,8 +29,6 @@ const MAX_LINK: usize = 4095;
 const MAX_ATTRIBUTES: usize = 64 << 10;
 /// How many files a client may send at once; BuildKit's sends four.
 const MAX_OPEN: usize = 64;
-/// The longest message, bytes: as BuildKit's.
-const MAX_MESSAGE: usize = 16 << 20;
 
 /// Which files are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,119 +79,67 @@ fn find<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
     place.ok().map(|place| &entries[place])
 }
 
-impl Caller {
-    /// Brings files of the client's. `progress` is told how many bytes came.
-    ///
-    /// # Errors
-    /// What the client said, what the file system said, and for a client that breaks the protocol.
-    pub(crate) fn receive(
-        &self,
-        request: &LocalRequest,
-        store: &Arc<ContextStore>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<ReceivedFiles, SessionError> {
-        let failed = |error| SessionError::local("keep a client's files", error);
-        let key = source_key(request, self.session().shared_key());
-        let lease = store.lease(key.as_deref()).map_err(failed)?;
-        if request.afresh {
-            lease.change().map_err(failed)?;
-        }
-        let old = lease.begin().map_err(failed)?;
-        let (outgoing, queue) = mpsc::unbounded_channel();
-        let call = Request::from_parts(
-            metadata(request)?,
-            tonic::Extensions::default(),
-            UnboundedReceiverStream::new(queue).map(Answer::packet),
-        );
-        let channel = self.channel(DIFF_COPY)?;
-        let mut client = FileSyncClient::with_origin(channel, Channel::origin())
-            .max_decoding_message_size(MAX_MESSAGE);
-        let incoming = self.wait(client.diff_copy(call))?.into_inner();
-        let mut receiver = Receiver {
-            caller: self,
-            incoming,
-            outgoing,
-            writer: Writer::new(&lease, old)?,
-            received: 0,
-        };
-        if let Err(error) = receiver.run(progress) {
-            // The client may be gone.
-            let _ = receiver.outgoing.send(Answer::Failed(error.to_string()));
-            return Err(error);
-        }
-        let Writer {
-            entries, changed, ..
-        } = receiver.writer;
-        if changed {
-            lease.finish(&entries).map_err(failed)?;
-        }
-        Ok(ReceivedFiles {
-            path: lease.tree(),
-            entries,
-            _lease: lease,
-        })
-    }
+/// The way of packets to a client and back.
+pub(in crate::buildkit) trait Link {
+    /// The next one; `None` when there are no more.
+    fn next(&mut self) -> Result<Option<Packet>, SessionError>;
+
+    /// Tells the client. It is only sure to hear it when the next packet is waited for.
+    fn answer(&mut self, answer: Answer) -> Result<(), SessionError>;
 }
 
-/// What sources have in common whose files are mostly the same. Of a client that does not say which one it is
-/// nothing is kept: files of one must not be taken for another's.
-fn source_key(request: &LocalRequest, shared_key: &str) -> Option<String> {
-    if shared_key.is_empty() {
-        return None;
+/// Brings files over a link. What came for `key` is kept for the next time.
+///
+/// # Errors
+/// What the client said, what the file system said, and for a client that breaks the protocol.
+pub(in crate::buildkit) fn receive(
+    (link, key): (&mut dyn Link, Option<&str>),
+    request: &LocalRequest,
+    store: &Arc<ContextStore>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ReceivedFiles, SessionError> {
+    let failed = |error| SessionError::local("keep a client's files", error);
+    let lease = store.lease(key).map_err(failed)?;
+    if request.afresh {
+        lease.change().map_err(failed)?;
     }
-    let LocalRequest {
-        name,
-        shared_key_hint: hint,
-        ..
-    } = request;
-    let text = format!("{}:{name}{}:{hint}{shared_key}", name.len(), hint.len());
-    let digest = digest(&SHA256, text.as_bytes());
-    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
-    Some(hex.collect())
-}
-
-/// What is wanted, as metadata of the call: what is no plain text is encoded as in URLs.
-fn metadata(request: &LocalRequest) -> Result<MetadataMap, SessionError> {
-    let mut map = MetadataMap::new();
-    let name = vec![request.name.clone()];
-    for (key, values) in [
-        ("dir-name", &name),
-        ("include-patterns", &request.include),
-        ("exclude-patterns", &request.exclude),
-        ("followpaths", &request.follow),
-    ] {
-        let plain = |value: &String| {
-            value.trim() == value && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-        };
-        let encoded = !values.iter().all(plain);
-        for value in values {
-            let value = match encoded {
-                true => url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
-                false => value.clone(),
-            };
-            let value = MetadataValue::try_from(value)
-                .map_err(|_| SessionError::Protocol(format!("{key} are no header")))?;
-            map.append(AsciiMetadataKey::from_static(key), value);
-        }
-        if encoded {
-            let key = AsciiMetadataKey::from_bytes(format!("{key}-encoded").as_bytes());
-            let key = key.map_err(|_| SessionError::Protocol("no header's name".to_owned()))?;
-            map.insert(key, MetadataValue::from_static("1"));
-        }
+    let old = lease.begin().map_err(failed)?;
+    let mut receiver = Receiver {
+        link,
+        writer: Writer::new(&lease, old)?,
+        received: 0,
+    };
+    if let Err(error) = receiver.run(progress) {
+        // The client may be gone.
+        let _ = receiver.link.answer(Answer::Failed(error.to_string()));
+        return Err(error);
     }
-    Ok(map)
+    let Writer {
+        entries, changed, ..
+    } = receiver.writer;
+    if changed {
+        lease.finish(&entries).map_err(failed)?;
+    }
+    Ok(ReceivedFiles {
+        path: lease.tree(),
+        entries,
+        _lease: lease,
+    })
 }
 
 /// What the client is told. Many wait in a queue while it still tells of files: they are small.
 #[derive(Debug)]
-enum Answer {
+pub(in crate::buildkit) enum Answer {
+    /// The bytes of a file are wanted.
     Request(u32),
+    /// All has come.
     Done,
+    /// It is over.
     Failed(String),
 }
 
 impl Answer {
-    fn packet(self) -> Packet {
+    pub(super) fn packet(self) -> Packet {
         match self {
             Self::Request(id) => packet(PacketType::PacketReq, id, Vec::new()),
             Self::Done => packet(PacketType::PacketFin, 0, Vec::new()),
@@ -211,9 +149,7 @@ impl Answer {
 }
 
 struct Receiver<'a> {
-    caller: &'a Caller,
-    incoming: Streaming<Packet>,
-    outgoing: UnboundedSender<Answer>,
+    link: &'a mut dyn Link,
     writer: Writer,
     received: u64,
 }
@@ -230,7 +166,7 @@ impl Receiver<'_> {
                 PacketType::PacketStat => match packet.stat {
                     Some(stat) => {
                         if let Some(id) = self.writer.file(stat)? {
-                            self.answer(Answer::Request(id))?;
+                            self.link.answer(Answer::Request(id))?;
                         }
                     }
                     None => {
@@ -246,24 +182,19 @@ impl Receiver<'_> {
             }
             if listed && self.writer.is_complete() {
                 self.writer.finish()?;
-                self.answer(Answer::Done)?;
+                self.link.answer(Answer::Done)?;
                 return self.wait_for_end(progress);
             }
         }
     }
 
     fn next(&mut self, progress: &mut dyn FnMut(u64)) -> Result<Option<Packet>, SessionError> {
-        let packet = self.caller.wait(self.incoming.message())?;
+        let packet = self.link.next()?;
         if let Some(packet) = &packet {
             self.received += packet.encoded_len() as u64;
             progress(self.received);
         }
         Ok(packet)
-    }
-
-    fn answer(&self, answer: Answer) -> Result<(), SessionError> {
-        let sent = self.outgoing.send(answer);
-        sent.map_err(|_| broken("the stream ended too early"))
     }
 
     fn wait_for_end(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), SessionError> {
@@ -279,7 +210,7 @@ impl Receiver<'_> {
     }
 }
 
-fn broken(text: &str) -> SessionError {
+pub(super) fn broken(text: &str) -> SessionError {
     SessionError::Protocol(text.to_owned())
 }
 

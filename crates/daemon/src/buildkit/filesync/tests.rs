@@ -118,7 +118,7 @@ impl Pair {
         };
         fs::create_dir(&client.root).unwrap();
         let services = Routes::new(FileSyncServer::new(client.clone()));
-        let methods = [receive::DIFF_COPY];
+        let methods = [DIFF_COPY];
         let (_, caller, _) = connect(services, &methods, "this client").await;
         Self {
             store: ContextStore::open(dir.path().join("daemon")).unwrap(),

@@ -1,0 +1,26 @@
+//! Building images, and what builds keep.
+//!
+//! ```text
+//! flags ─ options ─► request ──► daemon ─► messages ┬─► display     steps, on the terminal or in lines
+//!                                                   ├─► answer ─ files, secrets, agents, what is given back
+//!                                                   └─► result      ids, names, metadata
+//! ```
+
+mod answer;
+mod command;
+mod context;
+mod display;
+mod du;
+mod failure;
+mod files;
+mod follow;
+mod options;
+mod output;
+mod prune;
+mod result;
+mod shell;
+
+use crate::command::Command;
+
+/// All of them.
+pub(crate) static COMMANDS: &[&Command] = &[&command::COMMAND, &du::COMMAND, &prune::COMMAND];
