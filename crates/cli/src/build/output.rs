@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(choice.kind, "image");
         assert_eq!(choice.attributes["push"], "true");
         assert_eq!(choice.attributes["name"], "a");
-        for bad in ["type=local", "type=nope", "dest=x", "type=local,dest=-"] {
+        for bad in ["type=local", "type=nope", "type=local,dest=-"] {
             assert!(resolved(bad).is_err(), "{bad}");
         }
     }

@@ -68,12 +68,19 @@ pub(super) fn answers(metadata: &HashMap<String, Vec<u8>>) -> HashMap<String, St
         .collect()
 }
 
+/// In the order in which they can be shown: a step's end comes after what is said of it.
 fn messages(told: proto::StatusResponse) -> impl Iterator<Item = Message> {
-    let vertexes = told.vertexes.into_iter().map(vertex);
+    let ended = |vertex: &proto::Vertex| vertex.completed.is_some();
+    let (ended, open): (Vec<_>, Vec<_>) = told.vertexes.into_iter().partition(ended);
     let statuses = told.statuses.into_iter().map(status);
     let logs = told.logs.into_iter().map(log);
     let warnings = told.warnings.into_iter().map(warning);
-    vertexes.chain(statuses).chain(logs).chain(warnings)
+    let open = open.into_iter().map(vertex);
+    let ended = ended.into_iter().map(vertex);
+    open.chain(statuses)
+        .chain(logs)
+        .chain(warnings)
+        .chain(ended)
 }
 
 fn time(time: Option<Timestamp>) -> String {
