@@ -107,7 +107,7 @@ impl Context {
                     "invalid argument: can't use stdin for both build context and dockerfile";
                 return Err(Failure::new(text));
             }
-            ("-", file) => context.from_stdin(file)?,
+            ("-", file) => context.take_stdin(file)?,
             (_, "-") => {
                 context.take_place(typed)?;
                 let text = read_stdin()?;
@@ -186,7 +186,7 @@ impl Context {
     }
 
     /// An archive, or a Dockerfile with nothing beside it.
-    fn from_stdin(&mut self, file: &str) -> Result<(), Failure> {
+    fn take_stdin(&mut self, file: &str) -> Result<(), Failure> {
         let mut stdin = io::stdin().lock();
         let mut head = vec![0; 512];
         let mut length = 0;

@@ -22,9 +22,7 @@ pub(super) fn follow(root: &Path, paths: &[String]) -> Option<Vec<String>> {
         following
             .found
             .insert(parts.iter().cloned().collect::<Vec<_>>().join("/"));
-        if following.walk(String::new(), parts).is_none() {
-            return None;
-        }
+        following.walk(String::new(), parts)?;
     }
     Some(following.found.into_iter().collect())
 }
