@@ -31,6 +31,8 @@ pub struct Request {
     pub cache_from: Vec<Choice>,
     /// Caches to be written.
     pub cache_to: Vec<Choice>,
+    /// What steps may do that is not for all: `network.host`, `security.insecure`.
+    pub entitlements: Vec<String>,
     /// Equal for builds to which the same directories belong: what has not changed is not sent again. Empty: nothing is kept.
     pub shared_key: String,
     /// Whether an image is made of what a failing step has left.

@@ -21,7 +21,11 @@ static FLAGS: &[Flag] = &[
         "strings",
         "Another line of /etc/hosts (name:address)",
     ),
-    list("allow", "stringArray", "").hidden(),
+    list(
+        "allow",
+        "stringArray",
+        "What steps may do more: network.host, security.insecure",
+    ),
     list(
         "annotation",
         "stringArray",

@@ -80,6 +80,7 @@ pub(super) fn read(matches: &Matches) -> Result<Build, Failure> {
         exporters,
         cache_from: caches(matches.list("cache-from"))?,
         cache_to: caches(matches.list("cache-to"))?,
+        entitlements: entitlements(matches),
         keep_failed: keeps_failed(matches.text("on-fail"))?,
     };
     Ok(Build {
@@ -106,6 +107,20 @@ fn shared_key(directories: &BTreeMap<String, PathBuf>) -> String {
         host.nodename().to_string_lossy(),
         paths.join(":")
     )
+}
+
+/// `--allow`; who says `--network host` means it.
+fn entitlements(matches: &Matches) -> Vec<String> {
+    let mut all: Vec<String> = matches
+        .list("allow")
+        .iter()
+        .flat_map(|text| text.split(','))
+        .map(str::to_owned)
+        .collect();
+    if matches.text("network") == "host" {
+        all.push("network.host".to_owned());
+    }
+    all
 }
 
 fn keeps_failed(text: &str) -> Result<bool, Failure> {

@@ -178,6 +178,7 @@ fn solve_request(name: &str, request: &Request) -> proto::SolveRequest {
             exports: request.cache_to.iter().map(cache).collect(),
             ..proto::CacheOptions::default()
         }),
+        entitlements: request.entitlements.clone(),
         ..proto::SolveRequest::default()
     }
 }
