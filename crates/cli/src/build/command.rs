@@ -24,7 +24,7 @@ static FLAGS: &[Flag] = &[
     list(
         "allow",
         "stringArray",
-        "What steps may do more: network.host, security.insecure",
+        "What steps may have beside their own: network.host",
     ),
     list(
         "annotation",

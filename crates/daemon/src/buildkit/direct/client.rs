@@ -9,7 +9,9 @@ use bytes::Bytes;
 use hull_api::build::{Files, Kept, Login as SentLogin, Request, Wanted};
 use hull_engine::Digest;
 use hull_engine::build::graph::{Differ, LocalSource};
-use hull_engine::build::world::{Client, Job, LocalFiles, Login, WorldError, WorldResult};
+use hull_engine::build::world::{
+    Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -29,13 +31,20 @@ pub(super) struct DirectClient {
     asking: Asking,
     contexts: Arc<ContextStore>,
     shared_key: String,
+    /// Whether steps may have the host's network.
+    host_network: bool,
     keeps_failed: bool,
     kept: Mutex<Option<Kept>>,
 }
 
 impl DirectClient {
-    pub(super) fn new(asking: Asking, contexts: Arc<ContextStore>, request: &Request) -> Self {
+    pub(super) fn new(
+        asking: Asking,
+        contexts: Arc<ContextStore>,
+        (request, host_network): (&Request, bool),
+    ) -> Self {
         Self {
+            host_network,
             asking,
             contexts,
             shared_key: request.shared_key.clone(),
@@ -156,6 +165,10 @@ impl Client for DirectClient {
                 password: secret,
             },
         }))
+    }
+
+    fn allows(&self, entitlement: Entitlement) -> bool {
+        entitlement == Entitlement::NetworkHost && self.host_network
     }
 
     fn keeps_failed(&self) -> bool {

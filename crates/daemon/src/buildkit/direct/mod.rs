@@ -15,7 +15,7 @@ mod messages;
 pub(crate) use asks::{Answer, Asks};
 
 use super::builds::{Active, Build};
-use super::control::{ControlService, targets};
+use super::control::{ControlService, entitled, targets};
 use super::export::Target;
 use super::progress::Progress;
 use super::{BuildKit, failure};
@@ -64,7 +64,7 @@ impl BuildKit {
                 token: token.clone(),
             },
             contexts,
-            &request,
+            (&request, entitled(&asked)?),
         ));
         let progress = Arc::new(Progress::default());
         let context = Context {
