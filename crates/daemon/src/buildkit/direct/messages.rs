@@ -68,19 +68,29 @@ pub(super) fn answers(metadata: &HashMap<String, Vec<u8>>) -> HashMap<String, St
         .collect()
 }
 
-/// In the order in which they can be shown: a step's end comes after what is said of it.
+/// Step by step, and of each its end after what is said of it.
 fn messages(told: proto::StatusResponse) -> impl Iterator<Item = Message> {
-    let ended = |vertex: &proto::Vertex| vertex.completed.is_some();
-    let (ended, open): (Vec<_>, Vec<_>) = told.vertexes.into_iter().partition(ended);
-    let statuses = told.statuses.into_iter().map(status);
-    let logs = told.logs.into_iter().map(log);
-    let warnings = told.warnings.into_iter().map(warning);
-    let open = open.into_iter().map(vertex);
-    let ended = ended.into_iter().map(vertex);
-    open.chain(statuses)
-        .chain(logs)
-        .chain(warnings)
-        .chain(ended)
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut place = |digest: &str| {
+        let next = places.len();
+        *places.entry(digest.to_owned()).or_insert(next)
+    };
+    let mut all: Vec<(usize, u8, Message)> = Vec::new();
+    for one in told.vertexes {
+        let rank = if one.completed.is_some() { 3 } else { 0 };
+        all.push((place(&one.digest), rank, vertex(one)));
+    }
+    for one in told.statuses {
+        all.push((place(&one.vertex), 1, status(one)));
+    }
+    for one in told.logs {
+        all.push((place(&one.vertex), 2, log(one)));
+    }
+    for one in told.warnings {
+        all.push((usize::MAX, 0, warning(one)));
+    }
+    all.sort_by_key(|(place, rank, _)| (*place, *rank));
+    all.into_iter().map(|(_, _, message)| message)
 }
 
 fn time(time: Option<Timestamp>) -> String {
