@@ -23,7 +23,7 @@ use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use client::DirectClient;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use hull_api::build::{Choice, Done, Failed, Message, Request};
-use hull_engine::build::solve::Context;
+use hull_engine::build::solve::{Context, KnownSources};
 use hull_engine::build::world::Cancel;
 use hull_engine::{Engine, Platform};
 use messages::{Stage, Telling};
@@ -72,6 +72,7 @@ impl BuildKit {
             watch: Arc::clone(&progress) as _,
             cancel: Cancel::new(),
             platform: Platform::host(),
+            sources: KnownSources::default(),
         };
         let control = ControlService::new(Arc::clone(engine), self.clone());
         let active = control.enter(
