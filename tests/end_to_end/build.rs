@@ -113,3 +113,38 @@ fn a_build_that_fails_says_why() {
         assert!(missing.fails(1).contains('x'));
     });
 }
+
+/// Without further words: by buildx where the client has it, else by BuildKit's protocol of before Docker 23, or the classic
+/// builder of after.
+#[test]
+fn the_clients_own_choice_of_builder_works() {
+    with_each_client(|s| {
+        if s.client.is_own() {
+            return;
+        }
+        let dir = tempfile::tempdir().expect("test data");
+        let write =
+            |name: &str, text: &str| fs_err::write(dir.path().join(name), text).expect("test data");
+        write(
+            "Dockerfile",
+            "FROM busybox\nARG A\nCOPY file /\nRUN echo \"$A\" >>/file\nCMD [\"cat\", \"/file\"]\n",
+        );
+        write("file", "sent\n");
+        let build = |arguments: &[&str]| {
+            let mut command = s.client.command(&s.daemon);
+            command.env_remove("DOCKER_BUILDKIT").arg("build");
+            command.args(arguments).arg(dir.path());
+            command::run(&mut command, &[])
+        };
+        let _ = build(&["-t", "chosen", "--build-arg", "A=argument"]).ok();
+        assert_eq!(s.line("run --rm chosen").ok(), "sent\nargument");
+        let id = s.run(&["image", "inspect", "-f", "{{.Id}}", "chosen"]);
+        let quiet = build(&["-q", "-t", "chosen", "--build-arg", "A=argument"]);
+        assert_eq!(quiet.ok(), id.ok());
+        write("Dockerfile", "FROM busybox\nRUN exit 7\n");
+        let failed = build(&[]);
+        assert_ne!(failed.code, 0);
+        let said = format!("{}{}", failed.stdout, failed.stderr);
+        assert!(said.contains("exit 7"), "{said}");
+    });
+}

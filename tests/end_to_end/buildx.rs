@@ -478,3 +478,98 @@ fn bake_and_compose_build() {
         }
     });
 }
+
+const CACHED: &str = "FROM busybox AS first\nRUN --mount=type=cache,target=/cache,id=exported echo first >/cache/f; echo first >/a && echo done first\n\
+    FROM busybox\nCOPY --from=first /a /a\nRUN echo second >/b && echo done second\nCMD [\"cat\", \"/a\", \"/b\"]\n";
+
+/// Builds with a cache that goes to one place, and again with nothing but what comes from there.
+fn goes_and_comes(b: &Buildx<'_>, registry: &str, to: &str, from: &str) {
+    b.context(&[("Dockerfile", CACHED)]);
+    let push = if to == "type=inline" { "--push" } else { "" };
+    let built = b.build(&format!("--cache-to {to} {push} -t {registry}/image:1"));
+    let _ = built.ok();
+    assert!(ran(&built.stderr), "{to}: {built:?}");
+    forget(b, registry);
+    let again = b.build(&format!("--cache-from {from} -t {registry}/image:1"));
+    let _ = again.ok();
+    let text = &again.stderr;
+    assert!(
+        text.contains("importing cache manifest from"),
+        "{to}: {text}"
+    );
+    assert!(!ran(text) && text.contains("CACHED"), "{to}: {text}");
+    let run = b.run(&format!("run --rm {registry}/image:1"));
+    assert_eq!(run.ok(), "first\nsecond", "{to}");
+    forget(b, registry);
+    if to.contains("mode=max") {
+        let more = CACHED.replace("echo first >/cache/f; echo first >/a", "cat /cache/f >/a");
+        b.context(&[("Dockerfile", more.as_str())]);
+        let _ = b
+            .build(&format!("--cache-from {from} -t {registry}/image:1"))
+            .ok();
+        let run = b.run(&format!("run --rm {registry}/image:1"));
+        assert_eq!(
+            run.ok(),
+            "first\nsecond",
+            "the mount's files came along: {to}"
+        );
+        forget(b, registry);
+    }
+}
+
+#[test]
+fn caches_go_to_other_machines() {
+    with_buildx(|b| {
+        let registry = b.s.registry.host();
+        let places = [
+            (
+                format!("type=registry,ref={registry}/cache:1,mode=max"),
+                format!("type=registry,ref={registry}/cache:1"),
+            ),
+            (
+                "type=local,dest=cache,mode=max".to_owned(),
+                "type=local,src=cache".to_owned(),
+            ),
+            (
+                format!("type=registry,ref={registry}/cache:2"),
+                format!("type=registry,ref={registry}/cache:2"),
+            ),
+            (
+                "type=inline".to_owned(),
+                format!("type=registry,ref={registry}/image:1"),
+            ),
+        ];
+        for (to, from) in places {
+            goes_and_comes(b, &registry, &to, &from);
+        }
+        let nowhere = b.build("--cache-from type=registry,ref=127.0.0.1:1/none");
+        let _ = nowhere.ok();
+        assert!(
+            nowhere.stderr.contains("importing cache manifest from"),
+            "{nowhere:?}"
+        );
+        let failed = b.build("--cache-to type=registry,ref=127.0.0.1:1/none");
+        assert!(
+            failed.fails(1).contains("error writing cache"),
+            "{failed:?}"
+        );
+        let _ = b
+            .build("--cache-to type=registry,ref=127.0.0.1:1/none,ignore-error=true")
+            .ok();
+    });
+}
+
+/// Whether the second step was done: its output is in the progress, not only its name.
+fn ran(progress: &str) -> bool {
+    let mut lines = progress.lines();
+    lines.any(|line| line.ends_with(" done second") && !line.contains("RUN"))
+}
+
+/// Removes the image and all that builds have left.
+fn forget(b: &Bench<'_, '_>, registry: &str) {
+    let _ = b.run(&format!("image rm {registry}/image:1")).ok();
+    let pruned = b.s.daemon.ask("POST", "/build/prune?all=1", b"");
+    assert_eq!(pruned.status, 200, "{pruned:?}");
+    let pruned = b.s.daemon.ask("POST", "/images/prune", b"");
+    assert_eq!(pruned.status, 200, "{pruned:?}");
+}

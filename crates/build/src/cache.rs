@@ -506,5 +506,6 @@ impl Known {
     }
 }
 
+mod lineage;
 #[cfg(test)]
 mod tests;

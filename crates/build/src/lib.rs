@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod graph;
 pub mod ignore;
 pub mod plan;
+pub mod portable;
 pub mod progress;
 pub mod solve;
 pub mod world;

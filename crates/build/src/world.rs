@@ -2,7 +2,9 @@
 //! serves the build's client implements [`Client`] (its files, secrets, agents, credentials). All of it
 //! blocks and is called from several threads at once.
 
+use crate::cache::Entry;
 use crate::graph::{ImageSource, LocalSource, Source, Vertex};
+use crate::portable::PortableResult;
 use crate::progress::{Status, Stream, Watch};
 use hull_spec::{Digest, Platform};
 use serde::{Deserialize, Serialize};
@@ -200,6 +202,28 @@ pub trait Client: Send + Sync {
     /// # Errors
     /// What the client said.
     fn credentials(&self, host: &str) -> WorldResult<Option<Login>>;
+
+    /// A result that is known elsewhere, where the client wants it to be looked for, by its key.
+    fn elsewhere(&self, _key: &Digest, _job: &Job<'_>) -> Option<PortableResult> {
+        None
+    }
+
+    /// Brings the layers of such a result into the store.
+    ///
+    /// # Errors
+    /// What the place says where they are.
+    fn bring(&self, result: &PortableResult, _job: &Job<'_>) -> WorldResult<Entry> {
+        let text = format!("the files of {} are nowhere", result.description);
+        Err(WorldError::NotFound(text))
+    }
+
+    /// What a cache that steps mount has elsewhere, by its name: what is in it when it is new.
+    ///
+    /// # Errors
+    /// What the place says where it is.
+    fn mount_elsewhere(&self, _name: &str, _job: &Job<'_>) -> WorldResult<Option<Tree>> {
+        Ok(None)
+    }
 
     /// Whether steps of this client's build may have what others may not: it said so, and this machine agrees.
     fn allows(&self, _entitlement: Entitlement) -> bool {

@@ -198,14 +198,14 @@ impl Build {
     }
 
     /// The files of an output; what is still outside is fetched.
-    pub(super) fn tree(&self, output: Output) -> Result<Tree, Arc<WorldError>> {
+    pub(super) fn tree(self: &Arc<Self>, output: Output) -> Result<Tree, Arc<WorldError>> {
         let outcome = self.outcome(output.vertex).map_err(Arc::new)?;
         let trees = self.fetched(output.vertex, outcome)?;
         let tree = trees.trees.get(output.index).cloned();
         tree.ok_or_else(|| Arc::new(WorldError::other("a step has less outputs than it should")))
     }
 
-    pub(super) fn solution(&self, output: Output) -> Result<Solution, SolveError> {
+    pub(super) fn solution(self: &Arc<Self>, output: Output) -> Result<Solution, SolveError> {
         let vertex = self.graph.vertex(output.vertex);
         let failed = |source| SolveError {
             vertex: vertex.digest.clone(),

@@ -135,13 +135,13 @@ impl Watch for Running {
     }
 }
 
-/// Does a step, or waits for the one who is at it.
+/// Does a step, or waits for the one who is at it; also tells whether it was done for this build.
 pub(super) fn together(
     shared: &Arc<Shared>,
     key: &Digest,
     (context, cancel): (&Context, &Cancel),
     work: impl FnOnce(Arc<Running>) -> StepResult + Send + 'static,
-) -> StepResult {
+) -> (StepResult, bool) {
     let all = || {
         shared
             .running
@@ -152,7 +152,7 @@ pub(super) fn together(
     let known = running.get(key).filter(|step| step.join()).cloned();
     if let Some(step) = known {
         drop(running);
-        return step.wait(context, cancel, &step);
+        return (step.wait(context, cancel, &step), false);
     }
     let step = Arc::new(Running::new());
     step.join();
@@ -182,5 +182,5 @@ pub(super) fn together(
         all().remove(key);
         step.finish(Err(Arc::new(WorldError::caused("start a thread", error))));
     }
-    step.wait(context, cancel, &step)
+    (step.wait(context, cancel, &step), true)
 }

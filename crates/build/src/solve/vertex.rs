@@ -5,8 +5,9 @@ use super::build::Build;
 use super::key::{self, Part};
 use super::running::{Running, StepResult, together};
 use crate::cache::{Entry, Kind, Pin};
-use crate::graph::{Op, Output, Source, Vertex, VertexId, digest_of};
-use crate::progress::VertexState;
+use crate::graph::{MountKind, Op, Output, Source, Vertex, VertexId, digest_of};
+use crate::portable::PortableResult;
+use crate::progress::{Stream, VertexState};
 use crate::world::{Fetched, Job, Piece, Selection, SourceKey, Tree, WorldError};
 use hull_spec::{Digest, Platform};
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ pub(super) struct Outcome {
     pub(super) id: String,
     pub(super) pin: Option<Arc<Pin>>,
     trees: OnceLock<Trees>,
+    /// Where the files are, if not here.
+    elsewhere: Option<PortableResult>,
     /// Held by who fetches.
     fetching: Mutex<()>,
 }
@@ -42,6 +45,7 @@ impl Outcome {
             id,
             pin,
             trees: OnceLock::from(Trees { trees, keep: None }),
+            elsewhere: None,
             fetching: Mutex::default(),
         }
     }
@@ -51,6 +55,7 @@ impl Outcome {
             id,
             pin: None,
             trees: OnceLock::new(),
+            elsewhere: None,
             fetching: Mutex::default(),
         }
     }
@@ -112,7 +117,7 @@ impl Build {
         }
         let found = match vertex.metadata.ignore_cache && before.is_none() {
             true => None,
-            false => self.find(&key),
+            false => self.find_here(&key),
         };
         // What this build has brought itself is not told to be an earlier one's.
         state.cached = found.is_some() && before.is_none_or(|before| before.cached);
@@ -156,13 +161,21 @@ impl Build {
     }
 
     /// The files of a vertex; what is still outside is fetched, by one for all.
-    pub(super) fn fetched<'o>(&self, id: VertexId, outcome: &'o Outcome) -> Evaluated<&'o Trees> {
+    pub(super) fn fetched<'o>(
+        self: &Arc<Self>,
+        id: VertexId,
+        outcome: &'o Outcome,
+    ) -> Evaluated<&'o Trees> {
         let _turn = outcome
             .fetching
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(trees) = outcome.trees.get() {
             return Ok(trees);
+        }
+        if let Some(result) = &outcome.elsewhere {
+            let trees = self.brought(id, result)?;
+            return Ok(outcome.trees.get_or_init(|| trees));
         }
         let vertex = self.graph.vertex(id);
         let Op::Source(source) = &vertex.op else {
@@ -182,6 +195,41 @@ impl Build {
         }))
     }
 
+    /// The files of a result that is elsewhere. If they cannot be had, the step is done.
+    fn brought(self: &Arc<Self>, id: VertexId, result: &PortableResult) -> Evaluated<Trees> {
+        let job = self.job(id);
+        match self.context.client.bring(result, &job) {
+            Ok(mut entry) => {
+                // What comes from elsewhere takes nobody's place.
+                if self.shared.cache.has(&entry.id) {
+                    entry.id = digest_of(&("elsewhere", &entry.id, random()))
+                        .hex()
+                        .to_owned();
+                }
+                let trees = entry.outputs.iter().cloned().map(Tree::Pieces).collect();
+                let (_, pin) = self.keep(entry);
+                Ok(Trees {
+                    trees,
+                    keep: Some(pin),
+                })
+            }
+            Err(WorldError::Cancelled) => Err(Arc::new(WorldError::Cancelled)),
+            Err(error) => {
+                if result.outputs.is_some() {
+                    let text = format!("not imported: {}\n", error.full_message());
+                    job.log(Stream::Stderr, text.as_bytes());
+                }
+                let keys = result.keys.clone();
+                let done = self.told(id, |_| self.perform(id, self.graph.vertex(id), keys))?;
+                let pin: Arc<Pin> = Arc::clone(&done.pin);
+                Ok(Trees {
+                    trees: done.trees.clone(),
+                    keep: Some(pin),
+                })
+            }
+        }
+    }
+
     fn step(
         self: &Arc<Self>,
         id: VertexId,
@@ -197,7 +245,7 @@ impl Build {
         let mut found = keys
             .first()
             .filter(|_| !ignore)
-            .and_then(|key| self.find(key));
+            .and_then(|key| self.find(id, key));
         if found.is_none()
             && (!ignore || keys.is_empty())
             && let Some(parts) = self.by_content(id, vertex)?
@@ -205,7 +253,7 @@ impl Build {
             let key = key::of(&vertex.op, &platform, &parts);
             found = Some(&key)
                 .filter(|_| !ignore)
-                .and_then(|key| self.find(key));
+                .and_then(|key| self.find(id, key));
             if let (Some(found), Some(quick)) = (&found, keys.first()) {
                 self.shared.cache.also(&found.id, quick);
             }
@@ -223,8 +271,21 @@ impl Build {
         ))
     }
 
-    /// A result in the cache whose files are there.
-    fn find(&self, key: &Digest) -> Option<Outcome> {
+    /// A result in the cache whose files are there, or one that is elsewhere.
+    fn find(&self, id: VertexId, key: &Digest) -> Option<Outcome> {
+        if let Some(found) = self.find_here(key) {
+            return Some(found);
+        }
+        let result = self.context.client.elsewhere(key, &self.job(id))?;
+        let outside = Outcome::outside(result.id.clone());
+        let keys = vec![key.clone()];
+        Some(Outcome {
+            elsewhere: Some(PortableResult { keys, ..result }),
+            ..outside
+        })
+    }
+
+    fn find_here(&self, key: &Digest) -> Option<Outcome> {
         let cache = &self.shared.cache;
         let (entry, pin) = cache.find(key)?;
         if !entry
@@ -255,7 +316,7 @@ impl Build {
     }
 
     /// The inputs by what is in them, as far as that is how they are used; `None` where none is.
-    fn by_content(&self, id: VertexId, vertex: &Vertex) -> Evaluated<Option<Vec<Part>>> {
+    fn by_content(self: &Arc<Self>, id: VertexId, vertex: &Vertex) -> Evaluated<Option<Vec<Part>>> {
         let mut parts = Vec::with_capacity(vertex.inputs.len());
         let mut any = false;
         for (place, input) in vertex.inputs.iter().enumerate() {
@@ -276,7 +337,12 @@ impl Build {
         Ok(any.then_some(parts))
     }
 
-    fn contents(&self, id: VertexId, input: Output, of: &[Selection]) -> Evaluated<Vec<Digest>> {
+    fn contents(
+        self: &Arc<Self>,
+        id: VertexId,
+        input: Output,
+        of: &[Selection],
+    ) -> Evaluated<Vec<Digest>> {
         let tree = self.tree(input)?;
         let (world, job) = (&self.shared.world, self.job(id));
         let digest = |selection| world.content(&tree, selection, &job).map_err(Arc::new);
@@ -287,14 +353,28 @@ impl Build {
     fn perform(self: &Arc<Self>, id: VertexId, vertex: &Vertex, keys: Vec<Digest>) -> StepResult {
         let inputs = vertex.inputs.iter().map(|input| self.tree(*input));
         let inputs: Vec<Tree> = inputs.collect::<Evaluated<_>>()?;
-        // Who wants no cache wants no other's result either.
-        let key = match (keys.last(), vertex.metadata.ignore_cache) {
+        let alone = || digest_of(&(keys.last(), random()));
+        // Who wants no cache wants no other's result either; and what a step is lent is its own client's.
+        let key = match (
+            keys.last(),
+            vertex.metadata.ignore_cache || is_lent(&vertex.op),
+        ) {
             (Some(key), false) => key.clone(),
-            (key, _) => digest_of(&(key, random())),
+            _ => alone(),
         };
-        let build = Arc::clone(self);
-        let work = move |running: Arc<Running>| build.perform_alone(id, &inputs, keys, &running);
-        together(&self.shared, &key, (&self.context, &self.cancel), work)
+        let work = || {
+            let (build, inputs, keys) = (Arc::clone(self), inputs.clone(), keys.clone());
+            move |running: Arc<Running>| build.perform_alone(id, &inputs, keys, &running)
+        };
+        let with = (&self.context, &self.cancel);
+        let (result, own) = together(&self.shared, &key, with, work());
+        match &result {
+            // It may have failed by its client, who is another than ours.
+            Err(error) if !own && !is_final(error) && self.cancel.check().is_ok() => {
+                together(&self.shared, &alone(), with, work()).0
+            }
+            _ => result,
+        }
     }
 
     fn perform_alone(
@@ -352,6 +432,19 @@ impl Build {
         let id = entry.id.clone();
         (id, Arc::new(self.shared.cache.put(entry)))
     }
+}
+
+/// Whether a step has something of the client's: secrets, or connections to its agents.
+fn is_lent(op: &Op) -> bool {
+    let Op::Exec(exec) = op else { return false };
+    let mut kinds = exec.mounts.iter().map(|mount| &mount.kind);
+    !exec.secret_env.is_empty()
+        || kinds.any(|kind| matches!(kind, MountKind::Secret(_) | MountKind::Ssh(_)))
+}
+
+/// Whether a step fails so for whomever it is done.
+fn is_final(error: &WorldError) -> bool {
+    matches!(error, WorldError::Exit { .. } | WorldError::Invalid(_))
 }
 
 /// Something that was never there before.

@@ -276,6 +276,14 @@ impl Builds {
         })
     }
 
+    /// Ends the build of that name, if there is one.
+    pub(super) fn cancel(&self, name: &str) {
+        let found = self.active().get(name).cloned();
+        if let Some(build) = found {
+            build.context.cancel.cancel();
+        }
+    }
+
     /// The build of that name; waits a little for it to begin.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
 //! A build's client, as the builder sees it: what it is asked for comes over its session.
 
+use super::caches::Imports;
 use super::filesync::{ContextStore, LocalRequest, ReceivedFiles};
 use super::session::{Caller, SESSION_WAIT, SessionError, Sessions};
 use hull_engine::Digest;
+use hull_engine::build::cache::Entry;
 use hull_engine::build::graph::{Differ, LocalSource};
+use hull_engine::build::portable::PortableResult;
 use hull_engine::build::progress::Status;
 use hull_engine::build::world::{
-    Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
+    Client, Entitlement, Job, LocalFiles, Login, Tree, WorldError, WorldResult,
 };
 use jiff::Timestamp;
 use std::fmt;
@@ -31,6 +34,7 @@ pub(super) struct SessionClient {
     pub(super) cancel: CancellationToken,
     /// It said `--allow network.host`, or asked for the host's network itself.
     pub(super) host_network: bool,
+    pub(super) imports: Arc<Imports>,
 }
 
 impl SessionClient {
@@ -110,6 +114,32 @@ impl Client for SessionClient {
                 password: found.secret,
             },
         }))
+    }
+
+    fn elsewhere(&self, key: &Digest, job: &Job<'_>) -> Option<PortableResult> {
+        let caches = self.imports.opened(self, job);
+        caches.iter().find_map(|cache| cache.find(key)).cloned()
+    }
+
+    fn bring(&self, result: &PortableResult, job: &Job<'_>) -> WorldResult<Entry> {
+        let caches = self.imports.opened(self, job).iter();
+        let mut last = WorldError::NotFound(format!("no cache has {}", result.description));
+        for cache in caches.filter(|cache| cache.has(result)) {
+            match cache.bring(self.imports.engine(), result) {
+                Err(error) => last = error,
+                brought => return brought,
+            }
+        }
+        Err(last)
+    }
+
+    fn mount_elsewhere(&self, name: &str, job: &Job<'_>) -> WorldResult<Option<Tree>> {
+        for cache in self.imports.opened(self, job) {
+            if let Some(tree) = cache.mount(self.imports.engine(), name)? {
+                return Ok(Some(tree));
+            }
+        }
+        Ok(None)
     }
 }
 

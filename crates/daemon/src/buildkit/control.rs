@@ -1,6 +1,7 @@
 //! `moby.buildkit.v1.Control`: builds, their progress, and what is known of the builder.
 
 use super::builds::{Active, Build};
+use super::caches::{CacheTarget, Caches, Imports};
 use super::client::SessionClient;
 use super::export::{Outlet, Target, Work, export};
 use super::filesync::{ContextStore, Kept};
@@ -55,6 +56,8 @@ impl ControlService {
     /// Begins a build of a client with a session.
     fn begin(&self, request: &proto::SolveRequest) -> Result<(Active, SessionClient), Status> {
         let token = CancellationToken::new();
+        let imports = request.cache.as_ref().map(|cache| cache.imports.clone());
+        let imports = imports.unwrap_or_default();
         let client = SessionClient {
             sessions: Arc::clone(&self.shared.sessions),
             contexts: self.contexts()?,
@@ -62,6 +65,7 @@ impl ControlService {
             runtime: Handle::current(),
             cancel: token.clone(),
             host_network: entitled(request)?,
+            imports: Arc::new(Imports::new(&self.engine, imports)),
         };
         let progress = Arc::new(Progress::default());
         let context = Context {
@@ -120,13 +124,16 @@ impl ControlService {
         build: &Arc<Build>,
         outlet: Arc<dyn Outlet>,
         returned: builds::Returned,
-        targets: Vec<Target>,
+        (targets, caches): (Vec<Target>, Option<(Vec<CacheTarget>, SessionClient)>),
     ) -> Result<proto::SolveResponse, Status> {
         let (engine, solver) = (Arc::clone(&self.engine), self.engine.solver());
         let (build, runtime) = (Arc::clone(build), Handle::current());
         let exporter_response = in_thread(move || {
             let work = Work {
                 targets: &targets,
+                caches: caches
+                    .as_ref()
+                    .map(|(targets, client)| Caches { targets, client }),
                 outlet: &*outlet,
                 runtime: &runtime,
             };
@@ -145,10 +152,12 @@ impl ControlService {
         build: &Arc<Build>,
         client: SessionClient,
         request: &proto::SolveRequest,
-        targets: Vec<Target>,
+        (targets, caches): (Vec<Target>, Vec<CacheTarget>),
     ) -> Result<proto::SolveResponse, Status> {
         let returned = self.wanted(build, request).await?;
-        self.run(build, Arc::new(client), returned, targets).await
+        let caches = Some((caches, client.clone()));
+        let outlet = Arc::new(client);
+        self.run(build, outlet, returned, (targets, caches)).await
     }
 }
 
@@ -261,9 +270,13 @@ impl Control for ControlService {
     async fn solve(&self, request: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
         let request = request.into_inner();
         let targets = targets(&request)?;
+        let caches = request.cache.iter().flat_map(|cache| &cache.exports);
+        let caches = caches.map(CacheTarget::parse).collect::<Result<_, _>>()?;
         let (active, client) = self.begin(&request)?;
         let mut record = self.shared.history.begin(&request);
-        let solved = self.build(&active.build, client, &request, targets).await;
+        let build = &active.build;
+        let solved = self.build(build, client, &request, (targets, caches));
+        let solved = solved.await;
         record.end(&solved, active.build.progress.counts());
         solved.map(Response::new)
     }

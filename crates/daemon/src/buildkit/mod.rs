@@ -10,6 +10,8 @@
 //! [`direct`].
 
 mod builds;
+mod by_api;
+mod caches;
 mod capabilities;
 mod client;
 mod control;
@@ -29,6 +31,7 @@ mod reading;
 mod session;
 mod worker;
 
+pub(crate) use by_api::{ApiBuild, ApiStep};
 pub(crate) use direct::Answer;
 pub(crate) use duplex::Duplex;
 pub(crate) use session::{Introduction, SessionError};
@@ -42,6 +45,7 @@ use hull_engine::Engine;
 use session::Sessions;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
@@ -54,12 +58,24 @@ pub(crate) struct BuildKit {
     history: Arc<History>,
     contexts: Arc<OnceLock<Arc<ContextStore>>>,
     asks: Arc<direct::Asks>,
+    /// Counts builds that have no name of their own.
+    unnamed: Arc<AtomicU64>,
 }
 
 impl BuildKit {
     /// Whether there is a session of that id.
     pub(crate) fn has_session(&self, id: &str) -> bool {
         self.sessions.has(id)
+    }
+
+    /// A number that no other build had since the daemon's start.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.unnamed.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends the build of that name, if there is one.
+    pub(crate) fn cancel(&self, name: &str) {
+        self.builds.cancel(name);
     }
 
     /// Keeps a client's session until one side ends it.

@@ -1,8 +1,8 @@
 //! Building images: the classic endpoint, `POST /build`, and what belongs to it.
 
+mod by_session;
 mod tell;
 
-use crate::convert;
 use crate::error::ApiError;
 use crate::query::{Query, parse_int};
 use crate::reply::{self, JSON, Outcome};
@@ -74,6 +74,7 @@ pub(crate) async fn cancel(request: Request) -> Result<Outcome, ApiError> {
         return Err(ApiError::bad_request("build ID not provided"));
     }
     request.app.engine.cancel_build(id);
+    request.app.buildkit.cancel(id);
     let mut reply = reply::empty(StatusCode::OK);
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     Ok(reply.into())
@@ -93,7 +94,7 @@ pub(crate) async fn build(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     match query.text("version") {
         "" | "1" => {}
-        "2" => return Err(convert::unsupported("building by BuildKit's protocol")),
+        "2" => return by_session::build(request).await,
         version => {
             let text = format!("invalid version {version:?}");
             return Err(ApiError::bad_request(text));
@@ -140,7 +141,11 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
             attributes.insert(name.to_owned(), value.to_owned());
         }
     };
-    set("context", remote(query.text("remote"))?);
+    match query.text("remote") {
+        // Its files come over the client's session.
+        "client-session" => {}
+        place => set("context", remote(place)?),
+    }
     if query.flag("squash") {
         return Err(ApiError::bad_request(
             "squash is only supported with experimental mode",

@@ -20,8 +20,8 @@ pub(crate) async fn ping(request: Request) -> Result<Outcome, ApiError> {
     let mut reply = reply::with_body(StatusCode::OK, body);
     let headers = reply.headers_mut();
     for (name, value) in [
-        // 1 is the classic builder; 2, which clients take for "BuildKit is there", is not.
-        (HeaderName::from_static("builder-version"), "1"),
+        // BuildKit is there: clients build with it unless they are told not to.
+        (HeaderName::from_static("builder-version"), "2"),
         (HeaderName::from_static("swarm"), "inactive"),
         (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
         (PRAGMA, "no-cache"),

@@ -5,6 +5,7 @@ use super::find::find;
 use crate::{Engine, names};
 use hull_build::cache::{Entry, Kind, Pin};
 use hull_build::graph::{Sharing, digest_of};
+use hull_build::progress::Stream;
 use hull_build::world::{Job, Piece, Tree, WorldError, WorldResult};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
@@ -42,6 +43,20 @@ impl Drop for Cached<'_> {
     }
 }
 
+/// The name of the cache that a step gets unless another has it alone.
+pub(super) fn first_name(id: &str) -> String {
+    name_of(id, 0)
+}
+
+fn name_of(id: &str, number: usize) -> String {
+    format!("{id}#{number}")
+}
+
+/// By what a cache is found.
+pub(super) fn key_of(name: &str) -> hull_spec::Digest {
+    digest_of(&("cache mount", name))
+}
+
 impl Engine {
     /// A cache's directory, when it is this step's turn.
     pub(super) fn cache_mount(
@@ -53,18 +68,18 @@ impl Engine {
     ) -> WorldResult<Cached<'_>> {
         let mut number = 0;
         let name = loop {
-            let name = format!("{id}#{number}");
+            let name = name_of(id, number);
             if self.take_turn(&name, sharing, job)? {
                 break name;
             }
             number += 1;
         };
-        let key = digest_of(&("cache mount", &name));
+        let key = key_of(&name);
         let made = match self.builds.cache.find(&key) {
             Some((entry, pin)) if entry.outputs.iter().all(|o| self.has_pieces(o)) => {
                 Ok((entry, pin))
             }
-            _ => self.new_cache(id, &key, seed, job),
+            _ => self.new_cache((id, &name), &key, seed, job),
         };
         let (entry, pin) = made.inspect_err(|_| self.give_turn(&name))?;
         let step = entry
@@ -132,12 +147,21 @@ impl Engine {
     /// A new cache, with what the seed has.
     fn new_cache(
         &self,
-        id: &str,
+        (id, name): (&str, &str),
         key: &hull_spec::Digest,
         seed: Option<&Tree>,
         job: &Job<'_>,
     ) -> WorldResult<(Entry, Pin)> {
         let step = self.new_step(&[])?;
+        let elsewhere = job
+            .client
+            .mount_elsewhere(name, job)
+            .unwrap_or_else(|error| {
+                let text = format!("cache {id} is not imported: {}\n", error.full_message());
+                job.log(Stream::Stderr, text.as_bytes());
+                None
+            });
+        let seed = elsewhere.as_ref().or(seed);
         if let Some(seed) = seed
             && let Some((source, _reading)) = self.open_tree(seed)?
         {

@@ -49,6 +49,12 @@ pub(super) struct Layer {
     _hold: Option<Hold>,
 }
 
+impl Layer {
+    pub(super) fn diff_id(&self) -> &Digest {
+        &self.diff_id
+    }
+}
+
 fn internal(text: &str) -> Error {
     Error::new(ErrorKind::Internal, text)
 }
@@ -212,6 +218,14 @@ impl Engine {
         made.into_iter()
             .map(|layer| layer.ok_or_else(missing)?)
             .collect()
+    }
+
+    /// A layer of what is in a piece now: what is in a cache mount changes.
+    pub(super) fn fresh_layer(&self, piece: &Piece) -> Result<Digest> {
+        match piece {
+            Piece::Layer(diff_id) => Ok(diff_id.clone()),
+            Piece::Step(step) => Ok(self.layer_of_step(step, None)?.diff_id().clone()),
+        }
     }
 
     fn layer_of_piece(&self, piece: &Piece, epoch: Option<i64>) -> Result<Layer> {

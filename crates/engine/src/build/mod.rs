@@ -18,6 +18,7 @@ mod classic;
 mod collect;
 mod content;
 mod copy;
+mod elsewhere;
 mod engine_world;
 mod export;
 mod failed;
@@ -29,6 +30,7 @@ mod images;
 mod index;
 mod overlay;
 mod prune;
+mod registry_place;
 mod run;
 mod sieve;
 mod story;
@@ -39,11 +41,15 @@ mod usage;
 
 pub use classic::{BuildError, BuildRequest, Built, Heard, Prepared};
 pub use collect::{BuildLimits, CollectRule, Collection};
+pub use elsewhere::{CacheExtent, CachePlace, ImportedCache};
 pub use export::{ArchivedImage, Made};
-pub use hull_build::{attest, cache, frontend, graph, ignore, plan, progress, solve, world};
+pub use hull_build::{
+    attest, cache, frontend, graph, ignore, plan, portable, progress, solve, world,
+};
 pub use images::credentials;
 pub use index::{MadeIndex, Part};
 pub use prune::{BuildPrune, PrunedBuilds};
+pub use registry_place::RegistryPlace;
 pub use story::{Stopped, Story, Told, ToldKind};
 pub use usage::{BuildRecord, Sources};
 

@@ -25,7 +25,7 @@ pub use list::{ImageListOptions, ImageSummary, ManifestKind, ManifestSummary, Pl
 pub use load::LoadStep;
 pub use manifest::{ImagePlatform, IndexPush, PushedIndex, RemoteManifest};
 pub use prune::Pruned;
-pub(crate) use pull::{Pulls, registry_error};
+pub(crate) use pull::{Pulls, auth, registry_error};
 pub(crate) use push::Pushes;
 pub use push::{Compression, PushRequest, PushStep};
 pub use search::{FoundImage, SearchRequest};

@@ -113,7 +113,7 @@ impl Engine {
     }
 }
 
-pub(super) fn auth(credentials: Credentials) -> Auth {
+pub(crate) fn auth(credentials: Credentials) -> Auth {
     match credentials {
         Credentials::Anonymous => Auth::Anonymous,
         Credentials::Basic { username, password } => Auth::Password {

@@ -143,6 +143,43 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Brings layers into a repository, compressed if need be; gives their blobs, in the same order.
+    pub(crate) async fn push_layers(
+        self: &Arc<Self>,
+        reference: &Reference,
+        credentials: Credentials,
+        layers: Vec<Digest>,
+    ) -> Result<Vec<Descriptor>> {
+        // Nobody listens.
+        let (told, _) = telling();
+        let push = Push {
+            engine: Arc::clone(self),
+            reference: reference.clone(),
+            platform: None,
+            compression: None,
+            auth: auth(credentials),
+            told,
+        };
+        let registry = self.registry();
+        let pusher = registry.pusher(&push.reference, &push.auth);
+        let pusher = pusher.await.map_err(|e| registry_error(&e))?;
+        push.push_layers(&pusher, (None, &layers), None).await
+    }
+
+    /// A layer's archive, compressed as pushes have it: the blob, and its file. Blocking.
+    ///
+    /// # Errors
+    /// `NotFound` for a layer that is not there, `Internal` for what cannot be read or written.
+    pub fn layer_blob(&self, layer: &Digest) -> Result<(Descriptor, std::path::PathBuf)> {
+        let how = self.pushes.compression;
+        let blob = self.store.compress_layer(layer, how, false);
+        let blob = blob.map_err(store_error)?;
+        let path = self.store.blob_path(&blob.digest);
+        Ok((blob, path))
+    }
+}
+
 fn refused(text: String) -> Error {
     Error::new(ErrorKind::NotFound, text)
 }

@@ -127,7 +127,7 @@ async fn build(
         return Ok((HashMap::new(), answers));
     }
     let outlet = Arc::clone(client) as _;
-    let solved = control.run(&active.build, outlet, returned, targets);
+    let solved = control.run(&active.build, outlet, returned, (targets, None));
     Ok((solved.await?.exporter_response, answers))
 }
 

@@ -8,12 +8,15 @@ mod told;
 
 pub(super) use outlet::{Outgoing, Outlet};
 pub(super) use target::Target;
+pub(super) use told::Told;
 
 use super::builds::{Build, Planned, Returned};
+use super::caches::{CacheExport, Caches};
 use super::failure;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hull_engine::Engine;
+use hull_engine::build::graph::Graph;
 use hull_engine::build::solve::{Solution, Solver};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -21,7 +24,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use target::Named;
 use tokio::runtime::Handle;
-use told::Told;
 use tonic::Status;
 
 /// What clients are told about what was made.
@@ -45,7 +47,15 @@ pub(super) fn export(
             platform,
             planned,
             solution,
+            config: None,
         });
+    }
+    let caches = work.caches.as_ref();
+    let caches = caches.map(Caches::each).unwrap_or_default();
+    if caches.iter().any(CacheExport::is_inline) {
+        for one in &mut solved {
+            one.remember(engine, returned)?;
+        }
     }
     let mut response = Response::new();
     for target in work.targets {
@@ -71,27 +81,54 @@ pub(super) fn export(
         told.end(exported.as_ref().err());
         response.extend(exported?);
     }
+    for cache in caches {
+        response.extend(cache.export(engine, build, &solved)?);
+    }
     Ok(response)
 }
 
 /// What is to be done with results.
 pub(super) struct Work<'a> {
     pub(super) targets: &'a [Target],
+    /// What becomes of the cache, if somebody cares.
+    pub(super) caches: Option<Caches<'a>>,
     pub(super) outlet: &'a dyn Outlet,
     /// Where pushes run.
     pub(super) runtime: &'a Handle,
 }
 
 /// A result that was built.
-struct Solved<'a> {
+pub(super) struct Solved<'a> {
     platform: &'a str,
     planned: &'a Planned,
     solution: Option<Arc<Solution>>,
+    /// Its config, if it is another than the client's.
+    config: Option<Vec<u8>>,
 }
 
 impl Solved<'_> {
+    /// Its files, and how they were made.
+    pub(super) fn files(&self) -> Option<(&Graph, &Solution)> {
+        let solution = self.solution.as_deref()?;
+        Some((&*self.planned.plan.graph, solution))
+    }
+
+    /// Has the config say what the image's steps made.
+    fn remember(&mut self, engine: &Engine, returned: &Returned) -> Result<(), Status> {
+        let config = self.config(returned);
+        let config = self
+            .files()
+            .map(|files| engine.with_inline_cache(&config, files));
+        let config = config.transpose();
+        self.config = config.map_err(|error| Status::unknown(error.full_message()))?;
+        Ok(())
+    }
+
     /// Its config, with what the client may have changed in it.
     fn config(&self, returned: &Returned) -> Vec<u8> {
+        if let Some(config) = &self.config {
+            return config.clone();
+        }
         let key = match self.platform {
             "" => "containerimage.config".to_owned(),
             platform => format!("containerimage.config/{platform}"),

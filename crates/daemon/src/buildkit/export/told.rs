@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use tonic::Status;
 
 /// An export in the progress.
-pub(super) struct Told<'a> {
+pub(in crate::buildkit) struct Told<'a> {
     watch: &'a dyn Watch,
     state: VertexState,
 }
 
 impl<'a> Told<'a> {
-    pub(super) fn begin(watch: &'a dyn Watch, title: &str) -> Self {
+    pub(in crate::buildkit) fn begin(watch: &'a dyn Watch, title: &str) -> Self {
         let now = Timestamp::now();
         let state = VertexState {
             digest: digest_of(&(title, now.as_nanosecond().to_string())),
@@ -47,7 +47,7 @@ impl<'a> Told<'a> {
         TellPart(self.watch, part)
     }
 
-    pub(super) fn end(mut self, error: Option<&Status>) {
+    pub(in crate::buildkit) fn end(mut self, error: Option<&Status>) {
         self.state.completed = Some(Timestamp::now());
         self.state.error = error
             .map(|error| error.message().to_owned())

@@ -12,11 +12,13 @@
 
 mod caller;
 mod channel;
+mod content;
 mod error;
 mod services;
 
 pub(crate) use caller::Caller;
 pub(crate) use channel::Channel;
+pub(crate) use content::ContentClient;
 pub(crate) use error::SessionError;
 
 use http::HeaderMap;

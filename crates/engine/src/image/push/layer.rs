@@ -6,7 +6,7 @@ use super::{Push, store_error};
 use crate::image::pull::registry_error;
 use crate::{Result, blocking};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use hull_image::{Compression, Image};
+use hull_image::{Compression, ImageId};
 use hull_registry::{Mount, Pusher, Sent, Source, Upload};
 use hull_spec::Digest;
 use hull_spec::image::Descriptor;
@@ -36,10 +36,10 @@ impl Push {
     pub(super) async fn push_layers(
         &self,
         pusher: &Pusher,
-        image: &Image,
+        (image, layers): (Option<&ImageId>, &[Digest]),
         original: Option<&Original>,
     ) -> Result<Vec<Descriptor>> {
-        let layers = self.layers(image, original).await?;
+        let layers = self.layers((image, layers), original).await?;
         // dockerd begins at the top.
         for layer in layers.iter().rev() {
             self.tell(layer.diff_id.short(), "Preparing", None);
@@ -51,9 +51,13 @@ impl Push {
             .await
     }
 
-    async fn layers(&self, image: &Image, original: Option<&Original>) -> Result<Vec<Layer>> {
+    async fn layers(
+        &self,
+        (image, layers): (Option<&ImageId>, &[Digest]),
+        original: Option<&Original>,
+    ) -> Result<Vec<Layer>> {
         let engine = Arc::clone(&self.engine);
-        let (id, diff_ids) = (image.id.clone(), image.layers.clone());
+        let (id, diff_ids) = (image.cloned(), layers.to_vec());
         let originals: Vec<Option<Descriptor>> = match original {
             Some(own) => own.manifest.layers.iter().cloned().map(Some).collect(),
             None => vec![None; diff_ids.len()],
@@ -69,7 +73,7 @@ impl Push {
                 let (own, others): (Vec<_>, Vec<_>) = summaries
                     .iter()
                     .filter(|summary| summary.layers().contains(diff_id))
-                    .partition(|summary| summary.id == id);
+                    .partition(|summary| Some(&summary.id) == id.as_ref());
                 let mut found: Vec<String> = Vec::new();
                 let names = own
                     .iter()

@@ -17,7 +17,9 @@ impl Push {
     pub(super) async fn push_image(&self, pusher: &Pusher, image: Image) -> Result<Pushed> {
         let holds = self.hold(std::slice::from_ref(&image.id))?;
         let original = self.original(&image).await?;
-        let layers = self.push_layers(pusher, &image, original.as_ref()).await?;
+        let layers = self
+            .push_layers(pusher, (Some(&image.id), &image.layers), original.as_ref())
+            .await?;
         let (descriptor, bytes) = match original {
             Some(own) if own.manifest.layers == layers => (own.descriptor, own.bytes),
             own => make(&image, layers, own.as_ref())?,
