@@ -129,6 +129,8 @@ struct Known {
 struct Inner {
     database: Arc<Database>,
     known: Mutex<Known>,
+    /// Held while rows are written, so that no older one comes after a newer one.
+    writing: Mutex<()>,
     boot: String,
 }
 
@@ -245,6 +247,7 @@ impl Cache {
         Ok(Self(Arc::new(Inner {
             database,
             known: Mutex::new(known),
+            writing: Mutex::default(),
             boot,
         })))
     }
@@ -393,17 +396,36 @@ impl Cache {
         removed
     }
 
-    /// The files of these results are on the disk.
+    /// The files of these results are on the disk. Of a cache that a step has mounted nobody knows.
     pub fn settled(&self, ids: &[String]) {
         let mut known = self.known();
         for id in ids {
-            if let Some(entry) = known.entries.get_mut(id) {
+            let used = known.pins.contains_key(id);
+            if let Some(entry) = known.entries.get_mut(id)
+                && !(used && entry.kind == Kind::CacheMount)
+            {
                 entry.boot = None;
                 known.dirty.insert(id.clone());
             }
         }
         drop(known);
         self.write_soon();
+    }
+
+    /// The files of a result are about to change: should the host go down without notice, it does not count any more.
+    /// Returns when the disk knows.
+    ///
+    /// # Errors
+    /// [`CacheError`]
+    pub fn touched(&self, id: &str) -> Result<(), CacheError> {
+        let mut known = self.known();
+        match known.entries.get_mut(id) {
+            Some(entry) if entry.boot.is_none() => entry.boot = Some(self.0.boot.clone()),
+            _ => return Ok(()),
+        }
+        known.dirty.insert(id.to_owned());
+        drop(known);
+        self.flush()
     }
 
     /// The results whose files are not known to be on the disk.
@@ -430,8 +452,16 @@ impl Cache {
         }
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write_all(&self) {
         loop {
+            let _turn = self.turn();
             let rows = {
                 let mut known = self.known();
                 known.writing = !known.dirty.is_empty();
@@ -472,6 +502,7 @@ impl Cache {
     /// # Errors
     /// [`CacheError`]
     pub fn flush(&self) -> Result<(), CacheError> {
+        let _turn = self.turn();
         let rows = self.known().take_dirty();
         self.write(&rows)
     }

@@ -6,6 +6,7 @@ use crate::graph::{Graph, Output, VertexId};
 use crate::progress::{Event, VertexState};
 use crate::world::{Cancel, Job, Tree, WorldError};
 use jiff::Timestamp;
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One graph being solved.
@@ -48,7 +49,15 @@ struct Work {
     waiting: Vec<Vec<VertexId>>,
     /// Threads at work.
     active: usize,
+    /// Vertices that could be done, were there another thread.
+    queue: VecDeque<VertexId>,
     failed: Option<SolveError>,
+}
+
+/// What a client sends may have a hundred thousand vertices that could be done at once.
+fn most_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, Into::into);
+    (4 * processors).max(16)
 }
 
 impl Build {
@@ -121,9 +130,15 @@ impl Build {
         inputs.map(|input| input.vertex)
     }
 
-    /// Goes on with a vertex in a thread of its own.
+    /// Goes on with a vertex in a thread of its own, or in the next that ends where there are enough.
     fn start(self: &Arc<Self>, id: VertexId) {
-        self.work().active += 1;
+        let mut work = self.work();
+        if work.active >= most_threads() {
+            work.queue.push_back(id);
+            return;
+        }
+        work.active += 1;
+        drop(work);
         let build = Arc::clone(self);
         let thread = std::thread::Builder::new().name("build".to_owned());
         let spawned = thread.spawn(move || build.work_from(id));
@@ -154,10 +169,22 @@ impl Build {
                 }
                 Err(error) => self.fail(id, error),
             }
+            if next.is_none() {
+                next = self.queued();
+            }
         }
         let desk = Arc::clone(&self.desk);
         drop(self);
         desk.leave();
+    }
+
+    /// A vertex that waits for a thread; after a failure there is nothing more to do.
+    fn queued(&self) -> Option<VertexId> {
+        let mut work = self.work();
+        match work.failed {
+            None => work.queue.pop_front(),
+            Some(_) => None,
+        }
     }
 
     /// A vertex is known; gives those that can be done now.

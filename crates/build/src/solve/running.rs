@@ -129,7 +129,14 @@ impl Watch for Running {
             told.kept += size;
             told.backlog.push(event.clone());
         }
-        for (_, watch) in &told.watches {
+        let watches: Vec<Arc<dyn Watch>> = told
+            .watches
+            .iter()
+            .map(|(_, watch)| Arc::clone(watch))
+            .collect();
+        drop(told);
+        // Who takes long holds up nobody who joins or leaves.
+        for watch in watches {
             watch.tell(event.clone());
         }
     }

@@ -82,6 +82,11 @@ impl Engine {
             _ => self.new_cache((id, &name), &key, seed, job),
         };
         let (entry, pin) = made.inspect_err(|_| self.give_turn(&name))?;
+        // A loss of power may leave half of what the step writes.
+        if let Err(error) = self.builds.cache.touched(&entry.id) {
+            self.give_turn(&name);
+            return Err(WorldError::caused("note the use of a cache", error));
+        }
         let step = entry
             .outputs
             .iter()

@@ -8,17 +8,21 @@ use hull_engine::build::progress::{Event, Log, Status, Stream, VertexState};
 use hull_engine::build::world::{Cancel, WorldError};
 use hull_engine::build::{BuildError, Built, Story, Told, ToldKind};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
-/// Lines that may wait for the client.
-const WAITING: usize = 256;
+/// Bytes of output that wait for a client that does not read; what comes then is left out. A build may have steps in
+/// common with others, which must not wait for its client.
+const MAX_UNREAD: usize = 16 << 20;
 /// Bytes of output that wait for an instruction's turn; BuildKit has the same limit for all that it keeps.
 const MAX_WAITING: usize = 2 << 20;
 
 /// Makes lines of events.
 pub(super) struct Teller {
-    lines: mpsc::Sender<Message>,
+    lines: mpsc::UnboundedSender<Message>,
+    /// Bytes that the client has not read.
+    unread: Arc<AtomicUsize>,
     quiet: bool,
     cancel: Cancel,
     tale: Mutex<Tale>,
@@ -36,6 +40,8 @@ struct Tale {
     named: bool,
     /// Whether the last one that had something to do was known.
     cached: bool,
+    /// Whether output is being left out.
+    clipped: bool,
 }
 
 /// An instruction.
@@ -56,6 +62,11 @@ fn said(text: impl Into<String>) -> Message {
         stream: text.into(),
         ..Message::default()
     }
+}
+
+/// What a line takes while it waits.
+fn weight(line: &Message) -> usize {
+    line.stream.len() + size_of::<Message>()
 }
 
 fn named(number: usize, count: usize, text: &str) -> Message {
@@ -236,15 +247,19 @@ impl Tale {
 impl Teller {
     /// One that tells, and what it tells.
     pub(super) fn new(quiet: bool, cancel: Cancel) -> (Self, BoxStream<'static, Message>) {
-        let (lines, told) = mpsc::channel(WAITING);
+        let (lines, told) = mpsc::unbounded_channel();
+        let unread = Arc::new(AtomicUsize::new(0));
         let teller = Self {
             lines,
+            unread: Arc::clone(&unread),
             quiet,
             cancel,
             tale: Mutex::default(),
         };
-        let told = stream::unfold(told, |mut told| async move {
-            told.recv().await.map(|line| (line, told))
+        let told = stream::unfold((told, unread), |(mut told, unread)| async move {
+            let line: Message = told.recv().await?;
+            unread.fetch_sub(weight(&line), Ordering::Relaxed);
+            Some((line, (told, unread)))
         });
         (teller, told.boxed())
     }
@@ -253,18 +268,21 @@ impl Teller {
         self.tale.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the tale and tells what that brings, in order. Waits for the client.
+    /// Changes the tale and tells what that brings, in order.
     fn tell(&self, change: impl FnOnce(&mut Tale, &mut Vec<Message>)) {
         let mut tale = self.tale();
         let mut lines = Vec::new();
         change(&mut tale, &mut lines);
-        let gone = lines
-            .into_iter()
-            .any(|line| self.lines.blocking_send(line).is_err());
+        let gone = lines.into_iter().any(|line| self.send(line).is_err());
         drop(tale);
         if gone {
             self.cancel.cancel();
         }
+    }
+
+    fn send(&self, line: Message) -> Result<(), mpsc::error::SendError<Message>> {
+        self.unread.fetch_add(weight(&line), Ordering::Relaxed);
+        self.lines.send(line)
     }
 
     /// What is going to be done.
@@ -294,6 +312,14 @@ impl Teller {
                 tale.go_on(lines);
             }),
             Event::Log(log) => self.tell(|tale, lines| {
+                let full = self.unread.load(Ordering::Relaxed) > MAX_UNREAD;
+                if full {
+                    if !std::mem::replace(&mut tale.clipped, true) {
+                        lines.push(said("[output clipped]\n"));
+                    }
+                    return;
+                }
+                tale.clipped = false;
                 if let Some(step) = tale.first(&log.vertex.to_string()) {
                     step.keep(output(log));
                 }
@@ -305,7 +331,7 @@ impl Teller {
         }
     }
 
-    /// How far a download is. What does not fit is not missed: who tells it must not wait.
+    /// How far a download is. What does not fit is not missed.
     fn status(&self, status: &Status) {
         let Some(words) = status.name.strip_suffix(&status.id) else {
             return;
@@ -316,7 +342,9 @@ impl Teller {
             status: words.trim_end().to_owned(),
             bytes,
         };
-        let _ = self.lines.try_send(super::super::pull::message(progress));
+        if self.unread.load(Ordering::Relaxed) <= MAX_UNREAD {
+            let _ = self.send(super::super::pull::message(progress));
+        }
     }
 
     /// How it ended.
