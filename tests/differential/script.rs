@@ -6,7 +6,7 @@
 //! > X-Header: value                        and {v} is then a name's part of its own; a header of the request
 //! = web Id                                 from now on {web} stands for what the answer has at /Id
 //! GET /events?until={now}                  the time at which it is asked
-//! @tar a/b text                            the body is a tar archive with this file
+//! @tar a/b text                            the body is a tar archive with this file; `\n` ends a line
 //! @input text                              sent behind the request, once the connection has become a stream
 //! {"Image":"busybox"}                      the body, of any number of lines
 //! ```
@@ -80,7 +80,8 @@ impl Step {
         } else if let Some(capture) = line.strip_prefix("= ") {
             self.captures.push(pair(capture, " "));
         } else if let Some(entry) = line.strip_prefix("@tar ") {
-            self.tar.push(pair(entry, " "));
+            let (path, text) = pair(entry, " ");
+            self.tar.push((path, text.replace("\\n", "\n")));
         } else if let Some(input) = line.strip_prefix("@input ") {
             self.input = Some(input.replace("\\n", "\n"));
         } else {

@@ -483,7 +483,7 @@ const CACHED: &str = "FROM busybox AS first\nRUN --mount=type=cache,target=/cach
     FROM busybox\nCOPY --from=first /a /a\nRUN echo second >/b && echo done second\nCMD [\"cat\", \"/a\", \"/b\"]\n";
 
 /// Builds with a cache that goes to one place, and again with nothing but what comes from there.
-fn goes_and_comes(b: &Buildx<'_>, registry: &str, to: &str, from: &str) {
+fn goes_and_comes(b: &Bench<'_, '_>, registry: &str, to: &str, from: &str) {
     b.context(&[("Dockerfile", CACHED)]);
     let push = if to == "type=inline" { "--push" } else { "" };
     let built = b.build(&format!("--cache-to {to} {push} -t {registry}/image:1"));

@@ -5,6 +5,7 @@
 
 mod builds;
 mod clients;
+mod contexts;
 mod crashes;
 mod daemon_killed;
 mod disk;

@@ -216,8 +216,16 @@ impl<'h> Daemon<'h> {
     /// # Panics
     /// When the daemon does not answer.
     pub fn ask(&self, method: &str, target: &str, body: &[u8]) -> Reply {
+        self.send(method, target, "application/json", body)
+    }
+
+    /// Sends any request with a body of the type `kind`.
+    ///
+    /// # Panics
+    /// When the daemon does not answer.
+    pub fn send(&self, method: &str, target: &str, kind: &str, body: &[u8]) -> Reply {
         let stream = UnixStream::connect(self.socket()).expect("the daemon listens");
-        let headers = [("Content-Type", "application/json")];
+        let headers = [("Content-Type", kind)];
         send(
             stream,
             Request {

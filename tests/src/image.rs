@@ -220,6 +220,30 @@ impl Layer {
         self.entry(path, tar::EntryType::Link, 0o644, Some(target), &[])
     }
 
+    /// Adds a device of these numbers, major and minor.
+    ///
+    /// # Panics
+    /// When its name does not fit a tar header.
+    #[must_use]
+    pub fn device(mut self, path: &str, kind: tar::EntryType, (major, minor): (u32, u32)) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(path).expect("a short name");
+        header.set_entry_type(kind);
+        header.set_mode(0o666);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        header
+            .set_device_major(major)
+            .expect("a header has devices");
+        header
+            .set_device_minor(minor)
+            .expect("a header has devices");
+        header.set_cksum();
+        self.0.append(&header, &[][..]).expect("write to memory");
+        self
+    }
+
     /// Adds any entry, with the names as they are: hostile ones too.
     ///
     /// # Panics

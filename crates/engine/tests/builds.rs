@@ -420,7 +420,7 @@ fn copies_are_what_dockerfiles_mean() {
         };
         assert_eq!(
             one(looks).unwrap(),
-            ["new/ 755 5:5 0", "new/x/ 700 5:5 0", "new/x/f 600 5:5 4"]
+            ["new/ 755 5:5 0", "new/x/ 755 5:5 0", "new/x/f 600 5:5 4"]
         );
         let patterns = CopyFiles {
             exclude: strings(&["**/f", "*.txt", "!b.txt", "out"]),

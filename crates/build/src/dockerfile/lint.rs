@@ -223,10 +223,16 @@ impl Linter {
 
     /// Notes a breach, if the rule is checked.
     pub(crate) fn warn(&mut self, rule: Rule, lines: Lines, message: impl Into<String>) {
-        if self.checks.wants(rule) && self.warnings.len() < MAX_WARNINGS {
+        if !self.checks.wants(rule) || self.warnings.len() >= MAX_WARNINGS {
+            return;
+        }
+        let message = message.into();
+        let same =
+            |told: &Warning| told.rule == rule && told.lines == lines && told.message == message;
+        if !self.warnings.iter().any(same) {
             self.warnings.push(Warning {
                 rule,
-                message: message.into(),
+                message,
                 lines,
             });
         }

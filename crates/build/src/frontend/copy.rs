@@ -216,7 +216,10 @@ fn mode(text: &str) -> Result<Option<Mode>, Error> {
             )
         };
         if !rest.starts_with(['+', '-', '=']) || !rest.chars().all(known) {
-            return Err(Error::new("invalid syntax"));
+            return Err(match text.starts_with(|c: char| c.is_ascii_digit()) {
+                true => wrong(),
+                false => Error::new("invalid syntax"),
+            });
         }
     }
     Ok(Some(Mode::Words(text.to_owned())))
@@ -259,7 +262,11 @@ fn local(wanted: &Wanted<'_>, path: &str) -> CopyFiles {
         let (parent, pattern) = path.split_once("/./").unwrap_or(("/", path));
         source = parent;
         let pattern = normalized("/", pattern);
-        include.push(pattern.trim_start_matches('/').to_owned());
+        let pattern = pattern.trim_start_matches('/');
+        // Nothing behind the slash is all of it.
+        if !pattern.is_empty() {
+            include.push(pattern.to_owned());
+        }
     }
     let unpack = wanted.add.as_ref().map(|add| add.unpack.unwrap_or(true));
     CopyFiles {

@@ -6,7 +6,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend;
 use hull_engine::build::plan::{Plan, PlannedImage};
 use hull_engine::build::solve::{Context, Solution, Solver};
 use hull_engine::build::world::Cancel;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -18,6 +18,8 @@ const MAX_NAME: usize = 256;
 /// No build has more results, and no daemon more builds.
 const MAX_RESULTS: usize = 10_000;
 const MAX_BUILDS: usize = 1_000;
+/// So many builds are kept that have ended before somebody asked what they told.
+const MAX_UNASKED: usize = 8;
 /// How long a call waits for the build it belongs to: it is made beside the one that begins it.
 const BUILD_WAIT: Duration = Duration::from_secs(6);
 
@@ -217,6 +219,8 @@ impl Build {
 #[derive(Debug, Default)]
 pub(super) struct Builds {
     active: Mutex<HashMap<String, Arc<Build>>>,
+    /// What builds told that nobody has asked about yet: the question is made beside the build, and may be late.
+    unasked: Mutex<VecDeque<(String, Arc<Progress>)>>,
     came: Notify,
 }
 
@@ -231,7 +235,15 @@ pub(super) struct Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.builds.active().remove(&self.build.name);
+        let mut active = self.builds.active();
+        if !self.build.progress.is_read() {
+            let mut unasked = self.builds.unasked();
+            unasked.truncate(MAX_UNASKED - 1);
+            let told = Arc::clone(&self.build.progress);
+            unasked.push_front((self.build.name.clone(), told));
+        }
+        active.remove(&self.build.name);
+        drop(active);
         self.token.cancel();
         self.cancel.cancel();
         self.build.progress.end();
@@ -239,6 +251,27 @@ impl Drop for Active {
 }
 
 impl Builds {
+    fn unasked(&self) -> MutexGuard<'_, VecDeque<(String, Arc<Progress>)>> {
+        self.unasked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the build of that name tells, or told if it has just ended.
+    ///
+    /// # Errors
+    /// As [`Builds::get`].
+    pub(super) async fn progress(&self, name: &str) -> Result<Arc<Progress>, Status> {
+        let look = || {
+            let active = self.active();
+            if let Some(build) = active.get(name) {
+                return Some(Arc::clone(&build.progress));
+            }
+            let mut unasked = self.unasked();
+            let place = unasked.iter().position(|(ended, _)| ended == name)?;
+            unasked.remove(place).map(|(_, told)| told)
+        };
+        self.wait(name, look).await
+    }
+
     fn active(&self) -> MutexGuard<'_, HashMap<String, Arc<Build>>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -289,13 +322,18 @@ impl Builds {
     /// # Errors
     /// `NotFound`, as BuildKit has it.
     pub(super) async fn get(&self, name: &str) -> Result<Arc<Build>, Status> {
+        self.wait(name, || self.active().get(name).cloned()).await
+    }
+
+    /// Waits a little for what is there when the build has begun.
+    async fn wait<T>(&self, name: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, Status> {
         let begins = async {
             loop {
                 let came = self.came.notified();
                 tokio::pin!(came);
                 came.as_mut().enable();
-                if let Some(build) = self.active().get(name).cloned() {
-                    return build;
+                if let Some(found) = look() {
+                    return found;
                 }
                 came.await;
             }

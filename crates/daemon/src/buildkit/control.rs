@@ -282,9 +282,8 @@ impl Control for ControlService {
     }
 
     async fn status(&self, request: Request<proto::StatusRequest>) -> Answer<Self::StatusStream> {
-        let build = self.shared.builds.get(&request.into_inner().r#ref).await?;
-        let reader = build.progress.reader();
-        drop(build);
+        let name = request.into_inner().r#ref;
+        let reader = self.shared.builds.progress(&name).await?.reader();
         Ok(Response::new(Box::pin(stream::unfold(
             reader,
             async |mut reader| {

@@ -5,6 +5,7 @@ use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use bollard_buildkit_proto::pb;
 use hull_engine::build::graph;
 use hull_engine::build::progress::{Event, Log, Status, Stream, VertexState, Warning, Watch};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -19,6 +20,7 @@ const MAX_ANSWER: usize = 1 << 20;
 pub(super) struct Progress {
     told: Mutex<Told>,
     more: Notify,
+    read: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,10 +65,16 @@ impl Progress {
 
     /// One more who reads all from the beginning.
     pub(super) fn reader(self: &Arc<Self>) -> Reader {
+        self.read.store(true, Ordering::Release);
         Reader {
             progress: Arc::clone(self),
             next: 0,
         }
+    }
+
+    /// Whether anybody has read any of it.
+    pub(super) fn is_read(&self) -> bool {
+        self.read.load(Ordering::Acquire)
     }
 
     /// How many vertices there are, are done, and were known; and the warnings.

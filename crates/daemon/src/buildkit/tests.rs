@@ -283,3 +283,21 @@ async fn a_build_ends_with_its_client() {
     assert_eq!(reader.next().await, None);
     assert!(build.context.cancel.is_cancelled());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_build_told_can_be_asked_for_when_it_is_over() {
+    let Some(pair) = Pair::new(COPY).await else {
+        return;
+    };
+    let mut control = pair.control();
+    let failed = control.solve(Pair::request("five", "other.v0", "moby"));
+    let _ = failed.await.unwrap_err();
+    let mut late = pair
+        .buildkit
+        .builds
+        .progress("five")
+        .await
+        .unwrap()
+        .reader();
+    while late.next().await.is_some() {}
+}

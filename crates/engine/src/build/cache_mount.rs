@@ -6,7 +6,7 @@ use crate::{Engine, names};
 use hull_build::cache::{Entry, Kind, Pin};
 use hull_build::graph::{Sharing, digest_of};
 use hull_build::progress::Stream;
-use hull_build::world::{Job, Piece, Tree, WorldError, WorldResult};
+use hull_build::world::{Job, Piece, Selection, Tree, WorldError, WorldResult};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Engine {
         &self,
         id: &str,
         sharing: Sharing,
-        seed: Option<&Tree>,
+        seed: Option<(&Tree, &Path)>,
         job: &Job<'_>,
     ) -> WorldResult<Cached<'_>> {
         let mut number = 0;
@@ -74,7 +74,20 @@ impl Engine {
             }
             number += 1;
         };
-        let key = key_of(&name);
+        // What begins with something else is another cache.
+        let key = match seed {
+            Some((tree, part)) => {
+                let selection = Selection {
+                    path: part.to_string_lossy().into_owned(),
+                    follow: true,
+                    ..Selection::default()
+                };
+                let content = self.content_of(tree, &selection, job);
+                let content = content.inspect_err(|_| self.give_turn(&name))?;
+                digest_of(&("cache mount", &name, content.as_str()))
+            }
+            None => key_of(&name),
+        };
         let made = match self.builds.cache.find(&key) {
             Some((entry, pin)) if entry.outputs.iter().all(|o| self.has_pieces(o)) => {
                 Ok((entry, pin))
@@ -154,7 +167,7 @@ impl Engine {
         &self,
         (id, name): (&str, &str),
         key: &hull_spec::Digest,
-        seed: Option<&Tree>,
+        seed: Option<(&Tree, &Path)>,
         job: &Job<'_>,
     ) -> WorldResult<(Entry, Pin)> {
         let step = self.new_step(&[])?;
@@ -166,12 +179,12 @@ impl Engine {
                 job.log(Stream::Stderr, text.as_bytes());
                 None
             });
-        let seed = elsewhere.as_ref().or(seed);
-        if let Some(seed) = seed
+        let elsewhere = elsewhere.as_ref().map(|tree| (tree, Path::new("/")));
+        if let Some((seed, part)) = elsewhere.or(seed)
             && let Some((source, _reading)) = self.open_tree(seed)?
         {
             let failed = |error| WorldError::caused("fill a cache", error);
-            let found = find(&source, Path::new("/"), true).map_err(failed)?;
+            let found = find(&source, &Path::new("/").join(part), true).map_err(failed)?;
             let root = step.open()?;
             let into = root.open_at(Path::new("/"), OFlags::RDONLY | OFlags::DIRECTORY);
             let look = Look::default();

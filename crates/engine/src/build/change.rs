@@ -2,13 +2,13 @@
 //! ours above what is changed, with its root as the root of all paths.
 
 use super::copy::{All, Copier, Look};
-use super::find::{self, cleaned};
+use super::find::{self, cleaned, unless_blocked};
 use super::glob;
 use super::tree::{NewStep, Reading, pieces};
 use crate::Engine;
 use hull_build::graph::{
-    Account, Action, Change, CopyFiles, Files, MakeDir, MakeFile, Owner, Remove, Symlink,
-    Tree as At,
+    Account, Action, Change, CopyFiles, Files, MakeDir, MakeFile, Mode as Wanted, Owner, Remove,
+    Symlink, Tree as At,
 };
 use hull_build::world::{Job, Piece, Tree, WorldError, WorldResult};
 use hull_linux::path::Root;
@@ -247,18 +247,16 @@ impl<'e> Changing<'e, '_> {
             None => (0, 0),
             Some(Account::Id(id)) => (*id, *id),
             Some(Account::Name { name, tree }) => {
-                let passwd = file(*tree, "etc/passwd")?;
-                let found = account(&passwd, name);
-                found.ok_or_else(|| unknown("user", name, "passwd"))?
+                // Whom nobody knows is root, as in BuildKit.
+                account(&file(*tree, "etc/passwd")?, name).unwrap_or_default()
             }
         };
         match &owner.group {
             None => {}
             Some(Account::Id(id)) => ids.1 = *id,
             Some(Account::Name { name, tree }) => {
-                let group = file(*tree, "etc/group")?;
-                let found = account(&group, name);
-                ids.1 = found.ok_or_else(|| unknown("group", name, "group"))?.0;
+                let group = account(&file(*tree, "etc/group")?, name);
+                ids.1 = group.unwrap_or_default().0;
             }
         }
         Ok(ids)
@@ -312,7 +310,8 @@ impl<'e> Changing<'e, '_> {
                 _ => WorldError::caused(format!("look at {}", path.display()), error),
             })?;
         let (dest, is_directory) = cleaned(&copy.dest);
-        let failed = |error| WorldError::caused(format!("copy to {}", copy.dest), error);
+        let failed = |error| unless_blocked(root, &dest, format!("copy to {}", copy.dest), error);
+        let dest = find::followed(root, &dest).map_err(failed)?;
         if copy.unpack && found.is_file() {
             let (ids, cancel) = (look.owner, self.job.cancel);
             let unpacked = super::unpack::unpack(&found, (root, &dest), ids, cancel);
@@ -327,35 +326,45 @@ impl<'e> Changing<'e, '_> {
         copier.replace = copy.replace;
         let there = root.open_at(&dest, OFlags::PATH);
         let there = there.ok().filter(is_dir).is_some();
-        let make = |path: &Path| -> io::Result<OwnedFd> {
+        let mode = mode_above(look);
+        let make = |path: &Path, mode: u32| -> io::Result<OwnedFd> {
             match copy.create_dest {
-                true => drop(find::make_directories(root, path, 0o755, look)?),
+                true => drop(find::make_directories(root, path, mode, look)?),
                 false => drop(root.open_at(path, OFlags::PATH)?),
             }
             directory(root, path)
         };
         if found.is_directory() && copy.contents {
-            let new = root.open_at(&dest, OFlags::PATH).is_err();
-            let into = make(&dest).map_err(failed)?;
+            if find::find(root, &dest, true).is_ok_and(|there| !there.is_directory()) {
+                let text = format!("cannot copy to non-directory: {}", dest.display());
+                return Err(WorldError::Invalid(text));
+            }
+            let into = make(&dest, mode).map_err(failed)?;
             copier.contents(&found, into)?;
-            // One that was made for it looks like it.
-            return match new {
-                true => copier.like(&found, directory(root, &dest).map_err(failed)?),
-                false => Ok(()),
-            };
+            // The place keeps what it is, new or not, but for its time.
+            return copier.date(&found, directory(root, &dest).map_err(failed)?);
         }
         let own = path.file_name();
         let into_it = there || is_directory;
         let (parent, name) = match (into_it, own) {
             (true, Some(own)) => (dest.as_path(), own),
             // All of the source, into something.
-            (true, None) => return copier.contents(&found, make(&dest).map_err(failed)?),
+            (true, None) => return copier.contents(&found, make(&dest, mode).map_err(failed)?),
             (false, _) => match (dest.parent(), dest.file_name()) {
                 (Some(parent), Some(name)) => (parent, name),
                 _ => (dest.as_path(), own.unwrap_or_default()),
             },
         };
-        copier.copy(&found, make(parent).map_err(failed)?, name)
+        copier.copy(&found, make(parent, mode).map_err(failed)?, name)
+    }
+}
+
+/// The mode of directories that are made above what is copied: the one that files get, if it is a number, as
+/// BuildKit's umask leaves it.
+fn mode_above(look: &Look) -> u32 {
+    match &look.mode {
+        Some(Wanted::Bits(bits)) => bits & 0o755,
+        _ => 0o755,
     }
 }
 
@@ -372,12 +381,6 @@ fn directory(root: &Root, path: &Path) -> io::Result<OwnedFd> {
 fn not_found(path: &str) -> WorldError {
     let (clean, _) = cleaned(path);
     WorldError::NotFound(format!("\"{}\": not found", clean.display()))
-}
-
-fn unknown(what: &str, name: &str, file: &str) -> WorldError {
-    WorldError::NotFound(format!(
-        "unable to find {what} {name}: no matching entries in {file} file"
-    ))
 }
 
 /// A small file that strangers wrote; empty when it is not there.
@@ -422,8 +425,8 @@ fn make_file(root: &Root, file: &MakeFile, owner: Option<(u32, u32)>) -> WorldRe
 }
 
 fn make_dir(root: &Root, dir: &MakeDir, owner: Option<(u32, u32)>) -> WorldResult<()> {
-    let failed = |error: io::Error| WorldError::caused(format!("make {}", dir.path), error);
     let (path, _) = cleaned(&dir.path);
+    let failed = |error| unless_blocked(root, &path, format!("make {}", dir.path), error);
     let look = Look {
         owner,
         mode: None,

@@ -26,8 +26,9 @@ use hull_linux::path::Root;
 use hull_spec::Digest;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::Read as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -303,6 +304,8 @@ impl Engine {
             .create(&path)
             .map_err(failed)?;
         let uploaded = Uploaded(path);
+        // Steps see it that are not root's; nobody else gets through the directory above.
+        fs_err::set_permissions(&uploaded.0, Permissions::from_mode(0o755)).map_err(failed)?;
         let root = Root::open(&uploaded.0).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let directory = root.open_at(Path::new("/"), flags).map_err(failed)?;

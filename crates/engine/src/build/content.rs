@@ -19,6 +19,8 @@ use std::sync::Mutex;
 
 /// Files smaller than this are read by the thread that finds them.
 const AT_ONCE: usize = 256 << 10;
+/// So many larger ones are open at once: trees have more of them than processes may have descriptors.
+const MAX_WAITING: usize = 256;
 
 /// A walk over files that makes one digest.
 struct Walk<'w> {
@@ -29,6 +31,10 @@ struct Walk<'w> {
     path: PathBuf,
     depth: usize,
     entries: Vec<Entry>,
+    /// How many of them are open to be read.
+    waiting: usize,
+    /// Directories above the walk's place of which nothing was kept yet.
+    pending: Vec<Vec<u8>>,
 }
 
 /// A line of what is digested in the end.
@@ -74,6 +80,8 @@ impl Engine {
                 path: PathBuf::new(),
                 depth: 0,
                 entries: Vec::new(),
+                waiting: 0,
+                pending: Vec::new(),
             };
             let name = path.file_name().unwrap_or_default();
             feed(&mut hash, name.as_bytes());
@@ -146,8 +154,15 @@ impl Walk<'_> {
                     .map_err(|error| self.failed("open", error))?;
                 if keep == Keep::Yes {
                     self.push(&stat, Some(opened.as_fd()), Bytes::None, b"")?;
+                    return self.directory(&opened);
                 }
-                self.directory(&opened)
+                // It is copied if something below it is.
+                let above = self.pending.len();
+                let head = self.head(&stat, Some(opened.as_fd()), b"");
+                self.pending.push(head);
+                self.directory(&opened)?;
+                self.pending.truncate(above);
+                Ok(())
             }
             Keep::IfNeeded => Ok(()),
             Keep::Yes => self.other(directory, Some(name), &stat),
@@ -185,10 +200,15 @@ impl Walk<'_> {
                         let again = file
                             .try_clone()
                             .map_err(|error| self.failed("open", error))?;
+                        self.waiting += 1;
                         Bytes::File(again)
                     }
                 };
-                self.push(stat, Some(file.as_fd()), bytes, b"")
+                self.push(stat, Some(file.as_fd()), bytes, b"")?;
+                match self.waiting < MAX_WAITING {
+                    true => Ok(()),
+                    false => self.read(),
+                }
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(at, name.unwrap_or_default(), Vec::new())
@@ -207,6 +227,18 @@ impl Walk<'_> {
         bytes: Bytes,
         more: &[u8],
     ) -> WorldResult<()> {
+        let head = self.head(stat, file, more);
+        let above = self.pending.drain(..).map(|head| Entry {
+            head,
+            bytes: Bytes::None,
+        });
+        self.entries.extend(above);
+        self.entries.push(Entry { head, bytes });
+        Ok(())
+    }
+
+    /// What is digested of an entry besides its bytes.
+    fn head(&self, stat: &Stat, file: Option<BorrowedFd<'_>>, more: &[u8]) -> Vec<u8> {
         let mut head = Vec::with_capacity(64);
         let mut field = |bytes: &[u8]| {
             head.extend((bytes.len() as u64).to_le_bytes());
@@ -227,27 +259,25 @@ impl Walk<'_> {
             field(&name);
             field(&value.unwrap_or_default());
         }
-        self.entries.push(Entry { head, bytes });
-        Ok(())
+        head
     }
 
-    /// Reads what is left to read, on all processors, and digests it all.
-    fn digest(self, hash: &mut Sha256) -> WorldResult<()> {
-        let big = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter_map(|(place, entry)| match &entry.bytes {
-                Bytes::File(file) => Some((place, file)),
-                _ => None,
-            });
-        let big: Vec<_> = big.collect();
+    /// Reads the files that wait for it, on all processors.
+    fn read(&mut self) -> WorldResult<()> {
+        let waits = |(place, entry): (usize, &Entry)| match &entry.bytes {
+            Bytes::File(_) => Some(place),
+            _ => None,
+        };
+        let waiting: Vec<usize> = self.entries.iter().enumerate().filter_map(waits).collect();
         let read: Mutex<Vec<(usize, io::Result<[u8; 32]>)>> = Mutex::default();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let work = || {
-            while let Some((place, file)) =
-                big.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            while let Some(place) =
+                waiting.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
             {
+                let Bytes::File(file) = &self.entries[*place].bytes else {
+                    continue;
+                };
                 let digest = large(file, self.job);
                 let mut read = read
                     .lock()
@@ -257,27 +287,29 @@ impl Walk<'_> {
         };
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
         std::thread::scope(|scope| {
-            for _ in 1..threads.min(big.len()) {
+            for _ in 1..threads.min(waiting.len()) {
                 scope.spawn(work);
             }
             work();
         });
-        let mut read = read
+        let read = read
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        read.sort_by_key(|(place, _)| *place);
-        let mut read = read.into_iter();
+        for (place, digest) in read {
+            let digest = digest.map_err(|error| WorldError::caused("digest: read", error))?;
+            self.entries[place].bytes = Bytes::Known(digest);
+        }
+        self.waiting = 0;
+        Ok(())
+    }
+
+    /// Digests it all.
+    fn digest(mut self, hash: &mut Sha256) -> WorldResult<()> {
+        self.read()?;
         for entry in &self.entries {
             feed(hash, &entry.head);
-            match &entry.bytes {
-                Bytes::None => {}
-                Bytes::Known(digest) => hash.update(digest),
-                Bytes::File(_) => {
-                    let (_, digest) = read
-                        .next()
-                        .ok_or_else(|| WorldError::other("digest: a file was not read"))?;
-                    hash.update(digest.map_err(|error| WorldError::caused("digest: read", error))?);
-                }
+            if let Bytes::Known(digest) = &entry.bytes {
+                hash.update(digest);
             }
         }
         Ok(())

@@ -6,10 +6,12 @@ use super::find::{Found, names, remove_tree, times, write_all};
 use hull_build::graph::Mode as Wanted;
 use hull_build::world::{Cancel, WorldError, WorldResult};
 use hull_linux::xattr;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -64,8 +66,12 @@ pub(super) struct Copier<'a> {
     pub(super) cancel: &'a Cancel,
     /// Whether what is in the way of another kind goes.
     pub(super) replace: bool,
-    /// Files with several names, by what they are in the source, and where the first of them is now.
-    links: HashMap<(u64, u64), (Rc<OwnedFd>, OsString)>,
+    /// Files with several names, by what they are in the source, and where below `top` the first of them is now.
+    links: HashMap<(u64, u64), PathBuf>,
+    /// Where the copy goes.
+    top: Option<Rc<OwnedFd>>,
+    /// The name that it has there; none if only what is in a directory is copied.
+    prefix: PathBuf,
     buffer: Vec<u8>,
     path: PathBuf,
     depth: usize,
@@ -87,6 +93,8 @@ impl<'a> Copier<'a> {
             cancel,
             replace: false,
             links: HashMap::new(),
+            top: None,
+            prefix: PathBuf::new(),
             buffer: Vec::new(),
             path: PathBuf::new(),
             depth: 0,
@@ -101,13 +109,7 @@ impl<'a> Copier<'a> {
         directory: OwnedFd,
         name: &OsStr,
     ) -> WorldResult<()> {
-        let place = Place {
-            directory: std::cell::OnceCell::from((Rc::new(directory), false)),
-            parent: None,
-            name,
-            stat: &found.stat,
-        };
-        self.path = PathBuf::new();
+        let place = self.begin(directory, name, &found.stat);
         if found.is_directory() {
             let source = found.open().map_err(|error| self.failed("open", error))?;
             return self.directory(&source, &found.stat, (&place, name), true);
@@ -117,21 +119,42 @@ impl<'a> Copier<'a> {
 
     /// Copies what is in a directory into one that is open.
     pub(super) fn contents(&mut self, found: &Found, directory: OwnedFd) -> WorldResult<()> {
-        let place = Place {
-            directory: std::cell::OnceCell::from((Rc::new(directory), false)),
-            parent: None,
-            name: OsStr::new(""),
-            stat: &found.stat,
-        };
-        self.path = PathBuf::new();
+        let place = self.begin(directory, OsStr::new(""), &found.stat);
         let source = found.open().map_err(|error| self.failed("open", error))?;
         self.entries(&source, &place)
+    }
+
+    fn begin<'p>(&mut self, directory: OwnedFd, name: &'p OsStr, stat: &'p Stat) -> Place<'p> {
+        let directory = Rc::new(directory);
+        self.top = Some(Rc::clone(&directory));
+        self.prefix = PathBuf::from(name);
+        self.path = PathBuf::new();
+        Place {
+            directory: std::cell::OnceCell::from((directory, false)),
+            parent: None,
+            name,
+            stat,
+        }
+    }
+
+    /// Where what is copied now is, below the top.
+    fn whole_path(&self) -> PathBuf {
+        match self.path.as_os_str().is_empty() {
+            true => self.prefix.clone(),
+            false => self.prefix.join(&self.path),
+        }
     }
 
     /// Gives a directory what another has besides its content.
     pub(super) fn like(&self, found: &Found, directory: OwnedFd) -> WorldResult<()> {
         let source = found.open().map_err(|error| self.failed("open", error))?;
         self.finish(directory.as_fd(), source.as_fd(), &found.stat)
+    }
+
+    /// Gives a directory the time of another.
+    pub(super) fn date(&self, found: &Found, directory: OwnedFd) -> WorldResult<()> {
+        let dated = rustix::fs::futimens(directory, &self.times(&found.stat));
+        dated.map_err(|error| self.failed("set the time of", error))
     }
 
     fn failed(&self, what: &str, error: impl Into<io::Error>) -> WorldError {
@@ -201,11 +224,15 @@ impl<'a> Copier<'a> {
         let Some((made, new)) = place.directory.get() else {
             return Ok(());
         };
-        // What was there where the copy begins keeps what it is.
-        if *new || (!top && now) {
-            self.finish(made.as_fd(), source.as_fd(), stat)?;
+        // What was there where the copy begins keeps what it is, but for its time; what was made for something in
+        // it has the time of that.
+        match (*new || !top, now) {
+            (true, true) => self.finish(made.as_fd(), source.as_fd(), stat),
+            (true, false) if *new => self.resemble(made.as_fd(), source.as_fd(), stat),
+            (false, true) => rustix::fs::futimens(made.as_fd(), &self.times(stat))
+                .map_err(|error| self.failed("set the time of", error)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The open directory of a place, made where it is missing.
@@ -265,8 +292,8 @@ impl<'a> Copier<'a> {
                 }
                 self.file((source, name), stat, (directory.as_fd(), to))?;
                 if stat.st_nlink > 1 && self.links.len() < MAX_LINKS {
-                    let place = (Rc::clone(&directory), to.to_owned());
-                    self.links.insert((stat.st_dev, stat.st_ino), place);
+                    let first = self.whole_path();
+                    self.links.insert((stat.st_dev, stat.st_ino), first);
                 }
                 Ok(())
             }
@@ -307,17 +334,20 @@ impl<'a> Copier<'a> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
-        let Some((there, first)) = self.links.get(&(stat.st_dev, stat.st_ino)) else {
+        let first = self.links.get(&(stat.st_dev, stat.st_ino));
+        let (Some(first), Some(top)) = (first, &self.top) else {
             return Ok(false);
         };
-        rustix::fs::linkat(
-            &**there,
-            first.as_os_str(),
-            directory,
-            name,
-            AtFlags::empty(),
-        )
-        .map_err(|error| self.failed("make hard link", error))?;
+        let above = first.parent().filter(|path| !path.as_os_str().is_empty());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let above = above.unwrap_or_else(|| Path::new("."));
+        rustix::fs::openat2(top, above, flags, Mode::empty(), resolve)
+            .and_then(|there| {
+                let first = first.file_name().unwrap_or_default();
+                rustix::fs::linkat(&there, first, directory, name, AtFlags::empty())
+            })
+            .map_err(|error| self.failed("make hard link", error))?;
         Ok(true)
     }
 
@@ -384,13 +414,24 @@ impl<'a> Copier<'a> {
 
     /// What a file or directory has besides its content.
     fn finish(&self, made: BorrowedFd<'_>, source: BorrowedFd<'_>, stat: &Stat) -> WorldResult<()> {
+        self.resemble(made, source, stat)?;
+        rustix::fs::futimens(made, &self.times(stat))
+            .map_err(|error| self.failed("set attributes of", error))
+    }
+
+    /// The same without the time.
+    fn resemble(
+        &self,
+        made: BorrowedFd<'_>,
+        source: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> WorldResult<()> {
         let (user, group) = self.look.owner.unwrap_or((stat.st_uid, stat.st_gid));
         let failed = |error| self.failed("set attributes of", error);
         let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
         rustix::fs::fchown(made, Some(user), Some(group)).map_err(failed)?;
         self.attributes(made, source)?;
-        rustix::fs::fchmod(made, self.mode(stat)?).map_err(failed)?;
-        rustix::fs::futimens(made, &self.times(stat)).map_err(failed)
+        rustix::fs::fchmod(made, self.mode(stat)?).map_err(failed)
     }
 
     fn attributes(&self, made: BorrowedFd<'_>, source: BorrowedFd<'_>) -> WorldResult<()> {

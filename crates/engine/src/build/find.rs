@@ -1,6 +1,7 @@
 //! Places in trees: looked up, made, listed, removed, with the tree's root as the root of all.
 
 use super::copy::Look;
+use hull_build::world::WorldError;
 use hull_linux::path::Root;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -19,6 +20,10 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn is_directory(&self) -> bool {
         FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    }
+
+    pub(super) fn is_link(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::Symlink
     }
 
     pub(super) fn is_file(&self) -> bool {
@@ -52,6 +57,52 @@ pub(super) fn find(root: &Root, path: &Path, follow: bool) -> io::Result<Found> 
     };
     let stat = rustix::fs::fstat(&entry)?;
     Ok(Found { entry, stat })
+}
+
+/// Where a path leads that may be a link, or a link to one, to something that may not be there.
+///
+/// # Errors
+/// `ELOOP`, and those of openat2(2).
+pub(super) fn followed(root: &Root, path: &Path) -> io::Result<PathBuf> {
+    const MOST: usize = 40;
+    if find(root, path, false).is_ok_and(|found| !found.is_link()) {
+        return Ok(path.to_owned());
+    }
+    let mut links = 0;
+    let mut done = PathBuf::from("/");
+    let mut left: Vec<OsString> = Vec::new();
+    let push = |left: &mut Vec<OsString>, path: &Path| {
+        let names = path.components().rev().filter_map(|name| match name {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            _ => None,
+        });
+        left.extend(names);
+    };
+    push(&mut left, path);
+    while let Some(name) = left.pop() {
+        if name == ".." {
+            done.pop();
+            continue;
+        }
+        let next = done.join(&name);
+        match find(root, &next, false) {
+            Ok(found) if found.is_link() => {
+                links += 1;
+                if links > MOST {
+                    return Err(Errno::LOOP.into());
+                }
+                let target = rustix::fs::readlinkat(&found.entry, "", Vec::new())?;
+                let target = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
+                if target.is_absolute() {
+                    done = PathBuf::from("/");
+                }
+                push(&mut left, &target);
+            }
+            _ => done = next,
+        }
+    }
+    Ok(done)
 }
 
 /// A path as text, from the root, `..` taken out; whether it ended with a slash is told.
@@ -89,8 +140,9 @@ pub(super) fn make_directories(
         }
         let made = root.ensure_directory(&done, mode)?;
         let path = format!("/proc/self/fd/{}", made.as_raw_fd());
-        // The process's umask is not the image's business.
-        rustix::fs::chmod(&path, Mode::from_raw_mode(mode))?;
+        // The process's umask is not the image's business; that a directory's group is that of all below it, is.
+        let inherited = rustix::fs::fstat(&made)?.st_mode & 0o2000;
+        rustix::fs::chmod(&path, Mode::from_raw_mode(mode | inherited))?;
         if let Some((user, group)) = look.owner {
             let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
             rustix::fs::chown(&path, Some(user), Some(group))?;
@@ -101,6 +153,24 @@ pub(super) fn make_directories(
         last = Some(made);
     }
     last.map_or_else(|| root.open_at(Path::new("/"), OFlags::PATH), Ok)
+}
+
+/// The error, or what is in the way where a directory has to be.
+pub(super) fn unless_blocked(
+    root: &Root,
+    path: &Path,
+    what: String,
+    error: io::Error,
+) -> WorldError {
+    if error.kind() == io::ErrorKind::NotADirectory {
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        let file = |path: &&Path| find(root, path, true).is_ok_and(|there| !there.is_directory());
+        if let Some(file) = above.into_iter().find(file) {
+            return WorldError::Invalid(format!("mkdir {}: not a directory", file.display()));
+        }
+    }
+    WorldError::caused(what, error)
 }
 
 pub(super) fn times(nanoseconds: i64) -> Timestamps {

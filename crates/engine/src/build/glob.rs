@@ -94,8 +94,17 @@ fn one(pattern: &[char]) -> Option<(char, &[char])> {
     }
 }
 
+/// As BuildKit sees it: what a backslash takes the meaning of makes no pattern, nor does the backslash.
 fn is_pattern(name: &str) -> bool {
-    name.contains(['*', '?', '[', '\\'])
+    let mut letters = name.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '*' | '?' | '[' => return true,
+            '\\' => drop(letters.next()),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The paths of a tree that a pattern fits, sorted; a path that is no pattern is given as it is, whether

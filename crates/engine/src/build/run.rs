@@ -24,7 +24,9 @@ struct Held<'e> {
     caches: Vec<Cached<'e>>,
     /// Agents' connections.
     agents: Vec<Box<dyn Send>>,
-    /// Where secrets are.
+    /// How many secrets are files.
+    secrets: usize,
+    /// Where they are.
     place: Place,
 }
 
@@ -35,13 +37,6 @@ struct Place(PathBuf);
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs_err::remove_dir_all(&self.0);
-    }
-}
-
-fn failed(error: crate::Error) -> WorldError {
-    match error.kind() {
-        ErrorKind::InvalidInput => WorldError::Invalid(error.full_message()),
-        _ => WorldError::other(error.full_message()),
     }
 }
 
@@ -88,14 +83,17 @@ impl Engine {
             job.log(stream, bytes);
         });
         job.cancel.check()?;
-        let code = ran.map_err(failed)?;
+        let command = exec.args.join(" ");
+        let code = match ran {
+            Ok(code) => code,
+            Err(error) => return Err(not_run(command, &error, job)),
+        };
         if !is_success(exec, code) {
             if job.client.keeps_failed()
                 && let Some(step) = held.take_root(exec)
             {
                 self.keep_failed(exec, step, job);
             }
-            let command = exec.args.join(" ");
             return Err(WorldError::Exit { command, code });
         }
         stubs.remove();
@@ -179,7 +177,8 @@ impl Engine {
         Ok(Some(match &mount.kind {
             MountKind::Bind => return self.bind(mount, (tree, part), job, held).map(Some),
             MountKind::Cache { id, sharing } => {
-                let cached = self.cache_mount(id, *sharing, tree, job)?;
+                let seed = tree.map(|tree| (tree, part.as_path()));
+                let cached = self.cache_mount(id, *sharing, seed, job)?;
                 let path = cached.path.clone();
                 held.caches.push(cached);
                 StepSource::Path(path)
@@ -189,7 +188,8 @@ impl Engine {
                 let Some(secret) = job.client.secret(&file.id)? else {
                     return missing("secret", file).map(|()| None);
                 };
-                let path = place.join(format!("secret-{}", mount.dest.replace('/', "_")));
+                held.secrets += 1;
+                let path = place.join(format!("secret-{}", held.secrets));
                 let written = write_secret(place, &path, file, &secret);
                 written.map_err(|e| WorldError::caused("could not write a secret", e))?;
                 StepSource::Path(path)
@@ -268,6 +268,26 @@ fn resources(surroundings: &Surroundings) -> Resources {
         cpuset_cpus: surroundings.cpuset_cpus.clone(),
         cpuset_mems: surroundings.cpuset_mems.clone(),
         ..Resources::default()
+    }
+}
+
+/// A process that did not come to run: what the runtime says is told as if the process had.
+fn not_run(command: String, error: &crate::Error, job: &Job<'_>) -> WorldError {
+    let text = error.full_message();
+    if let Some((_, why)) = text.split_once("runc create failed: ") {
+        job.log(
+            Stream::Stderr,
+            format!("runc run failed: {why}\n").as_bytes(),
+        );
+        return WorldError::Exit { command, code: 1 };
+    }
+    if text.starts_with("unable to find ") {
+        let text = format!("process {command:?} did not complete successfully: {text}");
+        return WorldError::Invalid(text);
+    }
+    match error.kind() {
+        ErrorKind::InvalidInput => WorldError::Invalid(text),
+        _ => WorldError::other(text),
     }
 }
 
@@ -379,8 +399,11 @@ fn agent(
     owned
         .and_then(|()| rustix::fs::chmod(&path, Mode::from_raw_mode(file.mode & 0o777)))
         .map_err(|errno| failed(errno.into()))?;
-    Ok(job
-        .client
-        .ssh(&file.id, listener)?
-        .map(|guard| (path, guard)))
+    match job.client.ssh(&file.id, listener) {
+        Err(error) if file.optional && !job.cancel.is_cancelled() => {
+            tracing::debug!(%error, "a step goes without an agent");
+            Ok(None)
+        }
+        led => Ok(led?.map(|guard| (path, guard))),
+    }
 }

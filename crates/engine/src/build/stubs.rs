@@ -35,7 +35,7 @@ impl Stubs {
             return Ok(stubs);
         };
         let view = root_of(&view).map_err(failed)?;
-        let always = ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"].map(str::to_owned);
+        let always = ["/etc/resolv.conf", "/etc/hosts"].map(str::to_owned);
         let mounts = exec.mounts.iter().filter(|mount| mount.dest != "/");
         let asked = mounts.map(|mount| mount.dest.clone());
         for path in always.into_iter().chain(asked) {

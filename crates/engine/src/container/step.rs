@@ -220,7 +220,9 @@ impl Engine {
         netns: Option<&std::path::Path>,
     ) -> Result<(Launch, hull_spec::runtime::Spec)> {
         let linked = self.linked(record)?;
-        let files = self.write_files(record, &linked)?;
+        let mut files = self.write_files(record, &linked)?;
+        // /etc/hostname is the image's, as in BuildKit: a step may write it.
+        files.hostname = PathBuf::new();
         let shared = self.shared(record)?;
         let context = bundle::Context {
             root: &root,

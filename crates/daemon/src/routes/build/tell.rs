@@ -273,16 +273,17 @@ impl Teller {
         let mut tale = self.tale();
         let mut lines = Vec::new();
         change(&mut tale, &mut lines);
-        let gone = lines.into_iter().any(|line| self.send(line).is_err());
+        let gone = lines.into_iter().any(|line| !self.send(line));
         drop(tale);
         if gone {
             self.cancel.cancel();
         }
     }
 
-    fn send(&self, line: Message) -> Result<(), mpsc::error::SendError<Message>> {
+    /// Whether somebody is there to read it.
+    fn send(&self, line: Message) -> bool {
         self.unread.fetch_add(weight(&line), Ordering::Relaxed);
-        self.lines.send(line)
+        self.lines.send(line).is_ok()
     }
 
     /// What is going to be done.
