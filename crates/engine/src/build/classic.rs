@@ -408,7 +408,11 @@ impl Prepared {
             .iter()
             .map(|image| image.output.and_then(|_| solved.next()))
             .collect();
-        let id = self.export(&plan, &files).map_err(BuildError::Export)?;
+        let id = self.export(&plan, &files);
+        // What was needed for the image may go from now on.
+        drop(files);
+        self.engine.collect_soon();
+        let id = id.map_err(BuildError::Export)?;
         Ok(Built {
             id,
             names: self.names.iter().map(Reference::familiar).collect(),

@@ -126,8 +126,9 @@ const REST: u32 = 50;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Keeps the build cache within its limits, in the background and soon.
-    pub(crate) fn collect_soon(self: &Arc<Self>) {
+    /// Keeps the build cache within its limits, in the background and soon: for the end of a build, when it needs
+    /// nothing any more.
+    pub fn collect_soon(self: &Arc<Self>) {
         if !self.config.build_collection.enabled {
             return;
         }
