@@ -145,7 +145,9 @@ mod tests {
     fn who_does_not_listen_is_waited_for_no_longer_than_patience() {
         let dir = tempfile::tempdir().unwrap();
         let directory = std::fs::File::open(dir.path()).unwrap();
-        let _listener = listen_at(directory.as_fd(), "s").unwrap();
+        let listener = listen_at(directory.as_fd(), "s").unwrap();
+        // Fewer than we may have descriptors.
+        rustix::net::listen(&listener, 1).unwrap();
         let patience = Some(Duration::from_millis(1));
         let mut waiting = Vec::new();
         // Nobody accepts: one after the other waits, until no more may.
