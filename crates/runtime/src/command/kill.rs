@@ -88,6 +88,16 @@ fn send_to_all(group: &Cgroup, signal: i32) -> Result<(), Error> {
             .signal_all(Signal::KILL)
             .step(|| "unable to kill all processes");
     }
+    // Here too none is to be born between the look and the signal. What was paused stays so.
+    let frozen = !group.is_frozen() && group.freeze().is_ok();
+    let sent = send_to_each(group, signal);
+    if frozen {
+        group.thaw().step(|| "thaw the container")?;
+    }
+    sent
+}
+
+fn send_to_each(group: &Cgroup, signal: i32) -> Result<(), Error> {
     for pid in group.pids().step(|| "list the processes")? {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {

@@ -120,8 +120,9 @@ fn processes_without_a_pid_namespace_end_too() {
         return;
     };
     let mut config = faults.host.config("");
+    // It is about to start more of them while the signal goes round.
     let script = format!(
-        "(sh -c 'sleep 1000; : {0}' &) ; sleep 1000; : {0}",
+        "for n in $(seq 200); do (sleep 1000; : {0}) & done; sleep 1000; : {0}",
         faults.mark
     );
     config["process"]["args"] = serde_json::json!(["sh", "-c", script]);
@@ -129,7 +130,7 @@ fn processes_without_a_pid_namespace_end_too() {
     namespaces.retain(|namespace| namespace["type"] != "pid");
     faults.host.write(config, &faults.id);
     faults.must(&["run", "--detach", &faults.id]);
-    // Signals for all: the shell dies of this one, and both sleeps do.
+    // Signals for all: the shells die of this one, and all sleeps do.
     faults.must(&["kill", "--all", &faults.id, "SIGRTMIN+1"]);
     for process in faults.processes() {
         faults.wait_for(process, "kill --all");
