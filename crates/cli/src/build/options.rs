@@ -78,8 +78,8 @@ pub(super) fn read(matches: &Matches) -> Result<Build, Failure> {
         },
         attributes,
         exporters,
-        cache_from: caches(matches.list("cache-from"))?,
-        cache_to: caches(matches.list("cache-to"))?,
+        cache_from: imports(matches.list("cache-from"))?,
+        cache_to: exports(matches.list("cache-to"))?,
         entitlements: entitlements(matches),
         keep_failed: keeps_failed(matches.text("on-fail"))?,
     };
@@ -394,6 +394,28 @@ fn agents(typed: &[String]) -> Result<BTreeMap<String, PathBuf>, Failure> {
         agents.insert(id.to_owned(), path);
     }
     Ok(agents)
+}
+
+/// `--cache-from`: what is not found is done, as ever.
+fn imports(typed: &[String]) -> Result<Vec<Choice>, Failure> {
+    let caches = caches(typed)?;
+    if !caches.is_empty() {
+        crate::say(
+            "WARNING: --cache-from has no effect here yet: `docker buildx build` imports build caches from Hull's daemon",
+        );
+    }
+    Ok(caches)
+}
+
+/// `--cache-to`: later builds rely on it.
+fn exports(typed: &[String]) -> Result<Vec<Choice>, Failure> {
+    let caches = caches(typed)?;
+    match caches.is_empty() {
+        true => Ok(caches),
+        false => Err(Failure::new(
+            "--cache-to is not supported here yet: `docker buildx build` exports build caches from Hull's daemon",
+        )),
+    }
 }
 
 /// `--cache-from`, `--cache-to`: a registry's reference alone, or fields.

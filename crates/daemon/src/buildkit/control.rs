@@ -4,15 +4,17 @@ use super::builds::{Active, Build};
 use super::caches::{CacheTarget, Caches, Imports};
 use super::client::SessionClient;
 use super::export::{Outlet, Target, Work, export};
-use super::filesync::{ContextStore, Kept};
+use super::filesync::ContextStore;
 use super::plans::{self, Asked, in_thread};
 use super::progress::{Progress, timestamp};
 use super::session::Introduction;
-use super::{BuildKit, builds, grpc, worker};
+use super::{BuildKit, builds, failure, grpc, worker};
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures_util::stream::{self, BoxStream};
+use hull_engine::build::cache::Kind;
 use hull_engine::build::solve::{Context, KnownSources};
 use hull_engine::build::world::Cancel;
+use hull_engine::build::{BuildLimits, BuildPrune, BuildRecord};
 use hull_engine::{Engine, Platform};
 use proto::control_server::{Control, ControlServer};
 use std::io;
@@ -180,33 +182,37 @@ pub(super) fn entitled(request: &proto::SolveRequest) -> Result<bool, Status> {
     Ok(host)
 }
 
-/// Files of a client's that are kept, in the words of `buildx du`.
-fn usage(kept: &Kept) -> proto::UsageRecord {
-    let time = |time| jiff::Timestamp::try_from(time).ok().map(timestamp);
+/// What builds have left, in the words of `buildx du`.
+fn usage(record: BuildRecord) -> proto::UsageRecord {
     proto::UsageRecord {
-        id: kept.id.clone(),
-        mutable: true,
-        in_use: kept.in_use,
-        size: i64::try_from(kept.size).unwrap_or(i64::MAX),
-        created_at: time(kept.created),
-        last_used_at: time(kept.last_used),
-        description: "local source".to_owned(),
-        record_type: "source.local".to_owned(),
+        id: record.id,
+        mutable: matches!(record.kind, Kind::Local | Kind::CacheMount),
+        in_use: record.in_use,
+        size: i64::try_from(record.size).unwrap_or(i64::MAX),
+        created_at: Some(timestamp(record.created)),
+        last_used_at: record.last_used.map(timestamp),
+        usage_count: i64::try_from(record.uses).unwrap_or(i64::MAX),
+        description: record.description,
+        record_type: record.kind.as_str().to_owned(),
+        shared: record.shared,
+        parents: record.parents,
         ..proto::UsageRecord::default()
     }
 }
 
-/// Removes what no build has and was not used for the time that is asked for; what was removed.
-fn prune(contexts: &ContextStore, request: &proto::PruneRequest) -> io::Result<Vec<Kept>> {
-    let keep = Duration::from_nanos(u64::try_from(request.keep_duration).unwrap_or(0));
-    let mut removed = Vec::new();
-    for kept in contexts.kept()? {
-        let recent = kept.last_used.elapsed().is_ok_and(|unused| unused < keep);
-        if !recent && contexts.remove(&kept.id)? {
-            removed.push(kept);
-        }
+/// What is to be removed; negative numbers are none.
+fn to_prune(request: &proto::PruneRequest) -> BuildPrune {
+    let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+    BuildPrune {
+        all: request.all,
+        unused_for: Duration::from_nanos(bytes(request.keep_duration)),
+        limits: BuildLimits {
+            reserved: bytes(request.reserved_space),
+            max_used: bytes(request.max_used_space),
+            min_free: bytes(request.min_free_space),
+        },
+        ..BuildPrune::default()
     }
-    Ok(removed)
 }
 
 /// The exporters of a request, old clients' too.
@@ -236,6 +242,14 @@ fn not_yet(what: &str) -> Status {
     Status::unimplemented(format!("Hull does not support {what} yet"))
 }
 
+/// Refuses filters. buildx sends an empty one for none.
+fn unfiltered(filters: &[String]) -> Result<(), Status> {
+    match filters.iter().all(String::is_empty) {
+        true => Ok(()),
+        false => Err(not_yet("filters of du and prune")),
+    }
+}
+
 #[tonic::async_trait]
 impl Control for ControlService {
     type PruneStream = Stream<proto::UsageRecord>;
@@ -245,25 +259,21 @@ impl Control for ControlService {
 
     async fn disk_usage(
         &self,
-        _: Request<proto::DiskUsageRequest>,
+        request: Request<proto::DiskUsageRequest>,
     ) -> Answer<proto::DiskUsageResponse> {
-        let contexts = self.contexts()?;
-        let kept = in_thread(move || contexts.kept()).await?;
-        let kept = kept.map_err(|error| Status::internal(error.to_string()))?;
-        let record = kept.iter().map(usage).collect();
+        unfiltered(&request.into_inner().filter)?;
+        let records = self.engine.build_records().await;
+        let records = records.map_err(|error| failure::of_engine(&error))?;
+        let record = records.into_iter().map(usage).collect();
         Ok(Response::new(proto::DiskUsageResponse { record }))
     }
 
     async fn prune(&self, request: Request<proto::PruneRequest>) -> Answer<Self::PruneStream> {
         let request = request.into_inner();
-        // buildx sends an empty one for none.
-        if request.filter.iter().any(|filter| !filter.is_empty()) {
-            return Err(not_yet("filters of prune"));
-        }
-        let contexts = self.contexts()?;
-        let removed = in_thread(move || prune(&contexts, &request)).await?;
-        let removed = removed.map_err(|error| Status::internal(error.to_string()))?;
-        let removed = removed.into_iter().map(|kept| Ok(usage(&kept)));
+        unfiltered(&request.filter)?;
+        let pruned = self.engine.prune_builds(to_prune(&request)).await;
+        let pruned = pruned.map_err(|error| failure::of_engine(&error))?;
+        let removed = pruned.records.into_iter().map(|record| Ok(usage(record)));
         Ok(Response::new(Box::pin(stream::iter(removed))))
     }
 

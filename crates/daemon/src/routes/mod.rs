@@ -69,7 +69,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/debug/pprof/{}" lacks "all profiles: Hull has no Go runtime" => debug::profile,
     POST "/build/prune" => build::prune,
     POST "/build/cancel" => build::cancel,
-    POST "/build" lacks "contexts of other machines (`remote`)" => build::build,
+    POST "/build" => build::build,
 
     GET "/containers/json" => container::list,
     POST "/containers/create" => container::create,
@@ -150,7 +150,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/set" => plugin::set,
 
     POST "/session" => buildkit::session,
-    POST "/grpc" lacks "definitions (LLB) of clients, what steps left in the cache (du, prune), reading a build's files, export and import of the cache, attestations, several platforms" => buildkit::grpc,
+    POST "/grpc" lacks "filters of du and prune, contexts in OCI layouts, directories and archives of several platforms" => buildkit::grpc,
 
     GET "/swarm" => swarm::outside,
     GET "/swarm/unlockkey" => swarm::outside,

@@ -10,6 +10,7 @@
 //! of ours: keys of BuildKit's are made in another way, so neither finds what the other has made.
 
 use super::cache_mount;
+use super::index::described;
 use super::tree::pieces;
 use crate::{Engine, Platform};
 use hull_build::cache::Entry;
@@ -21,7 +22,6 @@ use hull_spec::Digest;
 use hull_spec::image::{Descriptor, Index, Manifest, media_type as mt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufReader, Read};
 use std::sync::Arc;
@@ -120,17 +120,6 @@ pub(super) fn failed(error: &crate::Error) -> WorldError {
     WorldError::other(error.full_message())
 }
 
-fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::from_sha256(&Sha256::digest(bytes).into()),
-        size: bytes.len() as u64,
-        urls: Vec::new(),
-        annotations: BTreeMap::new(),
-        platform: None,
-    }
-}
-
 impl ImportedCache {
     /// Reads what a place has.
     ///
@@ -178,7 +167,7 @@ impl ImportedCache {
             return Ok(None);
         };
         let document = Portable::read(document.get().as_bytes()).map_err(invalid)?;
-        let here = |layer| (layer, descriptor(mt::OCI_LAYER, &[]));
+        let here = |layer| (layer, described(mt::OCI_LAYER, &[]));
         Ok(Some(Self {
             place: Arc::new(Store),
             mounts: HashMap::new(),
@@ -343,7 +332,7 @@ impl Engine {
             hull: Some(serde_json::value::to_raw_value(&document).map_err(invalid)?),
         };
         let config = serde_json::to_vec(&config).map_err(invalid)?;
-        let about = descriptor(CONFIG, &config);
+        let about = described(CONFIG, &config);
         place.put_document(&about, &config)?;
         let manifest = Manifest {
             schema_version: 2,
@@ -353,7 +342,7 @@ impl Engine {
             annotations: BTreeMap::new(),
         };
         let manifest = serde_json::to_vec(&manifest).map_err(invalid)?;
-        let about = descriptor(mt::OCI_MANIFEST, &manifest);
+        let about = described(mt::OCI_MANIFEST, &manifest);
         place.put_manifest(&about, &manifest)?;
         Ok(about)
     }

@@ -243,7 +243,7 @@ fn document(media_type: &str, value: &impl Serialize) -> Result<Document> {
     Ok((described(media_type, &bytes), bytes))
 }
 
-fn described(media_type: &str, bytes: &[u8]) -> Descriptor {
+pub(super) fn described(media_type: &str, bytes: &[u8]) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
         digest: Digest::from_sha256(&Sha256::digest(bytes).into()),
