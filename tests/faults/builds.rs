@@ -76,7 +76,7 @@ fn no_shims(daemon: &Daemon<'_>) {
 fn a_build_goes_on_after_the_last_finished_step_when_the_daemon_was_killed() {
     with(Client::Hull, |s| {
         let dockerfile = "FROM busybox\nRUN echo first-step; echo 1 > /1\nRUN echo second-step; cat /1 > /2\nARG WAIT\n\
-            RUN echo wait''ing; [ \"$WAIT\" = no ] || sleep 1000; cat /2 > /3\nCMD [\"cat\", \"/3\"]\n";
+            RUN echo wait''ing; [ \"$WAIT\" = no ] || while :; do i=$((i+1)); mkdir -p /d/$((i%500)); : > /d/$((i%500))/$i; done; cat /2 > /3\nCMD [\"cat\", \"/3\"]\n";
         let mut building = Building::begin(&s.daemon, dockerfile, "t=killed");
         building.says("waiting");
         s.daemon.kill();
@@ -85,6 +85,13 @@ fn a_build_goes_on_after_the_last_finished_step_when_the_daemon_was_killed() {
         no_shims(&s.daemon);
         assert!(!s.daemon.path("data/build").exists(), "no context is left");
         assert!(snapshots(&s.daemon) <= 2, "the third step has left nothing");
+        // What is still written while it is removed would stay until the next start.
+        wait_until("what it wrote is deleted", || {
+            match fs_err::read_dir(s.daemon.path("data/trash")).map(Iterator::count) {
+                Ok(0) => Ok(()),
+                left => Err(left),
+            }
+        });
         let arguments = "t=killed&buildargs=%7B%22WAIT%22%3A%22no%22%7D";
         let said = build(&s.daemon, dockerfile, arguments);
         assert!(said.contains("Successfully tagged killed:latest"), "{said}");

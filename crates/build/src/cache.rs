@@ -291,6 +291,30 @@ impl Cache {
         pin
     }
 
+    /// Adds a result. If one with the same id is `there`, that is found by the new one's keys as well, and given;
+    /// files of what is not there any more are gone already.
+    #[must_use]
+    pub fn put_or_join(&self, mut entry: Entry, there: impl Fn(&Entry) -> bool) -> (Entry, Pin) {
+        entry.boot = Some(self.0.boot.clone());
+        let mut known = self.known();
+        let pin = self.pin(&mut known, &entry.id);
+        match known.entries.get(&entry.id) {
+            Some(other) if there(other) => {
+                let mut joined = other.clone();
+                let new = entry.keys.into_iter();
+                let new = new.filter(|key| !other.keys.contains(key));
+                joined.keys.extend(new);
+                joined.uses += 1;
+                entry = joined;
+            }
+            _ => {}
+        }
+        known.insert(entry.clone());
+        drop(known);
+        self.write_soon();
+        (entry, pin)
+    }
+
     /// Lets a result be found by another key as well.
     pub fn also(&self, id: &str, key: &Digest) {
         let mut known = self.known();

@@ -367,8 +367,25 @@ impl fmt::Debug for Job<'_> {
     }
 }
 
+/// Keeps something from being removed as long as it is there.
+#[derive(Clone)]
+pub struct Keep(Arc<dyn Send + Sync>);
+
+impl Keep {
+    /// What keeps it.
+    pub fn new(what: impl Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(what)))
+    }
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keep").field(&Arc::as_ptr(&self.0)).finish()
+    }
+}
+
 /// An image that was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ResolvedImage {
     /// Its name with the digest of its manifest or index where one is known.
     pub reference: String,
@@ -378,6 +395,10 @@ pub struct ResolvedImage {
     pub id: Digest,
     /// Its config, the bytes.
     pub config: Vec<u8>,
+    /// What [`SourceKey::content`] of it is, where that is known by now.
+    pub content: Option<String>,
+    /// Keeps its files.
+    pub keep: Option<Keep>,
 }
 
 /// One directory of a [`Tree`].
@@ -414,6 +435,8 @@ pub struct SourceKey {
     pub content: Option<String>,
     /// The files, where they had to be brought to know that. They belong to the caller, as those of [`World::perform`].
     pub brought: Option<Tree>,
+    /// Keeps what is here of it until its files are fetched.
+    pub keep: Option<Keep>,
 }
 
 impl SourceKey {
@@ -421,7 +444,7 @@ impl SourceKey {
     pub fn known(content: impl Into<String>) -> Self {
         Self {
             content: Some(content.into()),
-            brought: None,
+            ..Self::default()
         }
     }
 }
@@ -431,7 +454,7 @@ pub struct Fetched {
     /// The files.
     pub tree: Tree,
     /// Keeps them where no result in the cache does.
-    pub keep: Option<Arc<dyn Send + Sync>>,
+    pub keep: Option<Keep>,
 }
 
 impl fmt::Debug for Fetched {

@@ -510,6 +510,7 @@ fn a_step_sees_mounts_that_are_not_in_its_layer() {
             let base = build.image();
             let files = build.files();
             let stage = build.run(base, "echo staged > /staged");
+            let linked = build.run(base, "ln -s run /linked");
             let mount = |dest: &str, kind| Mount {
                 dest: dest.to_owned(),
                 kind,
@@ -536,7 +537,13 @@ fn a_step_sees_mounts_that_are_not_in_its_layer() {
                 bind("/context", 1, "/d", true),
                 bind("/stage", 2, "", true),
                 bind("/scratch", 2, "", false),
-                mount("/var/cache/it", cache),
+                mount("/var/cache/it", cache.clone()),
+                // One step has one turn at a cache.
+                mount("/var/cache/again", cache),
+                mount(
+                    "/linked/deep/known",
+                    MountKind::Secret(file("known", 0o440)),
+                ),
                 mount("/memory", MountKind::Tmpfs { size: 1 << 20 }),
                 mount(
                     "/run/secrets/known",
@@ -548,14 +555,14 @@ fn a_step_sees_mounts_that_are_not_in_its_layer() {
                 ),
                 mount("/run/agent", MountKind::Ssh(file("default", 0o600))),
             ];
-            let target = build.exec(base, script, mounts, vec![files, stage]);
+            let target = build.exec(linked, script, mounts, vec![files, stage]);
             let (solved, told) = build.solve(&engine, target);
             (solved, told.output())
         };
         let script = "set -e; cat /context/c /stage/staged /run/secrets/known; echo; \
             ! touch /context/x 2>/dev/null; ! touch /stage/x 2>/dev/null; touch /scratch/x; \
             ls -ln /run/secrets/known | awk '{ print $1, $3, $4 }'; ls /run/secrets; \
-            echo x >> /var/cache/it/count; wc -l < /var/cache/it/count; \
+            echo x >> /var/cache/it/count; wc -l < /var/cache/again/count; cmp /run/secrets/known /run/deep/known; \
             df /memory | tail -n 1 | awk '{ print $1 }'; ls -l /run/agent | head -c 1; echo; true";
         let (solved, said) = solve(script);
         let expected = "cccstaged\nhush\n-r--r----- 1000 50\nknown\n1\ntmpfs\ns\n";
@@ -571,6 +578,96 @@ fn a_step_sees_mounts_that_are_not_in_its_layer() {
             })
             .collect();
         assert!(seen.is_empty(), "{seen:?}");
+    });
+}
+
+#[test]
+fn steps_that_use_a_new_cache_at_once_have_one() {
+    let Some(host) = Host::new() else { return };
+    let context = context_dir(&host);
+    with(&host, move |engine| {
+        let mut build = Build::new(&context);
+        let base = build.image();
+        let cache = |dest: &str, id: &str, sharing| Mount {
+            dest: dest.to_owned(),
+            kind: MountKind::Cache {
+                id: id.to_owned(),
+                sharing,
+            },
+            ..Mount::default()
+        };
+        // Each ends when it sees the other.
+        let steps = [["1", "2"], ["2", "1"]].map(|[own, other]| {
+            let script = format!(
+                "touch /c/{own}; i=0; until [ -e /c/{other} ]; do i=$((i+1)); [ $i -lt 30000 ]; sleep 0.01; done"
+            );
+            let script = format!("set -e; {script}; touch /saw{other}");
+            let mounts = vec![cache("/c", "shared", Sharing::Shared)];
+            build.exec(base, &script, mounts, Vec::new())
+        });
+        // Names in another order are no way to wait for one another.
+        let more = [["a", "b"], ["b", "a"]].map(|[one, two]| {
+            let locked = |dest, id| cache(dest, id, Sharing::Locked);
+            let mounts = vec![locked("/one", one), locked("/two", two)];
+            build.exec(base, &format!("touch /{one}-{two}"), mounts, Vec::new())
+        });
+        let mut target = base;
+        for from in [steps, more].concat() {
+            target = build.copy(target, from, copy("/", "/all/"));
+        }
+        let (solved, told) = build.solve(&engine, target);
+        let names = list(&engine, &solved.expect("all of them end")).join("\n");
+        for name in ["saw1", "saw2", "a-b", "b-a"] {
+            assert!(names.contains(name), "{names} {}", told.output());
+        }
+    });
+}
+
+#[test]
+fn an_image_that_goes_while_it_is_built_upon_is_there_until_the_end() {
+    let Some(host) = Host::new() else { return };
+    let context = context_dir(&host);
+    host.block_on(async |engine| {
+        let inside = Arc::clone(&engine);
+        let found = tokio::task::spawn_blocking(move || {
+            let mut build = Build::new(&context);
+            let base = build.image();
+            let target = build.run(base, "test -e /bin/busybox && touch /there");
+            let told = Arc::new(Told::default());
+            let context = Context {
+                client: Arc::new(Someone(build.context)),
+                watch: Arc::<Told>::clone(&told),
+                cancel: build.cancel,
+                platform: Platform::host(),
+                sources: KnownSources::default(),
+            };
+            let Op::Source(Source::Image(image)) = &build.graph.vertex(base.vertex).op else {
+                unreachable!()
+            };
+            let job = Job {
+                vertex: &build.graph.vertex(base.vertex).digest.clone(),
+                client: &*context.client,
+                watch: &*context.watch,
+                cancel: &context.cancel,
+            };
+            let solver = inside.solver();
+            let found = solver.world().resolve_image(image, &context.platform, &job);
+            context.sources.found(&found.unwrap(), &context.platform);
+            (build.graph, target, context)
+        });
+        let (graph, target, context) = found.await.unwrap();
+        let force = hull_engine::image::RemoveOptions {
+            force: true,
+            ..hull_engine::image::RemoveOptions::default()
+        };
+        engine.image_remove("test", force).await.unwrap();
+        let inside = Arc::clone(&engine);
+        let solved = tokio::task::spawn_blocking(move || {
+            let solved = inside.solver().solve(&Arc::new(graph), &[target], &context);
+            solved.map(|all| list(&inside, &all[0]))
+        });
+        let names = solved.await.unwrap().unwrap().join("\n");
+        assert!(names.contains("there"), "{names}");
     });
 }
 

@@ -239,6 +239,7 @@ impl<'a> Host<'a> {
             let doing = format!("failed to resolve source metadata for {}", source.reference);
             failed(&doing, &why)
         })?;
+        self.context.sources.found(&found, platform);
         images().insert(key, found.clone());
         Ok(found)
     }

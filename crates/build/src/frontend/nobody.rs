@@ -83,6 +83,8 @@ impl World for Nobody {
             digest: None,
             id: digest_of(&source.reference),
             config: config.to_vec(),
+            content: None,
+            keep: None,
         })
     }
 

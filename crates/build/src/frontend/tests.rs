@@ -71,6 +71,8 @@ impl World for Images {
             digest: None,
             id: graph::digest_of(&config),
             config: serde_json::to_vec(&config).unwrap(),
+            content: None,
+            keep: None,
         })
     }
 

@@ -4,6 +4,7 @@ use crate::graph::{Change, CopyFiles, Exec, Files, Mount, MountKind, Op, Source,
 use crate::world::Selection;
 use hull_spec::{Digest, Platform};
 use serde::Serialize;
+use std::net::Ipv4Addr;
 
 /// Counted up when keys of before mean something else now.
 const VERSION: u32 = 1;
@@ -27,6 +28,12 @@ fn relevant(op: &Op) -> Op {
     match op {
         Op::Exec(exec) => Op::Exec(Box::new(Exec {
             proxy: None,
+            // Which names there are matters, not where they lead today.
+            extra_hosts: exec
+                .extra_hosts
+                .iter()
+                .map(|(name, _)| (name.clone(), Ipv4Addr::UNSPECIFIED.into()))
+                .collect(),
             ..(**exec).clone()
         })),
         other => other.clone(),

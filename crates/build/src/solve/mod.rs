@@ -18,15 +18,17 @@ mod tests;
 mod vertex;
 
 use crate::cache::{Cache, Pin};
-use crate::graph::{Graph, Location, NetworkMode, Op, Output, SecurityMode};
+use crate::graph::{
+    Graph, ImageSource, Location, NetworkMode, Op, Output, SecurityMode, digest_of,
+};
 use crate::progress::Watch;
-use crate::world::{Cancel, Client, Entitlement, Tree, World, WorldError};
+use crate::world::{Cancel, Client, Entitlement, Keep, ResolvedImage, Tree, World, WorldError};
 use build::Build;
 use hull_spec::{Digest, Platform};
 use running::Running;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Solves graphs, all of them with one cache.
 #[derive(Clone)]
@@ -62,7 +64,17 @@ pub struct Context {
 
 /// What a build has found its sources to be: a branch or a page that changes while it is built stays what it was.
 #[derive(Clone, Debug, Default)]
-pub struct KnownSources(Arc<Mutex<HashMap<Digest, KnownSource>>>);
+pub struct KnownSources(Arc<Mutex<Sources>>);
+
+#[derive(Debug, Default)]
+struct Sources {
+    /// By vertex.
+    known: HashMap<Digest, KnownSource>,
+    /// What images were found to be, by name and platform.
+    images: HashMap<Digest, String>,
+    /// Keep these until the build is over.
+    keeps: Vec<Keep>,
+}
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -79,14 +91,34 @@ impl KnownSources {
         Some(self.get(vertex)?.content)
     }
 
+    /// An image was looked up: in this build its name means what it means now, and its files stay.
+    pub fn found(&self, image: &ResolvedImage, platform: &Platform) {
+        let mut all = self.lock();
+        if let Some(content) = &image.content {
+            let name = digest_of(&(&image.reference, platform));
+            all.images.insert(name, content.clone());
+        }
+        all.keeps.extend(image.keep.clone());
+    }
+
+    /// What an image is that was looked up before.
+    fn image(&self, image: &ImageSource, platform: &Platform) -> Option<String> {
+        let name = digest_of(&(&image.reference, platform));
+        let found = self.lock().images.get(&name).cloned();
+        // Of a part of it that says too much.
+        found.filter(|_| image.layer_limit == 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn get(&self, vertex: &Digest) -> Option<KnownSource> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(vertex).cloned()
+        self.lock().known.get(vertex).cloned()
     }
 
     fn set(&self, vertex: &Digest, known: KnownSource) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(vertex.clone(), known);
+        self.lock().known.insert(vertex.clone(), known);
     }
 }
 
@@ -103,7 +135,7 @@ pub struct Solution {
     /// What they are known by: equal for what was made in the same way.
     pub id: String,
     _pin: Option<Arc<Pin>>,
-    _keep: Option<Arc<dyn Send + Sync>>,
+    _keep: Option<Keep>,
 }
 
 impl fmt::Debug for Solution {

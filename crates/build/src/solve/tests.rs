@@ -72,11 +72,15 @@ impl World for Fake {
     fn fetch(
         &self,
         source: &Source,
-        _: Option<&str>,
+        content: Option<&str>,
         _: &Platform,
         _: &Job<'_>,
     ) -> WorldResult<Fetched> {
         let name = super::key::described(&Op::Source(source.clone()));
+        let name = match content {
+            Some(content) if !name.ends_with(content) => format!("{name} as {content}"),
+            _ => name,
+        };
         self.done.lock().unwrap().push(format!("fetch {name}"));
         Ok(Fetched {
             tree: Tree::Pieces(vec![Piece::Layer(crate::graph::digest_of(&name))]),
@@ -91,7 +95,7 @@ impl World for Fake {
             _ => Vec::new(),
         };
         job.log(Stream::Stdout, name.as_bytes());
-        if name.starts_with("together") {
+        if name.contains("together") {
             let barrier = self.together.lock().unwrap().clone();
             barrier.unwrap().wait();
         }
@@ -105,6 +109,9 @@ impl World for Fake {
                 open = waited.unwrap().0;
             }
             job.cancel.check()?;
+        }
+        if name.contains("secret") && job.client.secret("known")?.is_none() {
+            return Err(WorldError::NotFound("no secret".to_owned()));
         }
         if name.starts_with("panic") {
             panic!("on purpose");
@@ -152,15 +159,16 @@ impl World for Fake {
     }
 }
 
-struct Nobody;
+/// A client that has a secret, or none.
+struct Somebody(Option<&'static str>);
 
-impl Client for Nobody {
+impl Client for Somebody {
     fn local(&self, _: &LocalSource, _: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
         Ok(Arc::new(Directory(PathBuf::from("/nowhere"))))
     }
 
     fn secret(&self, _: &str) -> WorldResult<Option<Vec<u8>>> {
-        Ok(None)
+        Ok(self.0.map(|secret| secret.as_bytes().to_vec()))
     }
 
     fn ssh(&self, _: &str, _: UnixListener) -> WorldResult<Option<Box<dyn Send>>> {
@@ -234,7 +242,7 @@ impl Subject {
 fn context() -> (Context, Arc<Told>) {
     let told = Arc::new(Told::default());
     let context = Context {
-        client: Arc::new(Nobody),
+        client: Arc::new(Somebody(None)),
         watch: Arc::<Told>::clone(&told),
         cancel: Cancel::new(),
         platform: Platform::host(),
@@ -287,8 +295,12 @@ fn run(graph: &mut Graph, on: Output, command: &str) -> Output {
 }
 
 fn copy(graph: &mut Graph, on: Output, from: Output) -> Output {
+    copy_of(graph, on, from, "/a")
+}
+
+fn copy_of(graph: &mut Graph, on: Output, from: Output, source: &str) -> Output {
     let copy = CopyFiles {
-        source: "/a".to_owned(),
+        source: source.to_owned(),
         dest: "/b".to_owned(),
         ..CopyFiles::default()
     };
@@ -570,6 +582,136 @@ fn proxies_do_not_change_the_key() {
         subject.world.done().len()
     };
     assert_eq!((build("http://a"), build("http://b")), (2, 0));
+}
+
+#[test]
+fn where_a_hosts_name_leads_does_not_change_the_key() {
+    let subject = Subject::new();
+    let build = |name: &str, address: [u8; 4]| {
+        let mut graph = Graph::new();
+        let base = image(&mut graph);
+        let Op::Exec(exec) = exec_with(root_mount()) else {
+            unreachable!()
+        };
+        let exec = Exec {
+            args: vec!["get".to_owned()],
+            extra_hosts: vec![(name.to_owned(), address.into())],
+            ..*exec
+        };
+        let op = Op::Exec(Box::new(exec));
+        let target = graph.output(op, vec![base], None, Metadata::default());
+        let target = target.unwrap();
+        subject.solve(&Arc::new(graph), &[target]).unwrap();
+        subject.world.done().len()
+    };
+    assert_eq!(build("db", [10, 0, 0, 1]), 2);
+    assert_eq!(build("db", [10, 0, 0, 2]), 0);
+    assert_eq!(
+        build("other", [10, 0, 0, 1]),
+        2,
+        "a name is a part of the step"
+    );
+}
+
+#[test]
+fn a_step_with_a_secret_is_its_own_clients() {
+    let subject = Subject::new();
+    // It ends only if both are at it.
+    *subject.world.together.lock().unwrap() = Some(Arc::new(Barrier::new(2)));
+    let mut graph = Graph::new();
+    let base = image(&mut graph);
+    let Op::Exec(exec) = exec_with(root_mount()) else {
+        unreachable!()
+    };
+    let exec = Exec {
+        args: vec!["together secret".to_owned()],
+        secret_env: vec![crate::graph::SecretEnv {
+            id: "known".to_owned(),
+            name: "SECRET".to_owned(),
+            optional: false,
+        }],
+        ..*exec
+    };
+    let op = Op::Exec(Box::new(exec));
+    let target = graph.output(op, vec![base], None, Metadata::default());
+    let (graph, target) = (Arc::new(graph), target.unwrap());
+    let solve = |secret| {
+        let (mut context, _) = context();
+        context.client = Arc::new(Somebody(secret));
+        subject.solver.solve(&graph, &[target], &context)
+    };
+    std::thread::scope(|scope| {
+        let without = scope.spawn(|| solve(None));
+        let with = scope.spawn(|| solve(Some("hush")));
+        let error = without.join().unwrap().unwrap_err();
+        assert_eq!(error.source.to_string(), "no secret");
+        assert!(
+            with.join().unwrap().is_ok(),
+            "another's lack is not its own"
+        );
+    });
+}
+
+#[test]
+fn what_two_builds_make_at_once_is_kept_once() {
+    let subject = Subject::new();
+    *subject.world.together.lock().unwrap() = Some(Arc::new(Barrier::new(2)));
+    let solve = |stage: &str| {
+        let mut graph = Graph::new();
+        let base = image(&mut graph);
+        let from = run(&mut graph, base, stage);
+        // The stages differ, what is copied does not.
+        let target = copy_of(&mut graph, base, from, "/together");
+        let (context, _) = context();
+        let solved = subject.solver.solve(&Arc::new(graph), &[target], &context);
+        solved.unwrap().remove(0)
+    };
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| solve("one"));
+        let two = scope.spawn(|| solve("two"));
+        let (one, two) = (one.join().unwrap(), two.join().unwrap());
+        assert_eq!(one.id, two.id);
+        let steps = |solution: &super::Solution| format!("{:?}", solution.tree);
+        assert_eq!(steps(&one), steps(&two));
+    });
+    let steps = subject.world.steps.lock().unwrap();
+    assert_eq!(steps.len(), 3, "two stages and a copy");
+    assert!(steps.iter().all(|step| subject.solver.cache().names(step)));
+}
+
+#[test]
+fn an_image_is_what_it_was_when_it_was_looked_up() {
+    let subject = Subject::new();
+    let mut graph = Graph::new();
+    let base = image(&mut graph);
+    let target = run(&mut graph, base, "first");
+    let (context, _) = context();
+    let found = ResolvedImage {
+        reference: "docker.io/library/base:latest".to_owned(),
+        digest: None,
+        id: crate::graph::digest_of(&"id"),
+        config: Vec::new(),
+        content: Some("earlier".to_owned()),
+        keep: Some(crate::world::Keep::new(Arc::clone(&subject.world))),
+    };
+    context.sources.found(&found, &context.platform);
+    drop(found);
+    let users = Arc::strong_count(&subject.world);
+    let solved = subject.solver.solve(&Arc::new(graph), &[target], &context);
+    let fetched = "fetch docker-image://docker.io/library/base:latest as earlier";
+    assert_eq!(subject.world.done(), [fetched, "first"]);
+    assert_eq!(Arc::strong_count(&subject.world), users, "it is kept");
+    drop((solved, context));
+    assert!(Arc::strong_count(&subject.world) < users, "until the end");
+}
+
+fn root_mount() -> Mount {
+    Mount {
+        dest: "/".to_owned(),
+        input: Some(0),
+        output: Some(0),
+        ..Mount::default()
+    }
 }
 
 fn exec_with(mount: Mount) -> Op {

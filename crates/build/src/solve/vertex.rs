@@ -8,7 +8,7 @@ use crate::cache::{Entry, Kind, Pin};
 use crate::graph::{MountKind, Op, Output, Source, Vertex, VertexId, digest_of};
 use crate::portable::PortableResult;
 use crate::progress::{Stream, VertexState};
-use crate::world::{Fetched, Job, Piece, Selection, SourceKey, Tree, WorldError};
+use crate::world::{Fetched, Job, Keep, Piece, Selection, SourceKey, Tree, WorldError};
 use hull_spec::{Digest, Platform};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub(super) struct Outcome {
     pub(super) id: String,
     pub(super) pin: Option<Arc<Pin>>,
     trees: OnceLock<Trees>,
+    /// What the files are known by that are not fetched yet, and what keeps them until they are.
+    source: Option<(String, Option<Keep>)>,
     /// Where the files are, if not here.
     elsewhere: Option<PortableResult>,
     /// Held by who fetches.
@@ -29,7 +31,7 @@ pub(super) struct Outcome {
 /// The files of a vertex.
 pub(super) struct Trees {
     pub(super) trees: Vec<Tree>,
-    keep: Option<Arc<dyn Send + Sync>>,
+    keep: Option<Keep>,
 }
 
 /// A step that was done.
@@ -45,6 +47,7 @@ impl Outcome {
             id,
             pin,
             trees: OnceLock::from(Trees { trees, keep: None }),
+            source: None,
             elsewhere: None,
             fetching: Mutex::default(),
         }
@@ -55,12 +58,13 @@ impl Outcome {
             id,
             pin: None,
             trees: OnceLock::new(),
+            source: None,
             elsewhere: None,
             fetching: Mutex::default(),
         }
     }
 
-    pub(super) fn keep(&self) -> Option<Arc<dyn Send + Sync>> {
+    pub(super) fn keep(&self) -> Option<Keep> {
         self.trees.get()?.keep.clone()
     }
 
@@ -100,20 +104,17 @@ impl Build {
             ));
         }
         let before = self.context.sources.get(&vertex.digest);
-        let known = match &before {
-            Some(known) => SourceKey::known(known.content.clone()),
-            None => {
-                let asked = self.shared.world.source_key(source, &platform, &job);
-                asked.map_err(Arc::new)?
-            }
-        };
+        let known = self.source_key(id, source, before.as_ref())?;
         let content = known.content;
         let content =
             content.ok_or_else(|| Arc::new(WorldError::other("a source without a key")))?;
         let key = key::of_source(&platform, source, &content);
         if matches!(source, Source::Image(_) | Source::OciLayout(_)) {
             // Its layers are the store's, and may never be needed.
-            return Ok(Outcome::outside(key.hex().to_owned()));
+            return Ok(Outcome {
+                source: Some((content, known.keep)),
+                ..Outcome::outside(key.hex().to_owned())
+            });
         }
         let found = match vertex.metadata.ignore_cache && before.is_none() {
             true => None,
@@ -143,18 +144,43 @@ impl Build {
             Source::Git(_) => Kind::Git,
             _ => Kind::Regular,
         };
-        let entry = self.entry(id, (kind, vec![key]), vec![tree.clone()]);
-        let (id, pin) = self.keep(entry);
-        Ok(Outcome::known(id, vec![tree], Some(pin)))
+        let entry = self.entry(id, (kind, vec![key]), vec![tree]);
+        let kept = self.keep(entry);
+        Ok(Outcome::known(kept.id, kept.trees, Some(kept.pin)))
     }
 
-    /// Removes what nobody has any more.
+    /// What a source is known by: what this build has found it to be, or what it says now.
+    fn source_key(
+        &self,
+        id: VertexId,
+        source: &Source,
+        before: Option<&KnownSource>,
+    ) -> Evaluated<SourceKey> {
+        let platform = self.platform(self.graph.vertex(id));
+        let looked_up = match source {
+            Source::Image(image) => self.context.sources.image(image, &platform),
+            _ => None,
+        };
+        let known = before.map(|known| known.content.clone()).or(looked_up);
+        if let Some(content) = known {
+            return Ok(SourceKey::known(content));
+        }
+        let asked = self
+            .shared
+            .world
+            .source_key(source, &platform, &self.job(id));
+        asked.map_err(Arc::new)
+    }
+
+    /// Removes what no result has.
     fn discard(&self, tree: Option<Tree>) {
         let Some(Tree::Pieces(pieces)) = tree else {
             return;
         };
         for piece in pieces {
-            if let Piece::Step(step) = piece {
+            if let Piece::Step(step) = piece
+                && !self.shared.cache.names(&step)
+            {
                 self.shared.world.discard(&step);
             }
         }
@@ -182,11 +208,10 @@ impl Build {
             return Err(Arc::new(WorldError::other("a step without files")));
         };
         let platform = self.platform(vertex);
+        let content = outcome.source.as_ref().map(|(content, _)| content.as_str());
         let Fetched { tree, keep } = self.told(id, |_| {
-            let fetched = {
-                let world = &self.shared.world;
-                world.fetch(source, None, &platform, &self.job(id))
-            };
+            let world = &self.shared.world;
+            let fetched = world.fetch(source, content, &platform, &self.job(id));
             fetched.map_err(Arc::new)
         })?;
         Ok(outcome.trees.get_or_init(|| Trees {
@@ -206,11 +231,11 @@ impl Build {
                         .hex()
                         .to_owned();
                 }
-                let trees = entry.outputs.iter().cloned().map(Tree::Pieces).collect();
-                let (_, pin) = self.keep(entry);
+                let kept = self.keep(entry);
+                let pin = kept.pin;
                 Ok(Trees {
-                    trees,
-                    keep: Some(pin),
+                    trees: kept.trees,
+                    keep: Some(Keep::new(pin)),
                 })
             }
             Err(WorldError::Cancelled) => Err(Arc::new(WorldError::Cancelled)),
@@ -224,7 +249,7 @@ impl Build {
                 let pin: Arc<Pin> = Arc::clone(&done.pin);
                 Ok(Trees {
                     trees: done.trees.clone(),
-                    keep: Some(pin),
+                    keep: Some(Keep::new(pin)),
                 })
             }
         }
@@ -392,9 +417,8 @@ impl Build {
         };
         let trees = self.shared.world.perform(vertex, inputs, &job);
         let trees = trees.map_err(Arc::new)?;
-        let entry = self.entry(id, (Kind::Regular, keys), trees.clone());
-        let (id, pin) = self.keep(entry);
-        Ok(Arc::new(Done { id, trees, pin }))
+        let entry = self.entry(id, (Kind::Regular, keys), trees);
+        Ok(Arc::new(self.keep(entry)))
     }
 
     /// A new result. It has the id of its first key, so that equal results are equal everywhere; one that
@@ -428,9 +452,22 @@ impl Build {
         }
     }
 
-    fn keep(&self, entry: Entry) -> (String, Arc<Pin>) {
-        let id = entry.id.clone();
-        (id, Arc::new(self.shared.cache.put(entry)))
+    /// Remembers a result. Where another build has made the same meanwhile, its files are taken, and these go.
+    fn keep(&self, entry: Entry) -> Done {
+        let (world, cache) = (&self.shared.world, &self.shared.cache);
+        let there = |known: &Entry| known.outputs.iter().all(|pieces| world.has(pieces));
+        let made = entry.outputs.clone();
+        let (entry, pin) = cache.put_or_join(entry, there);
+        if entry.outputs != made {
+            for tree in made {
+                self.discard(Some(Tree::Pieces(tree)));
+            }
+        }
+        Done {
+            id: entry.id,
+            trees: entry.outputs.into_iter().map(Tree::Pieces).collect(),
+            pin: Arc::new(pin),
+        }
     }
 }
 

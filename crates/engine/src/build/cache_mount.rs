@@ -1,55 +1,27 @@
-//! Directories that stay from build to build, and whose turn it is.
+//! Directories that stay from build to build.
 
 use super::copy::{All, Copier, Look};
 use super::find::find;
+use super::turns::{self, Turn};
 use crate::{Engine, names};
 use hull_build::cache::{Entry, Kind, Pin};
-use hull_build::graph::{Sharing, digest_of};
+use hull_build::graph::{Exec, MountKind, Sharing, digest_of};
 use hull_build::progress::Stream;
-use hull_build::world::{Job, Piece, Selection, Tree, WorldError, WorldResult};
+use hull_build::world::{Cancel, Job, Piece, Selection, Tree, WorldError, WorldResult};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
-
-/// Who has a cache mount.
-#[derive(Debug, Default)]
-pub(super) struct InUse {
-    users: usize,
-    alone: bool,
-}
 
 /// A cache mount in use.
-pub(super) struct Cached<'e> {
-    engine: &'e Engine,
-    name: String,
+pub(super) struct Cached {
     pub(super) path: PathBuf,
     _pin: Pin,
 }
 
-impl Drop for Cached<'_> {
-    fn drop(&mut self) {
-        let builds = &self.engine.builds;
-        let mut mounts = builds.mounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = mounts.get_mut(&self.name) {
-            used.users -= 1;
-            used.alone = false;
-            if used.users == 0 {
-                mounts.remove(&self.name);
-            }
-        }
-        drop(mounts);
-        builds.mounts_changed.notify_all();
-    }
-}
-
 /// The name of the cache that a step gets unless another has it alone.
 pub(super) fn first_name(id: &str) -> String {
-    name_of(id, 0)
-}
-
-fn name_of(id: &str, number: usize) -> String {
-    format!("{id}#{number}")
+    turns::name_of(id, 0)
 }
 
 /// By what a cache is found.
@@ -57,23 +29,48 @@ pub(super) fn key_of(name: &str) -> hull_spec::Digest {
     digest_of(&("cache mount", name))
 }
 
+/// What counts where one step wants a cache in two ways.
+fn stricter(one: Sharing, other: Sharing) -> Sharing {
+    match (one, other) {
+        (Sharing::Locked, _) | (_, Sharing::Locked) => Sharing::Locked,
+        (Sharing::Private, _) | (_, Sharing::Private) => Sharing::Private,
+        (Sharing::Shared, Sharing::Shared) => Sharing::Shared,
+    }
+}
+
 impl Engine {
-    /// A cache's directory, when it is this step's turn.
+    /// Waits for a step's turn at all caches that it mounts. One id has one turn, at however many places it is.
+    pub(super) fn cache_turns(
+        &self,
+        exec: &Exec,
+        cancel: &Cancel,
+    ) -> WorldResult<BTreeMap<String, Turn>> {
+        let mut wanted: BTreeMap<&str, Sharing> = BTreeMap::new();
+        for mount in &exec.mounts {
+            if let MountKind::Cache { id, sharing } = &mount.kind {
+                let strictest = wanted.entry(id).or_insert(*sharing);
+                *strictest = stricter(*strictest, *sharing);
+            }
+        }
+        // All steps take them in the order of their names: none has what another waits for that has what it waits for.
+        let mut turns = BTreeMap::new();
+        for (id, sharing) in wanted {
+            let turn = self.builds.mounts.turn(id, sharing, cancel)?;
+            turns.insert(id.to_owned(), turn);
+        }
+        Ok(turns)
+    }
+
+    /// A cache's directory.
     pub(super) fn cache_mount(
         &self,
-        id: &str,
-        sharing: Sharing,
+        (id, turn): (&str, &Turn),
         seed: Option<(&Tree, &Path)>,
         job: &Job<'_>,
-    ) -> WorldResult<Cached<'_>> {
-        let mut number = 0;
-        let name = loop {
-            let name = name_of(id, number);
-            if self.take_turn(&name, sharing, job)? {
-                break name;
-            }
-            number += 1;
-        };
+    ) -> WorldResult<Cached> {
+        // Who comes while it is made must find it.
+        let _making = turn.making(job.cancel)?;
+        let name = turn.name();
         // What begins with something else is another cache.
         let key = match seed {
             Some((tree, part)) => {
@@ -82,84 +79,27 @@ impl Engine {
                     follow: true,
                     ..Selection::default()
                 };
-                let content = self.content_of(tree, &selection, job);
-                let content = content.inspect_err(|_| self.give_turn(&name))?;
-                digest_of(&("cache mount", &name, content.as_str()))
+                let content = self.content_of(tree, &selection, job)?;
+                digest_of(&("cache mount", name, content.as_str()))
             }
-            None => key_of(&name),
+            None => key_of(name),
         };
-        let made = match self.builds.cache.find(&key) {
-            Some((entry, pin)) if entry.outputs.iter().all(|o| self.has_pieces(o)) => {
-                Ok((entry, pin))
-            }
-            _ => self.new_cache((id, &name), &key, seed, job),
+        let (entry, pin) = match self.builds.cache.find(&key) {
+            Some((entry, pin)) if entry.outputs.iter().all(|o| self.has_pieces(o)) => (entry, pin),
+            _ => self.new_cache((id, name), &key, seed, job)?,
         };
-        let (entry, pin) = made.inspect_err(|_| self.give_turn(&name))?;
         // A loss of power may leave half of what the step writes.
-        if let Err(error) = self.builds.cache.touched(&entry.id) {
-            self.give_turn(&name);
-            return Err(WorldError::caused("note the use of a cache", error));
-        }
-        let step = entry
-            .outputs
-            .iter()
-            .flatten()
-            .find_map(|piece| match piece {
-                Piece::Step(step) => Some(step.clone()),
-                Piece::Layer(_) => None,
-            });
-        let step = step.unwrap_or_default();
+        let noted = self.builds.cache.touched(&entry.id);
+        noted.map_err(|error| WorldError::caused("note the use of a cache", error))?;
+        let mut pieces = entry.outputs.iter().flatten();
+        let step = pieces.find_map(|piece| match piece {
+            Piece::Step(step) => Some(step.clone()),
+            Piece::Layer(_) => None,
+        });
         Ok(Cached {
-            engine: self,
-            name,
-            path: self.step_upper(&step),
+            path: self.step_upper(&step.unwrap_or_default()),
             _pin: pin,
         })
-    }
-
-    /// Waits until a cache is to be had; `false`: who wants one of its own looks for another.
-    fn take_turn(&self, name: &str, sharing: Sharing, job: &Job<'_>) -> WorldResult<bool> {
-        let mounts = || {
-            self.builds
-                .mounts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let weak = std::sync::Weak::clone(&self.builds.myself);
-        let _wakes = job.cancel.on_cancel(move || {
-            if let Some(builds) = weak.upgrade() {
-                // Between look and wait nobody would hear it.
-                drop(builds.mounts.lock());
-                builds.mounts_changed.notify_all();
-            }
-        });
-        let mut all = mounts();
-        loop {
-            job.cancel.check()?;
-            let used = all.entry(name.to_owned()).or_default();
-            let alone = sharing != Sharing::Shared;
-            if used.users == 0 || (!alone && !used.alone) {
-                used.users += 1;
-                used.alone = alone;
-                return Ok(true);
-            }
-            if sharing == Sharing::Private {
-                return Ok(false);
-            }
-            let waited = self.builds.mounts_changed.wait(all);
-            all = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn give_turn(&self, name: &str) {
-        let mut mounts = self
-            .builds
-            .mounts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        mounts.remove(name);
-        drop(mounts);
-        self.builds.mounts_changed.notify_all();
     }
 
     /// A new cache, with what the seed has.
@@ -206,7 +146,7 @@ impl Engine {
             created: Timestamp::now(),
             last_used: None,
             uses: 0,
-            layers: std::collections::BTreeMap::new(),
+            layers: BTreeMap::new(),
             boot: None,
         };
         let pin = self.builds.cache.put(entry.clone());

@@ -1,10 +1,12 @@
 //! The engine as the solver's world.
 
+use super::images;
 use super::tree::pieces;
 use crate::Engine;
 use hull_build::graph::{ImageSource, Op, Source, Vertex};
 use hull_build::world::{
-    Fetched, Job, Piece, ResolvedImage, Selection, SourceKey, Tree, World, WorldError, WorldResult,
+    Fetched, Job, Keep, Piece, ResolvedImage, Selection, SourceKey, Tree, World, WorldError,
+    WorldResult,
 };
 use hull_spec::{Digest, Platform};
 use std::sync::{Arc, Weak};
@@ -52,9 +54,11 @@ impl World for EngineWorld {
         let with = (job, &self.runtime);
         match source {
             Source::Image(image) => {
-                let layers = engine.source_layers(image, platform, with)?.0;
-                let names = layers.iter().map(Digest::as_str);
-                Ok(SourceKey::known(names.collect::<Vec<_>>().join(" ")))
+                let (layers, holds) = engine.source_layers(image, platform, with)?;
+                Ok(SourceKey {
+                    keep: Some(Keep::new(holds)),
+                    ..SourceKey::known(images::content_of(&layers))
+                })
             }
             Source::Local(_) => Ok(SourceKey::default()),
             Source::Http(http) => engine.http_key(http, with).map_err(no_key),
@@ -74,10 +78,15 @@ impl World for EngineWorld {
         let with = (job, &self.runtime);
         match source {
             Source::Image(image) => {
-                let (layers, keep) = engine.source_layers(image, platform, with)?;
+                // The name may mean something else by now, or nothing.
+                let held = content.and_then(|content| engine.hold_content(content));
+                let (layers, holds) = match held {
+                    Some(held) => held,
+                    None => engine.source_layers(image, platform, with)?,
+                };
                 Ok(Fetched {
                     tree: Tree::Pieces(layers.into_iter().map(Piece::Layer).collect()),
-                    keep: Some(Arc::new(std::sync::Mutex::new(keep))),
+                    keep: Some(Keep::new(holds)),
                 })
             }
             Source::Http(http) => engine.http_fetch(http, content, with),

@@ -103,6 +103,7 @@ impl Engine {
         Ok(SourceKey {
             content: Some(brought.content.text()?),
             brought: Some(brought.tree),
+            keep: None,
         })
     }
 

@@ -5,7 +5,7 @@ use crate::{Engine, ErrorKind, Reference};
 use futures_util::StreamExt as _;
 use hull_build::graph::{ImageSource, ResolveMode};
 use hull_build::progress::Status;
-use hull_build::world::{Job, Login, ResolvedImage, WorldError, WorldResult};
+use hull_build::world::{Job, Keep, Login, ResolvedImage, WorldError, WorldResult};
 use hull_image::{Hold, Image};
 use hull_spec::{Digest, Platform};
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ impl Engine {
         platform: &Platform,
         with: With<'_>,
     ) -> WorldResult<ResolvedImage> {
-        let (image, reference) = self.source_image(source, platform, with)?.0;
+        let ((image, reference), holds) = self.source_image(source, platform, with)?;
         let same = |name: &&Reference| {
             name.domain() == reference.domain() && name.path() == reference.path()
         };
@@ -38,7 +38,18 @@ impl Engine {
             digest,
             id: image.id.digest().clone(),
             config: image.config_bytes,
+            content: Some(content_of(&image.layers)),
+            keep: Some(Keep::new(holds)),
         })
+    }
+
+    /// The layers that an image was known by, if all of them are still here.
+    pub(super) fn hold_content(&self, content: &str) -> Option<(Vec<Digest>, Vec<Hold>)> {
+        let layers = content.split_whitespace().map(str::parse);
+        let layers: Vec<Digest> = layers.collect::<Result<_, _>>().ok()?;
+        let holds = layers.iter().map(|layer| self.store.hold_layer(layer));
+        let holds = holds.collect::<Option<_>>()?;
+        Some((layers, holds))
     }
 
     /// The layers of an image, which stay.
@@ -151,6 +162,12 @@ impl Engine {
             }
         })
     }
+}
+
+/// What an image is known by.
+pub(super) fn content_of(layers: &[Digest]) -> String {
+    let names: Vec<&str> = layers.iter().map(Digest::as_str).collect();
+    names.join(" ")
 }
 
 fn tell(job: &Job<'_>, step: crate::image::Progress) {

@@ -36,6 +36,7 @@ mod sieve;
 mod story;
 mod stubs;
 mod tree;
+mod turns;
 mod unpack;
 mod usage;
 
@@ -58,7 +59,7 @@ use hull_build::cache::Cache;
 use hull_build::solve::Solver;
 use hull_build::world::Cancel;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Begins the name of a snapshot that is a step's.
 pub(crate) const PREFIX: &str = "build-";
@@ -68,9 +69,8 @@ pub(crate) const PREFIX: &str = "build-";
 pub(crate) struct Builds {
     pub(crate) cache: Cache,
     solver: OnceLock<Solver>,
-    /// Cache mounts in use, by name.
-    mounts: Mutex<HashMap<String, cache_mount::InUse>>,
-    mounts_changed: Condvar,
+    /// Cache mounts in use.
+    mounts: turns::Mounts,
     git: git::Turns,
     /// Bytes of what steps wrote, as far as somebody asked.
     sizes: Mutex<HashMap<String, u64>>,
@@ -79,8 +79,6 @@ pub(crate) struct Builds {
     collecting: Mutex<collect::Collecting>,
     /// Builds that can be ended by name.
     named: Mutex<HashMap<String, Cancel>>,
-    /// For those who are called back.
-    myself: Weak<Self>,
 }
 
 impl Builds {
@@ -91,17 +89,15 @@ impl Builds {
             let text = "could not open the build cache";
             Error::new(ErrorKind::Internal, text).caused_by(e)
         })?;
-        Ok(Arc::new_cyclic(|myself| Self {
+        Ok(Arc::new(Self {
             cache,
             solver: OnceLock::new(),
-            mounts: Mutex::default(),
-            mounts_changed: Condvar::new(),
+            mounts: turns::Mounts::default(),
             git: git::Turns::default(),
             sizes: Mutex::default(),
             sources: OnceLock::new(),
             collecting: Mutex::default(),
             named: Mutex::default(),
-            myself: Weak::clone(myself),
         }))
     }
 

@@ -2,6 +2,7 @@
 
 use super::cache_mount::Cached;
 use super::tree::{NewStep, Reading, pieces};
+use super::turns::Turn;
 use crate::container::step::{Step, StepMount, StepSource};
 use crate::container::{Config, Resources, Ulimit};
 use crate::{Engine, ErrorKind, names};
@@ -10,7 +11,7 @@ use hull_build::progress::{Event, Process, Stream};
 use hull_build::world::{Job, Surroundings, Tree, WorldError, WorldResult};
 use hull_spec::rootfs::RootFs;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,9 @@ struct Held<'e> {
     /// What was written and is wanted by nobody.
     scratch: Vec<NewStep<'e>>,
     readings: Vec<Reading<'e>>,
-    caches: Vec<Cached<'e>>,
+    /// Turns at caches, by their ids.
+    turns: BTreeMap<String, Turn>,
+    caches: Vec<Cached>,
     /// Agents' connections.
     agents: Vec<Box<dyn Send>>,
     /// How many secrets are files.
@@ -52,6 +55,7 @@ impl Engine {
         let place = self.bundle_dir(&id).join("build");
         let mut held = Held::default();
         held.place.0 = self.bundle_dir(&id);
+        held.turns = self.cache_turns(exec, job.cancel)?;
         let (root, mounts) = self.mounts(exec, inputs, (&place, job), &mut held)?;
         let read_only = exec.root().is_some_and(|mount| mount.readonly);
         let upper = held.root_upper(exec);
@@ -176,9 +180,11 @@ impl Engine {
         let part = PathBuf::from(mount.selector.trim_start_matches('/'));
         Ok(Some(match &mount.kind {
             MountKind::Bind => return self.bind(mount, (tree, part), job, held).map(Some),
-            MountKind::Cache { id, sharing } => {
+            MountKind::Cache { id, .. } => {
                 let seed = tree.map(|tree| (tree, part.as_path()));
-                let cached = self.cache_mount(id, *sharing, seed, job)?;
+                let turn = held.turns.get(id);
+                let turn = turn.ok_or_else(|| WorldError::other("a cache without a turn"))?;
+                let cached = self.cache_mount((id, turn), seed, job)?;
                 let path = cached.path.clone();
                 held.caches.push(cached);
                 StepSource::Path(path)

@@ -1,6 +1,7 @@
 //! Places that the runtime makes in a step's root to mount something there: they are not the step's doing, and
 //! go again unless it has put something there.
 
+use super::find::followed;
 use super::tree::root_of;
 use hull_build::graph::Exec;
 use hull_build::world::{WorldError, WorldResult};
@@ -39,7 +40,10 @@ impl Stubs {
         let mounts = exec.mounts.iter().filter(|mount| mount.dest != "/");
         let asked = mounts.map(|mount| mount.dest.clone());
         for path in always.into_iter().chain(asked) {
-            stubs.look(&view, Path::new(&path));
+            // The runtime makes it where links lead, and there it is looked for in what the step has changed.
+            let path = PathBuf::from(path);
+            let path = followed(&view, &path).unwrap_or(path);
+            stubs.look(&view, &path);
         }
         stubs
             .missing

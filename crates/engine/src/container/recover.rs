@@ -336,16 +336,6 @@ impl Engine {
             .iter()
             .map(|container| container.id.clone())
             .collect();
-        for key in self.snapshots.keys().unwrap_or_default() {
-            // A container's own, or that of an image it has mounted: `<id>-image-<n>`.
-            let owner = key.split('-').next().unwrap_or(&key);
-            if !known.contains(owner)
-                && !self.builds.owns(&key)
-                && let Err(error) = self.snapshots.remove(&key)
-            {
-                tracing::warn!(%error, "a snapshot without a container was not removed");
-            }
-        }
         for parent in [
             self.config.data_root.join("containers"),
             self.config.exec_root.join("containers"),
@@ -372,6 +362,17 @@ impl Engine {
             }
         }
         self.sweep_runtimes(&known);
+        // Last: until its process ends, what a stray was given is mounted and written.
+        for key in self.snapshots.keys().unwrap_or_default() {
+            // A container's own, or that of an image it has mounted: `<id>-image-<n>`.
+            let owner = key.split('-').next().unwrap_or(&key);
+            if !known.contains(owner)
+                && !self.builds.owns(&key)
+                && let Err(error) = self.snapshots.remove(&key)
+            {
+                tracing::warn!(%error, "a snapshot without a container was not removed");
+            }
+        }
     }
 
     /// Starts what restart policies say: those that were waiting, and those that a new daemon is to
