@@ -6,6 +6,7 @@
 mod archives;
 mod attach_ws;
 mod build;
+mod build_reach;
 mod build_stream;
 mod buildx;
 mod create;

@@ -265,6 +265,8 @@ fn what_builds_keep_is_shown_and_removed() {
         assert!(id.ok().starts_with("sha256:"), "{id:?}");
         let shown = s.line("builder du");
         assert!(shown.ok().contains("Total:"), "{shown:?}");
+        let none = s.line("builder du --filter type=exec.cachemount");
+        assert!(none.ok().contains("Total:\t\t0B"), "{none:?}");
         let _ = s.run(&["rmi", id.ok()]).ok();
         let gone = s.line("builder prune -af");
         assert!(gone.ok().contains("Total reclaimed space:"), "{gone:?}");

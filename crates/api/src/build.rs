@@ -168,6 +168,20 @@ pub enum Wanted {
     AgentConnection(String),
     /// That the content of a file is taken, for the exporter of that place: answered by a GET.
     Take(usize),
+    /// A blob of a store: answered by a connection on which its bytes come, whose end is theirs.
+    Blob(Blob),
+    /// That a blob is taken into a store: answered by a GET, or by nothing when it is there.
+    TakeBlob(Blob),
+}
+
+/// A blob of a store, which is a directory of the client's with `blobs/sha256/…`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Blob {
+    /// As the client calls it: `local:` and what a cache's `src` or `dest` says, or the name in `oci-layout://name@…`.
+    pub store: String,
+    /// Which.
+    pub digest: String,
 }
 
 /// Which files are wanted.

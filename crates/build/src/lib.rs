@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attest;
+pub mod blobs;
 pub mod cache;
 pub mod dockerfile;
 pub mod frontend;

@@ -2,8 +2,9 @@
 //! serves the build's client implements [`Client`] (its files, secrets, agents, credentials). All of it
 //! blocks and is called from several threads at once.
 
+use crate::blobs::Blobs;
 use crate::cache::Entry;
-use crate::graph::{ImageSource, LocalSource, Source, Vertex};
+use crate::graph::{ImageSource, LocalSource, OciLayoutSource, Source, Vertex};
 use crate::portable::PortableResult;
 use crate::progress::{Status, Stream, Watch};
 use hull_spec::{Digest, Platform};
@@ -183,6 +184,15 @@ pub trait Client: Send + Sync {
     /// # Errors
     /// [`WorldError::NotFound`] without such a source, and what the client said.
     fn local(&self, source: &LocalSource, job: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>>;
+
+    /// The blobs of an image layout of the client's.
+    ///
+    /// # Errors
+    /// [`WorldError::NotFound`] without such a layout, and what the client said.
+    fn layout(&self, source: &OciLayoutSource, _job: &Job<'_>) -> WorldResult<Arc<dyn Blobs>> {
+        let text = format!("the client has no image layout {:?}", source.store);
+        Err(WorldError::NotFound(text))
+    }
 
     /// A secret's bytes; `None` when the client does not have it.
     ///
@@ -490,6 +500,20 @@ pub trait World: Send + Sync {
         platform: &Platform,
         job: &Job<'_>,
     ) -> WorldResult<ResolvedImage>;
+
+    /// Finds an image in a layout of the client's, without its layers.
+    ///
+    /// # Errors
+    /// [`WorldError::NotFound`] and what the client said.
+    fn resolve_layout(
+        &self,
+        source: &OciLayoutSource,
+        _platform: &Platform,
+        _job: &Job<'_>,
+    ) -> WorldResult<ResolvedImage> {
+        let text = format!("{}: there are no image layouts", source.reference);
+        Err(WorldError::Unsupported(text))
+    }
 
     /// What a source is known by.
     ///

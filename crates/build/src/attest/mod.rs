@@ -5,7 +5,7 @@
 mod provenance;
 mod spdx;
 
-pub use provenance::{Built, provenance};
+pub use provenance::{Built, Terms, provenance};
 pub use spdx::{Inventory, inventory};
 
 use hull_spec::{Digest, Platform, Reference};
@@ -25,8 +25,8 @@ pub struct Attestation {
 /// What a client asks for: BuildKit's `attest:provenance` and `attest:sbom`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// How it was built; with all arguments or only those that are no secret.
-    pub provenance: Option<Mode>,
+    /// How it was built.
+    pub provenance: Option<Terms>,
     /// What is in it.
     pub sbom: bool,
 }
@@ -48,7 +48,7 @@ pub enum InvalidWish {
     #[error("invalid mode {0:?} of provenance")]
     Mode(String),
     /// Not a version.
-    #[error("invalid version {0:?} of provenance: only v0.2 is made")]
+    #[error("invalid provenance SLSA version: {0}")]
     Version(String),
     /// Another program would have to be run, with all files of the image.
     #[error("generator {0:?} of SBOMs is not supported: packages are listed by Hull itself")]
@@ -70,12 +70,20 @@ impl Wanted {
                 "min" => Mode::Min,
                 other => return Err(InvalidWish::Mode(other.to_owned())),
             };
-            if !matches!(field("version"), "" | "v0.2") {
-                return Err(InvalidWish::Version(field("version").to_owned()));
-            }
+            let version_1 = match field("version") {
+                "" | "v0.2" => false,
+                "v1" => true,
+                other => return Err(InvalidWish::Version(other.to_owned())),
+            };
             let off = field("disabled") == "true";
             let only = field("inline-only") == "true";
-            wanted.provenance = (!off && (inline || !only)).then_some(mode);
+            let terms = Terms {
+                mode,
+                version_1,
+                builder: field("builder-id").to_owned(),
+                reproducible: field("reproducible") == "true",
+            };
+            wanted.provenance = (!off && (inline || !only)).then_some(terms);
         }
         if let Some(fields) = attributes.get("attest:sbom").map(|text| fields(text)) {
             let generator = fields.get("generator").map_or("", String::as_str);
@@ -197,13 +205,18 @@ mod tests {
     fn wishes_are_read_as_buildx_writes_them() {
         let default = [("attest:provenance", "mode=min,inline-only=true")];
         assert!(!wanted(&default, false).unwrap().is_any());
-        assert_eq!(wanted(&default, true).unwrap().provenance, Some(Mode::Min));
+        let terms = wanted(&default, true).unwrap().provenance.unwrap();
+        assert_eq!((terms.mode, terms.version_1), (Mode::Min, false));
         let max = wanted(
             &[("attest:provenance", "mode=max"), ("attest:sbom", "")],
             false,
         )
         .unwrap();
-        assert_eq!((max.provenance, max.sbom), (Some(Mode::Max), true));
+        assert_eq!((max.provenance.unwrap().mode, max.sbom), (Mode::Max, true));
+        let more = "version=v1,builder-id=me,reproducible=true";
+        let more = wanted(&[("attest:provenance", more)], false).unwrap();
+        let more = more.provenance.unwrap();
+        assert!(more.version_1 && more.reproducible && more.builder == "me");
         let off = [
             ("attest:provenance", "disabled=true"),
             ("attest:sbom", "disabled=true"),
@@ -211,7 +224,7 @@ mod tests {
         assert!(!wanted(&off, true).unwrap().is_any());
         for wrong in [
             ("attest:provenance", "mode=x"),
-            ("attest:provenance", "version=v1"),
+            ("attest:provenance", "version=v2"),
             ("attest:sbom", "generator=mine"),
         ] {
             assert!(wanted(&[wrong], true).is_err());

@@ -1,5 +1,5 @@
-//! How an image was built: SLSA provenance, version 0.2, in BuildKit's words (moby/buildkit
-//! `docs/attestations/slsa-provenance.md`). The graph itself (`buildConfig`) is not told.
+//! How an image was built: SLSA provenance, version 0.2 or 1, in BuildKit's words (moby/buildkit
+//! `docs/attestations/slsa-definitions.md`). The graph itself (`buildConfig`) is not told.
 
 use super::{Attestation, Mode, package_url};
 use crate::frontend::shown_url;
@@ -13,6 +13,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const PREDICATE: &str = "https://slsa.dev/provenance/v0.2";
 const BUILD_TYPE: &str = "https://mobyproject.org/buildkit@v1";
+
+const PREDICATE_1: &str = "https://slsa.dev/provenance/v1";
+const BUILD_TYPE_1: &str =
+    "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md";
+
+/// How provenance is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// With all arguments or only those that are no secret.
+    pub mode: Mode,
+    /// As SLSA's version 1, and not 0.2.
+    pub version_1: bool,
+    /// Who built, a URI; empty: nobody says.
+    pub builder: String,
+    /// The client says that each build of the same makes the same bytes.
+    pub reproducible: bool,
+}
 
 /// A build that is over.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +46,20 @@ pub struct Built<'a> {
 
 /// What is told of a build.
 #[must_use]
-pub fn provenance(built: &Built<'_>, mode: Mode) -> Attestation {
-    let full = mode == Mode::Max;
+pub fn provenance(built: &Built<'_>, terms: &Terms) -> Attestation {
+    let predicate = version_02(built, terms);
+    let (predicate_type, predicate) = match terms.version_1 {
+        true => (PREDICATE_1, version_1(predicate)),
+        false => (PREDICATE, predicate),
+    };
+    Attestation {
+        predicate_type: predicate_type.to_owned(),
+        predicate,
+    }
+}
+
+fn version_02(built: &Built<'_>, terms: &Terms) -> Value {
+    let full = terms.mode == Mode::Max;
     let attributes = &built.plan.request.attributes;
     let (materials, locals, known) = materials(built);
     let entry = attributes.get("filename");
@@ -44,7 +73,7 @@ pub fn provenance(built: &Built<'_>, mode: Mode) -> Attestation {
         "buildStartedOn": built.plan.began.to_string(),
         "buildFinishedOn": Timestamp::now().to_string(),
         "completeness": {"parameters": full, "environment": true, "materials": known},
-        "reproducible": false,
+        "reproducible": terms.reproducible,
     });
     if full {
         metadata[format!("{BUILD_TYPE}#metadata")] =
@@ -55,8 +84,8 @@ pub fn provenance(built: &Built<'_>, mode: Mode) -> Attestation {
         let locals: Vec<Value> = locals.iter().map(|name| json!({"name": name})).collect();
         parameters["locals"] = json!(locals);
     }
-    let predicate = json!({
-        "builder": {"id": ""},
+    json!({
+        "builder": {"id": terms.builder},
         "buildType": BUILD_TYPE,
         "materials": materials,
         "invocation": {
@@ -65,11 +94,43 @@ pub fn provenance(built: &Built<'_>, mode: Mode) -> Attestation {
             "environment": {"platform": crate::frontend::host_platform().to_string()},
         },
         "metadata": metadata,
-    });
-    Attestation {
-        predicate_type: PREDICATE.to_owned(),
-        predicate,
+    })
+}
+
+/// The same in the words of version 1.
+fn version_1(mut told: Value) -> Value {
+    let mut take = |pointer: &str| told.pointer_mut(pointer).map_or(Value::Null, Value::take);
+    let mut source = json!({"path": take("/invocation/configSource/entryPoint")});
+    if let uri @ Value::String(_) = take("/invocation/configSource/uri") {
+        source["uri"] = uri;
     }
+    let mut metadata = json!({
+        "invocationID": take("/metadata/buildInvocationID"),
+        "startedOn": take("/metadata/buildStartedOn"),
+        "finishedOn": take("/metadata/buildFinishedOn"),
+        "buildkit_completeness": {
+            "request": take("/metadata/completeness/parameters"),
+            "resolvedDependencies": take("/metadata/completeness/materials"),
+        },
+        "buildkit_reproducible": take("/metadata/reproducible"),
+    });
+    let own = format!("{BUILD_TYPE}#metadata");
+    if let more @ Value::Object(_) = told["metadata"][own].take() {
+        metadata["buildkit_metadata"] = more;
+    }
+    let mut take = |pointer: &str| told.pointer_mut(pointer).map_or(Value::Null, Value::take);
+    json!({
+        "buildDefinition": {
+            "buildType": BUILD_TYPE_1,
+            "externalParameters": {
+                "configSource": source,
+                "request": take("/invocation/parameters"),
+            },
+            "internalParameters": {"builderPlatform": take("/invocation/environment/platform")},
+            "resolvedDependencies": take("/materials"),
+        },
+        "runDetails": {"builder": {"id": take("/builder/id")}, "metadata": metadata},
+    })
 }
 
 /// The context, where it is not the client's directory.
@@ -188,8 +249,7 @@ mod tests {
     use crate::plan::Request;
     use std::sync::Arc;
 
-    #[test]
-    fn only_who_asks_for_all_is_told_arguments() {
+    fn plan() -> Plan {
         let mut graph = Graph::new();
         let image = ImageSource {
             reference: format!("docker.io/library/bb:1@sha256:{}", "a1".repeat(32)),
@@ -212,7 +272,7 @@ mod tests {
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
-        let plan = Plan {
+        Plan {
             graph: Arc::new(graph),
             images: vec![PlannedImage {
                 platform: "linux/amd64".parse().unwrap(),
@@ -224,14 +284,30 @@ mod tests {
                 ..Request::default()
             },
             ..Plan::default()
-        };
+        }
+    }
+
+    fn terms(mode: Mode) -> Terms {
+        Terms {
+            mode,
+            ..Terms::default()
+        }
+    }
+
+    fn told(terms: &Terms) -> Attestation {
+        let plan = plan();
         let built = Built {
             image: &plan.images[0],
             plan: &plan,
             sources: &KnownSources::default(),
             id: "i",
         };
-        let min = provenance(&built, Mode::Min).predicate;
+        provenance(&built, terms)
+    }
+
+    #[test]
+    fn only_who_asks_for_all_is_told_arguments() {
+        let min = told(&terms(Mode::Min)).predicate;
         assert_eq!(
             min["materials"],
             json!([{"uri": "pkg:docker/bb@1?platform=linux%2Famd64", "digest": {"sha256": "a1".repeat(32)}}])
@@ -241,10 +317,35 @@ mod tests {
             json!({"target": "x"})
         );
         assert_eq!(min["metadata"]["completeness"]["materials"], json!(true));
-        let max = provenance(&built, Mode::Max).predicate;
+        let max = told(&terms(Mode::Max)).predicate;
         assert_eq!(
             max["invocation"]["parameters"]["args"]["build-arg:TOKEN"],
             "hush"
         );
+    }
+
+    #[test]
+    fn version_1_tells_the_same() {
+        let max = told(&terms(Mode::Max)).predicate;
+        let newer = Terms {
+            version_1: true,
+            builder: "https://ci".to_owned(),
+            ..terms(Mode::Max)
+        };
+        let newer = told(&newer);
+        assert_eq!(newer.predicate_type, PREDICATE_1);
+        let newer = newer.predicate;
+        let definition = &newer["buildDefinition"];
+        assert_eq!(definition["resolvedDependencies"], max["materials"]);
+        let request = &definition["externalParameters"]["request"];
+        assert_eq!(*request, max["invocation"]["parameters"]);
+        assert_eq!(newer["runDetails"]["builder"]["id"], "https://ci");
+        let metadata = &newer["runDetails"]["metadata"];
+        assert_eq!(metadata["invocationID"], "i");
+        assert_eq!(
+            metadata["buildkit_completeness"],
+            json!({"request": true, "resolvedDependencies": true})
+        );
+        assert!(metadata["buildkit_metadata"]["source"]["infos"].is_array());
     }
 }

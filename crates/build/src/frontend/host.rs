@@ -6,7 +6,7 @@ use super::draft::{Draft, Handle};
 use super::options::Options;
 use super::remote::Remote;
 use crate::dockerfile::MAX_SIZE;
-use crate::graph::{Differ, ImageSource, LocalSource, digest_of};
+use crate::graph::{Differ, ImageSource, LocalSource, OciLayoutSource, digest_of};
 use crate::ignore;
 use crate::plan::SourceFile;
 use crate::progress::{Event, VertexState};
@@ -242,6 +242,22 @@ impl<'a> Host<'a> {
         self.context.sources.found(&found, platform);
         images().insert(key, found.clone());
         Ok(found)
+    }
+
+    /// The config of an image in a layout of the client's.
+    pub(super) fn layout(
+        &self,
+        source: &OciLayoutSource,
+        platform: &Platform,
+        title: &str,
+    ) -> Result<ResolvedImage, Error> {
+        let found = self.internal(title, |job| {
+            self.world.resolve_layout(source, platform, job)
+        });
+        found.map_err(|why| {
+            let doing = format!("failed to resolve source metadata for {}", source.reference);
+            failed(&doing, &why)
+        })
     }
 }
 

@@ -9,11 +9,13 @@ use super::options::Options;
 use super::stage::{Id, Named};
 use super::title::{Title, place, prefixed};
 use crate::dockerfile::{hinted, trigger};
-use crate::graph::{GitSource, HttpSource, ImageSource, LocalSource, Metadata, Op, Source};
+use crate::graph::{
+    GitSource, HttpSource, ImageSource, LocalSource, Metadata, OciLayoutSource, Op, Source,
+};
 use crate::world::ResolvedImage;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hull_spec::{Platform, Reference};
+use hull_spec::{Digest, Platform, Reference};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Images that are so often misspelt that they are worth a hint.
@@ -293,6 +295,7 @@ fn load(
                 .add(op, Vec::new(), Some(platform.clone()), metadata);
             Ok((Some(handle), Some(image)))
         }
+        "oci-layout" => layout(c, named, bare, platform),
         "local" => {
             let hint = format!("context:{name}");
             let title = format!("[context {name}] load .dockerignore");
@@ -311,6 +314,43 @@ fn load(
         "input" => input_of(c, named, rest),
         _ => remote(c, named, kind).map(|handle| (Some(handle), None)),
     }
+}
+
+/// An image in a layout of the client's: `store@sha256:…`.
+fn layout(
+    c: &mut Conversion<'_>,
+    named: &Named,
+    reference: &str,
+    platform: &Platform,
+) -> Result<(Option<Handle>, Option<Image>), Error> {
+    let name = &named.name;
+    let wrong = || {
+        Error::new(format!(
+            "invalid reference {reference:?} of an OCI layout for {name}: it needs a store and a digest"
+        ))
+    };
+    let (store, digest) = reference.split_once('@').ok_or_else(wrong)?;
+    let digest: Digest = digest.parse().map_err(|_| wrong())?;
+    // A tag before the digest says nothing more.
+    let store = store.rsplit_once(':').map_or(store, |(store, _)| store);
+    if store.is_empty() {
+        return Err(wrong());
+    }
+    let source = OciLayoutSource {
+        reference: format!("{store}@{digest}"),
+        store: store.to_owned(),
+        session: c.options.session(store),
+        layer_limit: 0,
+    };
+    let title = format!("[context {name}] load metadata for {name}@{digest}");
+    let found = c.host.layout(&source, platform, &title)?;
+    let image = Image::read(&found.config)?;
+    let metadata = Metadata::named(format!("[context {name}] {name}@{digest}"));
+    let op = Op::Source(Source::OciLayout(source));
+    let handle = c
+        .draft
+        .add(op, Vec::new(), Some(platform.clone()), metadata);
+    Ok((Some(handle), Some(image)))
 }
 
 /// A tree that the client has made, with the config that it says it has.

@@ -1,25 +1,21 @@
 //! Answers to what a build asks.
 
-use super::files;
 use super::options::{Build, Secret};
 use super::output::{Sink, unpack};
+use super::store;
+use super::{arriving, files};
 use crate::context::Cli;
 use crate::failure::{Outcome, client_message};
-use bytes::Bytes;
 use hull_api::build::{Ask, Login, Wanted};
-use hull_api::client::{Body, Client, Hijacked};
+use hull_api::client::{Client, Hijacked};
 use hull_api::image::AuthConfig;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-
-/// How many pieces of what is given back wait to be unpacked.
-const WAITING: usize = 4;
 
 /// Who answers, and which build.
 #[derive(Clone)]
@@ -65,7 +61,7 @@ impl Answerer {
                 });
             }
             Wanted::Agent(id) => {
-                let there = build.agents.contains_key(&id).then(Vec::new);
+                let there = build.agents.get(&id).map(|_| Vec::new());
                 self.spawn(number, async move |me| me.bytes(number, there).await);
             }
             Wanted::AgentConnection(id) => {
@@ -82,6 +78,20 @@ impl Answerer {
             Wanted::Take(place) => {
                 let sink = build.sinks.get(&place).cloned();
                 takes.spawn(self.clone().take(number, sink));
+            }
+            Wanted::Blob(blob) => {
+                let path = build.stores.path(&blob);
+                self.spawn(number, async move |me| match store::open(path)? {
+                    None => me.bytes(number, None).await,
+                    Some(file) => {
+                        let connection = me.connect(number).await?;
+                        in_thread(move || store::send(connection, file)).await
+                    }
+                });
+            }
+            Wanted::TakeBlob(blob) => {
+                let path = build.stores.path(&blob);
+                takes.spawn(self.clone().take_blob(number, path));
             }
         }
     }
@@ -109,6 +119,21 @@ impl Answerer {
         connected.map_err(|error| client_message(&error))
     }
 
+    /// Takes a blob, if it is not there.
+    async fn take_blob(self, number: u64, path: Option<PathBuf>) -> Outcome {
+        let Some(path) = path else {
+            let refused = "the client has no place for it";
+            let sent = self.client.build_refuse(&self.build, number, refused);
+            return Ok(sent.await?);
+        };
+        if path.exists() {
+            let sent = self.client.build_answer(&self.build, number, None);
+            return Ok(sent.await?);
+        }
+        let body = self.client.build_take(&self.build, number).await?;
+        store::take(body, &path).await
+    }
+
     /// Takes what is given back.
     async fn take(self, number: u64, sink: Option<Sink>) -> Outcome {
         let Some(sink) = sink else {
@@ -119,57 +144,18 @@ impl Answerer {
         let body = self.client.build_take(&self.build, number).await?;
         match sink {
             Sink::File(path) => crate::transfer::received(body, &path).await,
-            Sink::Directory(path) => put(body, path).await,
+            Sink::Layout(path) => {
+                arriving::read(body, move |archive| store::unpack(archive, &path)).await
+            }
+            Sink::Directory(path) => {
+                arriving::read(body, move |archive| unpack(archive, &path)).await
+            }
         }
     }
 }
 
 /// What is being taken.
 pub(super) type Takes = JoinSet<Outcome>;
-
-/// Unpacks what comes.
-async fn put(mut body: Body, directory: PathBuf) -> Outcome {
-    let (sender, pieces) = mpsc::channel(WAITING);
-    let unpacking =
-        tokio::task::spawn_blocking(move || unpack(&mut Pieces::new(pieces), &directory));
-    while let Some(piece) = body.chunk().await? {
-        // It has failed, and says why below.
-        if sender.send(piece).await.is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    unpacking.await.map_err(io::Error::other)?
-}
-
-/// Bytes that come, to be read.
-struct Pieces {
-    pieces: mpsc::Receiver<Bytes>,
-    current: Bytes,
-}
-
-impl Pieces {
-    fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self {
-            pieces,
-            current: Bytes::new(),
-        }
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
-                None => return Ok(0),
-                Some(piece) => self.current = piece,
-            }
-        }
-        let count = buffer.len().min(self.current.len());
-        buffer[..count].copy_from_slice(&self.current.split_to(count));
-        Ok(count)
-    }
-}
 
 async fn in_thread(
     work: impl FnOnce() -> Result<(), String> + Send + 'static,

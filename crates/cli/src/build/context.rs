@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// The name of the Dockerfile.
 const DOCKERFILE: &str = "Dockerfile";
-/// The first bytes of gzip, bzip2, xz and zstd.
-const COMPRESSED: &[&[u8]] = &[b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
 
 /// A directory that is ours and goes with this.
 #[derive(Debug)]
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -22,7 +20,11 @@ impl Drop for Scratch {
 }
 
 impl Scratch {
-    fn new() -> io::Result<Self> {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn new() -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         for number in 0.. {
             let name = format!("hull-build-{}-{number}", std::process::id());
@@ -185,6 +187,13 @@ impl Context {
         Ok(())
     }
 
+    /// The Dockerfile of a context that came as an archive.
+    fn unpacked(&mut self, context: &Path, file: &str) -> Result<(), Failure> {
+        let file = if file.is_empty() { DOCKERFILE } else { file };
+        let path = context.join(file.trim_start_matches('/'));
+        self.dockerfile(&path.display().to_string())
+    }
+
     /// An archive, or a Dockerfile with nothing beside it.
     fn take_stdin(&mut self, file: &str) -> Result<(), Failure> {
         let mut stdin = io::stdin().lock();
@@ -204,15 +213,11 @@ impl Context {
         self.scratch.push(scratch);
         if is_archive(&head) {
             super::output::unpack(&mut head.chain(stdin), &context)?;
-            let file = if file.is_empty() { DOCKERFILE } else { file };
-            let path = context.join(file.trim_start_matches('/'));
-            let path = path.display().to_string();
-            return self.dockerfile(&path);
+            return self.unpacked(&context, file);
         }
-        if COMPRESSED.iter().any(|magic| head.starts_with(magic)) {
-            return Err(Failure::new(
-                "a compressed archive from standard input is not supported: decompress it first",
-            ));
+        if let Some(mut plain) = super::inflate::inflated(&head, head.chain(&mut stdin))? {
+            super::output::unpack(&mut plain, &context)?;
+            return self.unpacked(&context, file);
         }
         if head.is_empty() {
             return Err(Failure::new(

@@ -5,15 +5,20 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, list, value};
 use crate::format::{human_duration, human_size, now_seconds};
-use crate::listing::{Listing, format_flag};
+use crate::listing::{Listing, filters, format_flag};
 use crate::template::{Data, Record};
 use hull_api::client::Target;
 use jiff::Timestamp;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
     value("builder", "string", "").hidden(),
-    list("filter", "filter", "").hidden(),
+    list(
+        "filter",
+        "filter",
+        "Only what matches, such as \"type=regular\"",
+    ),
     format_flag(),
     flag("verbose", "Say more about each").short('v'),
 ];
@@ -51,9 +56,32 @@ struct Kept {
     kind: String,
     description: String,
     in_use: bool,
+    shared: bool,
     size: i64,
     last_used_at: Option<String>,
     usage_count: i64,
+}
+
+/// Those of BuildKit's clients that mean something here.
+const FILTERS: [&str; 6] = ["description", "id", "inuse", "private", "shared", "type"];
+
+impl Kept {
+    /// Whether it has all that is asked for: a part of the id, the other texts whole.
+    fn fits(&self, filters: &BTreeMap<String, Vec<String>>) -> bool {
+        filters.iter().all(|(name, values)| {
+            let any = |fits: &dyn Fn(&String) -> bool| values.iter().any(fits);
+            let so = |is: bool| any(&|value| is != matches!(value.as_str(), "false" | "0"));
+            match name.as_str() {
+                "id" => any(&|value| self.id.contains(value)),
+                "type" => any(&|value| self.kind == *value),
+                "description" => any(&|value| self.description == *value),
+                "inuse" => so(self.in_use),
+                "shared" => so(self.shared),
+                "private" => so(!self.shared),
+                _ => false,
+            }
+        })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,8 +91,12 @@ struct Usage {
 }
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    if !matches.list("filter").is_empty() {
-        return Err(Failure::new("--filter is not supported here"));
+    let filters = filters(matches.list("filter"))?;
+    if let Some(name) = filters
+        .keys()
+        .find(|name| !FILTERS.contains(&name.as_str()))
+    {
+        return Err(Failure::new(format!("invalid filter '{name}'")));
     }
     let format = matches.text("format");
     let default = if matches.bool("verbose") {
@@ -76,8 +108,9 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     let target = Target::new("/system/df").query("type", "build-cache");
     let usage = cli.block_on(client.get_raw(&target))?;
-    let usage: Usage = hull_api::json::from_slice(&usage)
+    let mut usage: Usage = hull_api::json::from_slice(&usage)
         .map_err(|error| Failure::new(format!("could not read the reply: {error}")))?;
+    usage.build_cache.retain(|kept| kept.fits(&filters));
     let now = now_seconds();
     listing.print(usage.build_cache.iter().map(|kept| row(kept, now)))?;
     if matches!(format, "" | "table") {
@@ -134,6 +167,17 @@ mod tests {
         let usage: Usage = hull_api::json::from_slice(text).unwrap();
         let kept = &usage.build_cache[0];
         assert_eq!((&*kept.id, &*kept.kind, kept.size), ("a", "regular", 1500));
+        for (filter, fits) in [
+            (("type", "regular"), true),
+            (("shared", "true"), true),
+            (("private", "false"), true),
+            (("inuse", "true"), false),
+            (("id", "b"), false),
+        ] {
+            let (name, value) = filter;
+            let filters = BTreeMap::from([(name.to_owned(), vec![value.to_owned()])]);
+            assert_eq!(kept.fits(&filters), fits, "{filter:?}");
+        }
         let Data::Record(record) = row(kept, 0.0) else {
             panic!("no record");
         };

@@ -6,19 +6,26 @@
 //!                                                   └─► result      ids, names, metadata
 //! ```
 
+mod agents;
 mod answer;
+mod arriving;
+mod caches;
 mod command;
 mod context;
 mod display;
 mod du;
 mod failure;
 mod files;
+mod flags;
 mod follow;
+mod inflate;
 mod options;
 mod output;
 mod prune;
 mod result;
 mod shell;
+mod store;
+mod verify;
 
 use crate::command::Command;
 

@@ -1,7 +1,10 @@
 //! From flags to what the daemon is asked for and what it may ask.
 
+use super::agents::Agents;
+use super::caches::{self, Written};
 use super::context::{Context, Place};
 use super::output::{Output, Sink};
+use super::store::{self, Stores};
 use crate::container::{check_label, csv};
 use crate::failure::Failure;
 use crate::flags::Matches;
@@ -18,8 +21,11 @@ pub(super) struct Build {
     /// Directories by the names that the daemon knows them by.
     pub(super) directories: BTreeMap<String, PathBuf>,
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// Sockets of agents, by id.
-    pub(super) agents: BTreeMap<String, PathBuf>,
+    pub(super) agents: Agents,
+    /// Directories with blobs.
+    pub(super) stores: Stores,
+    /// The directory that gets a cache.
+    pub(super) cache: Option<Written>,
     /// What becomes of what is given back, by the exporters' places.
     pub(super) sinks: BTreeMap<usize, Sink>,
     /// What is asked for instead of a build, and whether as JSON.
@@ -55,9 +61,13 @@ pub(super) fn read(matches: &Matches) -> Result<Build, Failure> {
     let mut attributes = context.attributes.clone();
     attributes.extend(settings(matches)?);
     let mut directories = context.directories.clone();
+    let mut stores = Stores::default();
     for typed in matches.list("build-context") {
-        named_context(typed, &mut attributes, &mut directories)?;
+        named_context(typed, &mut attributes, &mut directories, &mut stores)?;
     }
+    let cache_from = caches::imports(matches.list("cache-from"), &mut stores)?;
+    let arguments = matches.list("build-arg");
+    let (cache_to, cache) = caches::exports(matches.list("cache-to"), arguments, &mut stores)?;
     let (exporters, sinks) = match call {
         Some(_) => (Vec::new(), BTreeMap::new()),
         None => exporters(matches, &names)?,
@@ -78,8 +88,8 @@ pub(super) fn read(matches: &Matches) -> Result<Build, Failure> {
         },
         attributes,
         exporters,
-        cache_from: imports(matches.list("cache-from"))?,
-        cache_to: exports(matches.list("cache-to"))?,
+        cache_from,
+        cache_to,
         entitlements: entitlements(matches),
         keep_failed: keeps_failed(matches.text("on-fail"))?,
     };
@@ -87,7 +97,9 @@ pub(super) fn read(matches: &Matches) -> Result<Build, Failure> {
         request,
         directories,
         secrets: secrets(matches.list("secret"))?,
-        agents: agents(matches.list("ssh"))?,
+        agents: Agents::read(matches.list("ssh"))?,
+        stores,
+        cache,
         sinks,
         call,
         _context: context,
@@ -220,6 +232,13 @@ fn settings(matches: &Matches) -> Result<BTreeMap<String, String>, Failure> {
             all.insert(format!("build-arg:{key}"), value);
         }
     }
+    // As BuildKit's clients have it.
+    let epoch = "build-arg:SOURCE_DATE_EPOCH";
+    if let Ok(value) = env::var("SOURCE_DATE_EPOCH")
+        && !all.contains_key(epoch)
+    {
+        all.insert(epoch.to_owned(), value);
+    }
     for text in matches.list("label") {
         check_label(text).map_err(Failure::new)?;
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -285,7 +304,7 @@ fn hosts(typed: &[String]) -> Result<String, Failure> {
 }
 
 /// `type=a,key=value,…`.
-fn fields(text: &str) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) fn fields(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut fields = BTreeMap::new();
     for field in csv(text).map_err(Failure::new)? {
         let (key, value) = field
@@ -301,6 +320,7 @@ fn named_context(
     typed: &str,
     attributes: &mut BTreeMap<String, String>,
     directories: &mut BTreeMap<String, PathBuf>,
+    stores: &mut Stores,
 ) -> Result<(), Failure> {
     let (name, value) = typed
         .split_once('=')
@@ -310,15 +330,39 @@ fn named_context(
                 "invalid context value: {typed}, expected key=value"
             ))
         })?;
-    let value = match Place::of(value)? {
-        Place::Directory(path) => {
+    let value = match (value.strip_prefix("oci-layout://"), Place::of(value)?) {
+        (Some(layout), _) => layout_context(layout, stores)?,
+        (None, Place::Directory(path)) => {
             directories.insert(name.to_owned(), path);
             format!("local:{name}")
         }
-        Place::Elsewhere(url) => url,
+        (None, Place::Elsewhere(url)) => url,
     };
     attributes.insert(format!("context:{name}"), value);
     Ok(())
+}
+
+/// `directory:tag@digest`: an image in a layout, by its tag (`latest`), its digest, or as the only one.
+fn layout_context(typed: &str, stores: &mut Stores) -> Result<String, Failure> {
+    let (place, digest) = typed.split_once('@').unwrap_or((typed, ""));
+    let (directory, tag) = place.split_once(':').unwrap_or((place, "latest"));
+    let unresolved = |why: &str| {
+        Failure::new(format!(
+            "oci-layout reference {typed:?} could not be resolved: {why}"
+        ))
+    };
+    let directory =
+        fs_err::canonicalize(directory).map_err(|error| unresolved(&error.to_string()))?;
+    let digest = match digest {
+        "" => {
+            let found = store::named_or_only(&directory, tag).map_err(|why| unresolved(&why))?;
+            found.ok_or_else(|| unresolved("failed to resolve digest"))?
+        }
+        digest => digest.parse().map_err(|_| unresolved("invalid digest"))?,
+    };
+    let id = format!("layout-{}", stores.len());
+    stores.insert(id.clone(), directory);
+    Ok(format!("oci-layout://{id}:{tag}@{digest}"))
 }
 
 /// `--secret id=a,src=b`.
@@ -366,73 +410,6 @@ impl Secret {
             Self::Variable(_) => Ok(()),
         }
     }
-}
-
-/// `--ssh default`, `--ssh id=socket`.
-fn agents(typed: &[String]) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let mut agents = BTreeMap::new();
-    for text in typed {
-        let (id, path) = text.split_once('=').unwrap_or((text, ""));
-        let path = match path {
-            "" => env::var_os("SSH_AUTH_SOCK")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-                .ok_or_else(|| {
-                    let text = "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set";
-                    Failure::new(text)
-                })?,
-            path => path.into(),
-        };
-        let is_socket = fs_err::metadata(&path)
-            .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
-        if !is_socket {
-            return Err(Failure::new(format!(
-                "{} is no socket of an agent; add keys to one with ssh-add",
-                path.display()
-            )));
-        }
-        agents.insert(id.to_owned(), path);
-    }
-    Ok(agents)
-}
-
-/// `--cache-from`: what is not found is done, as ever.
-fn imports(typed: &[String]) -> Result<Vec<Choice>, Failure> {
-    let caches = caches(typed)?;
-    if !caches.is_empty() {
-        crate::say(
-            "WARNING: --cache-from has no effect here yet: `docker buildx build` imports build caches from Hull's daemon",
-        );
-    }
-    Ok(caches)
-}
-
-/// `--cache-to`: later builds rely on it.
-fn exports(typed: &[String]) -> Result<Vec<Choice>, Failure> {
-    let caches = caches(typed)?;
-    match caches.is_empty() {
-        true => Ok(caches),
-        false => Err(Failure::new(
-            "--cache-to is not supported here yet: `docker buildx build` exports build caches from Hull's daemon",
-        )),
-    }
-}
-
-/// `--cache-from`, `--cache-to`: a registry's reference alone, or fields.
-fn caches(typed: &[String]) -> Result<Vec<Choice>, Failure> {
-    let mut caches = Vec::new();
-    for text in typed.iter().filter(|text| !text.is_empty()) {
-        let mut attributes = match text.contains('=') {
-            true => fields(text)?,
-            false => BTreeMap::from([("ref".to_owned(), text.clone())]),
-        };
-        let kind = attributes.remove("type");
-        caches.push(Choice {
-            kind: kind.unwrap_or_else(|| "registry".to_owned()),
-            attributes,
-        });
-    }
-    Ok(caches)
 }
 
 type Exports = (Vec<Choice>, BTreeMap<usize, Sink>);
@@ -527,20 +504,11 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_caches() {
+    fn hosts_are_read() {
         assert_eq!(
             hosts(&owned(&["a:1.2.3.4", "b=[::1]"])).unwrap(),
             "a=1.2.3.4,b=::1"
         );
         assert!(hosts(&owned(&["a"])).is_err());
-        let found = caches(&owned(&["h/i", "type=local,src=d"])).unwrap();
-        assert_eq!(
-            (&*found[0].kind, &*found[0].attributes["ref"]),
-            ("registry", "h/i")
-        );
-        assert_eq!(
-            (&*found[1].kind, &*found[1].attributes["src"]),
-            ("local", "d")
-        );
     }
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) enum Sink {
     /// An archive is unpacked there.
     Directory(PathBuf),
+    /// An archive of an image is unpacked there, beside other images.
+    Layout(PathBuf),
     /// To this file; empty is standard output.
     File(String),
 }
@@ -64,6 +66,17 @@ impl Output {
         }
     }
 
+    /// Whether an image goes to a directory, without an archive.
+    fn is_directory(&self) -> Result<bool, Failure> {
+        match self.attributes.get("tar").map(String::as_str) {
+            None | Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(false),
+            Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(true),
+            Some(other) => Err(Failure::new(format!(
+                "non-bool value specified for tar: {other:?}"
+            ))),
+        }
+    }
+
     /// The exporter, and where what it gives back goes.
     pub(super) fn resolve(mut self) -> Result<(Choice, Option<Sink>), Failure> {
         let destination = self.attributes.remove("dest");
@@ -77,6 +90,14 @@ impl Output {
             }
             ("local", Some(path)) => ("local", Some(Sink::Directory(path.into()))),
             ("tar", path) => ("tar", Some(file(path)?)),
+            ("oci" | "docker", path) if self.is_directory()? => {
+                let path = path.filter(|path| path != "-").ok_or_else(|| {
+                    let text = format!("dest is required for {} exporter", self.kind);
+                    Failure::new(text)
+                })?;
+                self.attributes.remove("tar");
+                ("oci", Some(Sink::Layout(path.into())))
+            }
             ("oci", path) => ("oci", Some(file(path)?)),
             ("docker", Some(path)) => ("docker", Some(file(Some(path))?)),
             // There is but one store.
@@ -151,7 +172,19 @@ mod tests {
         assert_eq!(choice.kind, "image");
         assert_eq!(choice.attributes["push"], "true");
         assert_eq!(choice.attributes["name"], "a");
-        for bad in ["type=local", "type=nope", "type=local,dest=-"] {
+        let (choice, sink) = resolved("type=oci,tar=false,dest=d").unwrap();
+        assert_eq!(
+            (&*choice.kind, sink),
+            ("oci", Some(Sink::Layout("d".into())))
+        );
+        assert!(choice.attributes.is_empty());
+        for bad in [
+            "type=local",
+            "type=nope",
+            "type=local,dest=-",
+            "type=oci,tar=false",
+            "type=oci,tar=perhaps,dest=d",
+        ] {
             assert!(resolved(bad).is_err(), "{bad}");
         }
     }

@@ -9,7 +9,7 @@ use hull_api::build::Done;
 use serde_json::{Map, Value};
 
 /// The image's id, or of what has none its digest.
-fn id(done: &Done) -> Option<&str> {
+pub(super) fn id(done: &Done) -> Option<&str> {
     let of = |name: &str| done.response.get(name).map(String::as_str);
     of("containerimage.config.digest").or_else(|| of("containerimage.digest"))
 }

@@ -1,13 +1,14 @@
 //! Caches that a build's client names: where results are looked for, and where they go.
 
 use super::builds::Build;
-use super::client::SessionClient;
 use super::export::{Solved, Told};
-use super::session::{Caller, ContentClient, SESSION_WAIT, SessionError};
+use super::keeper::{Keeper, Store};
 use bollard_buildkit_proto::moby::buildkit::v1::CacheOptionsEntry;
+use hull_engine::build::cache::Entry;
 use hull_engine::build::graph::Graph;
+use hull_engine::build::portable::PortableResult;
 use hull_engine::build::solve::Solution;
-use hull_engine::build::world::{Client as _, Job, WorldError, WorldResult};
+use hull_engine::build::world::{Job, Tree, WorldError, WorldResult};
 use hull_engine::build::{CacheExtent, CachePlace, ImportedCache, RegistryPlace, credentials};
 use hull_engine::image::Descriptor;
 use hull_engine::{Digest, Engine, Reference};
@@ -33,12 +34,58 @@ impl Imports {
         }
     }
 
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+    /// A result that one of them has, by its key.
+    pub(super) fn find(
+        &self,
+        client: &dyn Keeper,
+        key: &Digest,
+        job: &Job<'_>,
+    ) -> Option<PortableResult> {
+        let caches = self.opened(client, job);
+        caches.iter().find_map(|cache| cache.find(key)).cloned()
+    }
+
+    /// Brings a result's layers here, from the first that can.
+    ///
+    /// # Errors
+    /// What the last one said.
+    pub(super) fn bring(
+        &self,
+        client: &dyn Keeper,
+        result: &PortableResult,
+        job: &Job<'_>,
+    ) -> WorldResult<Entry> {
+        let caches = self.opened(client, job).iter();
+        let mut last = WorldError::NotFound(format!("no cache has {}", result.description));
+        for cache in caches.filter(|cache| cache.has(result)) {
+            match cache.bring(&self.engine, result) {
+                Err(error) => last = error,
+                brought => return brought,
+            }
+        }
+        Err(last)
+    }
+
+    /// What is in a cache that steps mount, by its name.
+    ///
+    /// # Errors
+    /// What the place says that has it.
+    pub(super) fn mount(
+        &self,
+        client: &dyn Keeper,
+        name: &str,
+        job: &Job<'_>,
+    ) -> WorldResult<Option<Tree>> {
+        for cache in self.opened(client, job) {
+            if let Some(tree) = cache.mount(&self.engine, name)? {
+                return Ok(Some(tree));
+            }
+        }
+        Ok(None)
     }
 
     /// They. Who comes second waits. One that cannot be read is told of, and not used.
-    pub(super) fn opened(&self, client: &SessionClient, job: &Job<'_>) -> &[ImportedCache] {
+    fn opened(&self, client: &dyn Keeper, job: &Job<'_>) -> &[ImportedCache] {
         if self.wanted.is_empty() {
             return &[];
         }
@@ -55,11 +102,7 @@ impl Imports {
         })
     }
 
-    fn open(
-        &self,
-        wanted: &CacheOptionsEntry,
-        client: &SessionClient,
-    ) -> WorldResult<ImportedCache> {
+    fn open(&self, wanted: &CacheOptionsEntry, client: &dyn Keeper) -> WorldResult<ImportedCache> {
         let place: Arc<dyn CachePlace> = match wanted.r#type.as_str() {
             "registry" => {
                 let name = reference(wanted)?;
@@ -70,7 +113,7 @@ impl Imports {
             }
             "local" => Arc::new(Directory {
                 engine: Arc::clone(&self.engine),
-                content: content(client, attribute(wanted, "src")?)?,
+                store: content(client, attribute(wanted, "src")?)?,
                 manifest: Some(attribute(wanted, "digest")?.to_owned()),
             }),
             other => return Err(unknown("importer", other)),
@@ -111,10 +154,10 @@ fn reference(entry: &CacheOptionsEntry) -> WorldResult<Reference> {
 fn registry(
     engine: &Arc<Engine>,
     name: Reference,
-    client: &SessionClient,
+    client: &dyn Keeper,
 ) -> WorldResult<RegistryPlace> {
     let login = client.credentials(name.domain())?;
-    let runtime = client.runtime.clone();
+    let runtime = client.runtime().clone();
     Ok(RegistryPlace::new(
         engine,
         name,
@@ -123,28 +166,15 @@ fn registry(
     ))
 }
 
-/// A directory of the client's, which is a content store.
-fn content(client: &SessionClient, directory: &str) -> WorldResult<ContentClient> {
-    let (id, runtime) = (&client.session, &client.runtime);
-    let session = runtime.block_on(client.sessions.get(id, SESSION_WAIT));
-    let session =
-        session.ok_or_else(|| WorldError::NotFound(format!("no active session for {id}")))?;
-    let caller = Caller::new(session, runtime.clone(), client.cancel.clone());
-    caller.content(&format!("local:{directory}")).map_err(told)
-}
-
-fn told(error: SessionError) -> WorldError {
-    match error {
-        SessionError::Cancelled => WorldError::Cancelled,
-        error if error.is_not_found() => WorldError::NotFound(error.to_string()),
-        error => WorldError::other(error.to_string()),
-    }
+/// A directory of the client's, which has blobs.
+fn content(client: &dyn Keeper, directory: &str) -> WorldResult<Box<dyn Store>> {
+    client.store(&format!("local:{directory}"))
 }
 
 /// A cache in a directory of the client's.
 struct Directory {
     engine: Arc<Engine>,
-    content: ContentClient,
+    store: Box<dyn Store>,
     /// The digest of its manifest.
     manifest: Option<String>,
 }
@@ -155,16 +185,15 @@ impl CachePlace for Directory {
         let digest: Digest = digest
             .parse()
             .map_err(|_| WorldError::Invalid(format!("invalid digest {digest:?}")))?;
-        self.content.document(&digest).map_err(told)
+        self.store.document(&digest)
     }
 
     fn document(&self, blob: &Descriptor) -> WorldResult<Vec<u8>> {
-        self.content.document(&blob.digest).map_err(told)
+        self.store.document(&blob.digest)
     }
 
     fn blob(&self, blob: &Descriptor) -> WorldResult<Box<dyn Read + Send>> {
-        let reader = self.content.read(&blob.digest).map_err(told)?;
-        Ok(Box::new(reader))
+        self.store.read(&blob.digest)
     }
 
     fn put_layers(&self, layers: &[Digest]) -> WorldResult<Vec<Descriptor>> {
@@ -173,18 +202,18 @@ impl CachePlace for Directory {
             let (blob, path) = self.engine.layer_blob(layer).map_err(failed)?;
             let mut file = fs_err::File::open(path)
                 .map_err(|error| WorldError::caused("open a layer", error))?;
-            self.content.write(&blob, &mut file).map_err(told)?;
+            self.store.write(&blob, &mut file)?;
             Ok(blob)
         };
         layers.iter().map(put).collect()
     }
 
     fn put_document(&self, blob: &Descriptor, mut bytes: &[u8]) -> WorldResult<()> {
-        self.content.write(blob, &mut bytes).map_err(told)
+        self.store.write(blob, &mut bytes)
     }
 
     fn put_manifest(&self, manifest: &Descriptor, mut bytes: &[u8]) -> WorldResult<()> {
-        self.content.write(manifest, &mut bytes).map_err(told)
+        self.store.write(manifest, &mut bytes)
     }
 }
 
@@ -240,7 +269,7 @@ impl CacheTarget {
 pub(super) struct Caches<'a> {
     pub(super) targets: &'a [CacheTarget],
     /// Whose places they are.
-    pub(super) client: &'a SessionClient,
+    pub(super) client: &'a dyn Keeper,
 }
 
 impl<'a> Caches<'a> {
@@ -257,7 +286,7 @@ impl<'a> Caches<'a> {
 /// One export.
 pub(super) struct CacheExport<'a> {
     target: &'a CacheTarget,
-    client: &'a SessionClient,
+    client: &'a dyn Keeper,
 }
 
 impl CacheExport<'_> {
@@ -305,7 +334,7 @@ impl CacheExport<'_> {
             TargetPlace::Registry(name) => Box::new(registry(engine, name.clone(), client)?),
             TargetPlace::Directory(directory) => Box::new(Directory {
                 engine: Arc::clone(engine),
-                content: content(client, directory)?,
+                store: content(client, directory)?,
                 manifest: None,
             }),
             TargetPlace::Inline => return Err(unknown("exporter", "inline")),

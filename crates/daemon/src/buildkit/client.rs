@@ -2,17 +2,21 @@
 
 use super::caches::Imports;
 use super::filesync::{ContextStore, LocalRequest, ReceivedFiles};
-use super::session::{Caller, SESSION_WAIT, SessionError, Sessions};
+use super::keeper::{Keeper, Store};
+use super::session::{Caller, ContentClient, SESSION_WAIT, SessionError, Sessions};
 use hull_engine::Digest;
+use hull_engine::build::blobs::Blobs;
 use hull_engine::build::cache::Entry;
-use hull_engine::build::graph::{Differ, LocalSource};
+use hull_engine::build::graph::{Differ, LocalSource, OciLayoutSource};
 use hull_engine::build::portable::PortableResult;
 use hull_engine::build::progress::Status;
 use hull_engine::build::world::{
     Client, Entitlement, Job, LocalFiles, Login, Tree, WorldError, WorldResult,
 };
+use hull_engine::image::Descriptor;
 use jiff::Timestamp;
 use std::fmt;
+use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -117,29 +121,44 @@ impl Client for SessionClient {
     }
 
     fn elsewhere(&self, key: &Digest, job: &Job<'_>) -> Option<PortableResult> {
-        let caches = self.imports.opened(self, job);
-        caches.iter().find_map(|cache| cache.find(key)).cloned()
+        self.imports.find(self, key, job)
     }
 
     fn bring(&self, result: &PortableResult, job: &Job<'_>) -> WorldResult<Entry> {
-        let caches = self.imports.opened(self, job).iter();
-        let mut last = WorldError::NotFound(format!("no cache has {}", result.description));
-        for cache in caches.filter(|cache| cache.has(result)) {
-            match cache.bring(self.imports.engine(), result) {
-                Err(error) => last = error,
-                brought => return brought,
-            }
-        }
-        Err(last)
+        self.imports.bring(self, result, job)
     }
 
     fn mount_elsewhere(&self, name: &str, job: &Job<'_>) -> WorldResult<Option<Tree>> {
-        for cache in self.imports.opened(self, job) {
-            if let Some(tree) = cache.mount(self.imports.engine(), name)? {
-                return Ok(Some(tree));
-            }
-        }
-        Ok(None)
+        self.imports.mount(self, name, job)
+    }
+
+    fn layout(&self, source: &OciLayoutSource, _: &Job<'_>) -> WorldResult<Arc<dyn Blobs>> {
+        let caller = self.caller(&source.session, self.cancel.clone())?;
+        let content = caller.content(&source.store).map_err(failed)?;
+        Ok(Arc::new(content))
+    }
+}
+
+impl Keeper for SessionClient {
+    fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    fn store(&self, id: &str) -> WorldResult<Box<dyn Store>> {
+        let content = self.own()?.content(id).map_err(failed)?;
+        Ok(Box::new(content))
+    }
+}
+
+impl Blobs for ContentClient {
+    fn read(&self, digest: &Digest) -> WorldResult<Box<dyn Read + Send>> {
+        Ok(Box::new(Self::read(self, digest).map_err(failed)?))
+    }
+}
+
+impl Store for ContentClient {
+    fn write(&self, blob: &Descriptor, bytes: &mut dyn Read) -> WorldResult<()> {
+        Self::write(self, blob, bytes).map_err(failed)
     }
 }
 

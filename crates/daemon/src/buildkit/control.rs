@@ -5,6 +5,8 @@ use super::caches::{CacheTarget, Caches, Imports};
 use super::client::SessionClient;
 use super::export::{Outlet, Target, Work, export};
 use super::filesync::ContextStore;
+use super::filters::Filters;
+use super::keeper::Keeper;
 use super::plans::{self, Asked, in_thread};
 use super::progress::{Progress, timestamp};
 use super::session::Introduction;
@@ -14,7 +16,7 @@ use futures_util::stream::{self, BoxStream};
 use hull_engine::build::cache::Kind;
 use hull_engine::build::solve::{Context, KnownSources};
 use hull_engine::build::world::Cancel;
-use hull_engine::build::{BuildLimits, BuildPrune, BuildRecord};
+use hull_engine::build::{BuildLimits, BuildPrune, BuildRecord, RecordTest};
 use hull_engine::{Engine, Platform};
 use proto::control_server::{Control, ControlServer};
 use std::io;
@@ -31,6 +33,8 @@ use tonic::{Request, Response, Status, Streaming};
 /// The bytes that one direction of a session in messages holds at most.
 const BUFFER: usize = 64 << 10;
 
+/// The caches that are exported, and whose they are.
+type ToKeep = (Vec<CacheTarget>, Arc<dyn Keeper>);
 type Answer<T> = Result<Response<T>, Status>;
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -126,16 +130,17 @@ impl ControlService {
         build: &Arc<Build>,
         outlet: Arc<dyn Outlet>,
         returned: builds::Returned,
-        (targets, caches): (Vec<Target>, Option<(Vec<CacheTarget>, SessionClient)>),
+        (targets, caches): (Vec<Target>, ToKeep),
     ) -> Result<proto::SolveResponse, Status> {
         let (engine, solver) = (Arc::clone(&self.engine), self.engine.solver());
         let (build, runtime) = (Arc::clone(build), Handle::current());
         let exporter_response = in_thread(move || {
             let work = Work {
                 targets: &targets,
-                caches: caches
-                    .as_ref()
-                    .map(|(targets, client)| Caches { targets, client }),
+                caches: Caches {
+                    targets: &caches.0,
+                    client: &*caches.1,
+                },
                 outlet: &*outlet,
                 runtime: &runtime,
             };
@@ -157,9 +162,10 @@ impl ControlService {
         (targets, caches): (Vec<Target>, Vec<CacheTarget>),
     ) -> Result<proto::SolveResponse, Status> {
         let returned = self.wanted(build, request).await?;
-        let caches = Some((caches, client.clone()));
-        let outlet = Arc::new(client);
-        self.run(build, outlet, returned, (targets, caches)).await
+        let client = Arc::new(client);
+        let keeper = Arc::clone(&client) as _;
+        self.run(build, client, returned, (targets, (caches, keeper)))
+            .await
     }
 }
 
@@ -201,10 +207,11 @@ fn usage(record: BuildRecord) -> proto::UsageRecord {
 }
 
 /// What is to be removed; negative numbers are none.
-fn to_prune(request: &proto::PruneRequest) -> BuildPrune {
+fn to_prune(request: &proto::PruneRequest, filters: Filters) -> BuildPrune {
     let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
     BuildPrune {
         all: request.all,
+        takes: (!filters.is_empty()).then(|| RecordTest::new(move |record| filters.takes(record))),
         unused_for: Duration::from_nanos(bytes(request.keep_duration)),
         limits: BuildLimits {
             reserved: bytes(request.reserved_space),
@@ -213,6 +220,12 @@ fn to_prune(request: &proto::PruneRequest) -> BuildPrune {
         },
         ..BuildPrune::default()
     }
+}
+
+/// The caches that a request has exported.
+pub(super) fn cache_targets(request: &proto::SolveRequest) -> Result<Vec<CacheTarget>, Status> {
+    let caches = request.cache.iter().flat_map(|cache| &cache.exports);
+    caches.map(CacheTarget::parse).collect()
 }
 
 /// The exporters of a request, old clients' too.
@@ -238,18 +251,6 @@ pub(super) fn targets(request: &proto::SolveRequest) -> Result<Vec<Target>, Stat
     Ok(targets)
 }
 
-fn not_yet(what: &str) -> Status {
-    Status::unimplemented(format!("Hull does not support {what} yet"))
-}
-
-/// Refuses filters. buildx sends an empty one for none.
-fn unfiltered(filters: &[String]) -> Result<(), Status> {
-    match filters.iter().all(String::is_empty) {
-        true => Ok(()),
-        false => Err(not_yet("filters of du and prune")),
-    }
-}
-
 #[tonic::async_trait]
 impl Control for ControlService {
     type PruneStream = Stream<proto::UsageRecord>;
@@ -261,17 +262,18 @@ impl Control for ControlService {
         &self,
         request: Request<proto::DiskUsageRequest>,
     ) -> Answer<proto::DiskUsageResponse> {
-        unfiltered(&request.into_inner().filter)?;
+        let filters = Filters::parse(&request.into_inner().filter)?;
         let records = self.engine.build_records().await;
         let records = records.map_err(|error| failure::of_engine(&error))?;
-        let record = records.into_iter().map(usage).collect();
+        let records = records.into_iter().filter(|record| filters.takes(record));
+        let record = records.map(usage).collect();
         Ok(Response::new(proto::DiskUsageResponse { record }))
     }
 
     async fn prune(&self, request: Request<proto::PruneRequest>) -> Answer<Self::PruneStream> {
         let request = request.into_inner();
-        unfiltered(&request.filter)?;
-        let pruned = self.engine.prune_builds(to_prune(&request)).await;
+        let prune = to_prune(&request, Filters::parse(&request.filter)?);
+        let pruned = self.engine.prune_builds(prune).await;
         let pruned = pruned.map_err(|error| failure::of_engine(&error))?;
         let removed = pruned.records.into_iter().map(|record| Ok(usage(record)));
         Ok(Response::new(Box::pin(stream::iter(removed))))
@@ -280,8 +282,7 @@ impl Control for ControlService {
     async fn solve(&self, request: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
         let request = request.into_inner();
         let targets = targets(&request)?;
-        let caches = request.cache.iter().flat_map(|cache| &cache.exports);
-        let caches = caches.map(CacheTarget::parse).collect::<Result<_, _>>()?;
+        let caches = cache_targets(&request)?;
         let (active, client) = self.begin(&request)?;
         let mut record = self.shared.history.begin(&request);
         let build = &active.build;

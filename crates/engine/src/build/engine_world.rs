@@ -1,9 +1,10 @@
 //! The engine as the solver's world.
 
 use super::images;
+use super::layout;
 use super::tree::pieces;
 use crate::Engine;
-use hull_build::graph::{ImageSource, Op, Source, Vertex};
+use hull_build::graph::{ImageSource, OciLayoutSource, Op, Source, Vertex};
 use hull_build::world::{
     Fetched, Job, Keep, Piece, ResolvedImage, Selection, SourceKey, Tree, World, WorldError,
     WorldResult,
@@ -44,6 +45,15 @@ impl World for EngineWorld {
             .resolve_source(source, platform, (job, &self.runtime))
     }
 
+    fn resolve_layout(
+        &self,
+        source: &OciLayoutSource,
+        platform: &Platform,
+        job: &Job<'_>,
+    ) -> WorldResult<ResolvedImage> {
+        layout::resolve(source, platform, job)
+    }
+
     fn source_key(
         &self,
         source: &Source,
@@ -63,7 +73,7 @@ impl World for EngineWorld {
             Source::Local(_) => Ok(SourceKey::default()),
             Source::Http(http) => engine.http_key(http, with).map_err(no_key),
             Source::Git(git) => engine.git_key(git, with).map_err(no_key),
-            other @ Source::OciLayout(_) => Err(unsupported(other)),
+            Source::OciLayout(layout) => layout::key(layout, platform, job).map_err(no_key),
         }
     }
 
@@ -91,7 +101,9 @@ impl World for EngineWorld {
             }
             Source::Http(http) => engine.http_fetch(http, content, with),
             Source::Git(git) => engine.git_fetch(git, content, with),
-            other => Err(unsupported(other)),
+            Source::OciLayout(layout) => layout::fetch(&engine, layout, platform, job),
+            // Who serves the client brings them.
+            Source::Local(_) => Err(misplaced()),
         }
     }
 
@@ -124,7 +136,7 @@ impl World for EngineWorld {
                 })?;
                 Ok(vec![Tree::Pieces(above.to_vec())])
             }
-            Op::Source(other) => Err(unsupported(other)),
+            Op::Source(_) => Err(misplaced()),
         }
     }
 
@@ -181,12 +193,7 @@ fn no_key(error: WorldError) -> WorldError {
     }
 }
 
-fn unsupported(source: &Source) -> WorldError {
-    let what = match source {
-        Source::OciLayout(_) => "OCI layouts",
-        _ => "these",
-    };
-    WorldError::Unsupported(format!(
-        "{what} as sources of a build are not supported yet"
-    ))
+/// A source is no work, and a client's files are no source of the world's.
+fn misplaced() -> WorldError {
+    WorldError::other("a source where there is none")
 }

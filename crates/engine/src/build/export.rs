@@ -35,7 +35,7 @@ pub struct Made {
 /// An image that was written into an archive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchivedImage {
-    /// Its id, the digest of its config.
+    /// Its id, the digest of its config; of several that of the first.
     pub id: Digest,
     /// What the archive's index says of it.
     pub descriptor: Descriptor,
@@ -113,33 +113,39 @@ impl Engine {
         })
     }
 
-    /// Writes an image of files and a config into an archive: an OCI layout that is Docker's archive as well. The
-    /// image itself does not stay, unless it was there before. Blocking.
+    /// Writes images of files and a config, one for each platform, into an archive: an OCI layout that is Docker's
+    /// archive as well. The images themselves do not stay, unless they were there before. Blocking.
     ///
     /// # Errors
     /// As [`Engine::export_image`].
     pub fn export_archive(
         self: &Arc<Self>,
-        files: Option<&Solution>,
-        (config, epoch): (&[u8], Option<i64>),
+        images: &[(Option<&Solution>, &[u8])],
+        epoch: Option<i64>,
         names: &[Reference],
         out: &mut dyn io::Write,
     ) -> Result<ArchivedImage> {
-        let made = self.export_image(files, config, &[], epoch)?;
-        let image = ImageId::new(made.id.clone());
-        let selected = Selected {
-            images: vec![image.clone()],
-            names: names.to_vec(),
-        };
-        let saved = self.store.save(&[selected], out);
-        if made.new {
-            self.forget_nameless(&image);
+        let mut made = Vec::with_capacity(images.len());
+        let saved = images.iter().try_for_each(|(files, config)| {
+            made.push(self.export_image(*files, config, &[], epoch)?);
+            Ok(())
+        });
+        let saved = saved.and_then(|()| {
+            let ids = made.iter().map(|made| ImageId::new(made.id.clone()));
+            let selected = Selected {
+                images: ids.collect(),
+                names: names.to_vec(),
+            };
+            let saved = self.store.save(&[selected], out);
+            saved.map_err(crate::image::archive_error)
+        });
+        for made in made.iter().filter(|made| made.new) {
+            self.forget_nameless(&ImageId::new(made.id.clone()));
         }
-        let index = saved.map_err(crate::image::archive_error)?;
-        let descriptor = index.into_iter().next();
+        let none = || internal("an archive without an image");
         Ok(ArchivedImage {
-            id: made.id,
-            descriptor: descriptor.ok_or_else(|| internal("an archive without an image"))?,
+            descriptor: saved?.into_iter().next().ok_or_else(none)?,
+            id: made.into_iter().next().ok_or_else(none)?.id,
         })
     }
 
@@ -187,6 +193,27 @@ impl Engine {
                 .write_all(&[0; 1024])
                 .map_err(|e| internal("write archive").caused_by(e)),
         }
+    }
+
+    /// As [`Engine::export_tar`], of several, each in a directory of its own.
+    ///
+    /// # Errors
+    /// As [`Engine::export_tar`].
+    pub fn export_tars(
+        &self,
+        several: &[(String, Option<&Solution>)],
+        out: &mut dyn io::Write,
+    ) -> Result<()> {
+        let mut views = Vec::with_capacity(several.len());
+        for (name, files) in several {
+            let view = files.map(|files| self.export_files(files)).transpose()?;
+            views.push((name.as_str(), view.flatten()));
+        }
+        let roots: Vec<_> = views
+            .iter()
+            .map(|(name, view)| (*name, view.as_ref().map(|view| view.as_fd())))
+            .collect();
+        hull_image::diff::trees(&roots, Times::Own, out).map_err(diff_error)
     }
 
     /// The layers of pieces; those that are steps are made, several at once.

@@ -118,7 +118,8 @@ impl Engine {
             let found = found.map_err(|error| super::export::world_error(&error))?;
             all.push(found.attestation(built.id, built.plan.began));
         }
-        all.extend(wanted.provenance.map(|mode| provenance(built, mode)));
+        let terms = wanted.provenance.as_ref();
+        all.extend(terms.map(|terms| provenance(built, terms)));
         Ok(all)
     }
 

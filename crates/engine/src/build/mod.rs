@@ -28,6 +28,7 @@ mod glob;
 mod http;
 mod images;
 mod index;
+mod layout;
 mod overlay;
 mod prune;
 mod registry_place;
@@ -45,11 +46,11 @@ pub use collect::{BuildLimits, CollectRule, Collection};
 pub use elsewhere::{CacheExtent, CachePlace, ImportedCache};
 pub use export::{ArchivedImage, Made};
 pub use hull_build::{
-    attest, cache, frontend, graph, ignore, plan, portable, progress, solve, world,
+    attest, blobs, cache, frontend, graph, ignore, plan, portable, progress, solve, world,
 };
 pub use images::credentials;
 pub use index::{MadeIndex, Part};
-pub use prune::{BuildPrune, PrunedBuilds};
+pub use prune::{BuildPrune, PrunedBuilds, RecordTest};
 pub use registry_place::RegistryPlace;
 pub use story::{Stopped, Story, Told, ToldKind};
 pub use usage::{BuildRecord, Sources};

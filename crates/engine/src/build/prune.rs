@@ -14,12 +14,31 @@ pub struct BuildPrune {
     /// dockerd's: `id` (a part of it), `parent`, `type`, `description`, `inuse`, `shared`, `private`, and `until` or
     /// `unused-for`.
     pub filters: Filters,
+    /// Only what fits.
+    pub takes: Option<RecordTest>,
     /// Also what images have too.
     pub all: bool,
     /// Only what was of no use for so long.
     pub unused_for: Duration,
     /// How much stays.
     pub limits: BuildLimits,
+}
+
+/// A test of records, of a caller's own.
+#[derive(Clone)]
+pub struct RecordTest(Arc<dyn Fn(&BuildRecord) -> bool + Send + Sync>);
+
+impl RecordTest {
+    /// One that `takes` decides.
+    pub fn new(takes: impl Fn(&BuildRecord) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(takes))
+    }
+}
+
+impl std::fmt::Debug for RecordTest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordTest").finish_non_exhaustive()
+    }
 }
 
 /// What was removed of what builds have left.
@@ -154,7 +173,11 @@ impl Engine {
     /// # Errors
     /// `InvalidInput` for a filter that does not exist, or a value that is none.
     pub async fn prune_builds(self: &Arc<Self>, prune: BuildPrune) -> Result<PrunedBuilds> {
-        let tests = tests(&prune.filters)?;
+        let mut tests = tests(&prune.filters)?;
+        if let Some(RecordTest(takes)) = prune.takes {
+            tests.push(Box::new(move |record| takes(record)));
+        }
+        let filtered = !prune.filters.is_empty() || !tests.is_empty();
         let now = Timestamp::now();
         let unused = unused_for(&prune.filters, now)?.max(prune.unused_for);
         let rule = CollectRule {
@@ -169,7 +192,7 @@ impl Engine {
             };
             let records = engine.collect(fits, prune.limits);
             let mut reclaimed: u64 = records.iter().map(|record| record.size).sum();
-            if prune.filters.is_empty() && prune.limits == BuildLimits::default() {
+            if !filtered && prune.limits == BuildLimits::default() {
                 reclaimed += engine.prune_sources();
             }
             Ok(PrunedBuilds { records, reclaimed })

@@ -109,15 +109,31 @@ pub fn tree(root: BorrowedFd<'_>, times: Times, out: &mut dyn Write) -> Result<(
         times,
         ..Archive::new(out, false)
     };
-    let mut walk = Walk::new(root)?;
-    while let Some(step) = walk.next()? {
-        let Step::Entry(found) = step else {
-            continue;
-        };
-        archive.add(&found)?;
-        if found.is_directory() {
-            let name = found.name;
-            walk.enter(&name)?;
+    archive.add_tree(root)?;
+    archive.finish()
+}
+
+/// Writes several trees, each into a directory of its own name; of `None` the directory alone.
+///
+/// # Errors
+/// As [`tree()`].
+pub fn trees(
+    roots: &[(&str, Option<BorrowedFd<'_>>)],
+    times: Times,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut archive = Archive {
+        times,
+        ..Archive::new(out, false)
+    };
+    for (name, root) in roots {
+        archive.prefix = format!("{name}/").into_bytes();
+        // A file's other names are in its own tree.
+        archive.links.clear();
+        let path = archive.prefix.clone();
+        archive.begin(&Header::new(Type::Directory, path, 0o755, 0))?;
+        if let Some(root) = root {
+            archive.add_tree(*root)?;
         }
     }
     archive.finish()
@@ -158,6 +174,22 @@ impl<'w> Archive<'w> {
 
     pub(super) fn finish(self) -> Result<(), Error> {
         self.writer.finish().map_err(Error::Write)
+    }
+
+    /// All that is below a root.
+    fn add_tree(&mut self, root: BorrowedFd<'_>) -> Result<(), Error> {
+        let mut walk = Walk::new(root)?;
+        while let Some(step) = walk.next()? {
+            let Step::Entry(found) = step else {
+                continue;
+            };
+            self.add(&found)?;
+            if found.is_directory() {
+                let name = found.name;
+                walk.enter(&name)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
@@ -321,6 +353,40 @@ mod tests {
     use super::*;
     use rustix::fs::{AtFlags, Mode, OFlags};
     use std::os::fd::AsFd as _;
+
+    #[test]
+    fn several_trees_are_in_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("a"), b"data").unwrap();
+        fs_err::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let root = rustix::fs::open(dir.path(), flags, Mode::empty()).unwrap();
+        let roots = [
+            ("one", Some(root.as_fd())),
+            ("two", Some(root.as_fd())),
+            ("none", None),
+        ];
+        let mut bytes = Vec::new();
+        trees(&roots, Times::Own, &mut bytes).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let link = entry.link_name().unwrap();
+            let link = link.map_or(String::new(), |link| format!(" -> {}", link.display()));
+            format!("{}{link}", entry.path().unwrap().display())
+        });
+        let entries: Vec<String> = entries.collect();
+        let expected = [
+            "one/",
+            "one/a",
+            "one/b -> one/a",
+            "two/",
+            "two/a",
+            "two/b -> two/a",
+            "none/",
+        ];
+        assert_eq!(entries, expected);
+    }
 
     #[test]
     fn what_is_gone_is_no_target() {

@@ -25,7 +25,7 @@ mod walk;
 pub(crate) mod writer;
 
 pub use changes::{Change, ChangeKind, changes};
-pub use layer::{Times, exact_layer, layer, tree};
+pub use layer::{Times, exact_layer, layer, tree, trees};
 pub use part::{Part, part};
 pub use view::View;
 

@@ -1,24 +1,29 @@
 //! The client of such a build, as the builder sees it.
 
+use super::super::caches::Imports;
 use super::super::client::Transfer;
 use super::super::export::{Outgoing, Outlet};
-use super::super::filesync::{ContextStore, LocalRequest, ReceivedFiles, receive, source_key};
+use super::super::filesync::{
+    ContextStore, LocalRequest, ReceivedFiles, Root, receive, source_key,
+};
+use super::super::keeper::{Keeper, Store};
 use super::asks::{Answer, Asking, wrong};
 use super::files::Connection;
-use bytes::Bytes;
+use super::store::{DirectStore, Taken};
 use hull_api::build::{Files, Kept, Login as SentLogin, Request, Wanted};
 use hull_engine::Digest;
-use hull_engine::build::graph::{Differ, LocalSource};
+use hull_engine::build::blobs::Blobs;
+use hull_engine::build::cache::Entry;
+use hull_engine::build::graph::{Differ, LocalSource, OciLayoutSource};
+use hull_engine::build::portable::PortableResult;
 use hull_engine::build::world::{
-    Client, Entitlement, Job, LocalFiles, Login, WorldError, WorldResult,
+    Client, Entitlement, Job, LocalFiles, Login, Tree, WorldError, WorldResult,
 };
 use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::runtime::Handle;
+use tokio_util::sync::DropGuard;
 use tonic::Status;
 
 /// The longest secret, bytes: BuildKit's limit.
@@ -35,6 +40,7 @@ pub(super) struct DirectClient {
     host_network: bool,
     keeps_failed: bool,
     kept: Mutex<Option<Kept>>,
+    imports: Imports,
 }
 
 impl DirectClient {
@@ -42,6 +48,7 @@ impl DirectClient {
         asking: Asking,
         contexts: Arc<ContextStore>,
         (request, host_network): (&Request, bool),
+        imports: Imports,
     ) -> Self {
         Self {
             host_network,
@@ -50,6 +57,7 @@ impl DirectClient {
             shared_key: request.shared_key.clone(),
             keeps_failed: request.keep_failed,
             kept: Mutex::default(),
+            imports,
         }
     }
 
@@ -171,6 +179,22 @@ impl Client for DirectClient {
         entitlement == Entitlement::NetworkHost && self.host_network
     }
 
+    fn elsewhere(&self, key: &Digest, job: &Job<'_>) -> Option<PortableResult> {
+        self.imports.find(self, key, job)
+    }
+
+    fn bring(&self, result: &PortableResult, job: &Job<'_>) -> WorldResult<Entry> {
+        self.imports.bring(self, result, job)
+    }
+
+    fn mount_elsewhere(&self, name: &str, job: &Job<'_>) -> WorldResult<Option<Tree>> {
+        self.imports.mount(self, name, job)
+    }
+
+    fn layout(&self, source: &OciLayoutSource, _: &Job<'_>) -> WorldResult<Arc<dyn Blobs>> {
+        Ok(Arc::new(DirectStore::new(&self.asking, &source.store)))
+    }
+
     fn keeps_failed(&self) -> bool {
         self.keeps_failed
     }
@@ -180,6 +204,16 @@ impl Client for DirectClient {
         *kept = Some(Kept {
             image: image.to_string(),
         });
+    }
+}
+
+impl Keeper for DirectClient {
+    fn runtime(&self) -> &Handle {
+        &self.asking.runtime
+    }
+
+    fn store(&self, id: &str) -> WorldResult<Box<dyn Store>> {
+        Ok(Box::new(DirectStore::new(&self.asking, id)))
     }
 }
 
@@ -211,7 +245,7 @@ async fn accept(listener: tokio::net::UnixListener, asking: Asking, id: String) 
 }
 
 impl Outlet for DirectClient {
-    fn directory(&self, _: usize, _: &Path) -> Result<(), Status> {
+    fn directory(&self, _: usize, _: &[Root]) -> Result<(), Status> {
         Err(Status::internal("directories are sent as archives"))
     }
 
@@ -222,63 +256,8 @@ impl Outlet for DirectClient {
     ) -> Result<Box<dyn Outgoing>, Status> {
         let answer = self.ask(Wanted::Take(place));
         match answer.map_err(|error| Status::unknown(error.full_message()))? {
-            Answer::Taker(sender) => Ok(Box::new(Taken {
-                asking: self.asking.clone(),
-                sender: Some(sender),
-            })),
+            Answer::Taker(sender) => Ok(Box::new(Taken::new(&self.asking, sender))),
             other => Err(Status::unknown(wrong(&other).full_message())),
-        }
-    }
-}
-
-/// A file on its way to the client.
-struct Taken {
-    asking: Asking,
-    /// `None` once it is whole.
-    sender: Option<mpsc::Sender<io::Result<Bytes>>>,
-}
-
-impl io::Write for Taken {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client takes no more");
-        let sender = self.sender.as_ref().ok_or_else(gone)?;
-        let length = bytes.len().min(1 << 20);
-        let piece = Bytes::copy_from_slice(&bytes[..length]);
-        let token: &CancellationToken = &self.asking.token;
-        let sent = self.asking.runtime.block_on(async {
-            tokio::select! {
-                () = token.cancelled() => false,
-                sent = sender.send(Ok(piece)) => sent.is_ok(),
-            }
-        });
-        if sent { Ok(length) } else { Err(gone()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Outgoing for Taken {
-    fn finish(mut self: Box<Self>) -> Result<(), Status> {
-        let Some(sender) = self.sender.take() else {
-            return Ok(());
-        };
-        match sender.is_closed() {
-            false => Ok(()),
-            true => Err(Status::unknown("the client takes no more")),
-        }
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        // An end that comes too early must not look like one.
-        if let Some(sender) = self.sender.take() {
-            self.asking.runtime.spawn(async move {
-                let broken = io::Error::other("the build broke off");
-                let _ = sender.send(Err(broken)).await;
-            });
         }
     }
 }

@@ -11,11 +11,13 @@ mod asks;
 mod client;
 mod files;
 mod messages;
+mod store;
 
 pub(crate) use asks::{Answer, Asks};
 
 use super::builds::{Active, Build};
-use super::control::{ControlService, entitled, targets};
+use super::caches::{CacheTarget, Imports};
+use super::control::{ControlService, cache_targets, entitled, targets};
 use super::export::Target;
 use super::progress::Progress;
 use super::{BuildKit, failure};
@@ -46,26 +48,24 @@ impl BuildKit {
     pub(crate) fn begin_direct(
         &self,
         engine: &Arc<Engine>,
-        request: Request,
+        mut request: Request,
     ) -> Result<BoxStream<'static, Message>, Status> {
         let name = random_name()?;
+        if let Some(hosts) = request.attributes.get_mut("add-hosts") {
+            *hosts = with_gateway(hosts, engine)?;
+        }
         let asked = solve_request(&name, &request);
-        let targets = targets(&asked)?;
-        let contexts = self.contexts(engine.data_root());
-        let contexts = contexts.map_err(|error| Status::internal(error.to_string()))?;
+        let targets = (targets(&asked)?, cache_targets(&asked)?);
         let token = CancellationToken::new();
         let (asks, asked_for) = mpsc::unbounded_channel();
-        let client = Arc::new(DirectClient::new(
-            asks::Asking {
-                asks: Arc::clone(&self.asks),
-                build: name.clone(),
-                messages: asks,
-                runtime: Handle::current(),
-                token: token.clone(),
-            },
-            contexts,
-            (&request, entitled(&asked)?),
-        ));
+        let asking = asks::Asking {
+            asks: Arc::clone(&self.asks),
+            build: name.clone(),
+            messages: asks,
+            runtime: Handle::current(),
+            token: token.clone(),
+        };
+        let client = Arc::new(self.direct_client(engine, asking, (&request, &asked))?);
         let progress = Arc::new(Progress::default());
         let context = Context {
             client: Arc::clone(&client) as _,
@@ -106,6 +106,21 @@ impl BuildKit {
         Ok(stream::unfold(telling, Telling::next).boxed())
     }
 
+    /// Who is asked what a build wants to know.
+    fn direct_client(
+        &self,
+        engine: &Arc<Engine>,
+        asking: asks::Asking,
+        (request, asked): (&Request, &proto::SolveRequest),
+    ) -> Result<DirectClient, Status> {
+        let contexts = self.contexts(engine.data_root());
+        let contexts = contexts.map_err(|error| Status::internal(error.to_string()))?;
+        let imports = asked.cache.as_ref().map(|cache| cache.imports.clone());
+        let imports = Imports::new(engine, imports.unwrap_or_default());
+        let request = (request, entitled(asked)?);
+        Ok(DirectClient::new(asking, contexts, request, imports))
+    }
+
     /// Who waits for answers.
     pub(crate) fn asks(&self) -> &Asks {
         &self.asks
@@ -119,7 +134,7 @@ async fn build(
     control: &ControlService,
     active: &Active,
     asked: &proto::SolveRequest,
-    (client, targets): (&Arc<DirectClient>, Vec<Target>),
+    (client, (targets, caches)): (&Arc<DirectClient>, (Vec<Target>, Vec<CacheTarget>)),
 ) -> Built {
     let returned = control.wanted(&active.build, asked).await?;
     let answers = messages::answers(&returned.metadata);
@@ -127,7 +142,8 @@ async fn build(
         return Ok((HashMap::new(), answers));
     }
     let outlet = Arc::clone(client) as _;
-    let solved = control.run(&active.build, outlet, returned, (targets, None));
+    let caches = (caches, Arc::clone(client) as _);
+    let solved = control.run(&active.build, outlet, returned, (targets, caches));
     Ok((solved.await?.exporter_response, answers))
 }
 
@@ -150,6 +166,28 @@ fn random_name() -> Result<String, Status> {
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| Status::internal("the kernel has no random numbers"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Hosts with the address that `host-gateway` stands for: clients of BuildKit ask for it, and write it there themselves.
+fn with_gateway(hosts: &str, engine: &Engine) -> Result<String, Status> {
+    const GATEWAY: &str = "=host-gateway";
+    let named = |host: &str| host.ends_with(GATEWAY);
+    if !hosts.split(',').any(named) {
+        return Ok(hosts.to_owned());
+    }
+    let found = engine.host_gateways().map_err(|error| error.full_message());
+    let found = found.and_then(|all| all.into_iter().next().ok_or_else(String::new));
+    let address = found.map_err(|why| {
+        let text = "unable to derive the IP value for host-gateway";
+        Status::invalid_argument(format!("{text}: {why}").trim_end_matches(": "))
+    })?;
+    let hosts = hosts
+        .split(',')
+        .map(|host| match host.strip_suffix(GATEWAY) {
+            Some(name) => format!("{name}={address}"),
+            None => host.to_owned(),
+        });
+    Ok(hosts.collect::<Vec<_>>().join(","))
 }
 
 /// The request in BuildKit's words.

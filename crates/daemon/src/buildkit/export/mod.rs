@@ -1,5 +1,6 @@
 //! What becomes of a build's results: images with names, archives and directories of the client's.
 
+mod files;
 mod index;
 mod outlet;
 mod push;
@@ -19,8 +20,6 @@ use hull_engine::Engine;
 use hull_engine::build::graph::Graph;
 use hull_engine::build::solve::{Solution, Solver};
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use target::Named;
 use tokio::runtime::Handle;
@@ -50,8 +49,7 @@ pub(super) fn export(
             config: None,
         });
     }
-    let caches = work.caches.as_ref();
-    let caches = caches.map(Caches::each).unwrap_or_default();
+    let caches = work.caches.each();
     if caches.iter().any(CacheExport::is_inline) {
         for one in &mut solved {
             one.remember(engine, returned)?;
@@ -71,11 +69,17 @@ pub(super) fn export(
                     export_image(engine, &told, image, returned, (build, work.runtime))
                 }
             }
-            Target::Directory(place) => send_directory(engine, work.outlet, *place, &solved),
-            Target::Archive(place) => send_archive(engine, work.outlet, *place, &solved),
+            Target::Directory(place, split) => {
+                let outlet = (work.outlet, *place);
+                files::send_directory(engine, outlet, (&solved, *split))
+            }
+            Target::Archive(place, split) => {
+                let outlet = (work.outlet, *place);
+                files::send_archive(engine, outlet, (&solved, *split))
+            }
             Target::Layout(place, named) => {
-                let image = (one(&solved)?, named);
-                send_layout(engine, &told, image, returned, (work.outlet, *place))
+                let images = (solved.as_slice(), named);
+                send_layout(engine, &told, images, returned, (work.outlet, *place))
             }
         };
         told.end(exported.as_ref().err());
@@ -90,8 +94,8 @@ pub(super) fn export(
 /// What is to be done with results.
 pub(super) struct Work<'a> {
     pub(super) targets: &'a [Target],
-    /// What becomes of the cache, if somebody cares.
-    pub(super) caches: Option<Caches<'a>>,
+    /// What becomes of the cache.
+    pub(super) caches: Caches<'a>,
     pub(super) outlet: &'a dyn Outlet,
     /// Where pushes run.
     pub(super) runtime: &'a Handle,
@@ -141,11 +145,15 @@ impl Solved<'_> {
 fn one<'a, 'b>(solved: &'a [Solved<'b>]) -> Result<&'a Solved<'b>, Status> {
     match solved {
         [one] => Ok(one),
-        [] => Err(Status::unknown("there is nothing to be exported")),
+        [] => Err(nothing()),
         _ => Err(Status::unknown(
             "exporting multiple references to image store is currently unsupported",
         )),
     }
+}
+
+fn nothing() -> Status {
+    Status::unknown("there is nothing to be exported")
 }
 
 type Image<'a> = (&'a Solved<'a>, &'a Named);
@@ -197,15 +205,22 @@ fn about(id: &str, digest: &str, named: &Named) -> Response {
 fn send_layout(
     engine: &Arc<Engine>,
     told: &Told<'_>,
-    (image, named): Image<'_>,
+    (solved, named): (&[Solved<'_>], &Named),
     returned: &Returned,
     (outlet, place): (&dyn Outlet, usize),
 ) -> Result<Response, Status> {
+    if solved.is_empty() {
+        return Err(nothing());
+    }
     let sending = told.part("sending tarball");
-    let (files, config) = (image.solution.as_deref(), image.config(returned));
+    let configs: Vec<Vec<u8>> = solved.iter().map(|one| one.config(returned)).collect();
+    let images = solved.iter().zip(&configs);
+    let images: Vec<_> = images
+        .map(|(one, config)| (one.solution.as_deref(), config.as_slice()))
+        .collect();
     let mut archived = None;
     outlet::written(outlet.file(place, &BTreeMap::new())?, |out| {
-        let made = engine.export_archive(files, (&config, named.epoch), &named.names, out);
+        let made = engine.export_archive(&images, named.epoch, &named.names, out);
         archived = Some(made.map_err(|error| failure::of_engine(&error))?);
         Ok(())
     })?;
@@ -217,6 +232,9 @@ fn send_layout(
         &descriptor.digest.to_string(),
         named,
     );
+    if solved.len() > 1 {
+        response.remove("containerimage.config.digest");
+    }
     let text = serde_json::to_vec(descriptor);
     let text = text.map_err(|error| Status::internal(error.to_string()))?;
     response.insert(
@@ -224,43 +242,4 @@ fn send_layout(
         STANDARD.encode(text),
     );
     Ok(response)
-}
-
-fn send_directory(
-    engine: &Engine,
-    outlet: &dyn Outlet,
-    place: usize,
-    solved: &[Solved<'_>],
-) -> Result<Response, Status> {
-    let solution = one(solved)?.solution.as_deref();
-    let view = solution.map(|files| engine.export_files(files)).transpose();
-    let view = view.map_err(|error| failure::of_engine(&error))?.flatten();
-    // Of no files there is nothing to be sent.
-    if let Some(view) = view {
-        let path = PathBuf::from(format!("/proc/self/fd/{}", view.as_fd().as_raw_fd()));
-        outlet.directory(place, &path)?;
-    }
-    Ok(Response::new())
-}
-
-fn send_archive(
-    engine: &Engine,
-    outlet: &dyn Outlet,
-    place: usize,
-    solved: &[Solved<'_>],
-) -> Result<Response, Status> {
-    let solution = one(solved)?.solution.as_deref();
-    outlet::written(
-        outlet.file(place, &BTreeMap::new())?,
-        |out| match solution {
-            Some(files) => engine
-                .export_tar(files, out)
-                .map_err(|error| failure::of_engine(&error)),
-            // The end of an archive: two blocks of zeros.
-            None => out
-                .write_all(&[0; 1024])
-                .map_err(|error| Status::unknown(error.to_string())),
-        },
-    )?;
-    Ok(Response::new())
 }

@@ -1,20 +1,19 @@
 //! The way of what is exported to its client.
 
 use crate::buildkit::client::SessionClient;
-use crate::buildkit::filesync::FileWriter;
+use crate::buildkit::filesync::{FileWriter, Root};
 use crate::buildkit::session::{Caller, SESSION_WAIT};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::Path;
 use tonic::Status;
 
 /// What a client takes, for its exporters by their numbers. Blocks.
 pub(in crate::buildkit) trait Outlet: Send + Sync {
-    /// Sends all that is below `root`.
+    /// Sends all that is below `roots`.
     ///
     /// # Errors
     /// What the client said, and what could not be read.
-    fn directory(&self, exporter: usize, root: &Path) -> Result<(), Status>;
+    fn directory(&self, exporter: usize, roots: &[Root]) -> Result<(), Status>;
 
     /// A file to be written. `about` is told to the client.
     ///
@@ -49,9 +48,9 @@ fn caller(client: &SessionClient) -> Result<Caller, Status> {
 }
 
 impl Outlet for SessionClient {
-    fn directory(&self, exporter: usize, root: &Path) -> Result<(), Status> {
+    fn directory(&self, exporter: usize, roots: &[Root]) -> Result<(), Status> {
         let caller = caller(self)?;
-        caller.send_directory(exporter, root).map_err(failed)
+        caller.send_directory(exporter, roots).map_err(failed)
     }
 
     fn file(

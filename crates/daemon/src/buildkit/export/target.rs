@@ -11,10 +11,11 @@ use tonic::Status;
 pub(in crate::buildkit) enum Target {
     /// The image store, and registries.
     Image(Named),
-    /// A directory of the client's; with the exporter's number.
-    Directory(usize),
-    /// An archive of the client's, of the files alone.
-    Archive(usize),
+    /// A directory of the client's; with the exporter's number, and whether each platform has a directory of its own,
+    /// if somebody cares.
+    Directory(usize, Option<bool>),
+    /// An archive of the client's, of the files alone; as with a directory.
+    Archive(usize, Option<bool>),
     /// An archive of the client's with an image, for `docker load` and for readers of OCI layouts.
     Layout(usize, Named),
 }
@@ -61,8 +62,8 @@ impl Target {
                 }
                 Ok(Some(Self::Layout(place, attributes.named()?)))
             }
-            "local" => Ok(Some(Self::Directory(place))),
-            "tar" => Ok(Some(Self::Archive(place))),
+            "local" => Ok(Some(Self::Directory(place, attributes.split()?))),
+            "tar" => Ok(Some(Self::Archive(place, attributes.split()?))),
             "" | "cacheonly" => Ok(None),
             other => Err(Status::unknown(format!(
                 "exporter {other:?} could not be found"
@@ -73,8 +74,8 @@ impl Target {
     pub(super) const fn title(&self) -> &'static str {
         match self {
             Self::Image(_) => "exporting to image",
-            Self::Directory(_) => "exporting to client directory",
-            Self::Archive(_) => "exporting to client tarball",
+            Self::Directory(..) => "exporting to client directory",
+            Self::Archive(..) => "exporting to client tarball",
             Self::Layout(..) => "exporting to oci image format",
         }
     }
@@ -96,6 +97,13 @@ impl Attributes<'_> {
                 "non-bool value specified for {name}: {other:?}"
             ))),
         }
+    }
+
+    /// Whether each platform's files have a directory of their own.
+    fn split(&self) -> Result<Option<bool>, Status> {
+        let name = "platform-split";
+        let set = self.get(name).map(|_| self.flag(name));
+        set.transpose()
     }
 
     fn named(&self) -> Result<Named, Status> {
@@ -166,6 +174,10 @@ mod tests {
         let layout = parse("docker", &[("tar", "true"), ("dest", "x")]);
         assert_eq!(layout.unwrap(), Some(Target::Layout(3, Named::default())));
         assert_eq!(parse("cacheonly", &[]).unwrap(), None);
+        let split = parse("tar", &[("platform-split", "true")]).unwrap();
+        assert_eq!(split, Some(Target::Archive(3, Some(true))));
+        let whole = parse("local", &[]).unwrap();
+        assert_eq!(whole, Some(Target::Directory(3, None)));
     }
 
     #[test]

@@ -19,13 +19,15 @@ mod receive;
 mod send;
 mod store;
 mod tree;
+mod walk;
 
 #[cfg(test)]
 pub(super) use call::DIFF_COPY;
 pub(super) use call::source_key;
 pub(super) use receive::{Answer, Link, LocalRequest, ReceivedFiles, receive};
-pub(super) use send::{FileWriter, described};
+pub(super) use send::{FileWriter, Root};
 pub(super) use store::{ContextStore, Kept};
+pub(super) use walk::described;
 
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};

@@ -1,5 +1,6 @@
 //! The sender: what a build gives back, a directory or the bytes of one file.
 
+use super::walk::Walk;
 use super::{mode, packet};
 use crate::buildkit::session::{Caller, Channel, SessionError};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
@@ -7,16 +8,12 @@ use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use bollard_buildkit_proto::moby::filesync::packet::file_send_client::FileSendClient as DirectoryClient;
 use bollard_buildkit_proto::moby::filesync::v1::BytesMessage;
 use bollard_buildkit_proto::moby::filesync::v1::file_send_client::FileSendClient;
-use fs_err as fs;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -32,11 +29,15 @@ const PIECE: usize = 64 << 10;
 const QUEUE: usize = 16;
 
 impl Caller {
-    /// Sends what is below `root` to the directory that the client has for its exporter `exporter`.
+    /// Sends what is below `roots` to the directory that the client has for its exporter `exporter`.
     ///
     /// # Errors
     /// What the client said, and what could not be read.
-    pub(crate) fn send_directory(&self, exporter: usize, root: &Path) -> Result<(), SessionError> {
+    pub(crate) fn send_directory(
+        &self,
+        exporter: usize,
+        roots: &[Root],
+    ) -> Result<(), SessionError> {
         let channel = self.channel(SEND)?;
         let mut client = DirectoryClient::with_origin(channel, Channel::origin());
         let (sender, outgoing) = mpsc::channel(QUEUE);
@@ -45,7 +46,7 @@ impl Caller {
             tonic::Extensions::default(),
             ReceiverStream::new(outgoing),
         );
-        send(root, sender, || {
+        send(roots, sender, || {
             let answers = self.wait(client.diff_copy(request))?.into_inner();
             Ok(Answers {
                 caller: self,
@@ -160,29 +161,47 @@ impl Receiving for Answers<'_> {
     }
 }
 
-/// The regular files that were told of and not asked for yet, by their numbers.
-type Files = Mutex<HashMap<u32, PathBuf>>;
+/// A tree that is sent.
+#[derive(Clone, Debug)]
+pub(in crate::buildkit) struct Root {
+    /// The directory of the client's that it is in; empty is the one that gets all, and then there is but one tree.
+    pub(in crate::buildkit) name: String,
+    /// Where it is; `None`: it is empty.
+    pub(in crate::buildkit) path: Option<PathBuf>,
+}
 
-/// Sends what is below `root` into `outgoing`, as the answers want it, which `connect` gives once sending has
-/// begun.
+/// The regular files that were told of and not asked for yet, by their numbers.
+type Files = Mutex<HashMap<u32, Place>>;
+
+/// A file: which tree's, and where in it.
+type Place = (usize, PathBuf);
+
+/// Sends what is below `roots`, which stand in the order of their names, into `outgoing`, as the answers want it, which
+/// `connect` gives once sending has begun.
 pub(super) fn send<R: Receiving>(
-    root: &Path,
+    roots: &[Root],
     outgoing: mpsc::Sender<Packet>,
     connect: impl FnOnce() -> Result<R, SessionError>,
 ) -> Result<(), SessionError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(CWD, root, flags, Mode::empty())
-        .map_err(|error| SessionError::local(format!("open {}", root.display()), error))?;
+    let open = |path: &PathBuf| {
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|error| SessionError::local(format!("open {}", path.display()), error))
+    };
+    let directories = roots
+        .iter()
+        .map(|root| root.path.as_ref().map(open).transpose());
+    let directories: Vec<Option<OwnedFd>> = directories.collect::<Result<_, _>>()?;
     let files = Arc::new(Files::default());
     let (requests, requested) = std::sync::mpsc::channel::<PathAndNumber>();
     std::thread::scope(|scope| {
         let telling = outgoing.clone();
         let walk = scope.spawn({
             let files = Arc::clone(&files);
-            move || tell(root, &telling, &files)
+            move || tell_all(roots, &telling, &files)
         });
         let sending = outgoing.clone();
-        let data = scope.spawn(move || send_files(&directory, &sending, &requested));
+        let data = scope.spawn(move || send_files(&directories, &sending, &requested));
         let answered = connect().and_then(|mut answers| {
             // Its end ends the others too: what they send goes nowhere then.
             let answered = answer(&mut answers, &files, &requests);
@@ -208,7 +227,7 @@ fn broke_off() -> SessionError {
     SessionError::local("send files", io::Error::other("a thread broke off"))
 }
 
-struct PathAndNumber(PathBuf, u32);
+struct PathAndNumber(Place, u32);
 
 /// Passes requests on until the receiver has all it wants.
 fn answer(
@@ -244,11 +263,14 @@ fn answer(
 
 /// Sends the bytes of files until nobody asks any more.
 fn send_files(
-    directory: &OwnedFd,
+    directories: &[Option<OwnedFd>],
     outgoing: &mpsc::Sender<Packet>,
     requested: &std::sync::mpsc::Receiver<PathAndNumber>,
 ) -> Result<(), SessionError> {
-    while let Ok(PathAndNumber(path, id)) = requested.recv() {
+    while let Ok(PathAndNumber((root, path), id)) = requested.recv() {
+        let Some(Some(directory)) = directories.get(root) else {
+            return Err(broke_off());
+        };
         let failed = |error| SessionError::local(format!("read {}", path.display()), error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -271,160 +293,78 @@ fn send_files(
     Ok(())
 }
 
-/// Tells of all files, in the order of a walk.
-fn tell(root: &Path, outgoing: &mpsc::Sender<Packet>, files: &Files) -> Result<(), SessionError> {
-    let mut walk = Walk::new(root);
-    let mut number = 0;
-    loop {
-        let stat = match walk.next() {
-            Ok(stat) => stat,
-            Err(error) => {
-                let text = error.to_string().into_bytes();
-                let _ = outgoing.blocking_send(packet(PacketType::PacketErr, 0, text));
-                return Err(error);
-            }
-        };
-        let ended = stat.is_none();
-        if let Some(stat) = stat.as_ref().filter(|stat| stat.mode & mode::TYPE == 0) {
-            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-            files.insert(number, PathBuf::from(&stat.path));
+/// Tells of all files, in the order of walks.
+fn tell_all(
+    roots: &[Root],
+    outgoing: &mpsc::Sender<Packet>,
+    files: &Files,
+) -> Result<(), SessionError> {
+    let mut telling = Telling {
+        outgoing,
+        files,
+        number: 0,
+    };
+    let told = roots
+        .iter()
+        .enumerate()
+        .try_for_each(|(place, root)| telling.tell(place, root));
+    match told {
+        Ok(()) => {
+            telling.put(None);
+            Ok(())
         }
-        number += 1;
-        let mut packet = packet(PacketType::PacketStat, 0, Vec::new());
-        packet.stat = stat;
         // A receiver that left has said why.
-        if outgoing.blocking_send(packet).is_err() || ended {
+        Err(Stopped::Left) => Ok(()),
+        Err(Stopped::Failed(error)) => {
+            let text = error.to_string().into_bytes();
+            let _ = outgoing.blocking_send(packet(PacketType::PacketErr, 0, text));
+            Err(error)
+        }
+    }
+}
+
+/// Why no more is told.
+enum Stopped {
+    Left,
+    Failed(SessionError),
+}
+
+struct Telling<'a> {
+    outgoing: &'a mpsc::Sender<Packet>,
+    files: &'a Files,
+    /// Of the next file.
+    number: u32,
+}
+
+impl Telling<'_> {
+    fn tell(&mut self, place: usize, root: &Root) -> Result<(), Stopped> {
+        let told = |told: bool| if told { Ok(()) } else { Err(Stopped::Left) };
+        if !root.name.is_empty() {
+            told(self.put(Some(Stat {
+                path: root.name.clone(),
+                mode: mode::DIR | 0o755,
+                ..Stat::default()
+            })))?;
+        }
+        let Some(path) = &root.path else {
             return Ok(());
+        };
+        let mut walk = Walk::new(path, &root.name);
+        while let Some((path, stat)) = walk.next().map_err(Stopped::Failed)? {
+            if stat.mode & mode::TYPE == 0 {
+                let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.insert(self.number, (place, path));
+            }
+            told(self.put(Some(stat)))?;
         }
-    }
-}
-
-/// A walk through a directory, what is in one right after it.
-struct Walk<'a> {
-    root: &'a Path,
-    /// Names that are still to come, of each directory on the way, the last one first.
-    open: Vec<(PathBuf, Vec<OsString>)>,
-    started: bool,
-    /// First names of files that have several.
-    linked: HashMap<(u64, u64), String>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(root: &'a Path) -> Self {
-        Self {
-            root,
-            open: Vec::new(),
-            started: false,
-            linked: HashMap::new(),
-        }
-    }
-
-    fn enter(&mut self, directory: PathBuf) -> Result<(), SessionError> {
-        let path = self.root.join(&directory);
-        let names = fs::read_dir(&path).and_then(|entries| {
-            let names = entries.map(|entry| Ok(entry?.file_name()));
-            names.collect::<io::Result<Vec<_>>>()
-        });
-        let mut names = names
-            .map_err(|error| SessionError::local(format!("read {}", path.display()), error))?;
-        names.sort_unstable_by(|one, other| other.as_bytes().cmp(one.as_bytes()));
-        self.open.push((directory, names));
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Stat>, SessionError> {
-        if !self.started {
-            self.started = true;
-            self.enter(PathBuf::new())?;
-        }
-        while let Some((directory, names)) = self.open.last_mut() {
-            let Some(name) = names.pop() else {
-                self.open.pop();
-                continue;
-            };
-            let path = directory.join(name);
-            let stat = self.stat(&path)?;
-            if stat.mode & mode::DIR != 0 {
-                self.enter(path)?;
-            }
-            return Ok(Some(stat));
-        }
-        Ok(None)
+    /// `None` is the end.
+    fn put(&mut self, stat: Option<Stat>) -> bool {
+        self.number += 1;
+        let mut packet = packet(PacketType::PacketStat, 0, Vec::new());
+        packet.stat = stat;
+        self.outgoing.blocking_send(packet).is_ok()
     }
-
-    fn stat(&mut self, path: &Path) -> Result<Stat, SessionError> {
-        let whole = self.root.join(path);
-        let failed = |error| SessionError::local(format!("read {}", whole.display()), error);
-        let name = path
-            .to_str()
-            .ok_or_else(|| SessionError::Protocol(format!("{} is no text", path.display())))?;
-        let metadata = fs::symlink_metadata(&whole).map_err(failed)?;
-        let kind = metadata.file_type();
-        let target = match kind.is_symlink() {
-            true => Some(fs::read_link(&whole).map_err(failed)?),
-            false => None,
-        };
-        let mut stat = described(name, &metadata, target.as_deref());
-        if !kind.is_dir() && metadata.nlink() > 1 {
-            let first = self.linked.entry((metadata.dev(), metadata.ino()));
-            let first = first.or_insert_with(|| name.to_owned());
-            if first != name && kind.is_file() {
-                stat.linkname.clone_from(first);
-                stat.size = 0;
-            }
-        }
-        Ok(stat)
-    }
-}
-
-/// A file as clients are told of it.
-pub(in crate::buildkit) fn described(
-    name: &str,
-    metadata: &Metadata,
-    target: Option<&Path>,
-) -> Stat {
-    let kind = metadata.file_type();
-    let mut stat = Stat {
-        path: name.to_owned(),
-        mode: go_mode(metadata),
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        mod_time: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
-        ..Stat::default()
-    };
-    if kind.is_char_device() || kind.is_block_device() {
-        stat.devmajor = rustix::fs::major(metadata.rdev()).into();
-        stat.devminor = rustix::fs::minor(metadata.rdev()).into();
-    }
-    if let Some(target) = target {
-        stat.linkname = target.to_string_lossy().into_owned();
-    }
-    if kind.is_file() {
-        stat.size = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
-    }
-    stat
-}
-
-/// A mode as Go's `fs.FileMode` has it; a socket is told of as an empty file.
-fn go_mode(metadata: &Metadata) -> u32 {
-    let kind = metadata.file_type();
-    let unix = metadata.mode();
-    let bit = |bit: u32, go: u32| if unix & bit == 0 { 0 } else { go };
-    let kind = if kind.is_dir() {
-        mode::DIR
-    } else if kind.is_symlink() {
-        mode::SYMLINK
-    } else if kind.is_fifo() {
-        mode::FIFO
-    } else if kind.is_char_device() {
-        mode::DEVICE | mode::CHAR_DEVICE
-    } else if kind.is_block_device() {
-        mode::DEVICE
-    } else {
-        0
-    };
-    kind | unix & 0o777
-        | bit(0o4000, mode::SETUID)
-        | bit(0o2000, mode::SETGID)
-        | bit(0o1000, mode::STICKY)
 }

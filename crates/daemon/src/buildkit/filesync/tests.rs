@@ -67,7 +67,7 @@ impl FileSync for Client {
             requests: Arc::clone(&self.requests),
             done: false,
         };
-        std::thread::spawn(move || send(&root, sender, || Ok(received)));
+        std::thread::spawn(move || send(&[whole(root)], sender, || Ok(received)));
         Ok(Response::new(Box::pin(
             ReceiverStream::new(outgoing).map(Ok),
         )))
@@ -574,6 +574,13 @@ impl bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSend for 
     }
 }
 
+fn whole(path: PathBuf) -> Root {
+    Root {
+        name: String::new(),
+        path: Some(path),
+    }
+}
+
 async fn taker(directory: bool, refuses: bool) -> (Taker, Caller) {
     use bollard_buildkit_proto::moby::filesync::packet::file_send_server as packets;
     use bollard_buildkit_proto::moby::filesync::v1::file_send_server as bytes;
@@ -595,7 +602,7 @@ async fn a_directory_is_sent_as_it_is() {
     populate(dir.path());
     let (taker, caller) = taker(true, false).await;
     let root = dir.path().to_owned();
-    blocking(move || caller.send_directory(3, &root))
+    blocking(move || caller.send_directory(3, &[whole(root)]))
         .await
         .unwrap();
     let taken = taker.taken.lock().unwrap();
@@ -612,6 +619,34 @@ async fn a_directory_is_sent_as_it_is() {
         asked[0].get("buildkit-attachable-exporter-id").unwrap(),
         "3"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_trees_are_sent_into_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a"), "text").unwrap();
+    fs_err::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+    let (taker, caller) = taker(true, false).await;
+    let named = |name: &str, path: Option<&Path>| Root {
+        name: name.to_owned(),
+        path: path.map(Path::to_owned),
+    };
+    let roots = [
+        named("one", Some(dir.path())),
+        named("three", None),
+        named("two", Some(dir.path())),
+    ];
+    blocking(move || caller.send_directory(0, &roots))
+        .await
+        .unwrap();
+    let taken = taker.taken.lock().unwrap();
+    let paths: Vec<&str> = taken.keys().map(String::as_str).collect();
+    assert_eq!(
+        paths,
+        ["one", "one/a", "one/b", "three", "two", "two/a", "two/b"]
+    );
+    assert_eq!(taken["two/a"], b"text");
+    assert_eq!(taken["two/b"], b"two/a");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -639,7 +674,7 @@ async fn a_client_may_refuse_what_it_is_sent() {
     populate(dir.path());
     let root = dir.path().to_owned();
     let (_, caller) = taker(true, true).await;
-    let error = blocking(move || caller.send_directory(0, &root))
+    let error = blocking(move || caller.send_directory(0, &[whole(root)]))
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "not here");

@@ -20,8 +20,6 @@ const WRITE: &str = "/containerd.services.content.v1.Content/Write";
 const STORE: &str = "buildkit-attachable-store-id";
 /// The bytes of a blob in one message.
 const PIECE: usize = 256 << 10;
-/// The longest document, bytes.
-const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// What is asked of a blob.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -143,29 +141,6 @@ impl ContentClient {
             pieces,
             piece: Bytes::new(),
         })
-    }
-
-    /// A short blob's bytes, checked.
-    ///
-    /// # Errors
-    /// What the client says, and for one that is not what its digest says.
-    pub(crate) fn document(&self, digest: &Digest) -> Result<Vec<u8>, SessionError> {
-        let mut bytes = Vec::new();
-        let read = self
-            .read(digest)?
-            .take(MAX_DOCUMENT + 1)
-            .read_to_end(&mut bytes);
-        read.map_err(|error| SessionError::local(format!("read {digest}"), error))?;
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            let text = format!("document {digest} is larger than {MAX_DOCUMENT} bytes");
-            return Err(SessionError::Limit(text));
-        }
-        let sum = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        let sum: Result<[u8; 32], _> = sum.as_ref().try_into();
-        if !sum.is_ok_and(|sum| Digest::from_sha256(&sum) == *digest) {
-            return Err(protocol(format!("{digest} is not what it is said to be")));
-        }
-        Ok(bytes)
     }
 
     /// Writes a blob, if it is not there.
