@@ -22,15 +22,16 @@ const LAW: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &[]),
+    ("ui", &[]),
     ("cri", &["engine"]),
-    ("daemon", &["api", "engine", "cri"]),
+    ("daemon", &["api", "engine", "cri", "ui"]),
     ("cli", &["api", "daemon", "spec", "build"]),
     ("tests", &["spec"]),
 ];
 
 /// Crates whose programs must start in a millisecond and stay small: nothing async in their trees.
 const WITHOUT_TOKIO: &[&str] = &[
-    "spec", "linux", "runtime", "shim", "network", "image", "build",
+    "spec", "linux", "runtime", "shim", "network", "image", "build", "ui",
 ];
 const HEAVY: &[&str] = &["tokio", "hyper", "reqwest"];
 

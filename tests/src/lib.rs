@@ -4,6 +4,7 @@
 //! Nothing here links against the engine: the tests see what a user sees.
 #![forbid(unsafe_code)]
 
+pub mod browser;
 pub mod client;
 pub mod command;
 pub mod daemon;

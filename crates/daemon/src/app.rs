@@ -3,11 +3,13 @@
 use crate::buildkit::BuildKit;
 use crate::config::{ContainerDefaults, Others};
 use crate::error::{ApiError, Form};
+use crate::metrics::Actions;
 use crate::query::Query;
 use crate::reply::{self, Held, Outcome};
 use crate::request::Request;
 use crate::router::{self, Route};
 use crate::transport::Handover;
+use crate::ui::Page;
 use crate::version;
 use http::HeaderValue;
 use hull_engine::Engine;
@@ -38,6 +40,10 @@ pub(crate) struct App {
     pub(crate) live: RwLock<Arc<Live>>,
     /// BuildKit's protocol.
     pub(crate) buildkit: BuildKit,
+    /// How long what is done to containers takes.
+    pub(crate) actions: Actions,
+    /// The web page, if it is served.
+    pub(crate) page: Option<Page>,
     /// What is answered.
     pub(crate) routes: &'static [Route],
     /// The requests that are worked on.
@@ -60,20 +66,21 @@ impl App {
 #[error("the connection was taken over")]
 pub(crate) struct TakenOver;
 
-/// Answers one request. Its work runs in a task of its own and to its end: a client that leaves
+/// Answers one request by one of `routes`. Its work runs in a task of its own and to its end: a client that leaves
 /// while a container is made must not leave half a container.
 ///
 /// # Errors
 /// [`TakenOver`], which ends hyper's part in the connection.
 pub(crate) async fn answer(
     app: Arc<App>,
+    routes: &'static [Route],
     handover: Arc<Handover>,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Held>, TakenOver> {
     let method = request.method().clone();
     let target = request.uri().path().to_owned();
     let started = std::time::Instant::now();
-    let work = app.work.spawn(route(Arc::clone(&app), request));
+    let work = app.work.spawn(route(Arc::clone(&app), routes, request));
     let outcome = work.await.unwrap_or_else(|error| {
         tracing::error!(%method, target, %error, "a request's work broke off");
         reply::refuse(&ApiError::internal("internal error: see the daemon's log")).into()
@@ -92,7 +99,11 @@ pub(crate) async fn answer(
     }
 }
 
-async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
+async fn route(
+    app: Arc<App>,
+    routes: &'static [Route],
+    request: http::Request<Incoming>,
+) -> Outcome {
     let Some(path) = percent_decode(request.uri().path()) else {
         let mut error = ApiError::bad_request("400 Bad Request");
         error.form = Form::Text;
@@ -102,7 +113,7 @@ async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
         return reply::redirect(&location).into();
     }
     let (version, path) = version::split(&path);
-    let Some((route, name)) = router::find(app.routes, request.method(), path) else {
+    let Some((route, name)) = router::find(routes, request.method(), path) else {
         return reply::refuse(&ApiError::not_found("page not found")).into();
     };
     let server = app.server.clone();
@@ -115,8 +126,9 @@ async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
         app.engine.ready().await;
     }
     let (parts, body) = request.into_parts();
+    let began = std::time::Instant::now();
     let outcome = (route.handler)(Request {
-        app,
+        app: Arc::clone(&app),
         version,
         method: parts.method,
         path: path.to_owned(),
@@ -128,7 +140,11 @@ async fn route(app: Arc<App>, request: http::Request<Incoming>) -> Outcome {
     .await;
     let mut reply = match outcome {
         Ok(Outcome::Hijack(hijack)) => return Outcome::Hijack(hijack),
-        Ok(Outcome::Reply(reply)) => reply,
+        Ok(Outcome::Reply(reply)) => {
+            app.actions
+                .observe(&route.method, route.pattern, began.elapsed());
+            reply
+        }
         Err(error) => {
             log(&error, path);
             let reply = reply::refuse(&error);
@@ -183,6 +199,8 @@ pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc
         live: RwLock::default(),
         cgroup_v2: false,
         buildkit: BuildKit::default(),
+        actions: Actions::default(),
+        page: None,
         routes,
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),

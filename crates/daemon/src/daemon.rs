@@ -4,10 +4,12 @@ use crate::app::{App, Live};
 use crate::buildkit::BuildKit;
 use crate::config::{DEFAULT_RUNTIME, DOCKERS_RUNTIMES, Flags, Program, Settings, Tls};
 use crate::listen::{Address, Listener};
+use crate::metrics::Actions;
 use crate::notify;
 use crate::pidfile::PidFile;
 use crate::routes::ROUTES;
-use crate::server;
+use crate::server::{self, Door};
+use crate::ui::Page;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use http::HeaderValue;
 use hull_engine::{Changeable, Engine, RuntimeProgram};
@@ -230,6 +232,25 @@ async fn listen(
     Ok(listeners)
 }
 
+/// All that is listened on: the API, and the web page and metrics where they are asked for.
+async fn doors(
+    app: &Arc<App>,
+    settings: &Settings,
+    passed: Vec<(String, OwnedFd)>,
+) -> Result<Vec<(Door, Listener)>, Box<dyn Error>> {
+    let api = listen(settings, passed).await?;
+    let mut doors: Vec<_> = api.into_iter().map(|one| (Door::Api, one)).collect();
+    if let Some(address) = &settings.others.metrics {
+        doors.push((Door::Metrics, Listener::for_metrics(address).await?));
+    }
+    if let (Some(page), Some(address)) = (&app.page, settings.others.ui) {
+        doors.push((Door::Page, page.listen(address).await?));
+        let watching = Arc::clone(&page.watch).keep(Arc::clone(&app.engine), app.shutdown.clone());
+        tokio::spawn(watching);
+    }
+    Ok(doors)
+}
+
 /// What the settings say to requests.
 fn live(settings: &Settings) -> Arc<Live> {
     Arc::new(Live {
@@ -245,6 +266,10 @@ async fn serve_requests(
     passed: Vec<(String, OwnedFd)>,
     [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
 ) -> Result<(), Box<dyn Error>> {
+    let page = match start.settings.others.ui {
+        Some(_) => Some(Page::open(engine.data_root(), &start.settings.exec_root)?),
+        None => None,
+    };
     let buildkit = BuildKit::default();
     engine.set_build_sources(buildkit.sources(engine.data_root()));
     let app = Arc::new(App {
@@ -252,12 +277,14 @@ async fn serve_requests(
         live: RwLock::new(live(&start.settings)),
         cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
         buildkit,
+        actions: Actions::default(),
+        page,
         routes: ROUTES,
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         server: server_header(),
     });
-    let listeners = listen(&start.settings, passed).await?;
+    let listeners = doors(&app, &start.settings, passed).await?;
     let serving = server::run(Arc::clone(&app), listeners);
     tokio::pin!(serving);
     notify::tell("READY=1");

@@ -78,10 +78,13 @@ impl Hijack {
         }
     }
 
-    /// A websocket, with the `Sec-WebSocket-Accept` that its client expects.
-    pub(crate) fn websocket(accept: &str, session: Session) -> Self {
+    /// A websocket, with the `Sec-WebSocket-Accept` that its client expects, and the subprotocol that was chosen.
+    pub(crate) fn websocket(accept: &str, protocol: Option<&str>, session: Session) -> Self {
+        let protocol = protocol.map_or_else(String::new, |name| {
+            format!("Sec-WebSocket-Protocol: {name}\r\n")
+        });
         let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
         );
         Self::with_head(head, session)
     }

@@ -23,6 +23,7 @@ mod golden;
 mod hijack;
 mod human;
 mod listen;
+mod metrics;
 mod notify;
 mod pidfile;
 mod plugin;
@@ -35,6 +36,7 @@ mod routes;
 mod server;
 mod target;
 mod transport;
+mod ui;
 mod version;
 
 pub use config::Program;

@@ -210,6 +210,26 @@ impl Listener {
         }
     }
 
+    /// Binds `address` for metrics, which are for whoever reaches it, as dockerd's are.
+    ///
+    /// # Errors
+    /// [`ListenError::Bind`].
+    pub(crate) async fn for_metrics(address: &Address) -> Result<Self, ListenError> {
+        let Address::Tcp { host, port } = address else {
+            return Err(ListenError::NothingPassed(address.clone()));
+        };
+        let bound = TcpListener::bind((host.as_str(), *port)).await;
+        let listener = bound.map_err(|source| ListenError::Bind {
+            address: address.clone(),
+            source,
+        })?;
+        tracing::info!("metrics are at http://{host}:{port}/metrics");
+        Ok(Self::Tcp {
+            listener,
+            tls: None,
+        })
+    }
+
     /// The sockets that the service manager `passed` and `address`, an [`Address::Passed`], means.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::listen::{Accepted, Listener};
 use crate::transport::{Handover, Socket, Transport};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,12 +22,23 @@ use tokio_util::task::TaskTracker;
 /// left is work on containers, which is safe to be cut off at any point.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The API.
+    Api,
+    /// The web page.
+    Page,
+    /// Metrics.
+    Metrics,
+}
+
 /// Serves `listeners` until `app`'s shutdown token is cancelled and the last request has ended.
-pub(crate) async fn run(app: Arc<App>, listeners: Vec<Listener>) {
+pub(crate) async fn run(app: Arc<App>, listeners: Vec<(Door, Listener)>) {
     let clients = TaskTracker::new();
     let accepting = TaskTracker::new();
-    for listener in listeners {
-        accepting.spawn(accept(Arc::clone(&app), listener, clients.clone()));
+    for (door, listener) in listeners {
+        accepting.spawn(accept(Arc::clone(&app), door, listener, clients.clone()));
     }
     accepting.close();
     accepting.wait().await;
@@ -42,7 +54,7 @@ pub(crate) async fn run(app: Arc<App>, listeners: Vec<Listener>) {
     }
 }
 
-async fn accept(app: Arc<App>, listener: Listener, clients: TaskTracker) {
+async fn accept(app: Arc<App>, door: Door, listener: Listener, clients: TaskTracker) {
     loop {
         let socket = tokio::select! {
             () = app.shutdown.cancelled() => return,
@@ -50,7 +62,7 @@ async fn accept(app: Arc<App>, listener: Listener, clients: TaskTracker) {
         };
         match socket {
             Ok(socket) => {
-                clients.spawn(serve(Arc::clone(&app), socket));
+                clients.spawn(serve(Arc::clone(&app), door, socket));
             }
             Err(error) if is_about_one_client(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted");
@@ -78,9 +90,12 @@ fn is_about_one_client(error: &io::Error) -> bool {
     )
 }
 
+/// What becomes of a request.
+type Answer = Result<http::Response<crate::reply::Held>, crate::app::TakenOver>;
+
 /// Serves one connection: requests one after the other, until the client leaves, one of them takes
 /// the connection over, or the daemon stops.
-async fn serve(app: Arc<App>, client: Accepted) {
+async fn serve(app: Arc<App>, door: Door, client: Accepted) {
     let socket = match client.greet().await {
         Ok(socket) => socket,
         Err(error) => {
@@ -95,11 +110,18 @@ async fn serve(app: Arc<App>, client: Accepted) {
         let handover = Arc::clone(&handover);
         service_fn(move |request: Request<Incoming>| {
             handover.begin();
-            Box::pin(crate::app::answer(
-                Arc::clone(&app),
-                Arc::clone(&handover),
-                request,
-            ))
+            let (app, handover) = (Arc::clone(&app), Arc::clone(&handover));
+            let answer: BoxFuture<'static, Answer> = match door {
+                Door::Api => Box::pin(crate::app::answer(
+                    Arc::clone(&app),
+                    app.routes,
+                    handover,
+                    request,
+                )),
+                Door::Metrics => Box::pin(crate::metrics::answer(app, handover, request)),
+                Door::Page => Box::pin(crate::ui::answer(app, handover, request)),
+            };
+            answer
         })
     };
     let mut connection = http1::Builder::new()
@@ -244,7 +266,7 @@ mod tests {
                 .await
                 .unwrap();
             let app = crate::app::for_tests(routes, dir.path());
-            let running = tokio::spawn(run(Arc::clone(&app), vec![listener]));
+            let running = tokio::spawn(run(Arc::clone(&app), vec![(Door::Api, listener)]));
             Self {
                 app,
                 path,

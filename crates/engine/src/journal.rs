@@ -28,6 +28,8 @@ pub(crate) struct Journal {
 #[derive(Debug, Default)]
 struct Past {
     last: VecDeque<Arc<Event>>,
+    /// How many were told by this daemon.
+    told: u64,
     /// `None` when there is no file to write to.
     kept: Option<Kept>,
 }
@@ -83,11 +85,20 @@ impl Journal {
             past.last.pop_front();
         }
         past.last.push_back(Arc::clone(&event));
+        past.told += 1;
         if let Some(kept) = &mut past.kept {
             kept.append(&line);
         }
         // The error means that nobody listens.
         let _ = self.listeners.send(event);
+    }
+
+    /// How many events were told since the daemon began.
+    pub(crate) fn told(&self) -> u64 {
+        self.past
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .told
     }
 
     /// How many listen.

@@ -17,6 +17,7 @@ mod budget;
 pub mod build;
 pub mod check;
 pub mod container;
+mod counts;
 mod database;
 mod engine;
 mod error;
@@ -36,6 +37,7 @@ pub mod trust;
 pub mod usage;
 pub mod volume;
 
+pub use counts::Counts;
 pub use engine::{Config, Engine, RuntimeProgram, TransferLimits};
 pub(crate) use engine::{blocking, failed};
 pub use error::{Error, ErrorKind};

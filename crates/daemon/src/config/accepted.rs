@@ -5,9 +5,11 @@
 use super::ConfigError;
 use super::file::File;
 use super::flags::Flags;
+use crate::listen::Address;
 use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Flags that dockerd has besides.
@@ -61,9 +63,13 @@ pub(crate) struct OtherFlags {
     /// Program that is the init of containers that have one [default: Hull's own]
     #[arg(long, value_name = "FILE")]
     pub(super) init_path: Option<String>,
-    /// Accepted: there are no metrics yet
+    /// Serve numbers for Prometheus at this address, as host:port [default: none are served]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics_addr: Option<String>,
+    /// Serve a web page at this address of the loopback, as 127.0.0.1:port; the log has its whole address [default: none is
+    /// served]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ui: Option<String>,
     /// Accepted: there is no swarm
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub(super) network_control_plane_mtu: Option<i64>,
@@ -113,6 +119,7 @@ pub(super) struct OtherFile {
     cpu_rt_runtime: Option<i64>,
     init_path: Option<String>,
     metrics_addr: Option<String>,
+    ui: Option<String>,
     network_control_plane_mtu: Option<i64>,
     node_generic_resources: Option<Vec<String>>,
     swarm_default_advertise_addr: Option<String>,
@@ -143,6 +150,7 @@ pub(super) const KNOWN: &[&str] = &[
     "cpu-rt-runtime",
     "init-path",
     "metrics-addr",
+    "ui",
     "network-control-plane-mtu",
     "node-generic-resources",
     "swarm-default-advertise-addr",
@@ -173,6 +181,10 @@ pub(crate) struct Others {
     pub(crate) shutdown_timeout: i64,
     /// How the build cache is kept small.
     pub(crate) build_collection: hull_engine::build::Collection,
+    /// Where metrics are served, if they are: an [`Address::Tcp`].
+    pub(crate) metrics: Option<Address>,
+    /// Where the web page is served, if it is.
+    pub(crate) ui: Option<SocketAddr>,
     /// What is accepted without effect, in words.
     pub(crate) notes: Vec<String>,
 }
@@ -206,6 +218,7 @@ impl OtherFlags {
             ("cpu-rt-runtime", number(self.cpu_rt_runtime)),
             ("init-path", self.init_path.clone()),
             ("metrics-addr", self.metrics_addr.clone()),
+            ("ui", self.ui.clone()),
             (
                 "network-control-plane-mtu",
                 number(self.network_control_plane_mtu),
@@ -243,8 +256,40 @@ pub(super) fn merge(flags: &Flags, file: &File) -> Result<Others, ConfigError> {
             .or(file.shutdown_timeout)
             .unwrap_or(15),
         build_collection: file.builder.clone().unwrap_or_default().collection()?,
+        metrics: metrics(flags.metrics_addr.as_ref().or(file.metrics_addr.as_ref()))?,
+        ui: page(flags.ui.as_ref().or(file.ui.as_ref()))?,
         notes: notes(flags, file, &exec_opts),
     })
+}
+
+/// Where metrics are served; an empty text is nowhere.
+fn metrics(given: Option<&String>) -> Result<Option<Address>, ConfigError> {
+    let Some(text) = given.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let address = text.rsplit_once(':').and_then(|(host, port)| {
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host.is_empty() { "::" } else { host }.to_owned();
+        Some(Address::Tcp { host, port })
+    });
+    let invalid = || ConfigError::Plain(format!("invalid metrics address ({text}): use host:port"));
+    address.map(Some).ok_or_else(invalid)
+}
+
+/// Where the web page is served; an empty text is nowhere. Only to this machine: the page is not encrypted, and who has it has
+/// root's rights.
+fn page(given: Option<&String>) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = given.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let address: Option<SocketAddr> = text.replace("localhost:", "127.0.0.1:").parse().ok();
+    match address {
+        Some(address) if address.ip().is_loopback() && address.port() != 0 => Ok(Some(address)),
+        _ => Err(ConfigError::Plain(format!(
+            "invalid ui address ({text}): use 127.0.0.1:port or [::1]:port, and ssh -L to reach it from elsewhere"
+        ))),
+    }
 }
 
 fn either(flags: &[String], file: &Option<Vec<String>>) -> Vec<String> {
@@ -382,7 +427,6 @@ fn notes(flags: &OtherFlags, file: &OtherFile, exec_opts: &[String]) -> Vec<Stri
         (features, "features: none can be switched"),
         (containerd, "containerd: Hull needs none and uses none"),
         (realtime.iter().flatten().any(|value| *value != 0), "cpu-rt-period, cpu-rt-runtime: the parents of containers get no real-time share"),
-        (given(&flags.metrics_addr, &file.metrics_addr), "metrics-addr: no metrics are served"),
         (swarm, "node-generic-resources, network-control-plane-mtu, swarm-default-advertise-addr: there is no swarm"),
         (on(flags.raw_logs, file.raw_logs), "raw-logs: logs are never coloured"),
         (on(flags.selinux_enabled, file.selinux_enabled), "selinux-enabled: labels of SELinux are not set"),

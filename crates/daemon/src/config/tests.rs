@@ -377,7 +377,6 @@ fn all_flags_of_dockerd_are_taken_and_those_without_meaning_are_told_of() {
         "exec-opts",
         "features",
         "containerd",
-        "metrics-addr",
         "swarm",
         "raw-logs",
         "selinux",
@@ -389,6 +388,8 @@ fn all_flags_of_dockerd_are_taken_and_those_without_meaning_are_told_of() {
         assert!(!notes.contains(quiet), "{quiet}: {notes}");
     }
     assert_eq!(settings.hosts, [Address::Passed(String::new())]);
+    let metrics = settings.others.metrics.as_ref().map(ToString::to_string);
+    assert_eq!(metrics.as_deref(), Some("tcp://127.0.0.1:9323"));
     let engine = crate::daemon::engine_config(&settings);
     assert_eq!(engine.cdi_directories, [PathBuf::from("/a")]);
     assert_eq!(engine.init_path.as_deref(), Some(Path::new("/a")));
@@ -541,4 +542,46 @@ fn a_named_file_must_exist() {
         error,
         "unable to configure the daemon with file /nonexistent/file: open /nonexistent/file: no such file or directory"
     );
+}
+
+#[test]
+fn the_page_is_for_this_machine_only_and_metrics_are_for_anybody() {
+    let page = |text: &str| settings(&[&format!("--ui={text}")], None).map(|found| found.others.ui);
+    assert_eq!(page("").unwrap(), None);
+    for (given, meant) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("localhost:8080", "127.0.0.1:8080"),
+        ("[::1]:80", "[::1]:80"),
+    ] {
+        assert_eq!(page(given).unwrap(), Some(meant.parse().unwrap()));
+    }
+    for bad in [
+        "0.0.0.0:80",
+        "10.0.0.1:80",
+        "[::]:80",
+        "127.0.0.1",
+        "127.0.0.1:0",
+        ":80",
+        "host:80",
+    ] {
+        assert_eq!(
+            page(bad).unwrap_err(),
+            format!(
+                "invalid ui address ({bad}): use 127.0.0.1:port or [::1]:port, and ssh -L to reach it from elsewhere"
+            )
+        );
+    }
+    let metrics = |text: &str| {
+        let found = settings(&[], Some(&format!(r#"{{"metrics-addr":"{text}"}}"#)));
+        found.map(|found| found.others.metrics.map(|address| address.to_string()))
+    };
+    assert_eq!(metrics("").unwrap(), None);
+    assert_eq!(metrics(":1").unwrap().as_deref(), Some("tcp://[::]:1"));
+    assert_eq!(
+        metrics("0.0.0.0:9323").unwrap().as_deref(),
+        Some("tcp://0.0.0.0:9323")
+    );
+    assert!(metrics("0.0.0.0").is_err() && metrics("a:x").is_err());
+    let both = settings(&["--ui=127.0.0.1:1"], Some(r#"{"ui":"127.0.0.1:1"}"#));
+    assert!(both.unwrap_err().contains("ui: (from flag"));
 }

@@ -31,7 +31,7 @@ const MAX_MESSAGE: usize = 1 << 20;
 /// The bytes that are made a message at most: what a pipe holds by default, pipe(7).
 const PIECE: usize = 64 << 10;
 
-type Web = WebSocketStream<Socket>;
+pub(super) type Web = WebSocketStream<Socket>;
 
 /// Takes the connection over for a container's streams.
 pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
@@ -57,13 +57,7 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
     let name = request.name.clone();
     let session: Session = Box::new(move |client, read_too_far| {
         Box::pin(async move {
-            let limits = WebSocketConfig::default()
-                .max_message_size(Some(MAX_MESSAGE))
-                .max_frame_size(Some(MAX_MESSAGE));
-            let read = read_too_far.to_vec();
-            let mut web =
-                WebSocketStream::from_partially_read(client, read, Role::Server, Some(limits))
-                    .await;
+            let mut web = over_websocket(client, &read_too_far).await;
             if talk.run(&mut web, wanted).await == Some(Left::ByKeys) {
                 engine.detached(&name);
             }
@@ -71,14 +65,23 @@ pub(crate) async fn attach(request: Request) -> Result<Outcome, ApiError> {
             let _ = web.close(None).await;
         })
     });
-    Ok(Outcome::Hijack(Hijack::websocket(&accept, session)))
+    Ok(Outcome::Hijack(Hijack::websocket(&accept, None, session)))
+}
+
+/// The connection of a client whose request was answered.
+pub(super) async fn over_websocket(client: Socket, read_too_far: &[u8]) -> Web {
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    let read = read_too_far.to_vec();
+    WebSocketStream::from_partially_read(client, read, Role::Server, Some(limits)).await
 }
 
 /// The proof that this is a server of websockets: section 4.2.2.
 ///
 /// # Errors
 /// 400 for a request that is not the beginning of one.
-fn accept(headers: &HeaderMap) -> Result<String, ApiError> {
+pub(super) fn accept(headers: &HeaderMap) -> Result<String, ApiError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let lists = |name, word: &str| {
         text(name).is_some_and(|value| {
@@ -105,7 +108,7 @@ fn accept(headers: &HeaderMap) -> Result<String, ApiError> {
 
 /// Why a session ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
+pub(super) enum Left {
     /// The client went away.
     Away,
     /// It typed the detach keys.
@@ -113,7 +116,7 @@ enum Left {
 }
 
 /// How bytes are passed on.
-struct Talk {
+pub(super) struct Talk {
     binary: bool,
     keys: Option<Detector>,
     stdin: bool,
@@ -121,6 +124,16 @@ struct Talk {
 }
 
 impl Talk {
+    /// Of a process with input, without keys to leave it by.
+    pub(super) fn plain(tty: bool) -> Self {
+        Self {
+            binary: true,
+            keys: None,
+            stdin: true,
+            tty,
+        }
+    }
+
     async fn run(mut self, web: &mut Web, wanted: Wanted) -> Option<Left> {
         if let Some(log) = wanted.log
             && self.replay(web, log).await.is_err()
@@ -165,7 +178,7 @@ impl Talk {
         sent.map_err(|_| Left::Away)
     }
 
-    async fn join(&mut self, web: &mut Web, mut process: UnixStream) -> Option<Left> {
+    pub(super) async fn join(&mut self, web: &mut Web, mut process: UnixStream) -> Option<Left> {
         let mut buffer = vec![0; PIECE];
         let mut frames = Decoder::new();
         loop {

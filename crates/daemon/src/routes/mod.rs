@@ -13,6 +13,7 @@ mod debug;
 mod direct_build;
 mod event;
 mod exec;
+mod exec_ws;
 mod image;
 mod logs;
 mod manifest;
@@ -28,6 +29,7 @@ mod swarm;
 mod system;
 mod volume;
 mod wait;
+mod watch;
 
 pub(crate) use image::platform;
 pub(crate) use pull::who;
@@ -183,6 +185,41 @@ pub(crate) static ROUTES: &[Route] = routes! {
     DELETE "/configs/{}" => swarm::outside,
     POST "/configs/{}/update" => swarm::update,
     PUT "/volumes/{}" => swarm::cluster_volume,
+};
+
+/// What the web page may ask for: looking, and what a person does with what is there. Not to make containers, which could
+/// have all of the host.
+pub(crate) static PAGE_ROUTES: &[Route] = routes! {
+    GET "/hull/usage" => watch::usage,
+    GET "/hull/history" => watch::history,
+    GET "/hull/exec/{}/ws" => exec_ws::start,
+    GET "/version" => system::version,
+    GET "/info" => system::info,
+    GET "/system/df" => system::disk_usage,
+    GET "/events" => event::events,
+    GET "/containers/json" => container::list,
+    GET "/containers/{}/json" => container::inspect,
+    GET "/containers/{}/logs" => logs::logs,
+    GET "/containers/{}/top" => container::top,
+    POST "/containers/{}/start" => container::start,
+    POST "/containers/{}/stop" => container::stop,
+    POST "/containers/{}/restart" => container::restart,
+    POST "/containers/{}/kill" => container::kill,
+    POST "/containers/{}/pause" => container::pause,
+    POST "/containers/{}/unpause" => container::unpause,
+    POST "/containers/{}/exec" => exec::create,
+    DELETE "/containers/{}" => container::remove,
+    POST "/exec/{}/resize" => exec::resize,
+    GET "/exec/{}/json" => exec::inspect,
+    GET "/images/json" => image::list,
+    GET "/images/{}/json" => image::inspect,
+    GET "/images/{}/history" => image::history,
+    DELETE "/images/{}" => image::remove,
+    GET "/networks" => network::list,
+    GET "/networks/{}" => network::inspect,
+    DELETE "/networks/{}" => network::remove,
+    GET "/volumes" => volume::list,
+    DELETE "/volumes/{}" => volume::remove,
 };
 
 #[cfg(test)]

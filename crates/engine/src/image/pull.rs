@@ -103,7 +103,13 @@ impl Engine {
         };
         let task = tokio::spawn(async move {
             let engine = Arc::clone(&pull.engine);
-            if let Err(error) = pull.run(first).await {
+            let outcome = pull.run(first).await;
+            let tally = &engine.tally;
+            match outcome {
+                Ok(()) => tally.pulls.add(1),
+                Err(_) => tally.failed_pulls.add(1),
+            }
+            if let Err(error) = outcome {
                 told.line(Err(error));
                 // What it brought so far may be too much without its image.
                 let _ = blocking(move || engine.store.fit().map_err(super::store_error)).await;
@@ -345,9 +351,12 @@ impl Pull {
             })
             .await?;
         }
-        let mut shown = Instant::now();
+        let tally = &self.engine.tally;
+        let began = Instant::now();
+        let mut shown = began;
         while let Some(bytes) = blob.next().await {
             let bytes = bytes.map_err(|e| registry_error(&e))?;
+            tally.bytes.add(bytes.len() as u64);
             // A write into the page cache: not worth a trip to another thread.
             writer
                 .write(&bytes)
@@ -362,8 +371,16 @@ impl Pull {
             }
         }
         drop(permit);
+        tally.downloading.spend(began.elapsed());
         self.tell(short, "Verifying Checksum", None);
         self.tell(short, "Download complete", None);
+        self.unpacked(short, writer).await
+    }
+
+    /// Waits until all of a layer that is here is unpacked.
+    async fn unpacked(&self, short: &str, writer: LayerWriter) -> Result<Hold> {
+        let received = Instant::now();
+        let tally = &self.engine.tally;
         let progress = writer.progress();
         let finish = blocking(move || {
             writer
@@ -374,7 +391,13 @@ impl Pull {
         let mut tick = tokio::time::interval(STEP);
         loop {
             tokio::select! {
-                done = &mut finish => return done,
+                done = &mut finish => {
+                    if done.is_ok() {
+                        tally.layers.add(1);
+                        tally.unpacking.spend(received.elapsed());
+                    }
+                    return done;
+                }
                 _ = tick.tick() => self.tell(short, "Extracting", Some((progress.unpacked(), progress.total()))),
             }
         }

@@ -65,6 +65,10 @@ impl Engine {
         if runs(container).is_none() {
             return; // It has ended, or stands still.
         }
+        self.tally.checks.add(1);
+        if result.exit_code != 0 {
+            self.tally.failed_checks.add(1);
+        }
         let changed = container.change(|record| {
             let check = record.effective.health_check.clone()?;
             let before = record.health.clone()?;

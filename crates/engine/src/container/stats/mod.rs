@@ -3,6 +3,7 @@
 //! Whoever watches a container gets the samples of one task, which looks once a second for as long as
 //! anybody watches: a hundred listeners cost what one does. One that reads slowly misses samples.
 
+mod load;
 mod sample;
 
 use super::live::Container;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use hull_linux::cgroup::{BlockCount, Stats as Usage};
+pub use load::{HostLoad, Load};
 pub use sample::{Processors, Sample, Traffic};
 
 /// As in Docker.

@@ -126,7 +126,7 @@ fn processors(text: &str) -> Processors {
     all
 }
 
-fn devices(text: &str) -> BTreeMap<String, Traffic> {
+pub(super) fn devices(text: &str) -> BTreeMap<String, Traffic> {
     let mut all = BTreeMap::new();
     for line in text.lines() {
         let Some((name, counters)) = line.split_once(':') else {
