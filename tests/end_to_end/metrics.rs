@@ -2,7 +2,7 @@
 
 use hull_tests::client::Client;
 use hull_tests::http::{Request, send};
-use hull_tests::setup::with;
+use hull_tests::setup::{Setup, with};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 
@@ -136,29 +136,7 @@ fn prometheus_can_read_what_is_served() {
         for family in DOCKERDS {
             assert!(page.kinds.contains_key(family), "{family}");
         }
-        let number = |name: &str| {
-            *page
-                .samples
-                .get(name)
-                .unwrap_or_else(|| panic!("{name} in {page:#?}"))
-        };
-        let states = "engine_daemon_container_states_containers";
-        assert_eq!(number(&format!("{states}{{state=\"running\"}}")), 1.0);
-        assert_eq!(number(&format!("{states}{{state=\"stopped\"}}")), 1.0);
-        let actions = "engine_daemon_container_actions_seconds";
-        assert_eq!(number(&format!("{actions}_count{{action=\"start\"}}")), 1.0);
-        assert_eq!(
-            number(&format!("{actions}_count{{action=\"create\"}}")),
-            2.0
-        );
-        assert!(number("engine_daemon_events_total") >= 3.0);
-        let id = s.inspect("measured", "/Id");
-        let labels = format!("{{id={id},name=\"measured\"}}");
-        assert!(number(&format!("hull_container_memory_bytes{labels}")) > 0.0);
-        assert_eq!(
-            number(&format!("hull_container_memory_limit_bytes{labels}")),
-            f64::from(64 << 20)
-        );
+        numbers(s, &page);
         let open = get("/metrics", "application/openmetrics-text; version=1.0.0");
         let kind = open.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
@@ -166,4 +144,31 @@ fn prometheus_can_read_what_is_served() {
         assert_eq!(open.kinds["engine_daemon_events"], "counter");
         assert_eq!(open.samples.len(), page.samples.len());
     });
+}
+
+/// What two containers are told as.
+fn numbers(s: &Setup<'_>, page: &Page) {
+    let number = |name: &str| {
+        *page
+            .samples
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} in {page:#?}"))
+    };
+    let states = "engine_daemon_container_states_containers";
+    assert_eq!(number(&format!("{states}{{state=\"running\"}}")), 1.0);
+    assert_eq!(number(&format!("{states}{{state=\"stopped\"}}")), 1.0);
+    let actions = "engine_daemon_container_actions_seconds";
+    assert_eq!(number(&format!("{actions}_count{{action=\"start\"}}")), 1.0);
+    assert_eq!(
+        number(&format!("{actions}_count{{action=\"create\"}}")),
+        2.0
+    );
+    assert!(number("engine_daemon_events_total") >= 3.0);
+    let id = s.inspect("measured", "/Id");
+    let labels = format!("{{id={id},name=\"measured\"}}");
+    assert!(number(&format!("hull_container_memory_bytes{labels}")) > 0.0);
+    assert_eq!(
+        number(&format!("hull_container_memory_limit_bytes{labels}")),
+        f64::from(64 << 20)
+    );
 }

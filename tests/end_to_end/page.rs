@@ -79,44 +79,10 @@ fn the_page_answers_its_own_user_only() {
                 "{headers:?}"
             );
         }
-        let told = s.host.within(|| {
-            let mut stream = TcpStream::connect(ADDRESS).expect("connect");
-            let text = format!("GET {list} HTTP/1.1\r\nHost: evil.example:8123\r\nAuthorization: {bearer}\r\nConnection: close\r\n\r\n");
-            stream.write_all(text.as_bytes()).expect("ask");
-            let mut told = String::new();
-            stream.read_to_string(&mut told).expect("a reply");
-            told
-        });
-        assert!(told.starts_with("HTTP/1.1 421 "), "{told}");
-        // What a page needs, and nothing that would make containers or more.
-        let json = [own[0], ("Content-Type", "application/json")];
-        for (method, path) in [
-            ("POST", "/api/containers/create"),
-            ("POST", "/api/v1.51/containers/create"),
-            ("POST", "/api/build"),
-            ("POST", "/api/images/load"),
-            ("PUT", "/api/containers/x/archive"),
-            ("GET", "/containers/json"),
-        ] {
-            assert_eq!(ask(s, method, path, &json, b"{}").status, 404, "{path}");
-        }
-        // Nor is the API elsewhere opened by the token's being there.
-        assert_eq!(s.daemon.get("/hull/usage").status, 404);
-
+        rebound(s, &bearer);
+        limits(s, own[0]);
         let _ = s.line("run -d --name page busybox sleep 1000").ok();
-        let usage = ask(s, "GET", "/api/hull/usage", &own, b"").json();
-        let id = s.inspect("page", "/Id");
-        let numbers = &usage["containers"][id.as_str().expect("an id")];
-        assert!(numbers["memory"].as_f64() > Some(0.0), "{usage}");
-        assert!(usage["host"]["memory"].as_f64() > Some(1e6), "{usage}");
-        assert_eq!(
-            ask(s, "GET", "/api/hull/history?container=none", &own, b"").status,
-            404
-        );
-        assert_eq!(
-            ask(s, "GET", "/api/hull/history?points=x", &own, b"").status,
-            400
-        );
+        numbers(s, own[0]);
         shell(s, token);
         let before = wait_until("the first row of the history", || {
             let times = times(&ask(s, "GET", "/api/hull/history", &own, b""));
@@ -231,47 +197,8 @@ fn a_person_with_a_browser_sees_and_does() {
         b.value("document.querySelector('button[aria-label=\"start back\"]').click()");
         b.wait("document.querySelector('button[aria-label=\"stop back\"]') !== null");
 
-        b.value("location.hash = '#/containers/front/logs'");
-        b.wait("document.querySelector('.log')?.textContent.includes('needle')");
-        assert_eq!(b.value("document.querySelectorAll('.log img').length"), 0);
-        assert_eq!(b.value("document.querySelectorAll('.log .err').length"), 1);
-        b.value("document.querySelector('input[type=search]').focus()");
-        b.type_text("LINE");
-        b.wait("document.querySelectorAll('.log mark').length === 1");
-        b.picture("logs");
-        b.value("location.hash = '#/containers/front/details'");
-        b.wait(&format!(
-            "document.querySelector('pre')?.textContent.includes({})",
-            serde_json::json!(MARKUP)
-        ));
-        assert_eq!(b.value("document.title"), "front – Containers – Hull");
-
-        b.value("location.hash = '#/containers/front/terminal'");
-        b.wait("document.querySelector('.terminal')?.textContent.includes('/ #')");
-        b.value("document.querySelector('.terminal textarea').focus()");
-        b.type_text("echo $((6*7)); ls --color=always /\r");
-        b.wait("[...document.querySelectorAll('.terminal .row')].some((row) => row.textContent.trim() === '42')");
-        b.picture("terminal");
-
-        b.value("location.hash = '#/networks'");
-        b.wait("document.querySelectorAll('.picture a').length === 2");
-        b.picture("networks");
-        for (section, shown) in [
-            ("images", "busybox"),
-            ("volumes", "page-data"),
-            ("disk", "Image"),
-        ] {
-            b.value(&format!("location.hash = '#/{section}'"));
-            b.wait(&format!(
-                "document.querySelector('tbody')?.textContent.includes('{shown}')"
-            ));
-            b.picture(section);
-        }
-        b.value("document.querySelector('main a[href^=\"#/images/\"], nav a[href=\"#/images\"]').click()");
-        b.wait("document.querySelector('main tbody a[href^=\"#/images/\"]') !== null");
-        b.value("document.querySelector('main tbody a[href^=\"#/images/\"]').click()");
-        b.wait("document.querySelector('table[aria-label=Layers] rect.meter') !== null");
-        b.picture("image");
+        container(&mut b);
+        places(&mut b);
         screens(&mut b);
         // Another page of this machine has no part in it: another port is another origin.
         b.open(&format!("http://localhost:{}/", &ADDRESS[10..]));
@@ -340,4 +267,103 @@ fn screens(b: &mut Browser) {
         return 'whole';
     })";
     assert_eq!(b.value(expression), "whole");
+}
+
+/// One container: its log, what is known of it, a terminal.
+fn container(b: &mut Browser) {
+    b.value("location.hash = '#/containers/front/logs'");
+    b.wait("document.querySelector('.log')?.textContent.includes('needle')");
+    assert_eq!(b.value("document.querySelectorAll('.log img').length"), 0);
+    assert_eq!(b.value("document.querySelectorAll('.log .err').length"), 1);
+    b.value("document.querySelector('input[type=search]').focus()");
+    b.type_text("LINE");
+    b.wait("document.querySelectorAll('.log mark').length === 1");
+    b.picture("logs");
+    b.value("location.hash = '#/containers/front/details'");
+    b.wait(&format!(
+        "document.querySelector('pre')?.textContent.includes({})",
+        serde_json::json!(MARKUP)
+    ));
+    assert_eq!(b.value("document.title"), "front – Containers – Hull");
+
+    b.value("location.hash = '#/containers/front/terminal'");
+    b.wait("document.querySelector('.terminal')?.textContent.includes('/ #')");
+    b.value("document.querySelector('.terminal textarea').focus()");
+    b.type_text("echo $((6*7)); ls --color=always /\r");
+    b.wait("[...document.querySelectorAll('.terminal .row')].some((row) => row.textContent.trim() === '42')");
+    b.picture("terminal");
+}
+
+/// The other sections.
+fn places(b: &mut Browser) {
+    b.value("location.hash = '#/networks'");
+    b.wait("document.querySelectorAll('.picture a').length === 2");
+    b.picture("networks");
+    for (section, shown) in [
+        ("images", "busybox"),
+        ("volumes", "page-data"),
+        ("disk", "Image"),
+    ] {
+        b.value(&format!("location.hash = '#/{section}'"));
+        b.wait(&format!(
+            "document.querySelector('tbody')?.textContent.includes('{shown}')"
+        ));
+        b.picture(section);
+    }
+    b.value(
+        "document.querySelector('main a[href^=\"#/images/\"], nav a[href=\"#/images\"]').click()",
+    );
+    b.wait("document.querySelector('main tbody a[href^=\"#/images/\"]') !== null");
+    b.value("document.querySelector('main tbody a[href^=\"#/images/\"]').click()");
+    b.wait("document.querySelector('table[aria-label=Layers] rect.meter') !== null");
+    b.picture("image");
+}
+
+/// A page can do what it needs, and nothing that would make containers or more.
+fn limits(s: &Setup<'_>, own: (&str, &str)) {
+    let json = [own, ("Content-Type", "application/json")];
+    for (method, path) in [
+        ("POST", "/api/containers/create"),
+        ("POST", "/api/v1.51/containers/create"),
+        ("POST", "/api/build"),
+        ("POST", "/api/images/load"),
+        ("PUT", "/api/containers/x/archive"),
+        ("GET", "/containers/json"),
+    ] {
+        assert_eq!(ask(s, method, path, &json, b"{}").status, 404, "{path}");
+    }
+    // Nor is the API elsewhere opened by the token's being there.
+    assert_eq!(s.daemon.get("/hull/usage").status, 404);
+}
+
+/// A stranger's name that means this machine.
+fn rebound(s: &Setup<'_>, bearer: &str) {
+    let list = "/api/containers/json?all=1";
+    let told = s.host.within(|| {
+        let mut stream = TcpStream::connect(ADDRESS).expect("connect");
+        let text = format!("GET {list} HTTP/1.1\r\nHost: evil.example:8123\r\nAuthorization: {bearer}\r\nConnection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).expect("ask");
+        let mut told = String::new();
+        stream.read_to_string(&mut told).expect("a reply");
+        told
+    });
+    assert!(told.starts_with("HTTP/1.1 421 "), "{told}");
+}
+
+/// What is used now, and questions about the history that make no sense.
+fn numbers(s: &Setup<'_>, own: (&str, &str)) {
+    let own = [own];
+    let usage = ask(s, "GET", "/api/hull/usage", &own, b"").json();
+    let id = s.inspect("page", "/Id");
+    let numbers = &usage["containers"][id.as_str().expect("an id")];
+    assert!(numbers["memory"].as_f64() > Some(0.0), "{usage}");
+    assert!(usage["host"]["memory"].as_f64() > Some(1e6), "{usage}");
+    assert_eq!(
+        ask(s, "GET", "/api/hull/history?container=none", &own, b"").status,
+        404
+    );
+    assert_eq!(
+        ask(s, "GET", "/api/hull/history?points=x", &own, b"").status,
+        400
+    );
 }

@@ -68,7 +68,7 @@ pub struct Counts {
 impl Engine {
     /// What the engine has done since it began.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counted(&self) -> Counts {
         let tally = &self.tally;
         Counts {
             pulls: tally.pulls.get(),

@@ -24,7 +24,8 @@ use std::path::Path;
 /// Seconds between two rows.
 pub const INTERVAL: u64 = 30;
 /// Rows that are kept: 24 hours.
-pub const LONGEST: usize = 24 * 3600 / INTERVAL as usize;
+pub const LONGEST: usize = 2880;
+const _: () = assert!(LONGEST as u64 * INTERVAL == 24 * 3600);
 /// Records of containers that are kept, in all rows together: 4 MiB.
 pub const MAX_RECORDS: usize = 1 << 18;
 /// Containers in a row; those with the most memory if there are more.

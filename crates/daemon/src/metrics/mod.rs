@@ -59,7 +59,7 @@ async fn write(app: &App, form: Form) -> Result<Reply, ApiError> {
     let info = engine.info().await?;
     let mut page = Page::new(form);
     app.actions.write(&mut page);
-    daemon(&mut page, &info, &listed, engine.counts());
+    daemon(&mut page, &info, &listed, engine.counted());
     host(&mut page, &load.host);
     containers(&mut page, &listed, &load.containers);
     let mut reply = reply::with_body(StatusCode::OK, page.finish());
@@ -116,6 +116,18 @@ fn daemon(page: &mut Page, info: &Info, listed: &[Details], counts: Counts) {
         "The number of bytes of memory that the host system of the engine has",
         info.memory as f64,
     );
+    work(page, &counts);
+    pulls(page, &counts);
+    page.single(
+        "hull_images",
+        "gauge",
+        "Images in the store",
+        info.images as f64,
+    );
+}
+
+/// What has happened, as dockerd counts it.
+fn work(page: &mut Page, counts: &Counts) {
     page.single(
         "engine_daemon_events_subscribers_total",
         "gauge",
@@ -140,12 +152,10 @@ fn daemon(page: &mut Page, info: &Info, listed: &[Details], counts: Counts) {
         "The total number of health checks",
         counts.checks as f64,
     );
-    page.single(
-        "hull_images",
-        "gauge",
-        "Images in the store",
-        info.images as f64,
-    );
+}
+
+/// Pulls, which dockerd does not count.
+fn pulls(page: &mut Page, counts: &Counts) {
     page.single(
         "hull_pulls_total",
         "counter",
