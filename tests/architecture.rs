@@ -25,7 +25,8 @@ const LAW: &[(&str, &[&str])] = &[
     ("ui", &[]),
     ("cri", &["engine"]),
     ("daemon", &["api", "engine", "cri", "ui"]),
-    ("cli", &["api", "daemon", "spec", "build"]),
+    ("top", &["api"]),
+    ("cli", &["api", "daemon", "spec", "build", "top"]),
     ("tests", &["spec"]),
 ];
 

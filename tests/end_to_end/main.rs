@@ -20,6 +20,7 @@ mod inspect;
 mod lifecycle;
 mod login;
 mod logs;
+mod look;
 mod manifest;
 mod metrics;
 mod network;

@@ -3,7 +3,7 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{build, checkpoint, container, image, manifest, network, system, volume};
+use crate::{build, checkpoint, container, explain, image, manifest, network, system, volume};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the program was started as `docker`.
@@ -111,6 +111,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
         build::COMMANDS,
         checkpoint::COMMANDS,
         container::COMMANDS,
+        explain::COMMANDS,
         image::COMMANDS,
         manifest::COMMANDS,
         network::COMMANDS,
@@ -173,7 +174,6 @@ fn help(args: &[String]) -> Outcome {
 }
 
 fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Outcome {
-    let program = program();
     let matches = flags::parse(command.flags, args, command.interspersed)
         .map_err(|error| flag_failure(&error, &flags::usage_line(words, command), words))?;
     if matches.help {
@@ -181,13 +181,30 @@ fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Ou
         crate::print(&flags::write_help(words, command, columns));
         return Ok(());
     }
-    if let Err((what, verb)) = command.arity.check(matches.args.len()) {
-        return Err(Failure::new(format!(
-            "{program}: '{program} {words}' {what}\n\nUsage:  {}\n\n{verb} '{program} {words} --help' for more information",
-            flags::usage_line(words, command)
-        )));
+    if command.arity.check(matches.args.len()).is_err() {
+        return Err(wrong_count(
+            command,
+            words,
+            command.arity,
+            matches.args.len(),
+        ));
     }
     (command.run)(cli, &matches)
+}
+
+/// `count` arguments are too few or too many.
+pub(crate) fn wrong_count(
+    command: &'static Command,
+    words: &str,
+    arity: Arity,
+    count: usize,
+) -> Failure {
+    let program = program();
+    let (what, verb) = arity.check(count).err().unwrap_or_default();
+    Failure::new(format!(
+        "{program}: '{program} {words}' {what}\n\nUsage:  {}\n\n{verb} '{program} {words} --help' for more information",
+        flags::usage_line(words, command)
+    ))
 }
 
 /// An unreadable command line: exit code 125, as for everything that fails before a container runs.

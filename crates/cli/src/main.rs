@@ -9,6 +9,7 @@ mod config_file;
 mod container;
 mod context;
 mod credential_helper;
+mod explain;
 mod failure;
 mod flags;
 mod format;

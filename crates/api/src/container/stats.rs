@@ -38,6 +38,67 @@ pub struct PidsStats {
     pub limit: u64,
 }
 
+/// What people are shown of a sample, reckoned as Docker's clients do.
+impl Stats {
+    /// Percent of one processor between the sample before and this one.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+    pub fn cpu_percent(&self) -> f64 {
+        let (now, before) = (&self.cpu_stats, &self.precpu_stats);
+        let own = now.cpu_usage.total_usage as f64 - before.cpu_usage.total_usage as f64;
+        let all = now.system_cpu_usage as f64 - before.system_cpu_usage as f64;
+        let count = match now.online_cpus {
+            0 => now.cpu_usage.percpu_usage.len() as f64,
+            count => f64::from(count),
+        };
+        if own > 0.0 && all > 0.0 {
+            own / all * count * 100.0
+        } else {
+            0.0
+        }
+    }
+
+    /// Bytes of memory that cannot be had back by forgetting files.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        let memory = &self.memory_stats;
+        // The first of version 1 of control groups, the second of version 2.
+        for name in ["total_inactive_file", "inactive_file"] {
+            if let Some(inactive) = memory.stats.get(name)
+                && *inactive < memory.usage
+            {
+                return memory.usage - inactive;
+            }
+        }
+        memory.usage
+    }
+
+    /// Bytes read from disks and written to them since the container's start.
+    #[must_use]
+    pub fn disk_bytes(&self) -> (u64, u64) {
+        let counts = self.blkio_stats.io_service_bytes_recursive.iter().flatten();
+        counts.fold((0, 0), |(read, written): (u64, u64), count| {
+            match count.op.bytes().next() {
+                Some(b'r' | b'R') => (read.saturating_add(count.value), written),
+                Some(b'w' | b'W') => (read, written.saturating_add(count.value)),
+                _ => (read, written),
+            }
+        })
+    }
+
+    /// Bytes received and sent since the container's start.
+    #[must_use]
+    pub fn network_bytes(&self) -> (u64, u64) {
+        let devices = self.networks.values();
+        devices.fold((0, 0), |(received, sent): (u64, u64), device| {
+            (
+                received.saturating_add(device.rx_bytes),
+                sent.saturating_add(device.tx_bytes),
+            )
+        })
+    }
+}
+
 /// `None`: nothing is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,6 +4,7 @@ mod attach;
 mod commit;
 mod cp;
 mod create;
+mod debug;
 mod diff;
 mod exec;
 mod export;
@@ -45,6 +46,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &commit::COMMAND,
     &cp::COMMAND,
     &create::COMMAND,
+    &debug::COMMAND,
     &diff::COMMAND,
     &exec::COMMAND,
     &export::COMMAND,

@@ -38,8 +38,12 @@ pub(crate) fn run_shell(cli: &Cli, image: &str) -> Outcome {
         image,
         "/bin/sh",
     ];
-    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let matches = crate::flags::parse(COMMAND.flags, &words, COMMAND.interspersed)
+    run_words(cli, &words.map(str::to_owned))
+}
+
+/// `hull run` with these words.
+pub(crate) fn run_words(cli: &Cli, words: &[String]) -> Outcome {
+    let matches = crate::flags::parse(COMMAND.flags, words, COMMAND.interspersed)
         .map_err(|error| Failure::new(error.to_string()))?;
     run(cli, &matches)
 }

@@ -9,7 +9,7 @@ use crate::listing::{Listing, format_flag};
 use crate::template::{Data, Record};
 use crate::terminal::Signals;
 use hull_api::client::Client;
-use hull_api::container::stats::{MemoryStats, Stats};
+use hull_api::container::stats::Stats;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -206,18 +206,15 @@ struct Shown {
 #[expect(clippy::cast_precision_loss, reason = "shown with a few digits")]
 impl Shown {
     fn of(stats: &Stats, truncate: bool) -> Self {
-        let used = without_cache(&stats.memory_stats) as f64;
+        let used = stats.memory_used() as f64;
         let limit = stats.memory_stats.limit as f64;
         let share = if limit == 0.0 {
             0.0
         } else {
             used / limit * 100.0
         };
-        let traffic = stats.networks.values();
-        let (received, sent) = traffic.fold((0, 0), |(received, sent), device| {
-            (received + device.rx_bytes, sent + device.tx_bytes)
-        });
-        let (read, written) = moved(stats);
+        let (received, sent) = stats.network_bytes();
+        let (read, written) = stats.disk_bytes();
         let pair = |one: u64, other: u64| {
             format!(
                 "{} / {}",
@@ -232,59 +229,13 @@ impl Shown {
         Self {
             id,
             name: stats.name.trim_start_matches('/').to_owned(),
-            cpu: format!("{:.2}%", processors(stats)),
+            cpu: format!("{:.2}%", stats.cpu_percent()),
             memory: format!("{} / {}", bytes_size(used), bytes_size(limit)),
             share: format!("{share:.2}%"),
             network: pair(received, sent),
             block: pair(read, written),
             pids: stats.pids_stats.current.to_string(),
         }
-    }
-}
-
-/// Memory that cannot be had back by forgetting files.
-fn without_cache(memory: &MemoryStats) -> u64 {
-    // The first of version 1 of control groups, the second of version 2.
-    for name in ["total_inactive_file", "inactive_file"] {
-        if let Some(inactive) = memory.stats.get(name)
-            && *inactive < memory.usage
-        {
-            return memory.usage - inactive;
-        }
-    }
-    memory.usage
-}
-
-/// Bytes read and written.
-fn moved(stats: &Stats) -> (u64, u64) {
-    let counts = stats
-        .blkio_stats
-        .io_service_bytes_recursive
-        .iter()
-        .flatten();
-    counts.fold((0, 0), |(read, written), count| {
-        match count.op.bytes().next() {
-            Some(b'r' | b'R') => (read + count.value, written),
-            Some(b'w' | b'W') => (read, written + count.value),
-            _ => (read, written),
-        }
-    })
-}
-
-/// Percent of one processor.
-#[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
-fn processors(stats: &Stats) -> f64 {
-    let (now, before) = (&stats.cpu_stats, &stats.precpu_stats);
-    let own = now.cpu_usage.total_usage as f64 - before.cpu_usage.total_usage as f64;
-    let all = now.system_cpu_usage as f64 - before.system_cpu_usage as f64;
-    let count = match now.online_cpus {
-        0 => now.cpu_usage.percpu_usage.len() as f64,
-        count => f64::from(count),
-    };
-    if own > 0.0 && all > 0.0 {
-        own / all * count * 100.0
-    } else {
-        0.0
     }
 }
 
