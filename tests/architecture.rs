@@ -11,6 +11,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("runtime", &["spec", "linux"]),
     ("shim", &["spec", "linux"]),
+    ("logger", &["spec"]),
     ("registry", &["spec"]),
     ("image", &["spec", "linux"]),
     ("network", &["linux"]),
@@ -18,7 +19,7 @@ const LAW: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "spec", "linux", "registry", "image", "network", "shim", "build",
+            "spec", "linux", "logger", "registry", "image", "network", "shim", "build",
         ],
     ),
     ("api", &[]),
@@ -32,7 +33,7 @@ const LAW: &[(&str, &[&str])] = &[
 
 /// Crates whose programs must start in a millisecond and stay small: nothing async in their trees.
 const WITHOUT_TOKIO: &[&str] = &[
-    "spec", "linux", "runtime", "shim", "network", "image", "build", "ui",
+    "spec", "linux", "logger", "runtime", "shim", "network", "image", "build", "ui",
 ];
 const HEAVY: &[&str] = &["tokio", "hyper", "reqwest"];
 

@@ -1,6 +1,9 @@
 //! `logs` and `attach`.
 
-use hull_tests::setup::with_each_client;
+use hull_tests::client::Client;
+use hull_tests::setup::{with, with_each_client};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 
 #[test]
 fn logs_keep_both_streams_in_order() {
@@ -178,5 +181,98 @@ fn attaching_shows_what_comes_and_the_exit_code() {
             ("gone\n", 9),
             "{attached:?}"
         );
+    });
+}
+
+#[test]
+fn a_log_server_gets_the_output_and_logs_reads_the_copy() {
+    with(Client::Hull, |s| {
+        let listener = s.host.within(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = format!("syslog-address=tcp://{}", listener.local_addr().unwrap());
+        let options = [
+            "--log-driver",
+            "syslog",
+            "--log-opt",
+            address.as_str(),
+            "--log-opt",
+            "syslog-format=rfc3164",
+        ];
+        let run = |more: &[&str], script: &str| {
+            let words = [&["run"], more, &options, &["busybox", "sh", "-c", script]].concat();
+            s.run(&words)
+        };
+        let accept = || BufReader::new(listener.accept().unwrap().0);
+        let line = |server: &mut BufReader<_>| {
+            let mut line = String::new();
+            server.read_line(&mut line).unwrap();
+            line
+        };
+        let named = ["--name", "sy", "--log-opt", "tag={{.Name}}/x"];
+        let _ = run(&named, "echo hello; echo oops >&2").ok();
+        let mut server = accept();
+        let said = [line(&mut server), line(&mut server)];
+        assert!(
+            said[0].starts_with("<30>") && said[0].contains(" sy/x["),
+            "{said:?}"
+        );
+        assert!(
+            said.iter()
+                .any(|line| line.ends_with(": oops\n") && line.starts_with("<27>")),
+            "{said:?}"
+        );
+        let logs = s.line("logs sy");
+        assert_eq!((logs.ok(), logs.stderr.as_str()), ("hello", "oops\n"));
+        assert_eq!(s.inspect("sy", "/LogPath"), "");
+
+        // Nothing is kept here when that is asked for.
+        let _ = run(
+            &["--name", "un", "--log-opt", "cache-disabled=true"],
+            "true",
+        )
+        .ok();
+        assert!(accept().fill_buf().unwrap().is_empty());
+        let refused = s.line("logs un");
+        assert!(
+            refused
+                .fails(1)
+                .contains("configured logging driver does not support reading")
+        );
+        let refused = s.line(
+            "run --log-driver syslog --log-opt syslog-address=tcp://127.0.0.1:1 busybox true",
+        );
+        let why = "failed to create task for container: failed to initialize logging driver: dial tcp 127.0.0.1:1: connect: connection refused";
+        assert!(refused.fails(125).contains(why), "{refused:?}");
+        let refused = s.line("run --log-driver gelf busybox true");
+        assert!(
+            refused
+                .fails(125)
+                .contains("gelf-address is a required parameter")
+        );
+
+        // The program that sends is killed: the next one goes on.
+        let waits = "while [ ! -e /go ]; do sleep 0.05; done; echo again";
+        let _ = run(&["-d", "--name", "kk"], waits).ok();
+        let mut server = accept();
+        let id = s.inspect("kk", "/Id");
+        let killed = s
+            .host
+            .command("pkill")
+            .args([
+                "-KILL",
+                "-f",
+                &format!("hull-logger {}", id.as_str().unwrap()),
+            ])
+            .status();
+        assert!(killed.unwrap().success());
+        assert!(server.fill_buf().unwrap().is_empty());
+        let _ = s.line("exec kk touch /go");
+        let mut server = accept();
+        assert!(line(&mut server).ends_with(": again\n"));
+
+        // A server that takes nothing makes the container wait, and nobody else.
+        let _ = run(&["-d", "--name", "full"], "yes").ok();
+        let server = accept();
+        let _ = s.line("rm -f full").ok();
+        drop(server);
     });
 }

@@ -406,6 +406,7 @@ pub(crate) fn engine_config(settings: &Settings) -> hull_engine::Config {
         data_root: settings.data_root.clone(),
         exec_root: settings.exec_root.clone(),
         shim: program("hull-shim"),
+        logger: program("hull-logger"),
         resolver: program("hull-dns"),
         runtimes,
         default_runtime: settings.default_runtime.clone(),

@@ -56,6 +56,8 @@ pub struct Config {
     pub exec_root: PathBuf,
     /// The shim's program.
     pub shim: PathBuf,
+    /// The program that sends logs to servers.
+    pub logger: PathBuf,
     /// The resolver's program.
     pub resolver: PathBuf,
     /// By name.

@@ -50,6 +50,9 @@ pub struct Launch {
     pub relays: Vec<Relay>,
     /// Where output is written; `None` for nowhere.
     pub log: Option<LogConfig>,
+    /// A log server that gets it as well.
+    #[serde(default)]
+    pub receiver: Option<Receiver>,
     /// Whether the first process has a terminal.
     pub tty: bool,
     /// Whether its standard input can be written to.
@@ -132,6 +135,19 @@ pub struct LogConfig {
     /// `None`: the container waits for its log to be written. Some: it does not, and what comes while so many
     /// bytes wait is lost.
     pub buffer: Option<u64>,
+}
+
+/// A program that gets a container's output: its settings on its standard input, a socket, in JSON behind a length of 4
+/// bytes, big-endian; then, when it has said in the same way that all is well (nothing) or what is not, entries as
+/// Docker's `local` driver writes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receiver {
+    /// The program.
+    pub program: PathBuf,
+    /// What it is told: an object. A program that takes another's place finds `again` in it, and is not waited for.
+    pub settings: serde_json::Value,
+    /// The container waits while it takes nothing; else what comes meanwhile is lost.
+    pub waits: bool,
 }
 
 /// How entries of a log are written.

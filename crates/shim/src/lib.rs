@@ -30,7 +30,9 @@ mod relay;
 mod server;
 
 pub use handle::{Error, Events, Handle};
-pub use launch::{ExitRecord, Launch, LogConfig, LogFormat, Relay, Source, SourceKind, Transport};
+pub use launch::{
+    ExitRecord, Launch, LogConfig, LogFormat, Receiver, Relay, Source, SourceKind, Transport,
+};
 pub use protocol::{AttachOptions, Event, ExecRequest, Snapshot};
 pub use server::{mount_root, serve};
 

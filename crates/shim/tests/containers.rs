@@ -100,6 +100,7 @@ fn container(command: &str) -> Option<Container> {
             work: Some(at("work")),
             volatile: false,
         },
+        receiver: None,
         log: Some(LogConfig {
             path: at("log"),
             max_files: 1,

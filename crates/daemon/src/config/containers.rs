@@ -4,6 +4,7 @@ use super::ConfigError;
 use super::file::File;
 use super::flags::Flags;
 use clap::Args;
+use hull_engine::container::{LogConfig, LogDriver, check_log as check_log_options};
 use hull_engine::{Thousand, check_ulimit, parse_size, parse_ulimit};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -147,6 +148,9 @@ pub(super) fn merge(flags: &Flags, file: &File) -> Result<ContainerDefaults, Con
     let parent = text(&flags.cgroup_parent, &file.cgroup_parent);
     let profile = text(&flags.seccomp_profile, &file.seccomp_profile);
     let (seccomp, seccomp_path) = seccomp(profile)?;
+    let log_driver = text(&flags.log_driver, &file.log_driver);
+    let log_opts = log_opts(&flags.log_opts, file);
+    check_log(&log_driver, &log_opts)?;
     Ok(ContainerDefaults {
         cgroup_parent: match parent.as_str() {
             "" => program.cgroup_parent().to_owned(),
@@ -160,8 +164,8 @@ pub(super) fn merge(flags: &Flags, file: &File) -> Result<ContainerDefaults, Con
         shm_size: shm_size(flags.default_shm_size.as_deref(), file)?,
         ulimits: ulimits(&flags.default_ulimits, file)?,
         init: truth(flags.init, file.init),
-        log_driver: text(&flags.log_driver, &file.log_driver),
-        log_opts: log_opts(&flags.log_opts, file),
+        log_driver,
+        log_opts,
         no_new_privileges: truth(flags.no_new_privileges, file.no_new_privileges),
         seccomp,
         seccomp_path,
@@ -244,6 +248,29 @@ fn log_opts(flags: &[String], file: &ContainerFile) -> BTreeMap<String, String> 
         (name.to_owned(), value.to_owned())
     };
     flags.iter().map(pair).collect()
+}
+
+/// As dockerd does: only where there are options.
+fn check_log(driver: &str, options: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    let wrong = |why: &str| ConfigError::Plain(format!("failed to set log opts: {why}"));
+    let name = if driver.is_empty() {
+        "json-file"
+    } else {
+        driver
+    };
+    let driver = LogDriver::named(name).ok_or_else(|| {
+        wrong(&format!(
+            "logger: no log driver named '{name}' is registered"
+        ))
+    })?;
+    let log = LogConfig {
+        driver,
+        options: options.clone(),
+    };
+    check_log_options(&log).map_err(|error| wrong(error.message()))
 }
 
 /// The profile and where it came from.

@@ -125,6 +125,10 @@ fn mistakes_are_told_as_dockerd_tells_them() {
     );
     assert_eq!(refused(&["-l", "foo"], None), "invalid logging level: foo");
     assert_eq!(
+        refused(&["--log-driver=syslog", "--log-opt=nope=1"], None),
+        "failed to set log opts: unknown log opt 'nope' for syslog log driver"
+    );
+    assert_eq!(
         refused(&["--registry-mirror", "foo"], None),
         "invalid mirror: no scheme specified for \"foo\": must use either 'https://' or 'http://'"
     );

@@ -345,24 +345,17 @@ pub(crate) fn reflect_restart(host: &mut HostConfig, policy: RestartPolicy) {
 }
 
 fn log_config(log: hull_api::container::LogConfig) -> Result<LogConfig, ApiError> {
-    /// The drivers that dockerd has besides.
-    const OTHERS: [&str; 8] = [
-        "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs",
-    ];
     let driver = match log.driver.as_str() {
-        "" | "json-file" => LogDriver::JsonFile,
-        "local" => LogDriver::Local,
-        "none" => LogDriver::None,
-        other if OTHERS.contains(&other) => {
-            return Err(unsupported(format_args!(
-                "the log driver {other}: use json-file, local or none"
-            )));
+        "" => LogDriver::JsonFile,
+        // dockerd has it, and it is not refused by its name there.
+        "awslogs" => {
+            return Err(unsupported("the log driver awslogs: use another one"));
         }
-        other => {
-            return Err(ApiError::bad_request(format!(
+        other => LogDriver::named(other).ok_or_else(|| {
+            ApiError::bad_request(format!(
                 "error looking up logging plugin {other}: plugin \"{other}\" not found"
-            )));
-        }
+            ))
+        })?,
     };
     Ok(LogConfig {
         driver,

@@ -31,6 +31,12 @@ pub(crate) fn fill_in_settings(host: &mut HostConfig, v2: bool, settings: &Conta
             option.or_insert_with(|| value.clone());
         }
     }
+    // That no copy of a log is kept goes for containers with another driver, too.
+    if let Some(disabled) = settings.log_opts.get("cache-disabled") {
+        let options = log.config.get_or_insert_default();
+        let option = options.entry("cache-disabled".to_owned());
+        option.or_insert_with(|| disabled.clone());
+    }
     for (name, (soft, hard)) in &settings.ulimits {
         let limits = host.ulimits.get_or_insert_default();
         if !limits.iter().any(|limit| limit.name == *name) {

@@ -193,7 +193,15 @@ fn plugins() -> Plugins {
         volume: words(&["local"]),
         network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         authorization: None,
-        log: words(&["json-file", "local"]),
+        log: words(&[
+            "fluentd",
+            "gelf",
+            "journald",
+            "json-file",
+            "local",
+            "splunk",
+            "syslog",
+        ]),
     }
 }
 

@@ -289,9 +289,20 @@ pub enum LogDriver {
     Local,
     /// Nothing.
     None,
+    /// A log server; a copy is kept in files for who reads it here.
+    Remote(hull_logger::Driver),
 }
 
 impl LogDriver {
+    /// By Docker's name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let local = [Self::JsonFile, Self::Local, Self::None];
+        let remote = hull_logger::Driver::ALL.map(Self::Remote);
+        let mut all = local.into_iter().chain(remote);
+        all.find(|driver| driver.as_str() == name)
+    }
+
     /// Docker's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -299,6 +310,7 @@ impl LogDriver {
             Self::JsonFile => "json-file",
             Self::Local => "local",
             Self::None => "none",
+            Self::Remote(driver) => driver.as_str(),
         }
     }
 }

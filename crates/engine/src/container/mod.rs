@@ -71,7 +71,8 @@ pub(crate) use exec::Execs;
 pub(crate) use export::diff_error;
 pub(crate) use kill::parse as signal;
 pub(crate) use list::name_fits;
-pub(crate) use log::place as log_place;
+pub use log::check as check_log;
+pub(crate) use log::{is_readable as log_is_readable, place as log_place};
 pub(crate) use merge::clean;
 
 /// What to wait for.

@@ -284,6 +284,11 @@ impl Engine {
             sources: Vec::new(),
             shared_memory: Some(self.memory_dir()),
             log: super::log::config(record, &self.container_dir(&record.id))?,
+            receiver: super::log::receiver(
+                record,
+                &self.container_dir(&record.id),
+                &self.config.logger,
+            )?,
             held: 0,
             relays: published::relays(&record.publications),
             tty: record.config.tty,
@@ -304,7 +309,7 @@ impl Engine {
         let log = match record.config.log.driver {
             LogDriver::JsonFile => super::log::place(&directory, record).path,
             // Not for other programs: Docker tells of none either.
-            LogDriver::Local | LogDriver::None => PathBuf::new(),
+            LogDriver::Local | LogDriver::None | LogDriver::Remote(_) => PathBuf::new(),
         };
         Paths {
             resolv_conf: shared.join("resolv.conf"),
@@ -361,6 +366,10 @@ pub(super) fn create_failed(error: &hull_shim::Error) -> Error {
         hull_shim::Error::Refused(message) => {
             if message.starts_with("cannot access path") {
                 return Error::new(ErrorKind::NotFound, message.clone());
+            }
+            if message.starts_with("failed to initialize logging driver") {
+                let text = format!("failed to create task for container: {message}");
+                return Error::new(ErrorKind::Internal, text);
             }
             let prefix = "failed to create task for container: failed to create shim task: OCI runtime create failed";
             let text = if message.starts_with("runc") {

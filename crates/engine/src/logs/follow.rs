@@ -6,7 +6,7 @@ use super::read::{Reader, Step, Write};
 use super::watch::Watch;
 use super::{LogOptions, Logs};
 use crate::container::live::{Container, Progress};
-use crate::container::{LogDriver, log_place};
+use crate::container::{log_is_readable, log_place};
 use crate::stream::{Outgoing, Task, pieces_of, told_by};
 use crate::{Engine, Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Engine {
             ));
         }
         let record = container.record();
-        if record.config.log.driver == LogDriver::None {
+        if !log_is_readable(&record.config.log) {
             return Err(Error::new(
                 ErrorKind::NotImplemented,
                 "configured logging driver does not support reading",

@@ -45,6 +45,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The log driver cannot be started, in its own words.
+    #[error("failed to initialize logging driver: {0}")]
+    Logging(String),
     /// The runtime refused, in its own words.
     #[error("{0}")]
     Runtime(String),
@@ -144,10 +147,7 @@ fn undo(launch: &Launch, root: &Path) {
 fn create(launch: &Launch, listener: UnixListener, relays: Relays) -> Result<(Shim, i32), Error> {
     let children = reactor::child_signals().map_err(step("wait for children"))?;
     let runtime = Runtime::new(launch);
-    let log = match &launch.log {
-        Some(config) => Some(log::Log::open(config).map_err(step("open the log"))?),
-        None => None,
-    };
+    let log = log::Log::open(launch)?;
     let created = runtime.create(launch)?;
     if let Some(memory) = &launch.shared_memory {
         rootfs::unmount(memory).map_err(step("let go of others' shared memory"))?;

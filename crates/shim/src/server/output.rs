@@ -1,8 +1,9 @@
 //! From a process's output to log and clients.
 
 use super::client::{QUEUE_LIMIT, Role};
+use super::log::Remote;
 use super::process::Output;
-use super::shim::{Shim, Token};
+use super::shim::{FIRST, Shim, Token};
 use crate::protocol::frame_header;
 use hull_linux::reactor::Interest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -65,14 +66,14 @@ impl Shim {
         let Some(process) = self.processes.get_mut(&key) else {
             return;
         };
+        let mut full = false;
         if let Some(log) = &mut process.log {
-            // A log that cannot be written (a full disk) does not stop the container; nor does it in Docker.
-            let _ = log.write(stream, bytes);
+            log.write(stream, bytes);
+            full = log.is_full();
         }
         let header = frame_header(stream, bytes.len());
         let framed = !process.tty;
         let watchers = self.streams_of(key);
-        let mut full = false;
         for id in &watchers {
             let Some(client) = self.clients.get_mut(id) else {
                 continue;
@@ -105,6 +106,64 @@ impl Shim {
         if full {
             self.hold(key, true);
         }
+        self.watch_remote();
+    }
+
+    /// Waits for room for what a log server has not got, and for its program's end.
+    pub(super) fn watch_remote(&mut self) {
+        let Some(remote) = self.remote() else { return };
+        let interest = match remote.has_waiting() {
+            true => Interest::WRITE,
+            false => Interest::NONE,
+        };
+        let Some(socket) = remote.socket() else {
+            return;
+        };
+        let _ = match self.remote_interest {
+            Some(known) if known == interest => return,
+            Some(_) => self.reactor.change(socket, Token::Remote.pack(), interest),
+            None => self.reactor.add(socket, Token::Remote.pack(), interest),
+        };
+        self.remote_interest = Some(interest);
+    }
+
+    /// Starts the log server's program again, if it is time.
+    pub(super) fn retry_remote(&mut self) {
+        if let Some(remote) = self.remote_mut()
+            && remote.due().is_some()
+        {
+            remote.retry();
+            self.watch_remote();
+        }
+    }
+
+    /// There is room, or the program has ended.
+    pub(super) fn on_remote(&mut self, hung_up: bool) {
+        let Some(remote) = self.remote_mut() else {
+            return;
+        };
+        if hung_up {
+            // Its descriptor is closed, and with it forgotten by the reactor.
+            remote.on_end();
+            self.remote_interest = None;
+        } else {
+            remote.flush();
+        }
+        self.watch_remote();
+        self.release_if_drained(FIRST);
+    }
+
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        self.processes.get(&FIRST)?.log.as_ref()?.remote.as_ref()
+    }
+
+    fn remote_mut(&mut self) -> Option<&mut Remote> {
+        self.processes
+            .get_mut(&FIRST)?
+            .log
+            .as_mut()?
+            .remote
+            .as_mut()
     }
 
     /// Stops or resumes reading a process's output.
@@ -126,7 +185,7 @@ impl Shim {
         }
     }
 
-    /// Resumes reading when no client has too much waiting.
+    /// Resumes reading when neither a client nor a log server has too much waiting.
     pub(super) fn release_if_drained(&mut self, key: u32) {
         let waiting = self
             .streams_of(key)
@@ -134,7 +193,12 @@ impl Shim {
             .filter_map(|id| self.clients.get(id))
             .map(super::client::Client::waiting)
             .max();
-        if waiting.unwrap_or(0) <= QUEUE_LIMIT / 2 {
+        let log = self
+            .processes
+            .get(&key)
+            .and_then(|process| process.log.as_ref());
+        let room = log.is_none_or(super::log::Log::has_room);
+        if room && waiting.unwrap_or(0) <= QUEUE_LIMIT / 2 {
             self.hold(key, false);
         }
     }

@@ -36,6 +36,7 @@ pub(super) enum Token {
     Client(u32),
     Relay,
     Memory,
+    Remote,
 }
 
 impl Token {
@@ -48,6 +49,7 @@ impl Token {
             Self::Client(id) => (4, id, 0),
             Self::Relay => (5, 0, 0),
             Self::Memory => (6, 0, 0),
+            Self::Remote => (7, 0, 0),
         };
         kind << 40 | u64::from(stream) << 32 | u64::from(key)
     }
@@ -62,7 +64,8 @@ impl Token {
             3 => Self::Output(number, bytes[4]),
             4 => Self::Client(number),
             5 => Self::Relay,
-            _ => Self::Memory,
+            6 => Self::Memory,
+            _ => Self::Remote,
         }
     }
 }
@@ -78,6 +81,8 @@ pub(super) struct Shim {
     pub(super) relays: Relays,
     /// From the start on, where the host counts memory.
     pub(super) memory: Option<Memory>,
+    /// What is waited for of a log server's program; `None` while it is not watched.
+    pub(super) remote_interest: Option<Interest>,
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) clients: BTreeMap<u32, Client>,
     next: u32,
@@ -106,6 +111,7 @@ impl Shim {
             children,
             relays,
             memory: None,
+            remote_interest: None,
             processes: BTreeMap::new(),
             clients: BTreeMap::new(),
             next: FIRST,
@@ -114,6 +120,7 @@ impl Shim {
             buffer: Vec::new(),
         };
         shim.adopt(first)?;
+        shim.watch_remote();
         Ok(shim)
     }
 
@@ -143,11 +150,13 @@ impl Shim {
                 .processes
                 .values()
                 .filter_map(|process| process.ended_at.map(|(_, until)| until))
+                .chain(self.remote().and_then(super::log::Remote::due))
                 .min();
             let timeout = deadline.map(|until| until.saturating_duration_since(Instant::now()));
             for ready in self.reactor.wait(timeout)? {
                 self.on_ready(ready);
             }
+            self.retry_remote();
             for key in self.processes.keys().copied().collect::<Vec<_>>() {
                 self.finish_if_done(key);
             }
@@ -161,6 +170,7 @@ impl Shim {
             Token::Children => self.on_children(),
             Token::Relay => self.relays.begin(&self.reactor),
             Token::Memory => self.on_memory(),
+            Token::Remote => self.on_remote(ready.hung_up),
             Token::Input(key) if ready.hung_up => self.close_input(key),
             Token::Input(key) => self.on_input(key),
             Token::Output(key, stream) => self.on_output(key, stream),
@@ -233,7 +243,7 @@ impl Shim {
             return; // Its last output has just ended it.
         };
         if let Some(log) = process.log.take() {
-            let _ = log.finish();
+            log.finish();
         }
         let code = process.exit_code.unwrap_or(-1);
         match &process.exec {
@@ -433,6 +443,7 @@ mod tests {
             Token::Client(1 << 31),
             Token::Relay,
             Token::Memory,
+            Token::Remote,
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -19,11 +19,35 @@ pub(super) fn check(options: &Options) -> Result<()> {
     fill_in(tag, |_| Some(String::new())).map(drop)
 }
 
-/// The attributes of a container's log.
+/// The attributes of a container's log, its tag among them.
 ///
 /// # Errors
 /// As [`check`].
 pub(super) fn of(record: &Record) -> Result<BTreeMap<String, String>> {
+    let mut found = asked(record)?;
+    let tag = tag(record, "")?;
+    if !tag.is_empty() {
+        found.insert("tag".to_owned(), tag);
+    }
+    Ok(found)
+}
+
+/// The option `tag`, or else `usual`, filled in.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn tag(record: &Record, usual: &str) -> Result<String> {
+    let options = &record.config.log.options;
+    let tag = options.get("tag").map_or("", String::as_str);
+    let tag = if tag.is_empty() { usual } else { tag };
+    fill_in(tag, |field| field_of(record, field))
+}
+
+/// Labels and variables that the options ask for.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn asked(record: &Record) -> Result<BTreeMap<String, String>> {
     let options = &record.config.log.options;
     let effective = &record.effective;
     let labels = effective
@@ -36,11 +60,6 @@ pub(super) fn of(record: &Record) -> Result<BTreeMap<String, String>> {
         .iter()
         .filter_map(|variable| variable.split_once('='));
     found.extend(chosen(options, "env", env)?);
-    let tag = options.get("tag").map_or("", String::as_str);
-    let tag = fill_in(tag, |field| field_of(record, field))?;
-    if !tag.is_empty() {
-        found.insert("tag".to_owned(), tag);
-    }
     Ok(found)
 }
 

@@ -1,6 +1,7 @@
 //! Log drivers and their options.
 
 mod attributes;
+mod remote;
 
 use super::record::Record;
 use super::{LogConfig, LogDriver};
@@ -26,20 +27,42 @@ struct Options {
     buffer: Option<u64>,
 }
 
+/// Options that every driver has; those of the copy are not checked by dockerd either.
+const COMMON: [&str; 6] = [
+    "mode",
+    "max-buffer-size",
+    "cache-disabled",
+    "cache-max-size",
+    "cache-max-file",
+    "cache-compress",
+];
+
 /// Checks a driver's options.
 ///
 /// # Errors
 /// Docker's complaints about options that do not exist or cannot be read.
-pub(super) fn check(log: &LogConfig) -> Result<()> {
+pub fn check(log: &LogConfig) -> Result<()> {
     if log.driver == LogDriver::None {
         return Ok(());
+    }
+    buffer(log)?;
+    if let Some(text) = log
+        .options
+        .get("cache-disabled")
+        .filter(|text| !text.is_empty())
+    {
+        let wrong = |_| invalid(format!("invalid value for option cache-disabled: {text}"));
+        boolean(text).map_err(wrong)?;
+    }
+    if let LogDriver::Remote(driver) = log.driver {
+        return hull_logger::options::check(driver, &remote::own_options(log)).map_err(invalid);
     }
     known(log)?;
     options(log)?;
     attributes::check(&log.options)
 }
 
-/// The shim's view; `None` when nothing is kept.
+/// The shim's view: the files that a container's output is kept in; `None` when it is not.
 ///
 /// # Errors
 /// As [`check`].
@@ -49,6 +72,7 @@ pub(super) fn config(record: &Record, directory: &Path) -> Result<Option<hull_sh
         LogDriver::None => return Ok(None),
         LogDriver::JsonFile => LogFormat::Json,
         LogDriver::Local => LogFormat::Local,
+        LogDriver::Remote(_) => return remote::copy(record, directory),
     };
     let options = options(log)?;
     Ok(Some(hull_shim::LogConfig {
@@ -65,11 +89,36 @@ pub(super) fn config(record: &Record, directory: &Path) -> Result<Option<hull_sh
     }))
 }
 
+/// The shim's view: the log server that gets a container's output, through `program`.
+///
+/// # Errors
+/// As [`check`], and what dockerd says when a driver cannot be started.
+pub(super) fn receiver(
+    record: &Record,
+    directory: &Path,
+    program: &Path,
+) -> Result<Option<hull_shim::Receiver>> {
+    remote::receiver(record, directory, program)
+}
+
+/// Whether a log can be read here.
+pub(crate) fn is_readable(log: &LogConfig) -> bool {
+    match log.driver {
+        LogDriver::None => false,
+        LogDriver::JsonFile | LogDriver::Local => true,
+        LogDriver::Remote(_) => remote::is_copied(log),
+    }
+}
+
 /// Where a container's log is, `directory` being the container's: where dockerd has it.
 pub(crate) fn place(directory: &Path, record: &Record) -> Place {
     match record.config.log.driver {
         LogDriver::Local => Place {
             path: directory.join("local-logs/container.log"),
+            format: Format::Local,
+        },
+        LogDriver::Remote(_) => Place {
+            path: directory.join("container-cached.log"),
             format: Format::Local,
         },
         LogDriver::JsonFile | LogDriver::None => Place {
@@ -95,11 +144,10 @@ fn known(log: &LogConfig) -> Result<()> {
             "env-regex",
             "tag",
         ],
-        LogDriver::Local | LogDriver::None => &["max-file", "max-size", "compress"],
+        _ => &["max-file", "max-size", "compress"],
     };
-    let unknown = |name: &&String| {
-        !names.contains(&name.as_str()) && !matches!(name.as_str(), "mode" | "max-buffer-size")
-    };
+    let unknown =
+        |name: &&String| !names.contains(&name.as_str()) && !COMMON.contains(&name.as_str());
     match (log.options.keys().find(unknown), log.driver) {
         (None, _) => Ok(()),
         (Some(name), LogDriver::JsonFile) => Err(invalid(format!(
@@ -192,7 +240,7 @@ fn buffer(log: &LogConfig) -> Result<Option<u64>> {
         )),
         Some(text) => parse_size(text).map(Some).ok_or_else(|| {
             invalid(format!(
-                "logger: error parsing option max-buffer-size: invalid size: '{text}'"
+                "error parsing option max-buffer-size: invalid size: '{text}'"
             ))
         }),
         None => Ok((!blocking).then_some(MAX_BUFFER)),
@@ -312,6 +360,18 @@ mod tests {
             "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
         ),
         (
+            LogDriver::Local,
+            "cache-disabled",
+            "x",
+            "invalid value for option cache-disabled: x",
+        ),
+        (
+            LogDriver::Remote(hull_logger::Driver::Journald),
+            "cache-foo",
+            "x",
+            "unknown log opt 'cache-foo' for journald log driver",
+        ),
+        (
             LogDriver::JsonFile,
             "tag",
             "{{",
@@ -326,6 +386,13 @@ mod tests {
             let refused = check(&log(driver, &[(name, value)])).unwrap_err();
             assert_eq!(refused.message(), text);
         }
+        let ring = [("mode", "non-blocking"), ("max-buffer-size", "x")];
+        let refused = check(&log(LogDriver::Local, &ring)).unwrap_err();
+        assert_eq!(
+            refused.message(),
+            "error parsing option max-buffer-size: invalid size: 'x'"
+        );
+        assert!(check(&log(LogDriver::JsonFile, &[("cache-max-size", "x")])).is_ok());
         assert!(check(&log(LogDriver::JsonFile, &[("labels-regex", "[")])).is_err());
         assert!(check(&log(LogDriver::None, &[("x", "y")])).is_ok());
     }

@@ -1,17 +1,21 @@
 //! The log: output is cut into lines, written down as Docker's drivers `json-file` and `local` write them,
 //! and kept in files that are bounded ([`mod@file`]).
 //!
-//! A line of output that fills 16 KiB before it ends becomes several entries, as in Docker.
+//! A line of output that fills 16 KiB before it ends becomes several entries, as in Docker. What goes to a log server
+//! goes there beside ([`remote`]).
 
 mod file;
 mod json;
 mod local;
+mod remote;
 mod ring;
 
-use crate::{LogConfig, LogFormat};
+use super::Error;
+use crate::{Launch, LogConfig, LogFormat};
 use file::Rotated;
 use json::Json;
 use local::Local;
+pub(super) use remote::Remote;
 use ring::Ring;
 use std::io;
 
@@ -20,15 +24,66 @@ const MAX_LINE: usize = 16 << 10;
 
 /// A container's log.
 #[derive(Debug)]
-pub(super) enum Log {
+pub(super) struct Log {
+    files: Option<Files>,
+    pub(super) remote: Option<Remote>,
+}
+
+impl Log {
+    /// Opens what is asked for; `None` for nothing.
+    pub(super) fn open(launch: &Launch) -> Result<Option<Self>, Error> {
+        let files = launch.log.as_ref().map(Files::open).transpose();
+        let files = files.map_err(super::step("open the log"))?;
+        let remote = launch.receiver.as_ref();
+        let remote = remote
+            .map(|receiver| Remote::start(&launch.id, receiver))
+            .transpose()?;
+        Ok((files.is_some() || remote.is_some()).then_some(Self { files, remote }))
+    }
+
+    /// Takes output of stream 1 or 2 that came now.
+    pub(super) fn write(&mut self, stream: u8, bytes: &[u8]) {
+        if let Some(files) = &mut self.files {
+            // A log that cannot be written (a full disk) does not stop the container; nor does it in Docker.
+            let _ = files.write(stream, bytes);
+        }
+        if let Some(remote) = &mut self.remote {
+            remote.write(stream, bytes);
+        }
+    }
+
+    /// Whether the container is to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.remote.as_ref().is_some_and(Remote::is_full)
+    }
+
+    /// Whether a container that waited may go on.
+    pub(super) fn has_room(&self) -> bool {
+        self.remote.as_ref().is_none_or(Remote::has_room)
+    }
+
+    /// Writes what has come of lines that will not end, and waits for what is under way.
+    pub(super) fn finish(self) {
+        if let Some(files) = self.files {
+            let _ = files.finish();
+        }
+        if let Some(remote) = self.remote {
+            remote.finish();
+        }
+    }
+}
+
+/// What of a log is in files.
+#[derive(Debug)]
+enum Files {
     /// Written at once: a slow disk makes the container wait.
     Direct(Writer),
     /// Written by a thread: what comes while too much waits is lost.
     Ring(Ring),
 }
 
-impl Log {
-    pub(super) fn open(config: &LogConfig) -> io::Result<Self> {
+impl Files {
+    fn open(config: &LogConfig) -> io::Result<Self> {
         let writer = Writer::open(config)?;
         Ok(match config.buffer {
             Some(bytes) => Self::Ring(Ring::start(writer, bytes)?),
@@ -37,7 +92,7 @@ impl Log {
     }
 
     /// Takes output of stream 1 or 2 that came now.
-    pub(super) fn write(&mut self, stream: u8, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, stream: u8, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Direct(writer) => writer.write(stream, bytes),
             Self::Ring(ring) => {
@@ -48,7 +103,7 @@ impl Log {
     }
 
     /// Writes what has come of lines that will not end, and waits for what is under way.
-    pub(super) fn finish(self) -> io::Result<()> {
+    fn finish(self) -> io::Result<()> {
         match self {
             Self::Direct(writer) => writer.finish(),
             Self::Ring(ring) => ring.finish(),
@@ -106,34 +161,23 @@ struct Partial {
     parts: u32,
 }
 
-/// Cuts output into entries and writes them.
-#[derive(Debug)]
-pub(super) struct Writer {
-    format: Format,
-    file: Rotated,
+/// Cuts output into entries.
+#[derive(Debug, Default)]
+struct Cutter {
     /// For standard output and error.
     partial: [Partial; 2],
-    /// Entries that are not written yet.
-    entries: Vec<u8>,
 }
 
-impl Writer {
-    fn open(config: &LogConfig) -> io::Result<Self> {
-        Ok(Self {
-            format: match config.format {
-                LogFormat::Json => Format::Json(Json::new(&config.attributes)),
-                LogFormat::Local => Format::Local(Local),
-            },
-            file: Rotated::open(config)?,
-            partial: [Partial::default(), Partial::default()],
-            entries: Vec::new(),
-        })
-    }
-
-    fn write(&mut self, stream: u8, mut bytes: &[u8]) -> io::Result<()> {
-        let now = Moment::now();
+impl Cutter {
+    /// Gives the entries that are whole with these bytes; the first failure.
+    fn cut(
+        &mut self,
+        stream: u8,
+        mut bytes: &[u8],
+        mut each: impl FnMut(Entry<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let stderr = stream == 2;
-        let mut partial = std::mem::take(&mut self.partial[usize::from(stderr)]);
+        let partial = &mut self.partial[usize::from(stderr)];
         let mut outcome = Ok(());
         while !bytes.is_empty() {
             let room = MAX_LINE - partial.bytes.len();
@@ -157,31 +201,68 @@ impl Writer {
                 break;
             }
             let parts = partial.parts;
-            let entry = Entry {
+            outcome = outcome.and(each(Entry {
                 stderr,
                 bytes: whole,
                 part: (cut || parts > 0).then_some(parts + 1),
-            };
-            outcome = outcome.and(self.add(entry, &now));
+            }));
             partial.parts = if cut { parts + 1 } else { 0 };
             partial.bytes.clear();
         }
-        self.partial[usize::from(stderr)] = partial;
+        outcome
+    }
+
+    /// Gives what has come of lines that will not end.
+    fn rest(&mut self, mut each: impl FnMut(Entry<'_>) -> io::Result<()>) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for (number, partial) in std::mem::take(&mut self.partial).iter().enumerate() {
+            if !partial.bytes.is_empty() {
+                outcome = outcome.and(each(Entry {
+                    stderr: number == 1,
+                    bytes: &partial.bytes,
+                    part: Some(partial.parts + 1),
+                }));
+            }
+        }
+        outcome
+    }
+}
+
+/// Cuts output into entries and writes them.
+#[derive(Debug)]
+pub(super) struct Writer {
+    format: Format,
+    file: Rotated,
+    cutter: Cutter,
+    /// Entries that are not written yet.
+    entries: Vec<u8>,
+}
+
+impl Writer {
+    fn open(config: &LogConfig) -> io::Result<Self> {
+        Ok(Self {
+            format: match config.format {
+                LogFormat::Json => Format::Json(Json::new(&config.attributes)),
+                LogFormat::Local => Format::Local(Local),
+            },
+            file: Rotated::open(config)?,
+            cutter: Cutter::default(),
+            entries: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, stream: u8, bytes: &[u8]) -> io::Result<()> {
+        let now = Moment::now();
+        let mut cutter = std::mem::take(&mut self.cutter);
+        let outcome = cutter.cut(stream, bytes, |entry| self.add(entry, &now));
+        self.cutter = cutter;
         outcome.and(self.flush())
     }
 
     fn finish(mut self) -> io::Result<()> {
         let now = Moment::now();
-        for (number, partial) in std::mem::take(&mut self.partial).iter().enumerate() {
-            if !partial.bytes.is_empty() {
-                let entry = Entry {
-                    stderr: number == 1,
-                    bytes: &partial.bytes,
-                    part: Some(partial.parts + 1),
-                };
-                self.add(entry, &now)?;
-            }
-        }
+        let mut cutter = std::mem::take(&mut self.cutter);
+        cutter.rest(|entry| self.add(entry, &now))?;
         self.flush()?;
         self.file.finish();
         Ok(())

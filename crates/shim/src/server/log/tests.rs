@@ -11,11 +11,11 @@ fn config(directory: &Path) -> LogConfig {
     }
 }
 
-fn log(change: impl FnOnce(&mut LogConfig)) -> (tempfile::TempDir, Log) {
+fn log(change: impl FnOnce(&mut LogConfig)) -> (tempfile::TempDir, Files) {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path());
     change(&mut config);
-    let log = Log::open(&config).unwrap();
+    let log = Files::open(&config).unwrap();
     (directory, log)
 }
 
