@@ -148,6 +148,16 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// Servers take a session that just stops for an attack, and say so.
+    fn drop(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    }
+}
+
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {

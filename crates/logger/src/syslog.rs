@@ -36,6 +36,9 @@ const DAEMON: u8 = 3;
 const ERROR: u8 = 3;
 const INFORMATIONAL: u8 = 6;
 
+/// What a datagram is that is longer than its socket takes.
+const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
+
 /// Where this host's syslog usually listens.
 const USUAL_SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
@@ -269,8 +272,10 @@ impl Receiver for Syslog {
             }
             match connection.write_all(&bytes) {
                 Ok(()) => {}
-                // EMSGSIZE: nobody will ever take it.
-                Err(error) if connection.is_datagram() && error.raw_os_error() == Some(90) => {
+                // Nobody will ever take it.
+                Err(error)
+                    if connection.is_datagram() && error.raw_os_error() == Some(TOO_LONG) =>
+                {
                     return Err(Failure::refused(number, 1, cause(&error)));
                 }
                 Err(error) => {

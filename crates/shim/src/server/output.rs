@@ -139,13 +139,17 @@ impl Shim {
 
     /// There is room, or the program has ended.
     pub(super) fn on_remote(&mut self, hung_up: bool) {
+        if hung_up {
+            if let Some(socket) = self.remote().and_then(Remote::socket) {
+                let _ = self.reactor.remove(socket);
+            }
+            self.remote_interest = None;
+        }
         let Some(remote) = self.remote_mut() else {
             return;
         };
         if hung_up {
-            // Its descriptor is closed, and with it forgotten by the reactor.
             remote.on_end();
-            self.remote_interest = None;
         } else {
             remote.flush();
         }
