@@ -1,5 +1,5 @@
 //! Sends a container's output to log servers, as dockerd's drivers `syslog`, `journald`, `gelf`, `fluentd` and `splunk`
-//! do: what options they have ([`options`]), what goes over the wire, and the program `hull-logger` ([`serve`]).
+//! do: what options they have ([`options`]), what goes over the wire, and the program `hull-logger` ([`serve()`]).
 //!
 //! ```text
 //!  container ── pipe ──► hull-shim ── socket: Settings, then entries ──► hull-logger ──► log server
