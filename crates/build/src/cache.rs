@@ -5,17 +5,22 @@
 //! Rows are only as good as the files they name. These are brought to the disk after a build, and the row says
 //! so; what was not there before the host went down without notice does not count any more.
 
+mod lineage;
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use crate::world::Piece;
 use hull_image::Database;
 use hull_spec::Digest;
 use jiff::Timestamp;
-use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Id → [`Entry`] as JSON.
-const RESULTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("build.results");
+/// How long it may take until the disk knows that a result was of use.
+const UNWRITTEN: Duration = Duration::from_secs(60);
 
 /// Why the cache cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,13 +34,6 @@ pub enum CacheError {
         #[source]
         source: Box<redb::Error>,
     },
-}
-
-fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> CacheError {
-    move |source| CacheError::Database {
-        operation,
-        source: Box::new(source.into()),
-    }
 }
 
 /// What kind of thing a result is, in BuildKit's words.
@@ -117,11 +115,15 @@ pub struct Removed {
 struct Known {
     entries: BTreeMap<String, Entry>,
     keys: HashMap<Digest, String>,
-    /// How many results name a step.
-    users: HashMap<String, usize>,
+    /// The results that name a step.
+    users: HashMap<String, BTreeSet<String>>,
     pins: HashMap<String, usize>,
     /// Rows to be written, or removed.
     dirty: HashSet<String>,
+    /// Rows of which nothing has changed but when they were of use, and since when there are such: they wait for
+    /// others.
+    used: HashSet<String>,
+    used_since: Option<Instant>,
     writing: bool,
 }
 
@@ -178,10 +180,17 @@ fn layer_name(step: &str, epoch: Option<i64>) -> String {
 }
 
 impl Known {
+    /// The results that name a step.
+    fn owners(&self, step: &str) -> impl Iterator<Item = &Entry> + Clone {
+        let ids = self.users.get(step).into_iter().flatten();
+        ids.filter_map(|id| self.entries.get(id))
+    }
+
     fn insert(&mut self, entry: Entry) {
         self.take(&entry.id.clone());
         for step in steps_of(&entry) {
-            *self.users.entry(step.to_owned()).or_default() += 1;
+            let users = self.users.entry(step.to_owned()).or_default();
+            users.insert(entry.id.clone());
         }
         for key in &entry.keys {
             self.keys.insert(key.clone(), entry.id.clone());
@@ -203,11 +212,11 @@ impl Known {
         }
         let mut alone = Vec::new();
         for step in steps_of(&entry) {
-            let Some(count) = self.users.get_mut(step) else {
+            let Some(users) = self.users.get_mut(step) else {
                 continue;
             };
-            *count -= 1;
-            if *count == 0 {
+            users.remove(id);
+            if users.is_empty() {
                 self.users.remove(step);
                 alone.push(step.to_owned());
             }
@@ -217,41 +226,6 @@ impl Known {
 }
 
 impl Cache {
-    /// Reads the results of earlier builds; `boot` names this start of the host.
-    ///
-    /// # Errors
-    /// [`CacheError`]; a row that cannot be read is forgotten.
-    pub fn open(database: Arc<Database>, boot: impl Into<String>) -> Result<Self, CacheError> {
-        let boot = boot.into();
-        let write = database.begin_write().map_err(failed("open"))?;
-        write.open_table(RESULTS).map_err(failed("open"))?;
-        write.commit().map_err(failed("open"))?;
-        let mut known = Known::default();
-        {
-            let read = database.begin_read().map_err(failed("read"))?;
-            let table = read.open_table(RESULTS).map_err(failed("read"))?;
-            for row in table.iter().map_err(failed("read"))? {
-                let (id, row) = row.map_err(failed("read"))?;
-                let entry = serde_json::from_slice::<Entry>(row.value()).ok();
-                // Its files may be half on the disk.
-                let entry = entry.filter(|entry| entry.boot.as_ref().is_none_or(|at| *at == boot));
-                match entry {
-                    Some(entry) => known.insert(entry),
-                    None => {
-                        known.dirty.insert(id.value().to_owned());
-                    }
-                }
-            }
-        }
-        known.dirty.retain(|id| !known.entries.contains_key(id));
-        Ok(Self(Arc::new(Inner {
-            database,
-            known: Mutex::new(known),
-            writing: Mutex::default(),
-            boot,
-        })))
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it is locked.
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -275,7 +249,8 @@ impl Cache {
         entry.uses += 1;
         entry.last_used = Some(Timestamp::now());
         let entry = entry.clone();
-        known.dirty.insert(id);
+        known.used.insert(id);
+        known.used_since.get_or_insert_with(Instant::now);
         Some((entry, pin))
     }
 
@@ -346,10 +321,7 @@ impl Cache {
     #[must_use]
     pub fn step(&self, step: &str, epoch: Option<i64>) -> Option<(Timestamp, Option<Digest>)> {
         let known = self.known();
-        let mut owners = known
-            .entries
-            .values()
-            .filter(|entry| steps_of(entry).contains(step));
+        let mut owners = known.owners(step);
         let first = owners.clone().min_by_key(|entry| entry.created)?;
         let name = layer_name(step, epoch);
         let layer = owners.find_map(|entry| entry.layers.get(&name).cloned());
@@ -359,13 +331,8 @@ impl Cache {
     /// A layer was made of a step, with no time later than `epoch`.
     pub fn set_layer(&self, step: &str, epoch: Option<i64>, layer: &Digest) {
         let mut known = self.known();
-        let owners = known
-            .entries
-            .values()
-            .filter(|entry| steps_of(entry).contains(step));
-        let first = owners
-            .min_by_key(|entry| entry.created)
-            .map(|entry| entry.id.clone());
+        let first = known.owners(step).min_by_key(|entry| entry.created);
+        let first = first.map(|entry| entry.id.clone());
         let Some(entry) = first.and_then(|id| known.entries.get_mut(&id)) else {
             return;
         };
@@ -420,7 +387,8 @@ impl Cache {
         removed
     }
 
-    /// The files of these results are on the disk. Of a cache that a step has mounted nobody knows.
+    /// The files of these results are on the disk. Of a cache that a step has mounted nobody knows. Also has the uses of
+    /// results written if they have waited for long.
     pub fn settled(&self, ids: &[String]) {
         let mut known = self.known();
         for id in ids {
@@ -431,6 +399,10 @@ impl Cache {
                 entry.boot = None;
                 known.dirty.insert(id.clone());
             }
+        }
+        if known.used_since.is_some_and(|at| at.elapsed() > UNWRITTEN) {
+            let used = std::mem::take(&mut known.used);
+            known.dirty.extend(used);
         }
         drop(known);
         self.write_soon();
@@ -460,90 +432,9 @@ impl Cache {
         let open = entries.filter(|entry| entry.boot.is_some());
         open.map(|entry| entry.id.clone()).collect()
     }
-
-    /// Has the rows written by a thread.
-    pub fn write_soon(&self) {
-        let mut known = self.known();
-        if known.writing || known.dirty.is_empty() {
-            return;
-        }
-        known.writing = true;
-        drop(known);
-        let cache = self.clone();
-        let thread = std::thread::Builder::new().name("build-cache".to_owned());
-        if thread.spawn(move || cache.write_all()).is_err() {
-            self.known().writing = false;
-        }
-    }
-
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.0
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write_all(&self) {
-        loop {
-            let _turn = self.turn();
-            let rows = {
-                let mut known = self.known();
-                known.writing = !known.dirty.is_empty();
-                if !known.writing {
-                    return;
-                }
-                known.take_dirty()
-            };
-            if self.write(&rows).is_err() {
-                // They are tried again with the next change.
-                let mut known = self.known();
-                known.dirty.extend(rows.into_iter().map(|(id, _)| id));
-                known.writing = false;
-                return;
-            }
-        }
-    }
-
-    fn write(&self, rows: &[(String, Option<Entry>)]) -> Result<(), CacheError> {
-        let write = self.0.database.begin_write().map_err(failed("write"))?;
-        {
-            let mut table = write.open_table(RESULTS).map_err(failed("write"))?;
-            for (id, row) in rows {
-                let bytes = row.as_ref().and_then(|row| serde_json::to_vec(row).ok());
-                match bytes {
-                    Some(bytes) => table
-                        .insert(id.as_str(), bytes.as_slice())
-                        .map_err(failed("write"))?,
-                    None => table.remove(id.as_str()).map_err(failed("write"))?,
-                };
-            }
-        }
-        write.commit().map_err(failed("write"))
-    }
-
-    /// Writes what is not written yet, now.
-    ///
-    /// # Errors
-    /// [`CacheError`]
-    pub fn flush(&self) -> Result<(), CacheError> {
-        let _turn = self.turn();
-        let rows = self.known().take_dirty();
-        self.write(&rows)
-    }
 }
 
 impl Known {
-    /// The rows to be written, `None` for those that are to go.
-    fn take_dirty(&mut self) -> Vec<(String, Option<Entry>)> {
-        let dirty = std::mem::take(&mut self.dirty).into_iter();
-        dirty
-            .map(|id| {
-                let row = self.entries.get(&id).cloned();
-                (id, row)
-            })
-            .collect()
-    }
-
     /// These results and all that they were made from.
     fn with_parents(&self, ids: impl Iterator<Item = String>) -> HashSet<String> {
         let mut all = HashSet::new();
@@ -560,7 +451,3 @@ impl Known {
         all
     }
 }
-
-mod lineage;
-#[cfg(test)]
-mod tests;

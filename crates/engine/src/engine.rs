@@ -234,6 +234,10 @@ impl Engine {
     /// Lets go of what makes the next start faster and is in the way otherwise: for an orderly end.
     pub fn close(&self) {
         self.networks.names.stop();
+        self.builds.endings.wait();
+        if let Err(error) = self.builds.cache.flush() {
+            tracing::warn!(%error, "when results of builds were last of use is not on the disk");
+        }
         self.rows.bring();
         let running = self.containers().into_iter();
         let running = running

@@ -8,6 +8,7 @@ use crate::rows::{Change, ImageRow, IndexRow, Member};
 use crate::store::{Error, Store, name_key, now_nanoseconds};
 use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest};
 use hull_spec::{Digest, Platform, Reference};
+use redb::Durability;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -90,7 +91,14 @@ impl Store {
             ids.push(ImageId::new(config));
         }
         blobs.sync()?;
-        self.inner.rows.write(|change| {
+        let catalog = self.inner.rows.catalog();
+        let mut all = images.iter().zip(&ids);
+        // Who gives an image the names that it has needs no disk.
+        let durability = match all.all(|((image, ..), id)| is_there(&catalog, image, id)) {
+            true => Durability::None,
+            false => Durability::Immediate,
+        };
+        self.inner.rows.change(durability, |change| {
             for ((image, config, member), id) in images.into_iter().zip(&ids) {
                 put_image(change, id, &config, image)?;
                 change.put_used(id, now_nanoseconds())?;
@@ -233,6 +241,19 @@ fn member_of(image: &Registration<'_>, layers: usize) -> Result<Option<Descripto
     }
 }
 
+/// Whether an image without a manifest has its row and its names already: nothing is written but when it was tagged.
+fn is_there(catalog: &Catalog, image: &Registration<'_>, id: &ImageId) -> bool {
+    let named = |name: &Reference| {
+        let known = catalog.names.get(&name_key(&complete(name)));
+        known.is_some_and(|known| known.image == *id && known.target.is_none())
+    };
+    image.manifest.is_none()
+        && image.index.is_none()
+        && image.beside.is_empty()
+        && catalog.images.contains_key(id)
+        && image.names.iter().all(named)
+}
+
 fn put_image(
     change: &Change,
     id: &ImageId,
@@ -335,17 +356,21 @@ fn point(
     image: &ImageId,
     target: Option<Arc<Descriptor>>,
 ) -> Result<(), Error> {
-    let reference = match reference.digest() {
-        Some(digest) => reference.with_digest(digest),
-        None => reference.clone().with_default_tag(),
-    };
     let mut name = Name {
-        reference,
+        reference: complete(reference),
         image: image.clone(),
         target,
     };
     name.image = choose(&change.catalog(), &name);
     change.put_name(&name_key(&name.reference), &name)
+}
+
+/// A name with a tag or a digest.
+fn complete(reference: &Reference) -> Reference {
+    match reference.digest() {
+        Some(digest) => reference.with_digest(digest),
+        None => reference.clone().with_default_tag(),
+    }
 }
 
 /// Deletes the rows of indexes that no name points at; their images stay.

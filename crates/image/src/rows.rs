@@ -383,7 +383,8 @@ impl Rows {
         self.change(Durability::None, change)
     }
 
-    fn change<T>(
+    /// As [`Rows::write`], durable as it says.
+    pub(crate) fn change<T>(
         &self,
         durability: Durability,
         change: impl FnOnce(&Change) -> Result<T, Error>,

@@ -25,6 +25,9 @@ pub struct Launch {
     /// are in one.
     #[serde(default)]
     pub first: bool,
+    /// At the container's end its root is unmounted before all else, which is told: somebody waits for its files.
+    #[serde(default)]
+    pub root_first: bool,
     /// A directory of mounts that are not this container's alone, and that this shim must not keep from
     /// being unmounted: gone from its mount namespace once the root is mounted.
     #[serde(default)]

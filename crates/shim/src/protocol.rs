@@ -137,6 +137,9 @@ pub enum Event {
     Exited(crate::ExitRecord),
     /// The kernel has killed something in the container for want of memory.
     OutOfMemory,
+    /// The root is unmounted, and nobody uses its files any more; told of a container with
+    /// [`crate::Launch::root_first`].
+    Unmounted,
     /// The container is deleted, its root unmounted, the socket gone.
     Cleaned,
     /// An exec's process ended.

@@ -115,6 +115,7 @@ fn container(command: &str) -> Option<Container> {
         cgroup: Some(format!("hull-test-{id}")),
         exit_file: at("exit.json"),
         restore: None,
+        root_first: false,
     };
     let container = Container {
         directory,
@@ -251,6 +252,23 @@ fn output_exit_and_end_are_told() {
         [("stderr", "err\n"), ("stdout", "out\n")].map(|(a, b)| (a.to_owned(), b.to_owned()))
     );
     assert!(Handle::connect(&container.launch.bundle, PATIENCE).is_err());
+}
+
+#[test]
+fn a_root_that_somebody_waits_for_is_unmounted_first() {
+    let Some(mut container) = container("echo written > /tmp/file") else {
+        return;
+    };
+    container.launch.root_first = true;
+    let handle = container.spawn();
+    let mut events = handle.events().unwrap();
+    handle.start().unwrap();
+    assert!(matches!(events.wait().unwrap(), Some(Event::Exited(_))));
+    assert_eq!(events.wait().unwrap(), Some(Event::Unmounted));
+    let written = container.directory.path().join("upper/tmp/file");
+    assert_eq!(fs_err::read_to_string(written).unwrap(), "written\n");
+    assert_eq!(events.wait().unwrap(), Some(Event::Cleaned));
+    assert_eq!(events.wait().unwrap(), None);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use super::vertex::Outcome;
 use super::{Context, Shared, Solution, SolveError};
 use crate::graph::{Graph, Output, VertexId};
 use crate::progress::{Event, VertexState};
-use crate::world::{Cancel, Job, Tree, WorldError};
+use crate::world::{Cancel, Job, Piece, Tree, WorldError};
 use jiff::Timestamp;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One graph being solved.
@@ -18,6 +18,8 @@ pub(super) struct Build {
     pub(super) cancel: Cancel,
     /// By the vertices' places.
     outcomes: Vec<OnceLock<Outcome>>,
+    /// Pieces that are there: each result names all that are below it, too.
+    pub(super) there: Mutex<HashSet<Piece>>,
     desk: Arc<Desk>,
 }
 
@@ -69,6 +71,7 @@ impl Build {
             context: context.clone(),
             cancel: Cancel::new(),
             outcomes: (0..count).map(|_| OnceLock::new()).collect(),
+            there: Mutex::default(),
             desk: Arc::default(),
         })
     }

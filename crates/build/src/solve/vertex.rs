@@ -313,11 +313,7 @@ impl Build {
     fn find_here(&self, key: &Digest) -> Option<Outcome> {
         let cache = &self.shared.cache;
         let (entry, pin) = cache.find(key)?;
-        if !entry
-            .outputs
-            .iter()
-            .all(|pieces| self.shared.world.has(pieces))
-        {
+        if !self.are_there(&entry) {
             for step in cache.forget(&entry.id) {
                 self.shared.world.discard(&step);
             }
@@ -325,6 +321,18 @@ impl Build {
         }
         let trees = entry.outputs.into_iter().map(Tree::Pieces).collect();
         Some(Outcome::known(entry.id, trees, Some(Arc::new(pin))))
+    }
+
+    /// Whether all files of a result are there. Each is looked for once in a build.
+    fn are_there(&self, entry: &Entry) -> bool {
+        let mut there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = entry.outputs.iter().flatten();
+        let unseen: Vec<Piece> = pieces.filter(|p| !there.contains(*p)).cloned().collect();
+        let found = self.shared.world.has(&unseen);
+        if found {
+            there.extend(unseen);
+        }
+        found
     }
 
     /// The inputs by what made them; `None` where one is known by content only.

@@ -11,7 +11,7 @@ use hull_engine::build::graph::{Differ, LocalSource, OciLayoutSource};
 use hull_engine::build::portable::PortableResult;
 use hull_engine::build::progress::Status;
 use hull_engine::build::world::{
-    Client, Entitlement, Job, LocalFiles, Login, Tree, WorldError, WorldResult,
+    Client, Entitlement, Job, LocalEntry, LocalFiles, Login, Tree, WorldError, WorldResult,
 };
 use hull_engine::image::Descriptor;
 use jiff::Timestamp;
@@ -183,6 +183,18 @@ impl LocalFiles for Received {
 
     fn digest(&self, path: &Path) -> Option<Digest> {
         self.0.digest(path).as_ref().map(Digest::from_sha256)
+    }
+
+    fn each_below(
+        &self,
+        directory: &Path,
+        tell: &mut dyn FnMut(LocalEntry<'_>) -> WorldResult<()>,
+    ) -> WorldResult<bool> {
+        let Some(entries) = self.0.below(directory) else {
+            return Ok(false);
+        };
+        entries.into_iter().try_for_each(tell)?;
+        Ok(true)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Digests of files: what a step's key holds of what it only copies. Names, kinds, modes, owners, links, devices,
 //! extended attributes and bytes count, times do not.
 
+mod listed;
+
 use super::copy::{Keep, MAX_DEPTH, Sieve};
 use super::find::{Found, cleaned, find, names};
 use super::{glob, sieve};
@@ -73,20 +75,13 @@ impl Engine {
             Tree::Pieces(_) => None,
         };
         for path in paths {
-            let mut walk = Walk {
-                sieve: &*sieve,
-                job,
-                known: local.map(|files| (files, below(&path))),
-                path: PathBuf::new(),
-                depth: 0,
-                entries: Vec::new(),
-                waiting: 0,
-                pending: Vec::new(),
-            };
+            let known = local.map(|files| (files, below(&path)));
+            let mut walk = Walk::new(&*sieve, job, known);
             let name = path.file_name().unwrap_or_default();
             feed(&mut hash, name.as_bytes());
             match find(&root, &path, selection.follow) {
-                Ok(found) => walk.top(&found)?,
+                Ok(found) if found.is_directory() => walk.whole(&found, local, &path)?,
+                Ok(found) => walk.other(found.entry.as_fd(), None, &found.stat)?,
                 // That it is not there is something to know as well.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => hash.update([0xff]),
                 Err(error) => {
@@ -110,19 +105,42 @@ fn feed(hash: &mut Sha256, field: &[u8]) {
     hash.update(field);
 }
 
-impl Walk<'_> {
+impl<'w> Walk<'w> {
+    fn new(
+        sieve: &'w dyn Sieve,
+        job: &'w Job<'w>,
+        known: Option<(&'w dyn LocalFiles, PathBuf)>,
+    ) -> Self {
+        Self {
+            sieve,
+            job,
+            known,
+            path: PathBuf::new(),
+            depth: 0,
+            entries: Vec::new(),
+            waiting: 0,
+            pending: Vec::new(),
+        }
+    }
+
     fn failed(&self, what: &str, error: impl Into<io::Error>) -> WorldError {
         let text = format!("digest: {what} {:?}", self.path.display().to_string());
         WorldError::caused(text, error.into())
     }
 
-    fn top(&mut self, found: &Found) -> WorldResult<()> {
-        if found.is_directory() {
-            let directory = found.open().map_err(|error| self.failed("open", error))?;
-            self.push(&found.stat, Some(directory.as_fd()), Bytes::None, b"")?;
-            return self.directory(&directory);
+    /// A directory and what is in it.
+    fn whole(
+        &mut self,
+        found: &Found,
+        local: Option<&dyn LocalFiles>,
+        path: &Path,
+    ) -> WorldResult<()> {
+        let directory = found.open().map_err(|error| self.failed("open", error))?;
+        self.push(&found.stat, Some(directory.as_fd()), Bytes::None, b"")?;
+        match local.map(|files| self.listed(files, path)).transpose()? {
+            Some(true) => Ok(()),
+            _ => self.directory(&directory),
         }
-        self.other(found.entry.as_fd(), None, &found.stat)
     }
 
     fn directory(&mut self, directory: &OwnedFd) -> WorldResult<()> {
@@ -228,38 +246,32 @@ impl Walk<'_> {
         more: &[u8],
     ) -> WorldResult<()> {
         let head = self.head(stat, file, more);
+        self.add(head, bytes);
+        Ok(())
+    }
+
+    fn add(&mut self, head: Vec<u8>, bytes: Bytes) {
         let above = self.pending.drain(..).map(|head| Entry {
             head,
             bytes: Bytes::None,
         });
         self.entries.extend(above);
         self.entries.push(Entry { head, bytes });
-        Ok(())
     }
 
     /// What is digested of an entry besides its bytes.
     fn head(&self, stat: &Stat, file: Option<BorrowedFd<'_>>, more: &[u8]) -> Vec<u8> {
-        let mut head = Vec::with_capacity(64);
-        let mut field = |bytes: &[u8]| {
-            head.extend((bytes.len() as u64).to_le_bytes());
-            head.extend(bytes);
-        };
-        field(self.path.as_os_str().as_bytes());
-        for number in [stat.st_mode, stat.st_uid, stat.st_gid] {
-            field(&number.to_le_bytes());
-        }
-        field(more);
         let mut names = file
             .map(|file| xattr::list(file).unwrap_or_default())
             .unwrap_or_default();
         names.retain(|name| !name.starts_with(b"trusted.overlay.") && name != b"security.selinux");
         names.sort_unstable();
-        for name in names {
+        let attributes = names.into_iter().map(|name| {
             let value = file.and_then(|file| xattr::get(file, &name).ok().flatten());
-            field(&name);
-            field(&value.unwrap_or_default());
-        }
-        head
+            (name, value.unwrap_or_default())
+        });
+        let numbers = [stat.st_mode, stat.st_uid, stat.st_gid];
+        head(&self.path, numbers, more, attributes)
     }
 
     /// Reads the files that wait for it, on all processors.
@@ -314,6 +326,31 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// What is digested of an entry besides its bytes: its path, its mode, user and group, what its kind has more, its
+/// extended attributes by their names.
+fn head(
+    path: &Path,
+    numbers: [u32; 3],
+    more: &[u8],
+    attributes: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
+) -> Vec<u8> {
+    let mut head = Vec::with_capacity(128);
+    let mut field = |bytes: &[u8]| {
+        head.extend((bytes.len() as u64).to_le_bytes());
+        head.extend(bytes);
+    };
+    field(path.as_os_str().as_bytes());
+    for number in numbers {
+        field(&number.to_le_bytes());
+    }
+    field(more);
+    for (name, value) in attributes {
+        field(name.as_ref());
+        field(value.as_ref());
+    }
+    head
 }
 
 fn bytes_of(digest: &Digest) -> Option<[u8; 32]> {

@@ -55,6 +55,7 @@ pub use registry_place::RegistryPlace;
 pub use story::{Stopped, Story, Told, ToldKind};
 pub use usage::{BuildRecord, Sources};
 
+use crate::container::step::Endings;
 use crate::{Engine, Error, ErrorKind, Result};
 use hull_build::cache::Cache;
 use hull_build::solve::Solver;
@@ -69,6 +70,7 @@ pub(crate) const PREFIX: &str = "build-";
 #[derive(Debug)]
 pub(crate) struct Builds {
     pub(crate) cache: Cache,
+    pub(crate) endings: Endings,
     solver: OnceLock<Solver>,
     /// Cache mounts in use.
     mounts: turns::Mounts,
@@ -92,6 +94,7 @@ impl Builds {
         })?;
         Ok(Arc::new(Self {
             cache,
+            endings: Endings::default(),
             solver: OnceLock::new(),
             mounts: turns::Mounts::default(),
             git: git::Turns::default(),
@@ -126,14 +129,20 @@ impl Engine {
 }
 
 impl Engine {
-    /// After a build: brings what builds have made to the disk, in the background, for only then do results count
-    /// after a loss of power; and keeps the cache within its limits.
+    /// After a build: waits until nothing is left of the steps that have ended; brings what builds have made to the
+    /// disk, in the background, for only then do results count after a loss of power; and keeps the cache within its
+    /// limits.
     pub fn settle_builds(self: &Arc<Self>) {
+        self.builds.endings.wait();
         let engine = Arc::clone(self);
         let thread = std::thread::Builder::new().name("build-sync".to_owned());
         // Without a thread they count until the host goes down.
         let _ = thread.spawn(move || {
             let open = engine.builds.cache.unsettled();
+            if open.is_empty() {
+                engine.builds.cache.settled(&open);
+                return engine.collect_soon();
+            }
             let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
             let root = rustix::fs::open(&engine.config.data_root, flags, rustix::fs::Mode::empty());
             match root.and_then(rustix::fs::syncfs) {

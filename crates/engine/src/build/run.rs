@@ -14,6 +14,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What belongs to a step and ends after it.
 #[derive(Default)]
@@ -33,20 +34,24 @@ struct Held<'e> {
     place: Place,
 }
 
-/// A directory that does not outlive the step, however it ends.
+/// A directory that does not outlive the step, however it ends. It is in one that the step's own end removes, if it has
+/// begun.
 #[derive(Default)]
 struct Place(PathBuf);
 
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs_err::remove_dir_all(&self.0);
+        if let Some(bundle) = self.0.parent() {
+            let _ = fs_err::remove_dir(bundle);
+        }
     }
 }
 
 impl Engine {
     /// Runs a process; gives the outputs in their order.
     pub(super) fn perform_exec(
-        &self,
+        self: &Arc<Self>,
         exec: &Exec,
         inputs: &[Tree],
         job: &Job<'_>,
@@ -54,7 +59,7 @@ impl Engine {
         let id = names::id();
         let place = self.bundle_dir(&id).join("build");
         let mut held = Held::default();
-        held.place.0 = self.bundle_dir(&id);
+        held.place.0.clone_from(&place);
         held.turns = self.cache_turns(exec, job.cancel)?;
         let (root, mounts) = self.mounts(exec, inputs, (&place, job), &mut held)?;
         let read_only = exec.root().is_some_and(|mount| mount.readonly);

@@ -53,6 +53,7 @@ impl Engine {
                     }
                     ShimEvent::Exited(record) => exited = Some(record),
                     ShimEvent::OutOfMemory => self.out_of_memory(&container),
+                    ShimEvent::Unmounted => {}
                     ShimEvent::Cleaned => pending.push(()),
                 }
             }

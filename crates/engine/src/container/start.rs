@@ -273,6 +273,7 @@ impl Engine {
             id: record.id.clone(),
             exit_file: self.exit_file(&record.id),
             restore: None,
+            root_first: false,
             bundle,
             runtime: program.path.clone(),
             runtime_args: program.args.clone(),

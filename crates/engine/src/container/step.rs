@@ -1,14 +1,19 @@
 //! A build's step: a process with all that a container has, a root and a network of its own, the default
-//! profile, but no row, no name and no log. It lives as long as the call that runs it; what a killed daemon
-//! left of it is swept as what no container owns.
+//! profile, but no row, no name and no log. Its processes live as long as the call that runs it; what they lived in is
+//! taken away behind it, and what a killed daemon left is swept as what no container owns.
+
+mod ending;
+
+pub(crate) use ending::Endings;
 
 use super::live::Container;
 use super::record::{Effective, Record};
 use super::{Config, LogConfig, LogDriver, MountPoint, NetworkMode, State, bundle};
 use crate::{Engine, Error, ErrorKind, Result};
+use ending::{Ending, Running};
 use hull_build::world::Cancel;
-use hull_shim::protocol::{AttachOptions, Event};
-use hull_shim::{ExitRecord, Handle, Launch, Source, SourceKind, files};
+use hull_shim::protocol::AttachOptions;
+use hull_shim::{Handle, Launch, Source, SourceKind, files};
 use hull_spec::rootfs::RootFs;
 use jiff::Timestamp;
 use std::io::{self, Read as _};
@@ -63,35 +68,13 @@ pub(crate) enum StepSource {
     Memory(u64),
 }
 
-/// Undoes what was done for a step.
-struct Running<'e> {
-    engine: &'e Engine,
-    container: Arc<Container>,
-    /// Whether the shim has cleaned up itself.
-    cleaned: bool,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let (engine, record) = (self.engine, self.container.record());
-        if !self.cleaned {
-            engine.end_shim(&record);
-        }
-        engine.unwire(&self.container);
-        // What is left is swept by the next start.
-        let _ = fs_err::remove_dir_all(engine.bundle_dir(&record.id));
-        let _ = fs_err::remove_dir_all(engine.container_dir(&record.id));
-        let _ = fs_err::remove_file(engine.exit_file(&record.id));
-    }
-}
-
 impl Engine {
     /// Runs a step to its end; what it writes goes to `output`, with 1 or 2.
     ///
     /// # Errors
     /// What the runtime says when it cannot be started, `Unavailable` when the end was asked for.
     pub(crate) fn run_step(
-        &self,
+        self: &Arc<Self>,
         step: Step,
         cancel: &Cancel,
         output: &mut dyn FnMut(u8, &[u8]),
@@ -107,7 +90,7 @@ impl Engine {
             .map_err(internal("could not create the step's directory"))?;
         let container = Arc::new(Container::new(record));
         let mut running = Running {
-            engine: self,
+            engine: Arc::clone(self),
             container: Arc::clone(&container),
             cleaned: true,
         };
@@ -118,7 +101,11 @@ impl Engine {
         let spawned = Handle::spawn(&self.config.shim, &launch, wired.sockets);
         let shim = spawned.map_err(|e| super::start::create_failed(&e))?;
         running.cleaned = false;
-        let code = follow(&shim, cancel, output, &mut running.cleaned);
+        let events = shim.events().map_err(io::Error::other);
+        let events = events.map_err(internal("could not follow the step"))?;
+        let mut ending = Ending::new(running, events);
+        let code = follow(&shim, cancel, output, &mut ending);
+        ending.behind();
         code.map_err(internal("could not follow the step"))?
             .ok_or_else(|| {
                 let text = match cancel.is_cancelled() {
@@ -245,6 +232,7 @@ impl Engine {
         launch.sources = sources;
         // Marks of a container are none of the image's.
         launch.first = false;
+        launch.root_first = true;
         Ok((launch, spec))
     }
 }
@@ -265,14 +253,14 @@ impl Step {
     }
 }
 
-/// Starts the process and waits for its end; `None` when nobody can tell how it ended.
+/// Starts the process and waits for its end, and until nobody uses its files any more; `None` when nobody can tell how
+/// it ended.
 fn follow(
     shim: &Handle,
     cancel: &Cancel,
     output: &mut dyn FnMut(u8, &[u8]),
-    cleaned: &mut bool,
+    ending: &mut Ending,
 ) -> io::Result<Option<i32>> {
-    let mut events = shim.events().map_err(io::Error::other)?;
     let wanted = AttachOptions {
         stdin: false,
         stdout: true,
@@ -290,17 +278,7 @@ fn follow(
         let _ = shim.kill(9);
     }
     let read = frames(&mut stream, output);
-    let mut exit: Option<ExitRecord> = None;
-    while let Some(event) = events.wait()? {
-        match event {
-            Event::Exited(record) => exit = Some(record),
-            Event::Cleaned => {
-                *cleaned = true;
-                break;
-            }
-            Event::OutOfMemory | Event::ExecExited { .. } => {}
-        }
-    }
+    let exit = ending.exit()?;
     read?;
     let cancelled = cancel.is_cancelled();
     Ok(exit.filter(|_| !cancelled).map(|record| record.exit_code))

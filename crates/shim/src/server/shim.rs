@@ -303,8 +303,12 @@ impl Shim {
 
     /// Deletes the container, unmounts its root, and gives up the socket.
     fn clean(&mut self) {
+        let root = self.launch.bundle.join(files::ROOT);
+        if self.launch.root_first && rootfs::unmount(&root).is_ok() {
+            self.tell(&Event::Unmounted);
+        }
         self.runtime.delete();
-        let _ = rootfs::unmount(&self.launch.bundle.join(files::ROOT));
+        let _ = rootfs::unmount(&root);
         let _ = fs_err::remove_file(self.launch.bundle.join(files::SOCKET));
         if let Some(listener) = self.listener.take() {
             let _ = self.reactor.remove(&listener);

@@ -1,6 +1,7 @@
 //! The call of a session by which a client is asked for files.
 
-use super::receive::{Answer, Link, LocalRequest, ReceivedFiles, broken, receive};
+use super::receive::{Answer, Link, LocalRequest, broken, receive};
+use super::received::ReceivedFiles;
 use super::store::ContextStore;
 use crate::buildkit::session::{Caller, Channel, SessionError};
 use bollard_buildkit_proto::fsutil::types::Packet;

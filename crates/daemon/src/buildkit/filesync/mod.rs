@@ -16,6 +16,7 @@ mod call;
 mod index;
 mod order;
 mod receive;
+mod received;
 mod send;
 mod store;
 mod tree;
@@ -24,7 +25,8 @@ mod walk;
 #[cfg(test)]
 pub(super) use call::DIFF_COPY;
 pub(super) use call::source_key;
-pub(super) use receive::{Answer, Link, LocalRequest, ReceivedFiles, receive};
+pub(super) use receive::{Answer, Link, LocalRequest, receive};
+pub(super) use received::ReceivedFiles;
 pub(super) use send::{FileWriter, Root};
 pub(super) use store::{ContextStore, Kept};
 pub(super) use walk::described;

@@ -2,6 +2,7 @@
 
 use super::index::Entry;
 use super::order::{Order, compare, is_above};
+use super::received::{ReceivedFiles, find};
 use super::store::{ContextStore, Lease};
 use super::tree::{self, Tree};
 use super::{Kind, packet};
@@ -15,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::iter::Peekable;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::vec;
 
@@ -45,38 +46,6 @@ pub(crate) struct LocalRequest {
     pub(crate) shared_key_hint: String,
     /// Whether all are sent, changed or not.
     pub(crate) afresh: bool,
-}
-
-/// Files that came. They stay as they are while this lives.
-#[derive(Debug)]
-pub(crate) struct ReceivedFiles {
-    path: PathBuf,
-    entries: Vec<Entry>,
-    _lease: Lease,
-}
-
-impl ReceivedFiles {
-    /// The directory they are in.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The SHA-256 of a regular file's bytes, by its path below the directory; `None` for what is no regular
-    /// file or not there.
-    pub(crate) fn digest(&self, path: &Path) -> Option<[u8; 32]> {
-        let path = path.to_str()?;
-        let entry = find(&self.entries, path)?;
-        let entry = match Kind::of(&entry.stat)? {
-            Kind::HardLink => find(&self.entries, &entry.stat.linkname)?,
-            _ => entry,
-        };
-        entry.sha256.as_slice().try_into().ok()
-    }
-}
-
-fn find<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
-    let place = entries.binary_search_by(|entry| compare(&entry.stat.path, path));
-    place.ok().map(|place| &entries[place])
 }
 
 /// The way of packets to a client and back.

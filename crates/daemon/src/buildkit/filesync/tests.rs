@@ -1,4 +1,4 @@
-use super::receive::{LocalRequest, ReceivedFiles};
+use super::receive::LocalRequest;
 use super::send::{Receiving, send};
 use super::store::ContextStore;
 use super::*;
@@ -254,6 +254,41 @@ async fn every_kind_may_become_any_other_or_go() {
     fs::remove_dir_all(root.join("src")).unwrap();
     pair.receive_all().await;
     assert_eq!(pair.receive_all().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_is_what_is_on_the_disk() {
+    let pair = Pair::new(None).await;
+    populate(&pair.client.root);
+    let files = pair.receive().await.unwrap();
+    let known = files.below(Path::new("")).unwrap();
+    assert!(known.len() > 10);
+    for entry in &known {
+        let on_disk = fs::symlink_metadata(files.path().join(entry.path)).unwrap();
+        let owner = (on_disk.uid(), on_disk.gid());
+        assert_eq!(entry.mode, on_disk.mode(), "{}", entry.path);
+        assert_eq!(entry.owner, owner, "{}", entry.path);
+        assert_eq!(entry.device, on_disk.rdev(), "{}", entry.path);
+        assert_eq!(entry.digest.is_some(), on_disk.is_file(), "{}", entry.path);
+        if on_disk.is_symlink() {
+            let link = fs::read_link(files.path().join(entry.path)).unwrap();
+            assert_eq!(link, Path::new(entry.link));
+        }
+    }
+    let paths: Vec<&str> = known.iter().map(|entry| entry.path).collect();
+    let below = |path: &str| -> Vec<String> {
+        let known = files.below(Path::new(path)).unwrap();
+        known.iter().map(|entry| entry.path.to_owned()).collect()
+    };
+    let in_src: Vec<_> = paths
+        .iter()
+        .filter(|path| path.starts_with("src/"))
+        .collect();
+    assert_eq!(below("src").iter().collect::<Vec<_>>(), in_src);
+    assert!(below("empty").is_empty());
+    for none in ["src.txt", "zlink", "zlink/tmp", "nowhere"] {
+        assert!(files.below(Path::new(none)).is_none(), "{none}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use super::order::split;
 use super::{Kind, permissions};
 use crate::buildkit::session::SessionError;
 use bollard_buildkit_proto::fsutil::types::Stat;
+use hull_engine::build::world::LocalEntry;
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
@@ -173,6 +174,41 @@ pub(super) fn complete(file: &File, stat: &Stat) -> Result<(), SessionError> {
         rustix::fs::fsetxattr(file, attribute, value, XattrFlags::empty()).map_err(of)?;
     }
     rustix::fs::futimens(file, &times(stat)).map_err(of)
+}
+
+/// What [`Tree`] makes of it; `None` for another name of a file, and for a device that cannot be.
+pub(super) fn on_disk(stat: &Stat, kind: Kind) -> Option<LocalEntry<'_>> {
+    let (file_type, mode) = match kind {
+        Kind::Directory => (FileType::Directory, permissions(stat)),
+        Kind::File => (FileType::RegularFile, permissions(stat)),
+        Kind::Symlink => (FileType::Symlink, 0o777),
+        Kind::Fifo => (FileType::Fifo, permissions(stat)),
+        Kind::CharDevice => (FileType::CharacterDevice, permissions(stat)),
+        Kind::BlockDevice => (FileType::BlockDevice, permissions(stat)),
+        Kind::HardLink => return None,
+    };
+    let device = match kind {
+        Kind::CharDevice | Kind::BlockDevice => {
+            let number = |number: i64| u32::try_from(number).ok();
+            rustix::fs::makedev(number(stat.devmajor)?, number(stat.devminor)?)
+        }
+        _ => 0,
+    };
+    // A link has none.
+    let attributes = kept_attributes(stat).filter(|_| kind != Kind::Symlink);
+    let mut attributes: Vec<(&str, &[u8])> = attributes
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .collect();
+    attributes.sort_unstable();
+    Some(LocalEntry {
+        path: &stat.path,
+        mode: file_type.as_raw_mode() | mode,
+        owner: (stat.uid, stat.gid),
+        device,
+        link: &stat.linkname,
+        attributes,
+        digest: None,
+    })
 }
 
 fn node(
