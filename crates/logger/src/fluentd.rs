@@ -284,12 +284,14 @@ fn text(bytes: &[u8], to: &mut Vec<u8>) {
 }
 
 fn number(value: u64, to: &mut Vec<u8>) {
-    match u8::try_from(value) {
-        Ok(value @ 0..=0x7f) => to.push(value),
-        _ => {
-            to.push(0xcf);
-            to.extend_from_slice(&value.to_be_bytes());
-        }
+    if let Ok(value @ 0..=0x7f) = u8::try_from(value) {
+        to.push(value);
+    } else if let Ok(value) = i32::try_from(value) {
+        to.push(0xd2);
+        to.extend_from_slice(&value.to_be_bytes());
+    } else {
+        to.push(0xcf);
+        to.extend_from_slice(&value.to_be_bytes());
     }
 }
 
@@ -441,10 +443,9 @@ mod tests {
     fn messages_are_dockerds_to_the_byte() {
         let mut to = Vec::new();
         Writer::new(&about(), false).message(&line(false, "hi"), &mut to);
-        let expected = b"\x94\xa1t\xcf\0\0\0\0\x6b\x02\x4a\x0a\x84\xaccontainer_id\xa1i\xaecontainer_name\xa2/n\
-            \xa6source\xa6stdout\xa3log\xa2hi\x80";
-        let mut expected = expected.to_vec();
-        expected[4..12].copy_from_slice(&1_795_310_538_u64.to_be_bytes());
+        let time = 1_795_310_538_i32.to_be_bytes();
+        let record = b"\x84\xaccontainer_id\xa1i\xaecontainer_name\xa2/n\xa6source\xa6stdout\xa3log\xa2hi\x80";
+        let expected = [b"\x94\xa1t\xd2", &time[..], record].concat();
         assert_eq!(to, expected);
     }
 
