@@ -27,7 +27,8 @@ pub enum Error {
 }
 
 /// Runs a logger. Standard input is a socket to the shim, on which the [`Settings`] come, how they fare is told (a
-/// length of 4 bytes, big-endian, and why not, empty for well), and then the entries.
+/// length of 4 bytes, big-endian, and why not, empty for well), and then the entries. One that takes another's place is not
+/// waited for, and tells nothing: its shim may be gone when it begins.
 ///
 /// # Errors
 /// When the driver could not be started.
@@ -35,9 +36,11 @@ pub fn serve() -> Result<(), Error> {
     let mut shim = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let settings = receive(&mut shim)?;
     let driver = start(&settings);
-    let told = driver.as_ref().err().map_or("", String::as_str);
-    let length = u32::try_from(told.len()).unwrap_or(0).to_be_bytes();
-    shim.write_all(&[&length, told.as_bytes()].concat())?;
+    if !settings.again {
+        let told = driver.as_ref().err().map_or("", String::as_str);
+        let length = u32::try_from(told.len()).unwrap_or(0).to_be_bytes();
+        shim.write_all(&[&length, told.as_bytes()].concat())?;
+    }
     let (receiver, connected) = driver.map_err(Error::Driver)?;
     let manners = receiver.manners();
     let queue = Arc::new(Queue::new(limits(&settings, manners)));

@@ -385,6 +385,27 @@ fn the_journal_gets_long_entries_as_files() {
 }
 
 #[test]
+fn one_that_takes_anothers_place_delivers_though_its_shim_is_gone() {
+    let (listener, address) = listen("tcp");
+    let (mut socket, theirs) = UnixStream::pair().unwrap();
+    let mut settings = settings(Driver::Syslog, &[("syslog-address", &address)]);
+    settings.again = true;
+    let bytes = serde_json::to_vec(&settings).unwrap();
+    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    socket.write_all(&[&length, &bytes[..]].concat()).unwrap();
+    let entry = b"\0\0\0\x08\x1a\x06orphan\0\0\0\x08";
+    socket.write_all(entry).unwrap();
+    drop(socket);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hull-logger"))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()
+        .unwrap();
+    let mut server = BufReader::new(listener.accept().unwrap().0);
+    assert!(line(&mut server).ends_with("orphan\n"));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn what_cannot_be_delivered_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let status = directory.path().join("status");
