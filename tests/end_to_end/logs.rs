@@ -250,5 +250,38 @@ fn a_log_server_gets_the_output_and_logs_reads_the_copy() {
                 .fails(125)
                 .contains("gelf-address is a required parameter")
         );
+
+        // The program that sends is killed: the next one goes on.
+        let waits = "while [ ! -e /go ]; do sleep 0.05; done; echo again";
+        let _ = run(&["-d", "--name", "kk"], waits).ok();
+        let mut server = accept();
+        let id = s.inspect("kk", "/Id");
+        kill_logger_of(id.as_str().unwrap());
+        assert!(server.fill_buf().unwrap().is_empty());
+        let _ = s.line("exec kk touch /go");
+        let mut server = accept();
+        assert!(line(&mut server).ends_with(": again\n"));
+
+        // A server that takes nothing makes the container wait, and nobody else.
+        let _ = run(&["-d", "--name", "full"], "yes").ok();
+        let mut server = accept();
+        let _ = s.line("rm -f full").ok();
+        // What waits is delivered still.
+        assert!(std::io::copy(&mut server, &mut std::io::sink()).unwrap() > 0);
     });
+}
+
+/// Kills the program that sends a container's output.
+fn kill_logger_of(id: &str) {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_it = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        line.contains("hull-logger") && line.contains(id)
+    };
+    let found: Vec<i32> = numbers.filter(is_it).collect();
+    assert_eq!(found.len(), 1);
+    let pid = rustix::process::Pid::from_raw(found[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
