@@ -283,6 +283,31 @@ fn an_image_is_verified_by_building_it_again() {
             other.stdout.contains("first difference: layer 3 of 4, \"COPY seed / # buildkit\"\n  /seed: content: image 0 bytes"),
             "{other:?}"
         );
+        b.context("FROM busybox\nRUN echo x >/x\n");
+        let _ = b.built("-t timed");
+        let times = b.build("--verify timed");
+        assert_eq!(times.code, 1, "{times:?}");
+        assert!(
+            times.stdout.contains("Nothing differs but times.\n"),
+            "{times:?}"
+        );
+        assert!(
+            times.stdout.contains("without SOURCE_DATE_EPOCH"),
+            "{times:?}"
+        );
+        // What was built for it is gone.
+        assert_eq!(b.run("images -aq --filter dangling=true"), "");
+        for (line, why) in [
+            ("--verify nothing", "No such image: nothing"),
+            ("--verify verified -t x", "conflicting flags"),
+            (
+                "--verify verified --platform linux/amd64,linux/arm64",
+                "one platform",
+            ),
+        ] {
+            let failed = b.build(line);
+            assert!(failed.fails(1).contains(why), "{line}: {failed:?}");
+        }
     });
 }
 

@@ -199,6 +199,15 @@ fn exported(b: &Bench<'_, '_>) {
         std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
         0o750
     );
+    b.context(&[(
+        "Dockerfile",
+        "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n",
+    )]);
+    let _ = b.build("--platform linux/amd64,linux/arm64 -o both").ok();
+    for arch in ["amd64", "arm64"] {
+        assert!(b.path(&format!("both/linux_{arch}/{arch}")).is_file());
+    }
+    b.context(&[("Dockerfile", dockerfile)]);
     let _ = b.build("-o type=tar,dest=out.tar").ok();
     let listed = command::run(Command::new("tar").arg("-tf").arg(b.path("out.tar")), &[]);
     assert!(listed.ok().contains("o/f"), "{listed:?}");
@@ -237,6 +246,23 @@ fn as_archives(b: &Bench<'_, '_>) {
     assert_eq!(manifest["digest"], about["containerimage.digest"]);
     let _ = b.run("load -q -i oci.tar").ok();
     assert_eq!(b.run("run --rm four:4").ok(), "archived");
+    from_layout(b);
+}
+
+/// A stage that begins with an image of a layout, whose blobs only the client has.
+fn from_layout(b: &Bench<'_, '_>) {
+    b.context(&[("Dockerfile", "FROM busybox\nRUN echo laid out >/l\n")]);
+    let _ = b.build("-o type=oci,dest=layout.tar").ok();
+    let _ = b.run("buildx prune -a -f").ok();
+    let layout = b.path("layout");
+    fs_err::create_dir(&layout).expect("test data");
+    let mut unpack = Command::new("tar");
+    let unpack = unpack.arg("-xf").arg(b.path("layout.tar"));
+    let _ = command::run(unpack.arg("-C").arg(&layout), &[]).ok();
+    b.context(&[("Dockerfile", "FROM below\nRUN cat /l >/copy\n")]);
+    let context = format!("--build-context below=oci-layout://{}", layout.display());
+    let _ = b.build(&format!("{context} -t laid")).ok();
+    assert_eq!(b.run("run --rm laid cat /copy").ok(), "laid out");
 }
 
 fn several_platforms(b: &Bench<'_, '_>) {
@@ -293,6 +319,13 @@ fn several_platforms(b: &Bench<'_, '_>) {
 fn used_and_pruned(b: &Bench<'_, '_>) {
     let used = b.run("buildx du");
     assert!(used.ok().contains("Reclaimable:"), "{used:?}");
+    let of = |kind: &str| b.run(&format!("buildx du --verbose --filter type={kind}"));
+    assert!(of("regular").ok().contains("ID:"), "{:?}", of("regular"));
+    assert!(!of("exec.cachemount").ok().contains("ID:"));
+    let _ = b
+        .run("buildx prune -a -f --filter type=exec.cachemount")
+        .ok();
+    assert!(of("regular").ok().contains("ID:"), "another kind stays");
     let pruned = b.run("buildx prune -a -f");
     assert!(pruned.ok().contains("Total:"), "{pruned:?}");
     // Images keep what they have.

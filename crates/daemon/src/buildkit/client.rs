@@ -134,8 +134,9 @@ impl Client for SessionClient {
 
     fn layout(&self, source: &OciLayoutSource, _: &Job<'_>) -> WorldResult<Arc<dyn Blobs>> {
         let caller = self.caller(&source.session, self.cancel.clone())?;
-        let content = caller.content(&source.store).map_err(failed)?;
-        Ok(Arc::new(content))
+        // So BuildKit's clients tell layouts from caches among their stores.
+        let id = format!("oci:{}", source.store);
+        Ok(Arc::new(caller.content(&id).map_err(failed)?))
     }
 }
 
