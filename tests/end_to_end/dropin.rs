@@ -5,7 +5,7 @@ use hull_tests::daemon::{Daemon, wait_until};
 use hull_tests::host::{Host, reference};
 use hull_tests::setup::{Setup, with_each_client};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A directory with Hull's program under another name.
@@ -292,6 +292,22 @@ fn certificates(directory: &std::path::Path) {
     }
 }
 
+/// Has the daemon listen where only those with a certificate are let in.
+fn listen_with_tls(s: &mut Setup<'_>, directory: &Path) {
+    let file = |name: &str| directory.join(name).display().to_string();
+    s.daemon.stop();
+    let flags = [
+        "-H=tcp://127.0.0.1".to_owned(),
+        "--tlsverify".to_owned(),
+        format!("--tlscacert={}", file("ca.pem")),
+        format!("--tlscert={}", file("server-cert.pem")),
+        format!("--tlskey={}", file("server-key.pem")),
+    ];
+    s.daemon
+        .set_arguments(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    s.daemon.restart();
+}
+
 #[test]
 fn tls_lets_in_who_has_a_certificate_and_carries_streams() {
     if reference().is_some() {
@@ -304,25 +320,7 @@ fn tls_lets_in_who_has_a_certificate_and_carries_streams() {
         let directory = tempfile::tempdir().expect("a directory");
         certificates(directory.path());
         let file = |name: &str| directory.path().join(name).display().to_string();
-        s.daemon.stop();
-        let flags = [
-            "-H=tcp://127.0.0.1".to_owned(),
-            "--tlsverify".to_owned(),
-            format!("--tlscacert={}", file("ca.pem")),
-            format!("--tlscert={}", file("server-cert.pem")),
-            format!("--tlskey={}", file("server-key.pem")),
-        ];
-        s.daemon
-            .set_arguments(&flags.iter().map(String::as_str).collect::<Vec<_>>());
-        s.daemon.restart();
-        let docker = |arguments: &[&str], input: &[u8]| {
-            let mut command = s.host.command("docker");
-            command
-                .env("DOCKER_HOST", "tcp://127.0.0.1:2376")
-                .env("DOCKER_CONFIG", s.daemon.path("client"))
-                .args(arguments);
-            run(&mut command, input)
-        };
+        listen_with_tls(s, directory.path());
         let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
         let verified = [
             "--tlsverify",
@@ -333,23 +331,134 @@ fn tls_lets_in_who_has_a_certificate_and_carries_streams() {
             "--tlskey",
             &key,
         ];
-        let mut words = verified.to_vec();
-        words.extend(["run", "--rm", "-i", "--net=none", "busybox", "cat"]);
-        let text = "a line of a stream\n".repeat(20_000);
-        let said = docker(&words, text.as_bytes());
-        assert_eq!(said.ok().len(), text.trim_end().len());
-        // A client without a certificate, and one without TLS.
-        let mut stranger = verified[..3].to_vec();
-        stranger.push("version");
-        let refused = docker(&stranger, &[]);
-        assert!(
-            refused.code != 0 && !refused.stdout.contains("Server:"),
-            "{refused:?}"
+        let hull = hull_tests::binaries().join("hull");
+        for program in [Path::new("docker"), &hull] {
+            let client = |arguments: &[&str], input: &[u8]| {
+                let mut command = s.host.command(program);
+                command
+                    .env("DOCKER_HOST", "tcp://127.0.0.1:2376")
+                    .env("DOCKER_CONFIG", s.daemon.path("client"))
+                    .args(arguments);
+                run(&mut command, input)
+            };
+            let mut words = verified.to_vec();
+            words.extend(["run", "--rm", "-i", "--net=none", "busybox", "cat"]);
+            let text = "a line of a stream\n".repeat(20_000);
+            let said = client(&words, text.as_bytes());
+            assert_eq!(said.ok().len(), text.trim_end().len());
+            // A client without a certificate, one that trusts another, and one without TLS.
+            let mut stranger = verified[..3].to_vec();
+            stranger.push("version");
+            let mut elsewhere = vec!["--tlsverify", "--tlscacert", &cert];
+            elsewhere.extend([&verified[3..], &["version"]].concat());
+            for words in [&stranger, &elsewhere, &vec!["version"]] {
+                let refused = client(words, &[]);
+                assert!(
+                    refused.code != 0 && !refused.stdout.contains("Server:"),
+                    "{refused:?}"
+                );
+            }
+            let describe = format!("host=tcp://127.0.0.1:2376,ca={ca},cert={cert},key={key}");
+            let name = format!("tls-{}", program.file_name().unwrap().display());
+            let created = client(&["context", "create", &name, "--docker", &describe], &[]);
+            assert_eq!(created.ok(), name);
+        }
+        they_read_each_others_contexts(s, &hull);
+    });
+}
+
+/// What either program has written, the other reads.
+fn they_read_each_others_contexts(s: &Setup<'_>, hull: &Path) {
+    for (program, context) in [(Path::new("docker"), "tls-hull"), (hull, "tls-docker")] {
+        let mut command = s.host.command(program);
+        command
+            .env("DOCKER_CONFIG", s.daemon.path("client"))
+            .args(["--context", context, "version"])
+            .args(["--format", "{{.Server.Os}}"]);
+        assert_eq!(run(&mut command, &[]).ok(), "linux");
+    }
+}
+
+/// An `ssh` that runs here what it is to run there.
+#[test]
+fn daemons_behind_ssh_are_reached_through_the_ssh_program() {
+    if reference().is_some() {
+        return;
+    }
+    hull_tests::setup::with(hull_tests::client::Client::Hull, |s| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = tempfile::tempdir().expect("a directory");
+        let ssh = bin.path().join("ssh");
+        let script =
+            "#!/bin/sh\necho \"$@\" >>\"$0.log\"\nfor last; do :; done\nexec sh -c \"$last\"\n";
+        fs_err::write(&ssh, script).expect("write");
+        fs_err::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        std::os::unix::fs::symlink(hull_tests::binaries().join("hull"), bin.path().join("hull"))
+            .expect("a link");
+        let path = format!(
+            "{}:{}",
+            bin.path().display(),
+            std::env::var("PATH").unwrap()
         );
-        let refused = docker(&["version"], &[]);
+        let hull = |arguments: &[&str], input: &[u8]| {
+            let mut command = Command::new(hull_tests::binaries().join("hull"));
+            command
+                .env("PATH", &path)
+                .env("DOCKER_CONFIG", s.daemon.path("client"))
+                .env_remove("DOCKER_HOST")
+                .env_remove("HULL_HOST")
+                .args(arguments);
+            run(&mut command, input)
+        };
+        let host = format!("host=ssh://me@there:2200{}", s.daemon.socket().display());
+        let created = hull(&["context", "create", "there", "--docker", &host], &[]);
+        assert_eq!(created.ok(), "there");
+        assert_eq!(hull(&["context", "use", "there"], &[]).ok(), "there");
+        let text = "a line of a stream\n".repeat(5_000);
+        let said = hull(
+            &["run", "--rm", "-i", "--net=none", "busybox", "cat"],
+            text.as_bytes(),
+        );
+        assert_eq!(said.ok().len(), text.trim_end().len());
+        let log = fs_err::read_to_string(bin.path().join("ssh.log")).expect("the log");
         assert!(
-            refused.code != 0 && !refused.stdout.contains("Server:"),
-            "{refused:?}"
+            log.contains("-T") && log.contains("-l me -p 2200 -- there "),
+            "{log}"
+        );
+        // One that cannot get there says why itself.
+        fs_err::write(&ssh, "#!/bin/sh\necho no way >&2\nexit 255\n").expect("write");
+        let failed = hull(&["ps"], &[]);
+        assert!(
+            failed.code == 1 && failed.stderr.starts_with("no way\n"),
+            "{failed:?}"
         );
     });
+}
+
+/// A plugin of Docker's is a command, and finds the daemon.
+#[test]
+fn plugins_take_our_place() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let config = tempfile::tempdir().expect("a directory");
+    let plugin = config.path().join("cli-plugins/docker-zz");
+    fs_err::create_dir_all(plugin.parent().unwrap()).expect("a folder");
+    let script = "#!/bin/sh\ncase $1 in docker-cli-plugin-metadata) echo '{\"ShortDescription\":\"Sleep\"}';;\n*) echo \"$DOCKER_HOST $*\"; exit 3;; esac\n";
+    fs_err::write(&plugin, script).expect("write");
+    fs_err::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let hull = |arguments: &[&str]| {
+        let mut command = Command::new(hull_tests::binaries().join("hull"));
+        command
+            .env("DOCKER_CONFIG", config.path())
+            .env("HULL_HOST", "unix:///nonexistent/hull.sock")
+            .args(arguments);
+        run(&mut command, &[])
+    };
+    let said = hull(&["--debug", "zz", "up", "-d"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert_eq!(
+        said.stdout,
+        "unix:///nonexistent/hull.sock --debug zz up -d\n"
+    );
+    let help = hull(&["--help"]);
+    assert!(help.ok().contains("zz*         Sleep"), "{help:?}");
 }

@@ -3,7 +3,10 @@
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
-use crate::{build, checkpoint, container, explain, image, manifest, network, system, volume};
+use crate::{
+    build, checkpoint, container, contexts, explain, image, manifest, network, plugins, suggest,
+    system, volume,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the program was started as `docker`.
@@ -95,6 +98,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("buildx", "The same, by the name that scripts use"),
     ("checkpoint", "Work with checkpoints of containers"),
     ("container", "Work with containers"),
+    ("context", "Work with daemons elsewhere, by names"),
     ("image", "Work with images"),
     (
         "manifest",
@@ -111,6 +115,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
         build::COMMANDS,
         checkpoint::COMMANDS,
         container::COMMANDS,
+        contexts::COMMANDS,
         explain::COMMANDS,
         image::COMMANDS,
         manifest::COMMANDS,
@@ -127,11 +132,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
     let program = program();
     let Some(first) = args.first() else {
-        crate::print(&overview());
+        crate::print(&overview(cli));
         return Ok(());
     };
     if first == "help" {
-        return help(&args[1..]);
+        return help(cli, &args[1..]);
     }
     if GROUPS.iter().any(|(name, _)| name == first) {
         let Some(second) = args.get(1).filter(|word| !word.starts_with('-')) else {
@@ -141,16 +146,31 @@ pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
         let words = format!("{first} {second}");
         return match find(&words) {
             Some(command) => run(cli, command, &words, &args[2..]),
+            // A command that the plugin of the same name has and we have not.
+            None if let Some(plugin) = plugins::find(cli, first) => Err(plugins::run(cli, &plugin)),
             None => Err(Failure::new(format!(
-                "{program}: unknown command: {program} {words}\n\nUsage:  {program} {first}\n\nRun '{program} {first} --help' for more information"
+                "{program}: unknown command: {program} {words}{}\n\nUsage:  {program} {first}\n\nRun '{program} {first} --help' for more information",
+                meant(&words)
             ))),
         };
     }
     match find(first) {
         Some(command) => run(cli, command, first, &args[1..]),
+        None if let Some(plugin) = plugins::find(cli, first) => Err(plugins::run(cli, &plugin)),
         None => Err(Failure::new(format!(
-            "{program}: unknown command: {program} {first}\n\nRun '{program} --help' for more information"
+            "{program}: unknown command: {program} {first}{}\n\nRun '{program} --help' for more information",
+            meant(first)
         ))),
+    }
+}
+
+/// The command that may have been meant, as a line of its own.
+fn meant(words: &str) -> String {
+    let known = all().flat_map(|command| command.words.iter().copied());
+    let groups = GROUPS.iter().map(|(name, _)| *name);
+    match suggest::near(words, known.chain(groups)) {
+        Some(near) => format!("\n\nDid you mean '{} {near}'?", program()),
+        None => String::new(),
     }
 }
 
@@ -158,10 +178,10 @@ fn find(words: &str) -> Option<&'static Command> {
     all().find(|command| command.words.contains(&words))
 }
 
-fn help(args: &[String]) -> Outcome {
+fn help(cli: &Cli, args: &[String]) -> Outcome {
     let words = args.join(" ");
     if words.is_empty() {
-        crate::print(&overview());
+        crate::print(&overview(cli));
     } else if let Some(command) = find(&words) {
         let columns = crate::terminal::columns();
         crate::print(&flags::write_help(&words, command, columns));
@@ -174,8 +194,14 @@ fn help(args: &[String]) -> Outcome {
 }
 
 fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Outcome {
-    let matches = flags::parse(command.flags, args, command.interspersed)
-        .map_err(|error| flag_failure(&error, &flags::usage_line(words, command), words))?;
+    let matches = flags::parse(command.flags, args, command.interspersed).map_err(|error| {
+        flag_failure(
+            command.flags,
+            &error,
+            &flags::usage_line(words, command),
+            words,
+        )
+    })?;
     if matches.help {
         let columns = crate::terminal::columns();
         crate::print(&flags::write_help(words, command, columns));
@@ -208,21 +234,35 @@ pub(crate) fn wrong_count(
 }
 
 /// An unreadable command line: exit code 125, as for everything that fails before a container runs.
-pub(crate) fn flag_failure(error: &FlagError, usage: &str, words: &str) -> Failure {
+pub(crate) fn flag_failure(
+    tables: &[&'static [Flag]],
+    error: &FlagError,
+    usage: &str,
+    words: &str,
+) -> Failure {
     let program = program();
     let words = if words.is_empty() {
         program.to_owned()
     } else {
         format!("{program} {words}")
     };
+    let known = tables.iter().flat_map(|table| table.iter());
+    let known = known.filter(|flag| !flag.hidden).map(|flag| flag.long);
+    let near = match error {
+        FlagError::Unknown(name) => suggest::near(name, known),
+        _ => None,
+    };
+    let meant = near.map_or(String::new(), |near| {
+        format!("\n\nDid you mean '--{near}'?")
+    });
     Failure::with_code(
         125,
-        format!("{error}\n\nUsage:  {usage}\n\nRun '{words} --help' for more information"),
+        format!("{error}{meant}\n\nUsage:  {usage}\n\nRun '{words} --help' for more information"),
     )
 }
 
 /// `hull --help`.
-pub(crate) fn overview() -> String {
+pub(crate) fn overview(cli: &Cli) -> String {
     let program = program();
     let mut out = format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nContainers, with Docker's commands and API\n\nManagement Commands:\n"
@@ -233,7 +273,21 @@ pub(crate) fn overview() -> String {
             Some((*word, command.about))
         })
         .collect();
-    out.push_str(&columns(GROUPS.iter().copied()));
+    let plugins = plugins::all(cli);
+    // Those of others have a star, as in Docker's list.
+    let starred: Vec<(String, &str)> = plugins
+        .iter()
+        .map(|plugin| {
+            (
+                format!("{}*", plugin.name),
+                plugin.short_description.as_str(),
+            )
+        })
+        .collect();
+    let mut groups = GROUPS.to_vec();
+    groups.extend(starred.iter().map(|(name, about)| (name.as_str(), *about)));
+    groups.sort_unstable();
+    out.push_str(&columns(groups.into_iter()));
     out.push_str("\nCommands:\n");
     let mut single = single;
     single.push(("daemon", "Start the daemon"));

@@ -36,6 +36,18 @@ pub(crate) struct ConfigFile {
     networks_format: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     volumes_format: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    stats_format: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    current_context: String,
+    #[serde(rename = "HttpHeaders", skip_serializing_if = "BTreeMap::is_empty")]
+    http_headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    proxies: BTreeMap<String, serde_json::Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prune_filters: Vec<String>,
+    #[serde(rename = "cliPluginsExtraDirs", skip_serializing_if = "Vec::is_empty")]
+    plugin_dirs: Vec<PathBuf>,
     #[serde(flatten)]
     rest: BTreeMap<String, serde_json::Value>,
     /// Those of the environment, which count first.
@@ -43,6 +55,17 @@ pub(crate) struct ConfigFile {
     given: BTreeMap<String, StoredAuth>,
     #[serde(skip)]
     path: PathBuf,
+}
+
+/// Proxies that containers and builds are told of.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Proxies {
+    http_proxy: String,
+    https_proxy: String,
+    no_proxy: String,
+    ftp_proxy: String,
+    all_proxy: String,
 }
 
 /// Where credentials went.
@@ -114,6 +137,71 @@ impl ConfigFile {
     /// The format of `images`, if configured.
     pub(crate) fn images_format(&self) -> &str {
         &self.images_format
+    }
+
+    /// The format of `stats`, if configured.
+    pub(crate) fn stats_format(&self) -> &str {
+        &self.stats_format
+    }
+
+    /// Filters that every prune has.
+    pub(crate) fn prune_filters(&self) -> &[String] {
+        &self.prune_filters
+    }
+
+    /// Folders of plugins beside the usual ones.
+    pub(crate) fn plugin_dirs(&self) -> &[PathBuf] {
+        &self.plugin_dirs
+    }
+
+    /// The context that is used when nobody says.
+    pub(crate) fn current_context(&self) -> &str {
+        &self.current_context
+    }
+
+    /// Has a context be used from now on.
+    pub(crate) fn use_context(&mut self, name: &str) -> io::Result<()> {
+        let name = if name == "default" { "" } else { name };
+        if self.current_context == name {
+            return Ok(());
+        }
+        name.clone_into(&mut self.current_context);
+        self.save()
+    }
+
+    /// Headers that every request has.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pair = |(name, value)| (String::as_str(name), String::as_str(value));
+        self.http_headers.iter().map(pair)
+    }
+
+    /// Variables with the proxies for containers and builds of the daemon at `host`, in both spellings; `given` has those
+    /// that the user gave, which count more.
+    pub(crate) fn proxies(
+        &self,
+        host: &str,
+        given: impl Fn(&str) -> bool,
+    ) -> Vec<(String, String)> {
+        let found = self
+            .proxies
+            .get(host)
+            .or_else(|| self.proxies.get("default"));
+        let found = found.and_then(|found| Proxies::deserialize(found).ok());
+        let Some(found) = found else {
+            return Vec::new();
+        };
+        let all = [
+            ("ALL_PROXY", &found.all_proxy),
+            ("FTP_PROXY", &found.ftp_proxy),
+            ("HTTPS_PROXY", &found.https_proxy),
+            ("HTTP_PROXY", &found.http_proxy),
+            ("NO_PROXY", &found.no_proxy),
+        ];
+        let set = all.into_iter().filter(|(_, value)| !value.is_empty());
+        set.flat_map(|(name, value)| [(name.to_owned(), value), (name.to_lowercase(), value)])
+            .filter(|(name, _)| !given(name))
+            .map(|(name, value)| (name, value.clone()))
+            .collect()
     }
 
     /// Puts the credentials that the environment has before those of the file.
@@ -355,6 +443,19 @@ mod tests {
         again.erase("r").unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains("proxies") && !text.contains("dTpw"));
+    }
+
+    #[test]
+    fn proxies_are_those_of_the_daemon() {
+        let config = config(
+            r#"{"proxies":{"default":{"httpProxy":"http://p"},"unix:///x":{"noProxy":"n","allProxy":"a"}}}"#,
+        );
+        let names = |host: &str| {
+            let found = config.proxies(host, |name| name == "http_proxy" || name == "NO_PROXY");
+            found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("tcp://y"), ["HTTP_PROXY"]);
+        assert_eq!(names("unix:///x"), ["ALL_PROXY", "all_proxy", "no_proxy"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What all lists share: `--format`, `--filter`, tables.
 
+use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Kind, Matches, list, value};
 use crate::format::{TabWriter, human_size};
@@ -120,6 +121,27 @@ pub(crate) fn filters(typed: &[String]) -> Result<BTreeMap<String, Vec<String>>,
             .push(value.trim().to_owned());
     }
     Ok(filters)
+}
+
+/// The filters of a prune: those typed and those of the configuration that do not contradict them.
+pub(crate) fn prune_filters(
+    cli: &Cli,
+    typed: &[String],
+) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let mut all = filters(typed)?;
+    let typed = all.clone();
+    for (name, values) in filters(cli.config().prune_filters())? {
+        let against = match name.as_str() {
+            "label" => typed.get("label!"),
+            "label!" => typed.get("label"),
+            _ => None,
+        };
+        let contradicted = |value: &String| against.is_some_and(|typed| typed.contains(value));
+        let kept = values.into_iter().filter(|value| !contradicted(value));
+        all.entry(name).or_default().extend(kept);
+    }
+    all.retain(|_, values| !values.is_empty());
+    Ok(all)
 }
 
 fn check_filter(text: &str) -> Result<(), String> {

@@ -6,8 +6,10 @@ mod build;
 mod checkpoint;
 mod command;
 mod config_file;
+mod connection;
 mod container;
 mod context;
+mod contexts;
 mod credential_helper;
 mod explain;
 mod failure;
@@ -18,7 +20,9 @@ mod listing;
 mod manifest;
 mod network;
 mod platform;
+mod plugins;
 mod progress;
+mod suggest;
 mod system;
 mod template;
 mod terminal;
@@ -60,7 +64,7 @@ fn run(args: &[String]) -> Result<(), Failure> {
     let cli = Cli::new(args)?;
     let globals = cli.globals();
     let result = if globals.help {
-        print(&command::overview());
+        print(&command::overview(&cli));
         Ok(())
     } else if globals.bool("version") {
         print(&command::version());

@@ -4,13 +4,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The address of a daemon: `unix:///run/hull/hull.sock` or `tcp://127.0.0.1:2375`.
+/// The address of a daemon: `unix:///run/hull/hull.sock`, `tcp://127.0.0.1:2375` or `ssh://user@host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A unix socket.
     Unix(PathBuf),
-    /// Plain HTTP over TCP: host and port.
+    /// HTTP over TCP: host and port.
     Tcp(String),
+    /// A program at the other end of `ssh` that copies to the daemon there: `[user@]host[:port][/socket]`. The
+    /// connections are made by the client's dialer.
+    Ssh(String),
 }
 
 /// Why a string is not an endpoint.
@@ -20,7 +23,7 @@ pub enum InvalidEndpoint {
     #[error("unable to parse docker host `{0}`")]
     Format(String),
     /// The scheme is one we have no transport for.
-    #[error("unable to connect to `{0}`: only unix:// and tcp:// are supported")]
+    #[error("unable to connect to `{0}`: only unix://, tcp:// and ssh:// are supported")]
     Scheme(String),
 }
 
@@ -49,7 +52,8 @@ impl FromStr for Endpoint {
                     format!("{authority}:{DEFAULT_PORT}")
                 }))
             }
-            "unix" => Err(InvalidEndpoint::Format(text.to_owned())),
+            "ssh" if !rest.is_empty() => Ok(Self::Ssh(rest.to_owned())),
+            "unix" | "ssh" => Err(InvalidEndpoint::Format(text.to_owned())),
             _ => Err(InvalidEndpoint::Scheme(text.to_owned())),
         }
     }
@@ -60,6 +64,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(authority) => write!(f, "tcp://{authority}"),
+            Self::Ssh(place) => write!(f, "ssh://{place}"),
         }
     }
 }
@@ -77,10 +82,11 @@ mod tests {
             ("tcp://[::1]:80/", "tcp://[::1]:80"),
             ("http://h:1", "tcp://h:1"),
             ("h", "tcp://h:2375"),
+            ("ssh://u@h:22/run/x.sock", "ssh://u@h:22/run/x.sock"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), printed);
         }
-        for bad in ["", "unix://", "tcp://", "ssh://h", "fd://"] {
+        for bad in ["", "unix://", "tcp://", "ssh://", "fd://"] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
     }

@@ -1,6 +1,6 @@
 //! Requests after which the connection belongs to a container's streams.
 
-use super::{Client, Endpoint, Error, Payload, Target};
+use super::{Client, Error, Payload, Target};
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -129,30 +129,26 @@ impl Client {
     }
 
     fn take_socket(&self, upgraded: hyper::upgrade::Upgraded) -> Result<(Bytes, Socket), Error> {
-        // The connection was made by `connect`, so it is one of these two.
         let io_error = |source| Error::Connect {
             endpoint: self.endpoint.clone(),
             source,
             start: None,
         };
-        match self.endpoint {
-            Endpoint::Unix(_) => {
-                let parts = upgraded
-                    .downcast::<TokioIo<UnixStream>>()
-                    .map_err(|_| Error::UnexpectedEnd)?;
+        // The connection was made by `connect`, so it is one of these two.
+        let upgraded = match upgraded.downcast::<TokioIo<UnixStream>>() {
+            Ok(parts) => {
                 let socket = parts.io.into_inner().into_std().map_err(io_error)?;
                 socket.set_nonblocking(false).map_err(io_error)?;
-                Ok((parts.read_buf, Socket::Unix(socket)))
+                return Ok((parts.read_buf, Socket::Unix(socket)));
             }
-            Endpoint::Tcp(_) => {
-                let parts = upgraded
-                    .downcast::<TokioIo<TcpStream>>()
-                    .map_err(|_| Error::UnexpectedEnd)?;
-                let socket = parts.io.into_inner().into_std().map_err(io_error)?;
-                socket.set_nonblocking(false).map_err(io_error)?;
-                Ok((parts.read_buf, Socket::Tcp(socket)))
-            }
-        }
+            Err(upgraded) => upgraded,
+        };
+        let parts = upgraded
+            .downcast::<TokioIo<TcpStream>>()
+            .map_err(|_| Error::UnexpectedEnd)?;
+        let socket = parts.io.into_inner().into_std().map_err(io_error)?;
+        socket.set_nonblocking(false).map_err(io_error)?;
+        Ok((parts.read_buf, Socket::Tcp(socket)))
     }
 }
 

@@ -155,6 +155,10 @@ impl Payload {
 /// Starts a daemon where none answers; returns when it does.
 pub type Starter = Box<dyn Fn() -> std::io::Result<()> + Send + Sync>;
 
+/// Makes a connection that the endpoint alone does not describe, such as one through TLS or `ssh`: a socket whose other
+/// end somebody copies to the daemon and back.
+pub type Dialer = Box<dyn Fn() -> std::io::Result<std::os::unix::net::UnixStream> + Send + Sync>;
+
 /// A connection pool to one daemon.
 pub struct Client {
     endpoint: Endpoint,
@@ -162,6 +166,9 @@ pub struct Client {
     version: Mutex<String>,
     fixed_version: bool,
     user_agent: String,
+    /// Sent with every request.
+    headers: http::HeaderMap,
+    dialer: Option<Dialer>,
     idle: transport::Idle,
     /// Taken by the first connection that fails.
     starter: Mutex<Option<Starter>>,
@@ -187,6 +194,8 @@ impl Client {
             fixed_version: version.is_some(),
             version: Mutex::new(version.unwrap_or_else(|| crate::API_VERSION.to_owned())),
             user_agent: user_agent.to_owned(),
+            headers: http::HeaderMap::new(),
+            dialer: None,
             idle: transport::Idle::default(),
             starter: Mutex::new(None),
             start_error: Mutex::new(None),
@@ -197,6 +206,28 @@ impl Client {
     #[must_use]
     pub fn on_absence(self, starter: Starter) -> Self {
         *lock(&self.starter) = Some(starter);
+        self
+    }
+
+    /// Has `dialer` make the connections.
+    #[must_use]
+    pub fn dialing(mut self, dialer: Dialer) -> Self {
+        self.dialer = Some(dialer);
+        self
+    }
+
+    /// Sends these headers with every request. Those that are no headers are left out, and the client's own count more.
+    #[must_use]
+    pub fn with_headers<'a>(
+        mut self,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        for (name, value) in headers {
+            let name = name.parse::<http::HeaderName>();
+            if let (Ok(name), Ok(value)) = (name, value.parse()) {
+                self.headers.append(name, value);
+            }
+        }
         self
     }
 
@@ -225,6 +256,8 @@ impl Client {
         let host = match &self.endpoint {
             Endpoint::Unix(_) => "docker",
             Endpoint::Tcp(authority) => authority,
+            // As Docker's client calls it.
+            Endpoint::Ssh(_) => "docker.example.com",
         };
         let mut request = Request::builder()
             .method(method)
@@ -237,12 +270,20 @@ impl Client {
         if let Some((name, value)) = &payload.header {
             request = request.header(*name, value);
         }
-        request
+        let mut request = request
             .body(Full::new(payload.bytes.clone()))
             .map_err(|source| Error::Request {
                 path: path.to_owned(),
                 source,
-            })
+            })?;
+        let own = request.headers_mut();
+        for (name, value) in &self.headers {
+            // `User-Agent` may be the user's own; what the message needs may not.
+            if !own.contains_key(name) || name == header::USER_AGENT {
+                own.insert(name, value.clone());
+            }
+        }
+        Ok(request)
     }
 
     /// Sends, and turns error statuses into [`Error::Daemon`]. A daemon that is older than we are

@@ -1,6 +1,6 @@
 //! Connections: made when needed, kept while idle.
 
-use super::{Client, Endpoint, Error, lock};
+use super::{Client, Endpoint, Error, Socket, lock};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -99,6 +99,36 @@ impl Client {
         }
     }
 
+    /// A connection for whoever speaks HTTP himself.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn dial(&self) -> Result<Socket, Error> {
+        let unreachable = |source| Error::Connect {
+            endpoint: self.endpoint.clone(),
+            source,
+            start: lock(&self.start_error).take(),
+        };
+        if let Some(dial) = &self.dialer {
+            return dial().map(Socket::Unix).map_err(unreachable);
+        }
+        match &self.endpoint {
+            Endpoint::Unix(socket) => {
+                let connect = std::os::unix::net::UnixStream::connect;
+                let stream = match connect(socket) {
+                    Err(error) if self.start_daemon(&error) => connect(socket),
+                    result => result,
+                };
+                stream.map(Socket::Unix).map_err(unreachable)
+            }
+            Endpoint::Tcp(authority) => {
+                let stream = std::net::TcpStream::connect(authority).map_err(unreachable)?;
+                Ok(Socket::Tcp(stream))
+            }
+            Endpoint::Ssh(_) => Err(unreachable(io::Error::from(io::ErrorKind::Unsupported))),
+        }
+    }
+
     /// A new connection with its driver running.
     pub(super) async fn connect<B>(
         &self,
@@ -119,6 +149,16 @@ impl Client {
             path: path.to_owned(),
             source,
         };
+        if let Some(dial) = &self.dialer {
+            let stream = dial().and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream)
+            });
+            let stream = TokioIo::new(stream.map_err(unreachable)?);
+            let (sender, connection) = handshake(stream).await.map_err(failed)?;
+            tokio::spawn(connection.with_upgrades());
+            return Ok(sender);
+        }
         match &self.endpoint {
             Endpoint::Unix(socket) => {
                 let stream = match UnixStream::connect(socket).await {
@@ -139,6 +179,7 @@ impl Client {
                 tokio::spawn(connection.with_upgrades());
                 Ok(sender)
             }
+            Endpoint::Ssh(_) => Err(unreachable(io::Error::from(io::ErrorKind::Unsupported))),
         }
     }
 }

@@ -42,7 +42,13 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if matches.changed("verify") {
         return verify::run(cli, matches, form);
     }
-    let build = options::read(matches)?;
+    let mut build = options::read(matches)?;
+    let (place, _) = cli.place()?;
+    let attributes = &mut build.request.attributes;
+    let given = |name: &str| attributes.contains_key(&format!("build-arg:{name}"));
+    for (name, value) in cli.config().proxies(&place.endpoint.to_string(), given) {
+        attributes.insert(format!("build-arg:{name}"), value);
+    }
     let form = if build.call.is_some() {
         Form::Quiet
     } else {

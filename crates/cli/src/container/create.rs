@@ -22,7 +22,7 @@ pub(crate) static COMMAND: Command = Command {
 };
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let request = request(matches, "create")?;
+    let request = request(cli, matches, "create")?;
     let id = cli.block_on(create(cli, matches, request))?;
     crate::print(&format!("{id}\n"));
     Ok(())
@@ -35,7 +35,11 @@ pub(super) fn with_help(message: &str, command: &str) -> String {
 }
 
 /// What the flags ask for.
-pub(super) fn request(matches: &Matches, command: &str) -> Result<CreateRequest, Failure> {
+pub(super) fn request(
+    cli: &Cli,
+    matches: &Matches,
+    command: &str,
+) -> Result<CreateRequest, Failure> {
     let refused = |message: String| Failure::with_code(125, with_help(&message, command));
     match matches.text("pull") {
         "" | "always" | "missing" | "never" => {}
@@ -45,7 +49,20 @@ pub(super) fn request(matches: &Matches, command: &str) -> Result<CreateRequest,
             )));
         }
     }
-    options::request(matches).map_err(refused)
+    let mut request = options::request(matches).map_err(refused)?;
+    let (place, _) = cli.place()?;
+    let given = |name: &str| {
+        let mut names = request.config.env.iter().flatten();
+        names.any(|pair| pair.split('=').next() == Some(name))
+    };
+    let proxies = cli.config().proxies(&place.endpoint.to_string(), given);
+    if !proxies.is_empty() {
+        let pairs = proxies
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        request.config.env.get_or_insert_default().extend(pairs);
+    }
+    Ok(request)
 }
 
 /// Creates the container; pulls its image when it is not there.

@@ -4,7 +4,7 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, list};
-use crate::listing::{confirm, filters};
+use crate::listing::{confirm, prune_filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
@@ -31,7 +31,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if !matches.bool("force") && !confirm(warning) {
         return Ok(());
     }
-    let filters = filters(matches.list("filter"))?;
+    let filters = prune_filters(cli, matches.list("filter"))?;
     let space = prune(cli, &filters)?;
     crate::listing::reclaimed(space);
     Ok(())

@@ -49,7 +49,7 @@ pub(crate) fn run_words(cli: &Cli, words: &[String]) -> Outcome {
 }
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let mut request = request(matches, "run")?;
+    let mut request = request(cli, matches, "run")?;
     let config = &mut request.config;
     if matches.bool("detach") {
         if matches.changed("attach") {

@@ -5,7 +5,7 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag};
 use crate::format::{bytes_size, human_size};
-use crate::listing::{Listing, format_flag};
+use crate::listing::{Listing, chosen_format, format_flag};
 use crate::template::{Data, Record};
 use crate::terminal::Signals;
 use hull_api::client::Client;
@@ -58,7 +58,8 @@ fn lock(seen: &Seen) -> MutexGuard<'_, BTreeMap<String, Option<Stats>>> {
 }
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let listing = Listing::new(matches.text("format"), false, TABLE, HEADINGS)?;
+    let format = chosen_format(matches, cli.config().stats_format());
+    let listing = Listing::new(&format, false, TABLE, HEADINGS)?;
     let (all, names) = (matches.bool("all"), matches.args.clone());
     let truncate = !matches.bool("no-trunc");
     let client = Arc::clone(cli.client()?);

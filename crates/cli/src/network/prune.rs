@@ -4,7 +4,7 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
 use crate::flags::{Flag, Matches, flag};
-use crate::listing::{confirm, filter_flag, filters};
+use crate::listing::{confirm, filter_flag, prune_filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
@@ -28,7 +28,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if !matches.bool("force") && !confirm(warning) {
         return Ok(());
     }
-    prune(cli, &filters(matches.list("filter"))?)
+    prune(cli, &prune_filters(cli, matches.list("filter"))?)
 }
 
 /// Prunes and tells what is gone.

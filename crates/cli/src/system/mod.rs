@@ -2,6 +2,7 @@
 
 mod check;
 mod df;
+mod dial_stdio;
 mod events;
 mod info;
 mod inspect;
@@ -16,6 +17,7 @@ use crate::command::Command;
 pub(crate) static COMMANDS: &[&Command] = &[
     &check::COMMAND,
     &df::COMMAND,
+    &dial_stdio::COMMAND,
     &events::COMMAND,
     &info::COMMAND,
     &inspect::COMMAND,

@@ -4,7 +4,7 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, list};
-use crate::listing::{confirm, filters};
+use crate::listing::{confirm, prune_filters};
 
 static FLAGS: &[Flag] = &[
     flag(
@@ -33,7 +33,7 @@ pub(crate) static COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let (all, typed) = (matches.bool("all"), matches.list("filter"));
-    let filters = filters(typed)?;
+    let filters = prune_filters(cli, typed)?;
     let volumes = matches.bool("volumes");
     if volumes && filters.contains_key("until") {
         let text = "ERROR: The \"until\" filter is not supported with \"--volumes\"";

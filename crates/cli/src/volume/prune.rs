@@ -4,7 +4,7 @@ use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag};
-use crate::listing::{confirm, filter_flag, filters};
+use crate::listing::{confirm, filter_flag, prune_filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
@@ -24,7 +24,7 @@ pub(crate) static COMMAND: Command = Command {
 };
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let mut filters = filters(matches.list("filter"))?;
+    let mut filters = prune_filters(cli, matches.list("filter"))?;
     let all = matches.bool("all");
     let warning = if all {
         if filters.contains_key("all") {
