@@ -140,7 +140,7 @@ fn root(inspect: &Inspect) -> String {
 }
 
 fn inner_pid(pid: i64) -> Option<i64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))?;

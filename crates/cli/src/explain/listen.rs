@@ -14,7 +14,7 @@ const LISTEN: &str = "0A";
 
 /// Those that a process would see; `None` where it cannot be looked at.
 pub(super) fn of_process(pid: i64) -> Option<Vec<Listener>> {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/net/{file}")).ok();
+    let read = |file: &str| fs_err::read_to_string(format!("/proc/{pid}/net/{file}")).ok();
     let mut found = parse(&read("tcp")?);
     found.extend(parse(&read("tcp6").unwrap_or_default()));
     Some(found)

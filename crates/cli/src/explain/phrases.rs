@@ -239,12 +239,12 @@ fn permission(facts: &Facts, _: &str) -> Finding {
         format!("Its user ({}) may not use a file.", facts.user()),
         "",
     );
-    let binds = facts
+    let mut binds = facts
         .inspect
         .mounts
         .iter()
         .filter(|mount| mount.kind == "bind");
-    if let Some(mount) = binds.last() {
+    if let Some(mount) = binds.next_back() {
         let (source, target) = (&mount.source, &mount.destination);
         finding = finding
             .fix(format!("if it is below {target}: that is {source} of this host, with this host's owners: ls -ln {source}"))

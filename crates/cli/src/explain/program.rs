@@ -194,7 +194,7 @@ mod tests {
     /// This very program: what a real linker writes.
     #[test]
     fn a_real_program_is_read() {
-        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let bytes = fs_err::read(std::env::current_exe().unwrap()).unwrap();
         let Program::Elf { machine, .. } = Program::read(&bytes[..64 << 10]) else {
             panic!("no ELF");
         };

@@ -52,7 +52,7 @@ fn sample(at: u64) -> Stats {
     stats.cpu_stats.online_cpus = 2;
     stats.precpu_stats.cpu_usage.total_usage = (at - 1) * nanoseconds;
     stats.precpu_stats.system_cpu_usage = (at - 1) * 2 * nanoseconds + 1;
-    stats.memory_stats.usage = at * 100 << 20;
+    stats.memory_stats.usage = (at * 100) << 20;
     stats.memory_stats.limit = 1 << 30;
     stats.pids_stats.current = 3;
     let device = NetworkStats {
