@@ -24,16 +24,20 @@ const LAW: &[(&str, &[&str])] = &[
     ),
     ("api", &[]),
     ("ui", &[]),
+    ("template", &[]),
     ("cri", &["engine"]),
     ("daemon", &["api", "engine", "cri", "ui"]),
     ("top", &["api"]),
-    ("cli", &["api", "daemon", "spec", "build", "top"]),
+    (
+        "cli",
+        &["api", "daemon", "spec", "build", "template", "top"],
+    ),
     ("tests", &["spec"]),
 ];
 
 /// Crates whose programs must start in a millisecond and stay small: nothing async in their trees.
 const WITHOUT_TOKIO: &[&str] = &[
-    "spec", "linux", "logger", "runtime", "shim", "network", "image", "build", "ui",
+    "spec", "linux", "logger", "runtime", "shim", "network", "image", "build", "ui", "template",
 ];
 const HEAVY: &[&str] = &["tokio", "hyper", "reqwest"];
 

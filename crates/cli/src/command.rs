@@ -4,8 +4,8 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
 use crate::{
-    build, checkpoint, container, contexts, explain, image, manifest, network, plugins, suggest,
-    system, volume,
+    build, checkpoint, completion, container, contexts, explain, image, manifest, manual, network,
+    plugins, suggest, system, volume,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,6 +61,8 @@ pub(crate) enum Arity {
     AtLeast(usize),
     AtMost(usize),
     Between(usize, usize),
+    /// Said shortly, without the usage.
+    Plainly(usize),
 }
 
 impl Arity {
@@ -114,11 +116,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     [
         build::COMMANDS,
         checkpoint::COMMANDS,
+        completion::COMMANDS,
         container::COMMANDS,
         contexts::COMMANDS,
         explain::COMMANDS,
         image::COMMANDS,
         manifest::COMMANDS,
+        manual::COMMANDS,
         network::COMMANDS,
         system::COMMANDS,
         volume::COMMANDS,
@@ -135,6 +139,9 @@ pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
         crate::print(&overview(cli));
         return Ok(());
     };
+    if first == completion::ASKED {
+        return completion::answer(&args[1..]);
+    }
     if first == "help" {
         return help(cli, &args[1..]);
     }
@@ -174,6 +181,11 @@ fn meant(words: &str) -> String {
     }
 }
 
+/// Whether a word is a group of commands.
+pub(crate) fn is_group(word: &str) -> bool {
+    GROUPS.iter().any(|(name, _)| *name == word)
+}
+
 fn find(words: &str) -> Option<&'static Command> {
     all().find(|command| command.words.contains(&words))
 }
@@ -206,6 +218,14 @@ fn run(cli: &Cli, command: &'static Command, words: &str, args: &[String]) -> Ou
         let columns = crate::terminal::columns();
         crate::print(&flags::write_help(words, command, columns));
         return Ok(());
+    }
+    if let Arity::Plainly(want) = command.arity
+        && matches.args.len() != want
+    {
+        let got = matches.args.len();
+        return Err(Failure::new(format!(
+            "accepts {want} arg(s), received {got}"
+        )));
     }
     if command.arity.check(matches.args.len()).is_err() {
         return Err(wrong_count(

@@ -116,17 +116,27 @@ impl Cli {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let (place, chosen) = self.place()?;
-        let version = variable("API_VERSION").map(|v| v.trim_start_matches('v').to_owned());
-        let agent = concat!("Hull-Client/", env!("CARGO_PKG_VERSION"), " (linux)");
-        let mut client = Client::new(place.endpoint.clone(), version, agent)
-            .with_headers(self.config().headers());
-        client = place.equip(client)?;
+        let (mut client, chosen) = self.new_client()?;
         // Only Hull's own daemon is started when it is not there.
-        if !chosen && let Endpoint::Unix(socket) = place.endpoint {
+        if !chosen && let Endpoint::Unix(socket) = client.endpoint().clone() {
             client = client.on_absence(Box::new(move || autostart::start(&socket)));
         }
         Ok(self.client.get_or_init(|| Arc::new(client)))
+    }
+
+    /// A client for a question in passing: no daemon is started for it.
+    pub(crate) fn passing_client(&self) -> Result<Client, Failure> {
+        self.new_client().map(|(client, _)| client)
+    }
+
+    /// A client, and whether the user chose where it goes.
+    fn new_client(&self) -> Result<(Client, bool), Failure> {
+        let (place, chosen) = self.place()?;
+        let version = variable("API_VERSION").map(|v| v.trim_start_matches('v').to_owned());
+        let agent = concat!("Hull-Client/", env!("CARGO_PKG_VERSION"), " (linux)");
+        let client = Client::new(place.endpoint.clone(), version, agent)
+            .with_headers(self.config().headers());
+        Ok((place.equip(client)?, chosen))
     }
 
     /// The name of the context that counts: the flag's, then the variables', then the configuration's.

@@ -5,6 +5,7 @@ use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Kind, Matches, list, value};
 use crate::format::{TabWriter, human_size};
 use crate::template::{Data, Record, Template};
+use crate::terminal;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
 
@@ -45,9 +46,25 @@ pub(crate) struct Listing {
     template: Template,
     table: bool,
     headings: &'static [(&'static str, &'static str)],
+    /// What errors begin with.
+    failed: &'static str,
+    /// Cells are cut where the terminal ends.
+    fits: bool,
 }
 
 impl Listing {
+    /// Has nothing be cut, whatever the terminal's width: with `--no-trunc`.
+    pub(crate) fn whole(mut self, whole: bool) -> Self {
+        self.fits &= !whole;
+        self
+    }
+
+    /// Has errors of filling in begin with other words.
+    pub(crate) fn failing(mut self, failed: &'static str) -> Self {
+        self.failed = failed;
+        self
+    }
+
     /// From the user's `--format`: nothing or `table` gives `default`, `json` one object per line,
     /// `table …` a table of the user's columns.
     pub(crate) fn new(
@@ -74,12 +91,16 @@ impl Listing {
             template,
             table,
             headings,
+            failed: "failed to execute template",
+            // What the user asks for himself is printed as it is, and so is what another program reads.
+            fits: matches!(format.trim_matches(' '), "" | "table")
+                && terminal::stdout_is_terminal(),
         })
     }
 
     /// Prints the rows.
     pub(crate) fn print(&self, rows: impl Iterator<Item = Data>) -> Outcome {
-        let failed = |error| Failure::new(format!("failed to execute template: {error}"));
+        let failed = |error| Failure::new(format!("{}: {error}", self.failed));
         let mut lines = Vec::new();
         for row in rows {
             lines.push(self.template.render(&row).map_err(failed)?);
@@ -103,7 +124,11 @@ impl Listing {
             table.push(&line);
             table.push("\n");
         }
-        crate::print(&table.finish());
+        crate::print(&if self.fits {
+            table.finish_within(terminal::columns())
+        } else {
+            table.finish()
+        });
         Ok(())
     }
 }

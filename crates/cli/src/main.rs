@@ -5,6 +5,7 @@ mod autostart;
 mod build;
 mod checkpoint;
 mod command;
+mod completion;
 mod config_file;
 mod connection;
 mod container;
@@ -18,16 +19,18 @@ mod format;
 mod image;
 mod listing;
 mod manifest;
+mod manual;
 mod network;
 mod platform;
 mod plugins;
 mod progress;
 mod suggest;
 mod system;
-mod template;
 mod terminal;
 mod transfer;
 mod volume;
+
+use hull_template as template;
 
 use context::Cli;
 use failure::Failure;

@@ -6,7 +6,7 @@ mod tls;
 pub(crate) use tls::Material;
 
 use crate::failure::Failure;
-use hull_api::client::{Client, Dialer, Endpoint};
+use hull_api::client::{Client, Dialer, Endpoint, InvalidEndpoint};
 use std::env;
 
 /// dockerd's port for TLS.
@@ -36,7 +36,12 @@ impl Place {
     pub(crate) fn new(host: &str, tls: Option<Material>) -> Result<Self, Failure> {
         let endpoint: Endpoint = host
             .parse()
-            .map_err(|error| Failure::new(format!("{error}")))?;
+            .map_err(|error| match error {
+                InvalidEndpoint::Scheme(text) => Failure::new(format!(
+                    "Failed to initialize: unable to resolve docker endpoint: invalid bind address format: {text}"
+                )),
+                error => Failure::new(error.to_string()),
+            })?;
         let endpoint = match endpoint {
             // Only the port that nobody has written is another one.
             Endpoint::Tcp(authority) if tls.is_some() && !host.contains(authority.as_str()) => {

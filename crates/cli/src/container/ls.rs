@@ -44,6 +44,9 @@ const TABLE: &str =
     "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 const TABLE_WITH_SIZE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
+/// One field in each line, as Docker's oldest scripts ask for it.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
+
 const HEADINGS: &[(&str, &str)] = &[
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
@@ -63,13 +66,19 @@ const HEADINGS: &[(&str, &str)] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let format = chosen_format(matches, cli.config().ps_format());
+    let format = match chosen_format(matches, cli.config().ps_format()).as_str() {
+        "raw" if matches.bool("quiet") => "container_id: {{.ID}}".to_owned(),
+        "raw" if matches.bool("size") => format!("{RAW}size: {{{{.Size}}}}\n"),
+        "raw" => RAW.to_owned(),
+        other => other.to_owned(),
+    };
     let default = if matches.bool("size") {
         TABLE_WITH_SIZE
     } else {
         TABLE
     };
-    let listing = Listing::new(&format, matches.bool("quiet"), default, HEADINGS)?;
+    let listing = Listing::new(&format, matches.bool("quiet"), default, HEADINGS)?
+        .whole(matches.bool("no-trunc"));
     let limit = match matches.int("last") {
         _ if matches.bool("latest") => Some(1),
         other => other,

@@ -59,7 +59,7 @@ fn lock(seen: &Seen) -> MutexGuard<'_, BTreeMap<String, Option<Stats>>> {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let format = chosen_format(matches, cli.config().stats_format());
-    let listing = Listing::new(&format, false, TABLE, HEADINGS)?;
+    let listing = Listing::new(&format, false, TABLE, HEADINGS)?.whole(matches.bool("no-trunc"));
     let (all, names) = (matches.bool("all"), matches.args.clone());
     let truncate = !matches.bool("no-trunc");
     let client = Arc::clone(cli.client()?);

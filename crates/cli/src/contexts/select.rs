@@ -11,7 +11,7 @@ pub(crate) static COMMAND: Command = Command {
     usage: "CONTEXT",
     about: "Have commands from now on go to a context",
     flags: &[],
-    arity: Arity::Exactly(1),
+    arity: Arity::Plainly(1),
     interspersed: true,
     run,
 };

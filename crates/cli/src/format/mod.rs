@@ -3,15 +3,14 @@
 mod duration;
 mod indent;
 mod natural;
-mod quote;
 mod size;
 mod table;
 mod timestamp;
 
 pub(crate) use duration::human_duration;
+pub(crate) use hull_template::quote;
 pub(crate) use indent::{compact, indent, indent_by};
 pub(crate) use natural::natural_cmp;
-pub(crate) use quote::quote;
 pub(crate) use size::{bytes_size, human_size, parse_bytes, parse_cpus};
 pub(crate) use table::TabWriter;
 pub(crate) use timestamp::{ansic, created_at, log_time, now_seconds, rfc3339, rfc3339_nano};

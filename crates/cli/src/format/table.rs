@@ -1,6 +1,11 @@
 //! Elastic tab stops, as Go's `text/tabwriter` sets them: Docker's tables are made with it, and
 //! scripts cut their columns.
 
+use super::ellipsis;
+
+/// Narrower no column becomes: an id stays whole.
+const NARROWEST: usize = 12;
+
 /// Collects lines with tabs and aligns them.
 #[derive(Debug)]
 pub(crate) struct TabWriter {
@@ -22,6 +27,45 @@ impl TabWriter {
     /// Adds text; cells end with tabs, rows with newlines.
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
+    }
+
+    /// The aligned text, its longest cells cut so that no line is wider than `columns`, as far as that makes sense.
+    pub(crate) fn finish_within(mut self, columns: usize) -> String {
+        let rows: Vec<Vec<&str>> = self
+            .text
+            .split('\n')
+            .map(|line| line.split('\t').collect())
+            .collect();
+        let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+        let longest = |at: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(at));
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
+        };
+        let mut widths: Vec<usize> = (0..count).map(longest).collect();
+        loop {
+            let padded = widths
+                .iter()
+                .map(|width| (width + self.padding).max(self.min_width));
+            let excess = padded.sum::<usize>().saturating_sub(columns + self.padding);
+            let Some(widest) = widths.iter_mut().max().filter(|_| excess > 0) else {
+                break;
+            };
+            if *widest <= NARROWEST {
+                break;
+            }
+            *widest -= 1;
+        }
+        let cut = |row: Vec<&str>| {
+            let cells = row.iter().zip(&widths);
+            let cells: Vec<String> = cells.map(|(cell, width)| ellipsis(cell, *width)).collect();
+            cells.join("\t")
+        };
+        let lines: Vec<String> = rows.into_iter().map(cut).collect();
+        self.text = lines.join("\n");
+        self.finish()
     }
 
     /// The aligned text.
@@ -108,6 +152,25 @@ mod tests {
             table("A\tB\tC\n1\tlonger than ten\t\n"),
             "A         B                 C\n1         longer than ten   \n"
         );
+    }
+
+    #[test]
+    fn long_cells_are_cut_where_the_terminal_ends() {
+        let within = |columns: usize| {
+            let mut writer = TabWriter::new(10, 3);
+            writer.push("CONTAINER ID\tCOMMAND\tNAMES\n0123456789ab\ta command of some length\ta-name-as-long-as-that\n");
+            writer.finish_within(columns)
+        };
+        assert_eq!(
+            within(200).lines().last().unwrap().chars().count(),
+            15 + 27 + 22
+        );
+        let cut = within(50);
+        assert_eq!(
+            cut.lines().last().unwrap(),
+            "0123456789ab   a command of so…   a-name-as-long-…"
+        );
+        assert!(within(1).contains("0123456789ab"), "{}", within(1));
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         matches.bool("quiet"),
         default,
         HEADINGS,
-    )?;
+    )?
+    .whole(matches.bool("no-trunc"));
     let client = cli.client()?;
     let history = client.image_history(&matches.args[0], platform.as_ref());
     let steps = cli.block_on(history)?;

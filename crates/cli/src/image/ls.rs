@@ -65,7 +65,9 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         format.push_str("\t{{.Digest}}");
     }
     let default = if digests { TABLE_WITH_DIGESTS } else { TABLE };
-    let listing = Listing::new(&format, matches.bool("quiet"), default, HEADINGS)?;
+    let listing = Listing::new(&format, matches.bool("quiet"), default, HEADINGS)?
+        .failing("template parsing error")
+        .whole(matches.bool("no-trunc"));
     let mut options = ImageListOptions {
         all: matches.bool("all"),
         filters: filters(matches.list("filter"))?,

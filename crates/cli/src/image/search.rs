@@ -45,7 +45,7 @@ const DESCRIPTION: usize = 45;
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let term = &matches.args[0];
     let format = matches.text("format");
-    let listing = Listing::new(format, false, TABLE, HEADINGS)?;
+    let listing = Listing::new(format, false, TABLE, HEADINGS)?.whole(matches.bool("no-trunc"));
     let view = View {
         truncate: !matches.bool("no-trunc"),
         json: format.trim() == "json" || format.contains("json ."),

@@ -44,7 +44,8 @@ const HEADINGS: &[(&str, &str)] = &[
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let format = chosen_format(matches, cli.config().networks_format());
-    let listing = Listing::new(&format, matches.bool("quiet"), TABLE, HEADINGS)?;
+    let listing = Listing::new(&format, matches.bool("quiet"), TABLE, HEADINGS)?
+        .whole(matches.bool("no-trunc"));
     let filters = filters(matches.list("filter"))?;
     let client = cli.client()?;
     let mut networks = cli.block_on(client.networks(&filters))?;

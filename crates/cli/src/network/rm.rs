@@ -31,7 +31,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         }
     }
     if failed {
-        return Err(Failure::Exit(1));
+        return Err(Failure::new("exit status 1"));
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     }
     .map(Template::parse)
     .transpose()
-    .map_err(|error| Failure::with_code(64, format!("template parsing error: {error}")))?;
+    .map_err(|error| Failure::with_code(64, format!("Error parsing format: {error}")))?;
     let time = |flag: &str| log_time(matches.text(flag)).map_err(Failure::new);
     let (since, until) = (time("since")?, time("until")?);
     let filters = filters(matches.list("filter"))?;

@@ -32,14 +32,17 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     let debug = cli.globals().bool("debug");
     let info = cli.block_on(client.info());
-    let own = ClientVersion::new(client.api_version());
+    let own = ClientVersion::new(client.api_version(), cli.context_name());
     if !format.is_empty() {
-        return templated(format, info, &own, debug);
+        return templated(cli, format, info, &own);
     }
     let mut text = format!(
-        "Client:\n Version:    {}\n Context:    default\n Debug Mode: {debug}\n\nServer:\n",
-        env!("CARGO_PKG_VERSION")
+        "Client:\n Version:    {}\n Context:    {}\n Debug Mode: {debug}\n",
+        env!("CARGO_PKG_VERSION"),
+        cli.context_name()
     );
+    plugins(cli, &mut text);
+    text.push_str("\nServer:\n");
     let user = cli.config().credentials(HUB).map(|auth| auth.username);
     match &info {
         Ok(info) => server(info, debug, &user.unwrap_or_default(), &mut text),
@@ -63,10 +66,10 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     }
 }
 
-fn templated(format: &str, info: Result<Info, Error>, own: &ClientVersion, debug: bool) -> Outcome {
+fn templated(cli: &Cli, format: &str, info: Result<Info, Error>, own: &ClientVersion) -> Outcome {
     let template = Template::parse(format)
         .map_err(|error| Failure::with_code(64, format!("template parsing error: {error}")))?;
-    let info = info?;
+    let info = info.inspect_err(|_| crate::print("\n"))?;
     let mut members = match Data::of(&info) {
         Data::Object(members) => members,
         _ => Vec::new(),
@@ -75,15 +78,41 @@ fn templated(format: &str, info: Result<Info, Error>, own: &ClientVersion, debug
         Data::Object(members) => members,
         _ => Vec::new(),
     };
+    let debug = cli.globals().bool("debug");
     client.insert(0, ("Debug".to_owned(), Data::Bool(debug)));
-    client.push(("Plugins".to_owned(), Data::List(Vec::new())));
+    let plugins = Data::of(&crate::plugins::all(cli));
+    client.push(("Plugins".to_owned(), plugins));
     client.push(("Warnings".to_owned(), Data::Null));
     members.push(("ClientInfo".to_owned(), Data::Object(client)));
-    let text = template
-        .render(&Data::Object(members))
-        .map_err(|error| Failure::new(error.to_string()))?;
-    crate::print(&format!("{text}\n"));
-    Ok(())
+    let text = template.render_struct(&Data::Object(members), "system.dockerInfo");
+    // The line ends also when nothing can stand in it.
+    crate::print(&format!("{}\n", text.as_deref().unwrap_or_default()));
+    text.map(drop)
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+fn plugins(cli: &Cli, out: &mut String) {
+    let found = crate::plugins::all(cli);
+    if !found.is_empty() {
+        out.push_str(" Plugins:\n");
+    }
+    for plugin in found {
+        let crate::plugins::Plugin {
+            name,
+            short_description,
+            vendor,
+            version,
+            path,
+            ..
+        } = plugin;
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(out, "  {name}: {short_description} ({vendor})");
+        let _ = writeln!(
+            out,
+            "    Version:  {version}\n    Path:     {}",
+            path.display()
+        );
+    }
 }
 
 /// A line with a label, unless there is nothing to say.

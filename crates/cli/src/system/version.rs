@@ -34,11 +34,11 @@ pub(super) struct ClientVersion {
     os: &'static str,
     arch: &'static str,
     build_time: &'static str,
-    context: &'static str,
+    context: String,
 }
 
 impl ClientVersion {
-    pub(super) fn new(api_version: String) -> Self {
+    pub(super) fn new(api_version: String, context: String) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             api_version,
@@ -48,7 +48,7 @@ impl ClientVersion {
             os: "linux",
             arch: go_arch(),
             build_time: option_env!("HULL_BUILD_TIME").unwrap_or("unknown"),
-            context: "default",
+            context,
         }
     }
 }
@@ -77,7 +77,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         "json" => Some("{{json .}}"),
         text => Some(text),
     }
-    .map(Template::parse)
+    .map(|text| Template::named("version", text))
     .transpose()
     .map_err(|error| Failure::with_code(64, format!("template parsing error: {error}")))?;
     let client = cli.client()?;
@@ -90,16 +90,17 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         Err(error) => (None, Some(error)),
     };
     let both = Both {
-        client: ClientVersion::new(client.api_version()),
+        client: ClientVersion::new(client.api_version(), cli.context_name()),
         server,
     };
     match template {
         None => crate::print(&text(&both)),
         Some(template) => {
-            let text = template
-                .render(&Data::of(&both))
-                .map_err(|error| Failure::new(error.to_string()))?;
-            crate::print(&format!("{text}\n"));
+            let data = Data::of(&both);
+            let text = template.render_struct(&data, "system.versionInfo");
+            // The line ends also when nothing can stand in it.
+            crate::print(&format!("{}\n", text.as_deref().unwrap_or_default()));
+            text.map_err(|error| Failure::new(error.to_string()))?;
         }
     }
     failure.map_or(Ok(()), |error| Err(error.into()))

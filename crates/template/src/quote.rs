@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 /// A string as Go quotes it.
-pub(crate) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -6,12 +6,22 @@ use std::fmt;
 
 /// JSON that keeps the order of members, and records of commands such as `ps`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Data {
+pub enum Data {
+    /// JSON's `null`.
     Null,
+    /// What is not there, where that is no error.
+    Missing,
+    /// `null` where Go has an empty list or map: printed as such, `null` again as JSON.
+    NullOf(Empty),
+    /// `true` or `false`.
     Bool(bool),
+    /// A whole number.
     Int(i64),
+    /// Another number.
     Float(f64),
+    /// A string.
     Text(String),
+    /// An array.
     List(Vec<Data>),
     /// An object of the API; its members keep the daemon's order.
     Object(Vec<(String, Data)>),
@@ -19,20 +29,30 @@ pub(crate) enum Data {
     Record(Record),
 }
 
+/// What `null` stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// A list.
+    List,
+    /// A map.
+    Map,
+}
+
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Record {
+pub struct Record {
     /// The Go type that an unknown field is said to be missing in.
-    pub(crate) type_name: &'static str,
+    pub type_name: &'static str,
     /// In alphabetical order, as `json` prints them.
-    pub(crate) fields: Vec<(&'static str, Data)>,
+    pub fields: Vec<(&'static str, Data)>,
     /// For the method `.Label "name"`.
-    pub(crate) labels: Vec<(String, String)>,
+    pub labels: Vec<(String, String)>,
 }
 
 impl Record {
     /// A record of `fields`.
-    pub(crate) fn new(type_name: &'static str, mut fields: Vec<(&'static str, Data)>) -> Self {
+    #[must_use]
+    pub fn new(type_name: &'static str, mut fields: Vec<(&'static str, Data)>) -> Self {
         fields.sort_by_key(|(name, _)| *name);
         Self {
             type_name,
@@ -42,7 +62,8 @@ impl Record {
     }
 
     /// With labels to ask for.
-    pub(crate) fn labels<'a>(
+    #[must_use]
+    pub fn labels<'a>(
         mut self,
         labels: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Self {
@@ -56,7 +77,7 @@ impl Record {
 
 impl Data {
     /// Anything that serializes.
-    pub(crate) fn of<T: Serialize>(value: &T) -> Self {
+    pub fn of<T: Serialize>(value: &T) -> Self {
         serde_json::to_string(value)
             .ok()
             .and_then(|text| serde_json::from_str(&text).ok())
@@ -64,9 +85,10 @@ impl Data {
     }
 
     /// Go's truth: not zero, not empty.
-    pub(crate) fn is_true(&self) -> bool {
+    #[must_use]
+    pub fn is_true(&self) -> bool {
         match self {
-            Self::Null => false,
+            Self::Null | Self::Missing | Self::NullOf(_) => false,
             Self::Bool(value) => *value,
             Self::Int(value) => *value != 0,
             Self::Float(value) => *value != 0.0,
@@ -78,14 +100,18 @@ impl Data {
     }
 
     /// As the function `json` prints it. Rows come from Go's own marshaller, which escapes HTML.
-    pub(crate) fn to_json(&self) -> String {
-        let text = match self {
-            Self::Record(_) => hull_api::json::to_vec_escaped(self),
-            _ => serde_json::to_vec(self),
-        };
-        // Data always serializes, to UTF-8.
-        text.map(|text| String::from_utf8_lossy(&text).into_owned())
-            .unwrap_or_default()
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Data always serializes.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        match self {
+            // These characters stand only in strings.
+            Self::Record(_) => text
+                .replace('<', "\\u003c")
+                .replace('>', "\\u003e")
+                .replace('&', "\\u0026"),
+            _ => text,
+        }
     }
 }
 
@@ -106,9 +132,12 @@ impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("<nil>"),
-            Self::Bool(value) => value.fmt(f),
-            Self::Int(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
+            Self::Missing => f.write_str("<no value>"),
+            Self::NullOf(Empty::List) => f.write_str("[]"),
+            Self::NullOf(Empty::Map) => f.write_str("map[]"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Float(value) => f.write_str(&crate::printf::shortest(*value, 21)),
             Self::Text(text) => f.write_str(text),
             Self::List(items) => {
                 f.write_str("[")?;
@@ -136,7 +165,7 @@ impl fmt::Display for Data {
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Null => serializer.serialize_unit(),
+            Self::Null | Self::Missing | Self::NullOf(_) => serializer.serialize_unit(),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
             Self::Float(value) => serializer.serialize_f64(*value),
