@@ -1,4 +1,5 @@
 //! `logs` and `attach`.
+#![expect(clippy::too_many_lines, reason = "a test is a story")]
 
 use hull_tests::client::Client;
 use hull_tests::setup::{with, with_each_client};

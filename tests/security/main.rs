@@ -2,3 +2,4 @@
 #![forbid(unsafe_code)]
 
 mod local_users;
+mod scoped_sockets;

@@ -8,6 +8,7 @@
 //! ignored, the case of names does not matter.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod build;
 pub mod check;
 pub mod client;

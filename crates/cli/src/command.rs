@@ -4,8 +4,7 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
 use crate::{
-    build, checkpoint, completion, container, contexts, explain, image, manifest, manual, network,
-    plugins, suggest, system, volume,
+use crate::{access, build, checkpoint, completion, container, contexts, explain, image, manifest, manual, network, plugins, suggest, system, volume};
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -96,6 +95,10 @@ impl Arity {
 
 /// The groups of commands, with a line about each.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    (
+        "access",
+        "Work with sockets that may only do and see some things",
+    ),
     ("builder", "Build images, and look after what builds keep"),
     ("buildx", "The same, by the name that scripts use"),
     ("checkpoint", "Work with checkpoints of containers"),
@@ -114,6 +117,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 /// All commands.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     [
+        access::COMMANDS,
         build::COMMANDS,
         checkpoint::COMMANDS,
         completion::COMMANDS,

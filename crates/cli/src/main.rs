@@ -1,6 +1,7 @@
 //! `hull`: the command line, Docker's verbs and flags. `hull daemon` is the daemon.
 #![forbid(unsafe_code)]
 
+mod access;
 mod autostart;
 mod build;
 mod checkpoint;

@@ -1,5 +1,6 @@
 //! What all requests share, and the way of one request: version, route, handler, reply.
 
+use crate::access::{self, Access, Answered, Audit, Origin};
 use crate::buildkit::BuildKit;
 use crate::config::{ContainerDefaults, Others};
 use crate::error::{ApiError, Form};
@@ -11,7 +12,7 @@ use crate::router::{self, Route};
 use crate::transport::Handover;
 use crate::ui::Page;
 use crate::version;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use hull_engine::Engine;
 
 use hyper::body::Incoming;
@@ -46,6 +47,14 @@ pub(crate) struct App {
     pub(crate) page: Option<Page>,
     /// What is answered.
     pub(crate) routes: &'static [Route],
+    /// Scoped sockets.
+    pub(crate) access: Access,
+    /// Who has changed what.
+    pub(crate) audit: Audit,
+    /// The sockets that clients are accepted on.
+    pub(crate) accepting: TaskTracker,
+    /// The clients that are served.
+    pub(crate) clients: TaskTracker,
     /// The requests that are worked on.
     pub(crate) work: TaskTracker,
     /// Cancelled when the daemon is to stop; streams end then.
@@ -75,17 +84,32 @@ pub(crate) async fn answer(
     app: Arc<App>,
     routes: &'static [Route],
     handover: Arc<Handover>,
+    origin: Arc<Origin>,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Held>, TakenOver> {
     let method = request.method().clone();
-    let target = request.uri().path().to_owned();
+    let uri = request.uri().clone();
+    let target = uri.path();
     let started = std::time::Instant::now();
-    let work = app.work.spawn(route(Arc::clone(&app), routes, request));
-    let outcome = work.await.unwrap_or_else(|error| {
+    let work = route(Arc::clone(&app), routes, Arc::clone(&origin), request);
+    let outcome = app.work.spawn(work).await.unwrap_or_else(|error| {
         tracing::error!(%method, target, %error, "a request's work broke off");
         reply::refuse(&ApiError::internal("internal error: see the daemon's log")).into()
     });
     let elapsed = started.elapsed();
+    if access::changes(&method) {
+        let status = match &outcome {
+            Outcome::Reply(reply) => reply.status(),
+            Outcome::Hijack(_) => StatusCode::SWITCHING_PROTOCOLS,
+        };
+        let answered = Answered {
+            method: &method,
+            uri: &uri,
+            status,
+            elapsed,
+        };
+        app.audit.note(&origin, &answered);
+    }
     match outcome {
         Outcome::Reply(reply) => {
             tracing::debug!(%method, target, status = reply.status().as_u16(), ?elapsed, "answered");
@@ -102,6 +126,7 @@ pub(crate) async fn answer(
 async fn route(
     app: Arc<App>,
     routes: &'static [Route],
+    origin: Arc<Origin>,
     request: http::Request<Incoming>,
 ) -> Outcome {
     let Some(path) = percent_decode(request.uri().path()) else {
@@ -127,8 +152,9 @@ async fn route(
     }
     let (parts, body) = request.into_parts();
     let began = std::time::Instant::now();
-    let outcome = (route.handler)(Request {
+    let request = Request {
         app: Arc::clone(&app),
+        origin,
         version,
         method: parts.method,
         path: path.to_owned(),
@@ -136,8 +162,8 @@ async fn route(
         query: Query::parse(parts.uri.query().unwrap_or_default()),
         headers: parts.headers,
         body,
-    })
-    .await;
+    };
+    let outcome = handle(route, request).await;
     let mut reply = match outcome {
         Ok(Outcome::Hijack(hijack)) => return Outcome::Hijack(hijack),
         Ok(Outcome::Reply(reply)) => {
@@ -157,6 +183,15 @@ async fn route(
     };
     reply::sign(reply.headers_mut(), &server);
     reply.into()
+}
+
+/// Lets the route's handler answer, if whoever asks may do so.
+async fn handle(route: &Route, mut request: Request) -> Result<Outcome, ApiError> {
+    let origin = Arc::clone(&request.origin);
+    if let Some(grant) = &origin.door.grant {
+        access::admit(grant, route, &mut request).await?;
+    }
+    (route.handler)(request).await
 }
 
 /// Failures of the daemon are for its log too; what clients did wrong is theirs to read.
@@ -202,6 +237,10 @@ pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc
         actions: Actions::default(),
         page: None,
         routes,
+        access: Access::new(&root.join("data"), &root.join("run")),
+        audit: Audit::default(),
+        accepting: TaskTracker::new(),
+        clients: TaskTracker::new(),
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         server: HeaderValue::from_static("Docker/test (linux)"),

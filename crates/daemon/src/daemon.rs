@@ -1,5 +1,6 @@
 //! The daemon's life: flags, log, pid file, engine, sockets, signals, end.
 
+use crate::access::{self, Access, Audit, Door, Serves};
 use crate::app::{App, Live};
 use crate::buildkit::BuildKit;
 use crate::config::{DEFAULT_RUNTIME, DOCKERS_RUNTIMES, Flags, Program, Settings, Tls};
@@ -8,7 +9,7 @@ use crate::metrics::Actions;
 use crate::notify;
 use crate::pidfile::PidFile;
 use crate::routes::ROUTES;
-use crate::server::{self, Door};
+use crate::server;
 use crate::ui::Page;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use http::HeaderValue;
@@ -216,16 +217,17 @@ async fn serve_until_told(
 async fn listen(
     settings: &Settings,
     mut passed: Vec<(String, OwnedFd)>,
-) -> Result<Vec<Listener>, Box<dyn Error>> {
+) -> Result<Vec<(Listener, Address)>, Box<dyn Error>> {
     let tls = settings.tls.as_ref().map(Tls::server_config).transpose()?;
     let mut listeners = Vec::new();
     for address in &settings.hosts {
         if let Address::Passed(_) = address {
             let found = Listener::of_the_service_manager(address, &mut passed, tls.as_ref())?;
-            listeners.extend(found);
+            listeners.extend(found.into_iter().map(|found| (found, address.clone())));
         } else {
             let group = settings.group.as_deref();
-            listeners.push(Listener::bind(address, group, tls.as_ref()).await?);
+            let listener = Listener::bind(address, group, tls.as_ref()).await?;
+            listeners.push((listener, address.clone()));
         }
         tracing::info!("API listen on {address}");
     }
@@ -239,12 +241,19 @@ async fn doors(
     passed: Vec<(String, OwnedFd)>,
 ) -> Result<Vec<(Door, Listener)>, Box<dyn Error>> {
     let api = listen(settings, passed).await?;
-    let mut doors: Vec<_> = api.into_iter().map(|one| (Door::Api, one)).collect();
+    let api = api.into_iter();
+    let mut doors: Vec<_> = api
+        .map(|(listener, address)| (Door::new(&address, Serves::Api), listener))
+        .collect();
     if let Some(address) = &settings.others.metrics {
-        doors.push((Door::Metrics, Listener::for_metrics(address).await?));
+        let door = Door::new(address, Serves::Metrics);
+        doors.push((door, Listener::for_metrics(address).await?));
     }
     if let (Some(page), Some(address)) = (&app.page, settings.others.ui) {
-        doors.push((Door::Page, page.listen(address).await?));
+        doors.push((
+            Door::new(&address, Serves::Page),
+            page.listen(address).await?,
+        ));
         let watching = Arc::clone(&page.watch).keep(Arc::clone(&app.engine), app.shutdown.clone());
         tokio::spawn(watching);
     }
@@ -280,11 +289,16 @@ async fn serve_requests(
         actions: Actions::default(),
         page,
         routes: ROUTES,
+        access: Access::new(&start.settings.data_root, &start.settings.exec_root),
+        audit: Audit::new(start.settings.audit_log.clone()),
+        accepting: TaskTracker::new(),
+        clients: TaskTracker::new(),
         work: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         server: server_header(),
     });
     let listeners = doors(&app, &start.settings, passed).await?;
+    access::open_all(&app).await;
     let serving = server::run(Arc::clone(&app), listeners);
     tokio::pin!(serving);
     notify::tell("READY=1");

@@ -10,6 +10,7 @@
 //! container is, is the engine's business.
 #![forbid(unsafe_code)]
 
+mod access;
 mod app;
 mod buildkit;
 mod config;

@@ -374,7 +374,7 @@ fn default_group() -> io::Result<Option<Gid>> {
 }
 
 /// The group of that name or number, by group(5).
-fn find_group(name: &str) -> io::Result<Option<Gid>> {
+pub(crate) fn find_group(name: &str) -> io::Result<Option<Gid>> {
     let groups = match fs_err::read_to_string("/etc/group") {
         Ok(groups) => groups,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

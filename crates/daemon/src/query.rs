@@ -72,6 +72,28 @@ impl Query {
             .map_err(|why| ApiError::internal(format!("strconv.Atoi: parsing {text:?}: {why}")))
     }
 
+    /// Adds values to a filter.
+    ///
+    /// # Errors
+    /// As [`Query::filters`].
+    pub(crate) fn add_filters(
+        &mut self,
+        name: &str,
+        values: impl Iterator<Item = String>,
+    ) -> Result<(), ApiError> {
+        let mut filters = self.filters()?.0;
+        let mut values = values.peekable();
+        if values.peek().is_some() {
+            filters.entry(name.to_owned()).or_default().extend(values);
+        }
+        self.pairs.retain(|(key, _)| key != "filters");
+        if !filters.is_empty() {
+            let text = serde_json::json!(filters).to_string();
+            self.pairs.push(("filters".to_owned(), text));
+        }
+        Ok(())
+    }
+
     /// The `filters` parameter.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A request as handlers see it.
 
+use crate::access::{Grant, Origin};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -22,6 +23,8 @@ const MAX_JSON: usize = 16 * 1024 * 1024;
 pub(crate) struct Request {
     /// What all requests share.
     pub(crate) app: Arc<App>,
+    /// Where it came from.
+    pub(crate) origin: Arc<Origin>,
     /// The version the client speaks.
     pub(crate) version: ApiVersion,
     pub(crate) method: Method,
@@ -35,6 +38,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// What limits it, if it came over a scoped socket.
+    pub(crate) fn grant(&self) -> Option<&Grant> {
+        self.origin.door.grant.as_deref()
+    }
+
     /// The protocol that the client asks to change to, if it does.
     pub(crate) fn upgrade(&self) -> Option<String> {
         let asks = self

@@ -1,5 +1,6 @@
 //! Accepts clients, serves each until it leaves, and stops in order.
 
+use crate::access::{Door, Origin, Serves};
 use crate::app::App;
 use crate::listen::{Accepted, Listener};
 use crate::transport::{Handover, Socket, Transport};
@@ -16,35 +17,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How long requests may still take once the daemon was told to stop. Streams end at once; what is
 /// left is work on containers, which is safe to be cut off at any point.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// The API.
-    Api,
-    /// The web page.
-    Page,
-    /// Metrics.
-    Metrics,
-}
-
 /// Serves `listeners` until `app`'s shutdown token is cancelled and the last request has ended.
 pub(crate) async fn run(app: Arc<App>, listeners: Vec<(Door, Listener)>) {
-    let clients = TaskTracker::new();
-    let accepting = TaskTracker::new();
     for (door, listener) in listeners {
-        accepting.spawn(accept(Arc::clone(&app), door, listener, clients.clone()));
+        let accepting = accept(Arc::clone(&app), listener, Arc::new(door));
+        app.accepting.spawn(accepting);
     }
-    accepting.close();
-    accepting.wait().await;
-    clients.close();
+    app.accepting.close();
+    app.accepting.wait().await;
+    app.clients.close();
     let finished = async {
-        clients.wait().await;
+        app.clients.wait().await;
         app.work.close();
         app.work.wait().await;
     };
@@ -54,15 +42,21 @@ pub(crate) async fn run(app: Arc<App>, listeners: Vec<(Door, Listener)>) {
     }
 }
 
-async fn accept(app: Arc<App>, door: Door, listener: Listener, clients: TaskTracker) {
+/// Accepts clients until the daemon stops or the door is closed.
+pub(crate) async fn accept(app: Arc<App>, listener: Listener, door: Arc<Door>) {
     loop {
         let socket = tokio::select! {
             () = app.shutdown.cancelled() => return,
+            () = door.closed.cancelled() => return,
             socket = listener.accept() => socket,
         };
         match socket {
             Ok(socket) => {
-                clients.spawn(serve(Arc::clone(&app), door, socket));
+                let (serving, door) = (Arc::clone(&app), Arc::clone(&door));
+                app.clients.spawn(async move {
+                    let closed = door.closed.clone();
+                    until(&closed, serve(serving, socket, door)).await;
+                });
             }
             Err(error) if is_about_one_client(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted");
@@ -95,7 +89,7 @@ type Answer = Result<http::Response<crate::reply::Held>, crate::app::TakenOver>;
 
 /// Serves one connection: requests one after the other, until the client leaves, one of them takes
 /// the connection over, or the daemon stops.
-async fn serve(app: Arc<App>, door: Door, client: Accepted) {
+async fn serve(app: Arc<App>, client: Accepted, door: Arc<Door>) {
     let socket = match client.greet().await {
         Ok(socket) => socket,
         Err(error) => {
@@ -103,6 +97,7 @@ async fn serve(app: Arc<App>, door: Door, client: Accepted) {
             return;
         }
     };
+    let origin = Arc::new(Origin::of(&socket, door));
     let handover = Arc::new(Handover::default());
     let transport = Transport::new(socket, Arc::clone(&handover));
     let service = {
@@ -110,18 +105,12 @@ async fn serve(app: Arc<App>, door: Door, client: Accepted) {
         let handover = Arc::clone(&handover);
         service_fn(move |request: Request<Incoming>| {
             handover.begin();
-            let (app, handover) = (Arc::clone(&app), Arc::clone(&handover));
-            let answer: BoxFuture<'static, Answer> = match door {
-                Door::Api => Box::pin(crate::app::answer(
-                    Arc::clone(&app),
-                    app.routes,
-                    handover,
-                    request,
-                )),
-                Door::Metrics => Box::pin(crate::metrics::answer(app, handover, request)),
-                Door::Page => Box::pin(crate::ui::answer(app, handover, request)),
-            };
-            answer
+            answer(
+                Arc::clone(&app),
+                Arc::clone(&handover),
+                Arc::clone(&origin),
+                request,
+            )
         })
     };
     let mut connection = http1::Builder::new()
@@ -153,6 +142,23 @@ async fn serve(app: Arc<App>, door: Door, client: Accepted) {
         tracing::debug!(%error, "a connection broke off");
     }
     close(socket, &app.shutdown).await;
+}
+
+/// Answers a request in the way of the door it came in by.
+fn answer(
+    app: Arc<App>,
+    handover: Arc<Handover>,
+    origin: Arc<Origin>,
+    request: Request<Incoming>,
+) -> BoxFuture<'static, Answer> {
+    match origin.door.serves {
+        Serves::Api => {
+            let routes = app.routes;
+            Box::pin(crate::app::answer(app, routes, handover, origin, request))
+        }
+        Serves::Metrics => Box::pin(crate::metrics::answer(app, handover, request)),
+        Serves::Page => Box::pin(crate::ui::answer(app, handover, origin, request)),
+    }
 }
 
 /// How long a client that still sends may take to notice that it has been answered.
@@ -262,11 +268,11 @@ mod tests {
         async fn with(routes: &'static [Route]) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("h.sock");
-            let listener = Listener::bind(&Address::Unix(path.clone()), Some("0"), None)
-                .await
-                .unwrap();
+            let address = Address::Unix(path.clone());
+            let listener = Listener::bind(&address, Some("0"), None).await.unwrap();
             let app = crate::app::for_tests(routes, dir.path());
-            let running = tokio::spawn(run(Arc::clone(&app), vec![(Door::Api, listener)]));
+            let door = Door::new(&address, Serves::Api);
+            let running = tokio::spawn(run(Arc::clone(&app), vec![(door, listener)]));
             Self {
                 app,
                 path,

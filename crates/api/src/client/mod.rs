@@ -6,6 +6,7 @@
 //!
 //! The methods of each noun are in a file of that noun; this one has what they stand on.
 
+mod access;
 mod archive;
 mod build;
 mod checkpoint;

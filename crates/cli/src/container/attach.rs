@@ -6,7 +6,7 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag, value};
 use crate::terminal::{DetachKeys, Ended, Session, Signals, Streams, Target, stdout_is_terminal};
-use hull_api::client::{AttachOptions, Client, WaitCondition};
+use hull_api::client::{AttachOptions, Client, WaitCondition, Waiting};
 use hull_api::container::Inspect;
 use std::sync::Arc;
 
@@ -63,6 +63,12 @@ async fn attach(
     // Before anything else, so that an exit meanwhile is not missed.
     let waiting = client.wait(id, WaitCondition::NotRunning).await?;
     let connection = client.attach(id, &options).await?;
+    // The daemon lets clients attach to what has ended, until it starts again. One that ended meanwhile has an exit
+    // code, and nothing more to show.
+    let again = client.container(id).await;
+    if !again.is_ok_and(|container| container.state.running) {
+        return ended(waiting).await;
+    }
     let proxy = matches.bool_or("sig-proxy", true) && !tty;
     let mut session = Session::start(connection, &streams, proxy)?;
     let target = Target::Container(id.to_owned());
@@ -73,13 +79,16 @@ async fn attach(
         Ended::Detached => Err(Failure::new("read escape sequence")),
         Ended::Signal(name) => Err(Failure::Exit(Signals::exit_code(name))),
         Ended::Broken(error) => Err(error.into()),
-        Ended::Closed => {
-            let reply = waiting.exit().await?;
-            match reply.error.filter(|error| !error.message.is_empty()) {
-                Some(error) => Err(Failure::new(error.message)),
-                None => exit_with(reply.status_code),
-            }
-        }
+        Ended::Closed => ended(waiting).await,
+    }
+}
+
+/// Exits as the container did.
+async fn ended(waiting: Waiting) -> Outcome {
+    let reply = waiting.exit().await?;
+    match reply.error.filter(|error| !error.message.is_empty()) {
+        Some(error) => Err(Failure::new(error.message)),
+        None => exit_with(reply.status_code),
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) struct File {
     pub(super) store_format: Option<String>,
     pub(super) disk_budget: Option<String>,
     pub(super) keep_compressed_layers: Option<bool>,
+    pub(super) audit_log: Option<String>,
     #[serde(skip)]
     pub(super) network: NetworkFile,
     #[serde(skip)]
@@ -74,6 +75,7 @@ const KNOWN: &[&str] = &[
     "hosts",
     "data-root",
     "exec-root",
+    "audit-log",
     "pidfile",
     "insecure-registries",
     "registry-mirrors",
@@ -175,7 +177,8 @@ pub(super) fn conflicts(flags: &Flags, file: &File) -> Option<String> {
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let number = |number: Option<i64>| number.map(|number| number.to_string());
     // Not `runtimes`: those of both are put together, as in dockerd.
-    let given: [(&str, Option<String>); 20] = [
+    let given: [(&str, Option<String>); 21] = [
+        ("audit-log", flags.audit_log.clone()),
         ("data-root", path(&flags.data_root)),
         ("debug", flags.debug.map(|debug| debug.to_string())),
         ("default-runtime", flags.default_runtime.clone()),

@@ -78,6 +78,9 @@ pub(crate) struct Flags {
     /// Logging format: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
+    /// File that notes every request that may change something, with who made it; none for no such file [default: audit.log in the data root]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log: Option<String>,
     /// Log what happens in detail
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) debug: Option<bool>,

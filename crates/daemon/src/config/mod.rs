@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<Tls>,
     /// The trust policy's file, if it is in no usual place.
     pub(crate) policy: Option<PathBuf>,
+    /// The audit log; `None` is none.
+    pub(crate) audit_log: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_json: bool,
     pub(crate) default_runtime: String,
@@ -163,6 +165,7 @@ impl Settings {
         policy
             .iter()
             .try_for_each(|path| absolute("--policy", path))?;
+        let audit_log = audit_log(flags.audit_log.or(file.audit_log), &data_root)?;
         let hosts = given(flags.hosts, file.hosts);
         let mirrors = given(flags.registry_mirrors, file.registry_mirrors);
         let insecure = given(flags.insecure_registries, file.insecure_registries);
@@ -191,6 +194,7 @@ impl Settings {
             store_format: store_format.as_deref().unwrap_or("auto").parse()?,
             keep_compressed_layers: keep_compressed.unwrap_or(true),
             policy,
+            audit_log,
             log_level: log_level(level.as_deref(), debug)?,
             log_json: log_format(flags.log_format.or(file.log_format).as_deref())?,
             default_runtime: default_runtime.unwrap_or_else(|| program.runtime().to_owned()),
@@ -202,6 +206,17 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// The audit log's file: one in the data root when nothing is said.
+fn audit_log(said: Option<String>, data_root: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    let path = match said.as_deref() {
+        None | Some("") => data_root.join("audit.log"),
+        Some("none") => return Ok(None),
+        Some(path) => PathBuf::from(path),
+    };
+    absolute("--audit-log", &path)?;
+    Ok(Some(path))
 }
 
 /// Where to listen.

@@ -1,6 +1,7 @@
 //! Images and containers into and out of archives.
 
 use super::pull::{bar, failure, line};
+use crate::access;
 use crate::error::ApiError;
 use crate::reply::{self, JSON, Outcome};
 use crate::request::Request;
@@ -265,8 +266,15 @@ pub(crate) async fn commit(mut request: Request) -> Result<Outcome, ApiError> {
     };
     let query = &request.query;
     let text = |name: &str| query.text(name).to_owned();
+    let container = match request.grant() {
+        Some(grant) => {
+            access::reference(grant, query.text("repo"), query.text("tag"))?;
+            access::container(grant, &request.app.engine, query.text("container")).await?
+        }
+        None => text("container"),
+    };
     let wanted = CommitRequest {
-        container: text("container"),
+        container,
         repository: text("repo"),
         tag: text("tag"),
         comment: text("comment"),

@@ -1,5 +1,6 @@
 //! Containers.
 
+use crate::access::{self, Grant};
 use crate::convert;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
@@ -8,7 +9,9 @@ use http::StatusCode;
 use hull_api::container::{
     CreateRequest, CreateResponse, HostConfig, PruneResponse, Top, UpdateResponse,
 };
-use hull_engine::container::ListOptions;
+use hull_engine::Engine;
+use hull_engine::container::{Details, ListOptions};
+use std::sync::Arc;
 
 /// `GET /containers/json`.
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
@@ -21,7 +24,10 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
         filters: query.filters()?.0,
         sizes: query.flag("size"),
     };
-    let containers = request.app.engine.list(options).await?;
+    let containers = match request.grant() {
+        Some(grant) => scoped_list(grant, &request.app.engine, options).await?,
+        None => request.app.engine.list(options).await?,
+    };
     let now = jiff::Timestamp::now();
     let summaries: Vec<_> = containers
         .iter()
@@ -36,9 +42,31 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     reply::ok(&summaries)
 }
 
+/// The containers of a scope; those outside do not count for a limit.
+async fn scoped_list(
+    grant: &Grant,
+    engine: &Arc<Engine>,
+    mut options: ListOptions,
+) -> Result<Vec<Details>, ApiError> {
+    for bound in ["before", "since"] {
+        for name in options.filters.get(bound).into_iter().flatten() {
+            access::container(grant, engine, name).await?;
+        }
+    }
+    let limit = options.limit.take();
+    options.all |= limit.is_some();
+    let mut containers = engine.list(options).await?;
+    containers.retain(|found| grant.has_container(&found.labels, &found.config.image));
+    containers.truncate(limit.unwrap_or(usize::MAX));
+    Ok(containers)
+}
+
 /// `POST /containers/create`.
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
-    let wanted = request.json_by(CreateRequest::from_slice).await?;
+    let mut wanted = request.json_by(CreateRequest::from_slice).await?;
+    if let Some(grant) = request.grant() {
+        access::limits::container(grant, &request.app.engine, &mut wanted).await?;
+    }
     let platform = Some(request.query.text("platform").to_owned());
     let platform = platform.filter(|platform| !platform.is_empty());
     let old_member = request.version.since(44) && !wanted.config.mac_address.is_empty();
@@ -187,6 +215,9 @@ pub(crate) async fn rename(request: Request) -> Result<Outcome, ApiError> {
 /// `POST /containers/{id}/update`.
 pub(crate) async fn update(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted: HostConfig = request.json_or_default().await?;
+    if let Some(grant) = request.grant() {
+        access::limits::update(grant, &wanted)?;
+    }
     let (change, mut warnings) = convert::update::update(wanted, request.version)?;
     warnings.extend(request.app.engine.update(&request.name, change).await?);
     reply::ok(&UpdateResponse {

@@ -1,5 +1,6 @@
 //! `GET /events`.
 
+use crate::access;
 use crate::convert::time;
 use crate::error::ApiError;
 use crate::reply::{self, JSON, Outcome};
@@ -9,6 +10,8 @@ use futures_util::StreamExt;
 use hull_api::event::{Actor, Event as WireEvent};
 use hull_api::json;
 use hull_engine::event::{Event, EventOptions};
+use std::io;
+use std::sync::Arc;
 
 /// Tells what happens, a JSON document a line, until the client leaves or `until` has come.
 pub(crate) async fn events(request: Request) -> Result<Outcome, ApiError> {
@@ -28,13 +31,20 @@ pub(crate) async fn events(request: Request) -> Result<Outcome, ApiError> {
         until,
         filters: query.filters()?.0,
     };
+    let origin = Arc::clone(&request.origin);
     let events = request.app.engine.events(options)?;
-    let lines = events.map(|event| {
-        let mut line = json::to_vec_escaped(&convert(event))?;
-        line.push(b'\n');
-        Ok(Bytes::from(line))
+    let lines = events.filter_map(move |event| {
+        let grant = origin.door.grant.as_deref();
+        let told = grant.is_none_or(|grant| access::sees_event(grant, &event));
+        std::future::ready(told.then(|| line(event)))
     });
     Ok(reply::stream(request.app.shutdown.clone(), JSON, lines).into())
+}
+
+fn line(event: Event) -> io::Result<Bytes> {
+    let mut line = json::to_vec_escaped(&convert(event))?;
+    line.push(b'\n');
+    Ok(Bytes::from(line))
 }
 
 fn convert(event: Event) -> WireEvent {

@@ -2,6 +2,7 @@
 
 use super::attach::content_type;
 use super::container::terminal_size;
+use crate::access;
 use crate::detach::Detector;
 use crate::error::ApiError;
 use crate::hijack::{self, Ended, Hijack, Input, Session};
@@ -21,6 +22,9 @@ use tokio::io::AsyncWriteExt;
 /// `POST /containers/{id}/exec`.
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let wanted: ExecCreateRequest = request.json_or_default().await?;
+    if let Some(grant) = request.grant() {
+        access::limits::exec(grant, &wanted)?;
+    }
     let args = wanted.cmd.unwrap_or_default();
     if args.is_empty() {
         return Err(ApiError::bad_request("No exec command specified"));

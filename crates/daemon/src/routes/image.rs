@@ -1,5 +1,6 @@
 //! Images in the store.
 
+use crate::access;
 use crate::convert;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
@@ -30,7 +31,17 @@ pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
         shared: version.since(42) && query.flag("shared-size"),
         manifests: version.since(47) && query.flag("manifests"),
     };
-    let images = request.app.engine.images(options).await?;
+    let mut images = request.app.engine.images(options).await?;
+    if let Some(grant) = request.grant() {
+        images.retain_mut(|image| {
+            let all = image.repo_tags.len() + image.repo_digests.len();
+            image.repo_tags.retain(|name| grant.has_image(name));
+            image.repo_digests.retain(|name| grant.has_image(name));
+            // What has no name at all is nobody's, and seen by those who see all.
+            let left = image.repo_tags.len() + image.repo_digests.len();
+            left > 0 || (all == 0 && grant.has_image(""))
+        });
+    }
     let listed: Vec<_> = images
         .iter()
         .map(|image| convert::image::listed(image, version))
@@ -104,6 +115,9 @@ pub(crate) async fn history(request: Request) -> Result<Outcome, ApiError> {
 pub(crate) async fn tag(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let (repository, tag) = (query.text("repo"), query.text("tag"));
+    if let Some(grant) = request.grant() {
+        access::reference(grant, repository, tag)?;
+    }
     request
         .app
         .engine

@@ -1,5 +1,6 @@
 //! The handlers, a file per noun, and the table that leads to them.
 
+mod access;
 mod archive;
 mod attach;
 mod attach_ws;
@@ -62,6 +63,10 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/auth" => system::auth,
     GET "/events" => event::events,
     POST "/hull/system/check" => check::check,
+    GET "/hull/access" => access::list,
+    POST "/hull/access/create" => access::create,
+    GET "/hull/access/{}" => access::inspect,
+    DELETE "/hull/access/{}" => access::remove,
     POST "/hull/build" => direct_build::build,
     POST "/hull/build/answer" => direct_build::answer,
     GET "/hull/build/answer" => direct_build::answer,

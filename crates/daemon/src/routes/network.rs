@@ -1,5 +1,6 @@
 //! Networks.
 
+use crate::access;
 use crate::convert;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
@@ -17,7 +18,10 @@ const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope",
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     let filters = request.query.filters()?;
     filters.only(FILTERS)?;
-    let networks = request.app.engine.networks(filters.0).await?;
+    let mut networks = request.app.engine.networks(filters.0).await?;
+    if let Some(grant) = request.grant() {
+        networks.retain(|found| access::sees_network(grant, found));
+    }
     // Before API 1.28 the list had the containers too.
     let containers = !request.version.since(28);
     let networks: Vec<_> = networks
@@ -43,7 +47,10 @@ pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
 
 /// `POST /networks/create`.
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
-    let asked: CreateRequest = request.json_or_default().await?;
+    let mut asked: CreateRequest = request.json_or_default().await?;
+    if let Some(grant) = request.grant() {
+        access::limits::network(grant, &mut asked)?;
+    }
     let asked = convert::network::request(asked, request.version);
     let created = request.app.engine.network_create(asked).await?;
     let reply = CreateResponse {
@@ -61,8 +68,11 @@ pub(crate) async fn remove(request: Request) -> Result<Outcome, ApiError> {
 
 /// `POST /networks/{id}/connect`.
 pub(crate) async fn connect(mut request: Request) -> Result<Outcome, ApiError> {
-    let asked: ConnectRequest = request.json_or_default().await?;
+    let mut asked: ConnectRequest = request.json_or_default().await?;
     named(&asked.container)?;
+    if let Some(grant) = request.grant() {
+        asked.container = access::container(grant, &request.app.engine, &asked.container).await?;
+    }
     let place = asked.endpoint_config.unwrap_or_default();
     let place = convert::network::place(place, request.version)?;
     let engine = &request.app.engine;
@@ -74,8 +84,11 @@ pub(crate) async fn connect(mut request: Request) -> Result<Outcome, ApiError> {
 
 /// `POST /networks/{id}/disconnect`.
 pub(crate) async fn disconnect(mut request: Request) -> Result<Outcome, ApiError> {
-    let asked: DisconnectRequest = request.json_or_default().await?;
+    let mut asked: DisconnectRequest = request.json_or_default().await?;
     named(&asked.container)?;
+    if let Some(grant) = request.grant() {
+        asked.container = access::container(grant, &request.app.engine, &asked.container).await?;
+    }
     let engine = &request.app.engine;
     engine
         .network_disconnect(&request.name, &asked.container, asked.force)

@@ -1,5 +1,6 @@
 //! `POST /images/create`: pulls, with progress.
 
+use crate::access;
 use crate::error::ApiError;
 use crate::reply::{self, JSON, Outcome};
 use crate::request::Request;
@@ -19,6 +20,18 @@ use std::io;
 /// progress is told by the status, what fails later in the stream.
 pub(crate) async fn create(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
+    if let Some(grant) = request.grant() {
+        let source = query.text("fromSrc");
+        let name = match source {
+            "" => query.text("fromImage"),
+            _ => query.text("repo"),
+        };
+        access::reference(grant, name, query.text("tag"))?;
+        // The daemon's network is not the client's.
+        if !source.is_empty() && (source != "-" || !grant.allows("images", "load")) {
+            return Err(grant.refusal("importing from there"));
+        }
+    }
     if !query.text("fromSrc").is_empty() {
         return super::archive::import(request).await;
     }

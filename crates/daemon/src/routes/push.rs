@@ -2,6 +2,7 @@
 
 use super::image::platform;
 use super::pull::{failure, line, message, who};
+use crate::access;
 use crate::config::parse_compression;
 use crate::error::ApiError;
 use crate::reply::{self, JSON, Outcome};
@@ -16,6 +17,9 @@ use serde_json::json;
 pub(crate) async fn push(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let tag = query.text("tag");
+    if let Some(grant) = request.grant() {
+        access::reference(grant, &request.name, tag)?;
+    }
     let separator = match tag {
         "" => "",
         tag if tag.contains(':') => "@",

@@ -1,5 +1,6 @@
 //! Volumes.
 
+use crate::access;
 use crate::convert::usage::volume;
 use crate::error::ApiError;
 use crate::reply::{self, Outcome};
@@ -11,7 +12,10 @@ use hull_engine::volume::VolumeRequest;
 /// `GET /volumes`.
 pub(crate) async fn list(request: Request) -> Result<Outcome, ApiError> {
     let filters = request.query.filters()?;
-    let (volumes, warnings) = request.app.engine.volumes(filters.0).await?;
+    let (mut volumes, warnings) = request.app.engine.volumes(filters.0).await?;
+    if let Some(grant) = request.grant() {
+        volumes.retain(|found| access::sees_volume(grant, found));
+    }
     reply::ok(&ListResponse {
         volumes: volumes.into_iter().map(volume).collect(),
         warnings: (!warnings.is_empty()).then_some(warnings),
@@ -27,12 +31,15 @@ pub(crate) async fn inspect(request: Request) -> Result<Outcome, ApiError> {
 /// `POST /volumes/create`.
 pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
     let asked = request.json_or_default::<CreateRequest>().await;
-    let asked = asked.map_err(|mut error| {
+    let mut asked = asked.map_err(|mut error| {
         // The name of dockerd's type.
         let (own, named) = ("Go struct field .", "Go struct field CreateOptions.");
         error.message = error.message.replacen(own, named, 1);
         error
     })?;
+    if let Some(grant) = request.grant() {
+        access::limits::volume(grant, &mut asked)?;
+    }
     if asked.cluster_volume_spec.is_some() && request.version.since(42) {
         return Err(super::swarm::no_manager());
     }

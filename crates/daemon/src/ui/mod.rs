@@ -2,6 +2,7 @@
 
 pub(crate) mod watch;
 
+use crate::access::Origin;
 use crate::app::{self, App, TakenOver};
 use crate::error::ApiError;
 use crate::listen::Listener;
@@ -73,6 +74,7 @@ impl Page {
 pub(crate) async fn answer(
     app: Arc<App>,
     handover: Arc<Handover>,
+    origin: Arc<Origin>,
     mut request: http::Request<Incoming>,
 ) -> Result<Response<Held>, TakenOver> {
     let verdict = match &app.page {
@@ -90,7 +92,7 @@ pub(crate) async fn answer(
         Verdict::Api => match below(request.uri()) {
             Some(uri) => {
                 *request.uri_mut() = uri;
-                let mut reply = app::answer(app, PAGE_ROUTES, handover, request).await?;
+                let mut reply = app::answer(app, PAGE_ROUTES, handover, origin, request).await?;
                 protect(reply.headers_mut());
                 return Ok(reply);
             }
