@@ -8,6 +8,7 @@ mod clients;
 mod contexts;
 mod crashes;
 mod daemon_killed;
+mod deep;
 mod disk;
 mod full;
 mod hostile_layers;

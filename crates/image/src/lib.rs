@@ -21,6 +21,7 @@ mod check;
 mod compress;
 mod database;
 mod decompress;
+pub mod delete;
 pub mod diff;
 mod erofs;
 mod error;

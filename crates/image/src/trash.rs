@@ -63,7 +63,7 @@ impl Trash {
 
 fn delete(path: &Path) -> io::Result<()> {
     if fs_err::symlink_metadata(path)?.is_dir() {
-        fs_err::remove_dir_all(path)
+        crate::delete::remove_tree(path)
     } else {
         fs_err::remove_file(path)
     }

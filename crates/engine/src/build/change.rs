@@ -11,6 +11,7 @@ use hull_build::graph::{
     Symlink, Tree as At,
 };
 use hull_build::world::{Job, Piece, Tree, WorldError, WorldResult};
+use hull_image::delete::remove_tree_at;
 use hull_linux::path::Root;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -487,7 +488,7 @@ fn remove(root: &Root, gone: &Remove) -> WorldResult<()> {
             .open_at(parent, OFlags::RDONLY | OFlags::DIRECTORY)
             .and_then(
                 |parent| match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-                    Err(Errno::ISDIR) => find::remove_tree(parent.as_fd(), name),
+                    Err(Errno::ISDIR) => remove_tree_at(parent.as_fd(), name),
                     other => Ok(other?),
                 },
             );

@@ -115,7 +115,7 @@ impl LocalFiles for Uploaded {
 
 impl Drop for Uploaded {
     fn drop(&mut self) {
-        if let Err(error) = fs_err::remove_dir_all(&self.0) {
+        if let Err(error) = hull_image::delete::remove_tree(&self.0) {
             tracing::warn!(%error, "a build's context was not removed");
         }
     }
@@ -323,7 +323,7 @@ impl Engine {
     pub(crate) fn sweep_contexts(&self) {
         let directory = self.config.data_root.join("build");
         if directory.exists()
-            && let Err(error) = fs_err::remove_dir_all(directory)
+            && let Err(error) = hull_image::delete::remove_tree(&directory)
         {
             tracing::warn!(%error, "what is left of a build was not removed");
         }

@@ -2,9 +2,10 @@
 //! extended attributes come along. Both trees are the roots of all look-ups in them, and below the place where
 //! a copy begins no link is followed.
 
-use super::find::{Found, names, remove_tree, times, write_all};
+use super::find::{Found, names, times, write_all};
 use hull_build::graph::Mode as Wanted;
 use hull_build::world::{Cancel, WorldError, WorldResult};
+use hull_image::delete::remove_tree_at;
 use hull_linux::xattr;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
@@ -319,7 +320,7 @@ impl<'a> Copier<'a> {
         match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR | Errno::PERM) if self.replace => {
-                remove_tree(directory, name).map_err(|error| self.failed("replace", error))
+                remove_tree_at(directory, name).map_err(|error| self.failed("replace", error))
             }
             Err(Errno::ISDIR) => Err(WorldError::Invalid(format!(
                 "cannot replace to directory {} with file",

@@ -310,7 +310,7 @@ impl Engine {
         extent: CacheExtent,
         place: &dyn CachePlace,
     ) -> WorldResult<Descriptor> {
-        let mut document = self.portable(solved, extent)?;
+        let mut document = self.portable(solved, extent, None)?;
         if extent.all {
             document.mounts = self.portable_mounts(solved)?;
         }
@@ -347,7 +347,8 @@ impl Engine {
         Ok(about)
     }
 
-    /// An image's config with the results of its steps in it.
+    /// An image's config with the results of its steps in it, whose layers are no later than `epoch`, seconds since 1970,
+    /// as the image's are.
     ///
     /// # Errors
     /// For a config that is none, and for what cannot be read.
@@ -355,8 +356,9 @@ impl Engine {
         &self,
         config: &[u8],
         solved: (&Graph, &Solution),
+        epoch: Option<i64>,
     ) -> WorldResult<Vec<u8>> {
-        let document = self.portable(&[solved], CacheExtent::default())?;
+        let document = self.portable(&[solved], CacheExtent::default(), epoch)?;
         let mut members: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(config).map_err(invalid)?;
         let document = serde_json::value::to_raw_value(&document).map_err(invalid)?;
@@ -369,6 +371,7 @@ impl Engine {
         &self,
         solved: &[(&Graph, &Solution)],
         extent: CacheExtent,
+        epoch: Option<i64>,
     ) -> WorldResult<Portable> {
         let mut own = std::collections::HashSet::new();
         let mut ids = Vec::new();
@@ -387,7 +390,9 @@ impl Engine {
             .collect();
         all.sort();
         all.dedup();
-        let layers = self.layers_of(&all, None).map_err(|error| failed(&error))?;
+        let layers = self
+            .layers_of(&all, epoch)
+            .map_err(|error| failed(&error))?;
         let mut by_step = BTreeMap::new();
         for (piece, layer) in all.iter().zip(&layers) {
             if let Piece::Step(step) = piece {

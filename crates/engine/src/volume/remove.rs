@@ -152,7 +152,7 @@ impl Engine {
 pub(super) fn delete_later(paths: Vec<std::path::PathBuf>) {
     let work = move || {
         for path in paths {
-            if let Err(error) = fs_err::remove_dir_all(path) {
+            if let Err(error) = hull_image::delete::remove_tree(&path) {
                 tracing::warn!(%error, "cannot delete a removed volume; the next start tries again");
             }
         }

@@ -480,6 +480,7 @@ fn two_daemons_make_one_image_of_an_epoch() {
             let made = export(Some(1_700_000_000));
             assert_ne!(made, export(None), "the same steps with their own times");
             assert_eq!(made, export(Some(1_700_000_000)));
+            inline_names_layers_of_the_image(&engine, &context, &files, &config);
             made
         }))
     };
@@ -487,6 +488,30 @@ fn two_daemons_make_one_image_of_an_epoch() {
         return;
     };
     assert_eq!(Some(first), make(1_900_000_000));
+}
+
+/// What an image's config says of the cache is of use only if the layers are the image's.
+fn inline_names_layers_of_the_image(
+    engine: &Arc<Engine>,
+    context: &Path,
+    files: &Solution,
+    config: &[u8],
+) {
+    let epoch = Some(1_700_000_000);
+    let solved = (&Build::new(context).graph, files);
+    let config = engine.with_inline_cache(config, solved, epoch).unwrap();
+    let image = engine.export_image(Some(files), &config, &[], epoch);
+    let config = document(engine, &image.unwrap().id.to_string());
+    let own = config["rootfs"]["diff_ids"].as_array().unwrap();
+    let results = config["io.hull.cache.v0"]["results"].as_array().unwrap();
+    let outputs = results
+        .iter()
+        .filter_map(|result| result["outputs"].as_array());
+    let layers = outputs
+        .flatten()
+        .flat_map(|output| output.as_array().unwrap());
+    let layers: Vec<_> = layers.collect();
+    assert!(!layers.is_empty() && layers.iter().all(|layer| own.contains(layer)));
 }
 
 /// A document of the store.

@@ -463,10 +463,8 @@ fn is_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> bool {
     })
 }
 
-/// Removes a directory and what it holds. The standard library's own removal follows no link.
+/// Removes a directory and what it holds.
 pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    use std::os::fd::AsRawFd as _;
     use std::os::unix::ffi::OsStrExt as _;
-    let parent = format!("/proc/self/fd/{}", parent.as_raw_fd());
-    fs_err::remove_dir_all(Path::new(&parent).join(std::ffi::OsStr::from_bytes(name)))
+    crate::delete::remove_tree_at(parent, std::ffi::OsStr::from_bytes(name))
 }

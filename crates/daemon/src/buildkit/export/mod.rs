@@ -51,8 +51,9 @@ pub(super) fn export(
     }
     let caches = work.caches.each();
     if caches.iter().any(CacheExport::is_inline) {
+        let epoch = work.targets.iter().find_map(Target::epoch);
         for one in &mut solved {
-            one.remember(engine, returned)?;
+            one.remember(engine, returned, epoch)?;
         }
     }
     let mut response = Response::new();
@@ -117,12 +118,17 @@ impl Solved<'_> {
         Some((&*self.planned.plan.graph, solution))
     }
 
-    /// Has the config say what the image's steps made.
-    fn remember(&mut self, engine: &Engine, returned: &Returned) -> Result<(), Status> {
+    /// Has the config say what the image's steps made; its layers are no later than `epoch`.
+    fn remember(
+        &mut self,
+        engine: &Engine,
+        returned: &Returned,
+        epoch: Option<i64>,
+    ) -> Result<(), Status> {
         let config = self.config(returned);
         let config = self
             .files()
-            .map(|files| engine.with_inline_cache(&config, files));
+            .map(|files| engine.with_inline_cache(&config, files, epoch));
         let config = config.transpose();
         self.config = config.map_err(|error| Status::unknown(error.full_message()))?;
         Ok(())

@@ -33,6 +33,14 @@ pub(in crate::buildkit) struct Named {
 }
 
 impl Target {
+    /// The time that all of an image gets, seconds since 1970.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        match self {
+            Self::Image(named) | Self::Layout(_, named) => named.epoch,
+            Self::Directory(_) | Self::Archive(_) => None,
+        }
+    }
+
     /// What an exporter stands for; `None` is nothing, only the cache.
     ///
     /// # Errors
