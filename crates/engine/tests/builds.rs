@@ -689,6 +689,34 @@ fn a_step_that_fails_or_is_cancelled_leaves_nothing() {
         assert_eq!(told.output(), "before\n");
         let mut build = Build::new(&inside);
         let base = build.image();
+        let made = build.run(base, "printf '\\177NONE' > /foreign; chmod 755 /foreign");
+        let root = Mount {
+            dest: "/".to_owned(),
+            input: Some(0),
+            output: Some(0),
+            ..Mount::default()
+        };
+        let exec = Exec {
+            args: strings(&["/foreign"]),
+            cwd: "/".to_owned(),
+            network: NetworkMode::None,
+            mounts: vec![root],
+            ..Exec::default()
+        };
+        let op = Op::Exec(Box::new(exec));
+        let foreign = "linux/s390x".parse::<Platform>().ok();
+        let target = build
+            .graph
+            .output(op, vec![made], foreign, Metadata::default());
+        let (solved, told) = build.solve(&engine, target.unwrap());
+        assert!(solved.is_err());
+        let said = told.output();
+        assert!(
+            said.contains("for linux/s390x") && said.contains("binfmt_misc"),
+            "{said}"
+        );
+        let mut build = Build::new(&inside);
+        let base = build.image();
         let target = build.run(base, "echo running; sleep 1000");
         let cancel = build.cancel.clone();
         let told = Arc::new(Told::default());

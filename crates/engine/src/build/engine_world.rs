@@ -110,10 +110,7 @@ impl World for EngineWorld {
     fn perform(&self, vertex: &Vertex, inputs: &[Tree], job: &Job<'_>) -> WorldResult<Vec<Tree>> {
         let engine = self.engine()?;
         match &vertex.op {
-            Op::Exec(exec) => {
-                let done = engine.perform_exec(exec, inputs, job);
-                done.map_err(|error| foreign(error, vertex.platform.as_ref()))
-            }
+            Op::Exec(exec) => engine.perform_exec(exec, inputs, vertex.platform.as_ref(), job),
             Op::File(files) => engine.perform_files(files, inputs, job),
             Op::Merge { inputs: of } => {
                 let mut merged = Vec::new();
@@ -165,20 +162,6 @@ impl World for EngineWorld {
             engine.store.snapshot_taken(&key).ok()
         });
         taken.unwrap_or(0)
-    }
-}
-
-/// Says what is missing where a program of another platform did not start.
-fn foreign(error: WorldError, platform: Option<&Platform>) -> WorldError {
-    let host = Platform::host();
-    let text = error.full_message();
-    match platform.filter(|platform| platform.architecture != host.architecture) {
-        Some(platform) if text.to_lowercase().contains("exec format error") => {
-            WorldError::other(format!(
-                "{text}: the step is for {platform}, which this host runs only with an emulator that is registered with binfmt_misc"
-            ))
-        }
-        _ => error,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{Engine, ErrorKind, names};
 use hull_build::graph::{ClientFile, Exec, Mount, MountKind, SecretEnv, SecurityMode};
 use hull_build::progress::{Event, Process, Stream};
 use hull_build::world::{Job, Surroundings, Tree, WorldError, WorldResult};
+use hull_spec::Platform;
 use hull_spec::rootfs::RootFs;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,7 @@ impl Engine {
         self: &Arc<Self>,
         exec: &Exec,
         inputs: &[Tree],
+        platform: Option<&Platform>,
         job: &Job<'_>,
     ) -> WorldResult<Vec<Tree>> {
         let id = names::id();
@@ -83,7 +85,9 @@ impl Engine {
             vertex: job.vertex.clone(),
             container: id,
         }));
+        let mut refused = false;
         let ran = self.run_step(step, job.cancel, &mut |number, bytes| {
+            refused |= is_refused(bytes);
             let stream = if number == 2 {
                 Stream::Stderr
             } else {
@@ -98,17 +102,30 @@ impl Engine {
             Err(error) => return Err(not_run(command, &error, job)),
         };
         if !is_success(exec, code) {
-            if job.client.keeps_failed()
-                && let Some(step) = held.take_root(exec)
-            {
-                self.keep_failed(exec, step, job);
-            }
+            let platform = platform.filter(|_| refused);
+            self.step_failed(exec, &mut held, platform, job);
             return Err(WorldError::Exit { command, code });
         }
         stubs.remove();
         held.outputs.sort_by_key(|(number, _)| *number);
         let outputs = std::mem::take(&mut held.outputs).into_iter();
         Ok(outputs.map(|(_, step)| step.keep()).collect())
+    }
+
+    /// Says what is missing of a platform that did not start, and keeps what the step has left, if that is wanted.
+    fn step_failed<'e>(
+        &'e self,
+        exec: &Exec,
+        held: &mut Held<'e>,
+        platform: Option<&Platform>,
+        job: &Job<'_>,
+    ) {
+        tell_foreign(platform, job);
+        if job.client.keeps_failed()
+            && let Some(step) = held.take_root(exec)
+        {
+            self.keep_failed(exec, step, job);
+        }
     }
 
     /// The root, and what is mounted besides.
@@ -279,6 +296,24 @@ fn resources(surroundings: &Surroundings) -> Resources {
         cpuset_cpus: surroundings.cpuset_cpus.clone(),
         cpuset_mems: surroundings.cpuset_mems.clone(),
         ..Resources::default()
+    }
+}
+
+/// Whether output says that a program is not for this machine.
+fn is_refused(output: &[u8]) -> bool {
+    const TEXT: &[u8] = b"exec format error";
+    output.windows(TEXT.len()).any(|part| part == TEXT)
+}
+
+/// Says what is missing where a program of another platform did not start.
+fn tell_foreign(platform: Option<&Platform>, job: &Job<'_>) {
+    let host = Platform::host();
+    let foreign = platform.filter(|platform| platform.architecture != host.architecture);
+    if let Some(platform) = foreign {
+        let text = format!(
+            "the step is for {platform}, which this host runs only with an emulator that is registered with binfmt_misc\n"
+        );
+        job.log(Stream::Stderr, text.as_bytes());
     }
 }
 
