@@ -1,5 +1,9 @@
 //! `logs` and `attach`.
-#![expect(clippy::too_many_lines, reason = "a test is a story")]
+#![expect(
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test is a story, and fails by panicking"
+)]
 
 use hull_tests::client::Client;
 use hull_tests::setup::{with, with_each_client};
@@ -274,10 +278,10 @@ fn a_log_server_gets_the_output_and_logs_reads_the_copy() {
 
 /// Kills the program that sends a container's output.
 fn kill_logger_of(id: &str) {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = fs_err::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_it = |pid: &i32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
         line.contains("hull-logger") && line.contains(id)
     };

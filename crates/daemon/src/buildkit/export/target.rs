@@ -37,7 +37,7 @@ impl Target {
     pub(super) fn epoch(&self) -> Option<i64> {
         match self {
             Self::Image(named) | Self::Layout(_, named) => named.epoch,
-            Self::Directory(_) | Self::Archive(_) => None,
+            Self::Directory(..) | Self::Archive(..) => None,
         }
     }
 
