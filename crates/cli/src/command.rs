@@ -4,7 +4,8 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{self, Flag, FlagError, Matches};
 use crate::{
-use crate::{access, build, checkpoint, completion, container, contexts, explain, image, manifest, manual, network, plugins, suggest, system, volume};
+    access, build, checkpoint, completion, container, contexts, explain, image, manifest, manual,
+    network, plugins, suggest, system, volume,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 
