@@ -4,6 +4,8 @@ use hull_tests::client::Client;
 use hull_tests::daemon::wait_until;
 use hull_tests::setup::with;
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
 
 #[test]
 fn containers_outlive_the_daemon() {
@@ -72,10 +74,15 @@ fn containers_outlive_the_daemon() {
         assert_eq!(s.line("exec lives echo inside").ok(), "inside");
         let mut attach = s.client.command(&s.daemon);
         attach.args(["attach", "--no-stdin", "lives"]);
-        let attached = std::thread::spawn(move || hull_tests::command::run(&mut attach, &[]));
+        let mut attached = attach.stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(attached.stdout.take().unwrap());
+        // Once a number has come it is attached, and not still on its way to a container that has ended.
+        let mut number = String::new();
+        let _ = output.read_line(&mut number).unwrap();
         let _ = s.line("exec lives touch /stop").ok();
         assert_eq!(s.line("wait lives").ok(), "11");
-        assert_eq!(attached.join().unwrap().code, 11);
+        let _ = output.read_to_string(&mut number).unwrap();
+        assert_eq!(attached.wait().unwrap().code(), Some(11));
         let _ = s.line("unpause held").ok();
         assert_eq!(s.line("stop -t 0 held").ok(), "held");
     });
