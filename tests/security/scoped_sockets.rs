@@ -219,6 +219,8 @@ fn what_is_made_gives_the_host_to_nobody() {
             json!({"VolumesFrom": ["outside"]}),
             json!({"Annotations": {"a": "b"}}),
             json!({"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "udp://127.0.0.1:1"}}}),
+            json!({"LogConfig": {"Type": "", "Config": {"syslog-address": "udp://127.0.0.1:1"}}}),
+            json!({"NetworkMode": "container:outside"}),
             json!({"OomKillDisable": true}),
             json!({"OomScoreAdj": -1000}),
         ];
@@ -230,6 +232,22 @@ fn what_is_made_gives_the_host_to_nobody() {
                 assert!(status == 403 || missing, "{host}: {status} {text}");
             }
         }
+        let with_address = json!({"Image": "busybox", "NetworkingConfig": {"EndpointsConfig":
+            {"bridge": {"IPAMConfig": {"LinkLocalIPs": ["169.254.169.254"]}}}}});
+        assert_eq!(
+            whole
+                .ask("POST", "/containers/create", &with_address)
+                .status,
+            403
+        );
+        let restored = "/containers/outside/start?checkpoint=c&checkpoint-dir=/tmp";
+        assert_eq!(whole.status("POST", restored), 403);
+        assert_eq!(
+            whole.status("GET", "/containers/outside/top?ps_args=-eo+ppid=PID,args"),
+            403
+        );
+        let taken = json!({"Name": "out-volume"});
+        assert_eq!(team.ask("POST", "/volumes/create", &taken).status, 403);
         // Of the scope only.
         for host in [
             json!({"Binds": ["out-volume:/v"]}),

@@ -91,25 +91,12 @@ pub(crate) async fn answer(
     let uri = request.uri().clone();
     let target = uri.path();
     let started = std::time::Instant::now();
-    let work = route(Arc::clone(&app), routes, Arc::clone(&origin), request);
+    let work = noted(Arc::clone(&app), routes, origin, request);
     let outcome = app.work.spawn(work).await.unwrap_or_else(|error| {
         tracing::error!(%method, target, %error, "a request's work broke off");
         reply::refuse(&ApiError::internal("internal error: see the daemon's log")).into()
     });
     let elapsed = started.elapsed();
-    if access::changes(&method) {
-        let status = match &outcome {
-            Outcome::Reply(reply) => reply.status(),
-            Outcome::Hijack(_) => StatusCode::SWITCHING_PROTOCOLS,
-        };
-        let answered = Answered {
-            method: &method,
-            uri: &uri,
-            status,
-            elapsed,
-        };
-        app.audit.note(&origin, &answered);
-    }
     match outcome {
         Outcome::Reply(reply) => {
             tracing::debug!(%method, target, status = reply.status().as_u16(), ?elapsed, "answered");
@@ -121,6 +108,33 @@ pub(crate) async fn answer(
             Err(TakenOver)
         }
     }
+}
+
+/// Does a request's work and notes it, whether or not the client is still there.
+async fn noted(
+    app: Arc<App>,
+    routes: &'static [Route],
+    origin: Arc<Origin>,
+    request: http::Request<Incoming>,
+) -> Outcome {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let started = std::time::Instant::now();
+    let outcome = route(Arc::clone(&app), routes, Arc::clone(&origin), request).await;
+    let status = match &outcome {
+        Outcome::Reply(reply) => reply.status(),
+        Outcome::Hijack(_) => StatusCode::SWITCHING_PROTOCOLS,
+    };
+    // Who takes a connection over can type.
+    if access::changes(&method) || status == StatusCode::SWITCHING_PROTOCOLS {
+        let answered = Answered {
+            method: &method,
+            uri: &uri,
+            status,
+            elapsed: started.elapsed(),
+        };
+        app.audit.note(&origin, &answered);
+    }
+    outcome
 }
 
 async fn route(

@@ -3,7 +3,7 @@
 //! One descriptor for each level would run out of them, and a call for each level out of stack; a path cannot be longer
 //! than 4096 bytes. So what lies deep is moved up to the top first.
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -22,7 +22,7 @@ const MAX_TURNS: usize = 16;
 /// an error.
 ///
 /// # Errors
-/// `ENOTDIR`, `EBUSY` for a mount, `ENOTEMPTY` where others write faster than it is removed, and those of openat(2),
+/// `ENOTDIR`, `EBUSY` for a mount, `ENOTEMPTY` where others write faster than it is removed, and those of openat2(2),
 /// unlinkat(2) and renameat2(2); `EXDEV` for what is deeper than a thousand levels on overlayfs, which does not move it.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     by_path(path).map_err(|error| {
@@ -65,7 +65,12 @@ pub fn remove_tree_at(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 
 fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
+    // What is mounted there is not the tree's.
+    let within = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    match rustix::fs::openat2(parent, name, flags, Mode::empty(), within) {
+        Err(Errno::XDEV) => Err(Errno::BUSY),
+        opened => opened,
+    }
 }
 
 /// A directory on the way down.
@@ -195,6 +200,29 @@ mod tests {
             drop(rustix::fs::openat(&at, "f", flags, Mode::RUSR).unwrap());
             at = rustix::fs::openat(&at, "d", OFlags::PATH, Mode::empty()).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_mounted_in_the_tree_is_not_the_trees() {
+        let dir = tempfile::tempdir().unwrap();
+        let (top, other) = (dir.path().join("top"), dir.path().join("other"));
+        fs_err::create_dir_all(top.join("m")).unwrap();
+        fs_err::create_dir(&other).unwrap();
+        fs_err::write(other.join("file"), "kept").unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mount = mount.arg("--bind").arg(&other).arg(top.join("m"));
+        if !mount.status().is_ok_and(|status| status.success()) {
+            println!("skipped: nothing may be mounted here");
+            return;
+        }
+        let removed = remove_tree(&top);
+        let mut unmount = std::process::Command::new("umount");
+        let unmounted = unmount.arg(top.join("m")).status();
+        assert!(unmounted.unwrap().success());
+        assert!(removed.is_err());
+        let kept = fs_err::read_to_string(other.join("file"));
+        assert_eq!(kept.unwrap(), "kept");
+        remove_tree(&top).unwrap();
     }
 
     #[test]

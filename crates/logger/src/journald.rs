@@ -1,6 +1,7 @@
 //! Driver `journald`: systemd's native protocol, a datagram an entry
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 
+use crate::connect::TRANSFER_TIME;
 use crate::entry::{Entry, random_id};
 use crate::receiver::{Failure, Receiver};
 use crate::settings::{About, Settings};
@@ -121,6 +122,7 @@ impl Receiver for Journald {
     fn connect(&mut self) -> Result<(), String> {
         let connected = UnixDatagram::unbound().and_then(|socket| {
             socket.connect(&self.path)?;
+            socket.set_write_timeout(Some(TRANSFER_TIME))?;
             Ok(socket)
         });
         self.socket = Some(connected.map_err(|_| "journald is not enabled on this host")?);

@@ -52,22 +52,28 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an entry, and waits for room where that is how it is.
-    pub(crate) fn push(&self, entry: Entry) {
+    /// Adds an entry, and waits for room where that is how it is, until `is_over` says that nobody is left for whom.
+    pub(crate) fn push(&self, entry: Entry, mut is_over: impl FnMut() -> bool) {
+        /// How often it is asked.
+        const OFTEN: Duration = Duration::from_secs(1);
         let weight = entry.weight();
         let mut state = self.lock();
+        let mut over = false;
         // One always fits into an empty queue.
         while !state.entries.is_empty()
             && (state.bytes + weight > self.limits.bytes
                 || state.entries.len() >= self.limits.entries)
         {
-            if self.limits.never_wait || state.away {
+            if self.limits.never_wait || state.away || over {
                 if let Some(oldest) = state.entries.pop_front() {
                     state.bytes -= oldest.weight();
                     state.dropped += 1;
                 }
             } else {
-                state = self.wait(state);
+                let waited = self.changed.wait_timeout(state, OFTEN);
+                let (again, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = again;
+                over = waited.timed_out() && is_over();
             }
         }
         state.bytes += weight;
@@ -169,7 +175,7 @@ mod tests {
     fn the_oldest_go_when_nobody_may_wait() {
         let queue = queue(2, true);
         for text in ["1", "2", "3", "4"] {
-            queue.push(line(false, text));
+            queue.push(line(false, text), || false);
         }
         assert_eq!(lines(&queue.take(9, Duration::ZERO)), ["3", "4"]);
         assert_eq!(queue.dropped(), 2);
@@ -183,7 +189,7 @@ mod tests {
         let theirs = Arc::clone(&queue);
         let writer = std::thread::spawn(move || {
             for number in 0..100 {
-                theirs.push(line(false, number.to_string()));
+                theirs.push(line(false, number.to_string()), || false);
             }
         });
         let mut seen = Vec::new();
@@ -207,8 +213,23 @@ mod tests {
             entries: 99,
             never_wait: true,
         });
-        queue.push(line(false, vec![b'a'; 500]));
-        queue.push(line(false, "b"));
+        queue.push(line(false, vec![b'a'; 500]), || false);
+        queue.push(line(false, "b"), || false);
         assert_eq!(lines(&queue.take(9, Duration::ZERO)), ["b"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_room_once_it_is_over() {
+        let queue = Queue::new(Limits {
+            bytes: 1,
+            entries: 1,
+            never_wait: false,
+        });
+        queue.push(line(false, "old"), || false);
+        queue.push(line(false, "new"), || true);
+        assert_eq!(queue.dropped(), 1);
+        let left = queue.take(9, Duration::ZERO);
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].line, b"new");
     }
 }

@@ -108,13 +108,14 @@ impl Default for Manners {
 }
 
 impl Manners {
-    /// How long to wait after so many failures, the first of which is 1.
+    /// How long to wait after so many failures, the first of which is 1. A moment at least, whatever was asked for.
     pub(crate) fn wait(&self, failures: u32) -> Duration {
+        const LEAST: Duration = Duration::from_millis(100);
         let exponent = i32::try_from(failures.saturating_sub(1))
             .unwrap_or(i32::MAX)
             .min(64);
         let seconds = self.first_wait.as_secs_f64() * self.growth.powi(exponent);
-        Duration::from_secs_f64(seconds.min(self.longest_wait.as_secs_f64()))
+        Duration::from_secs_f64(seconds.min(self.longest_wait.as_secs_f64())).max(LEAST)
     }
 }
 

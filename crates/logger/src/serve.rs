@@ -4,13 +4,14 @@ use crate::entry::{Decoder, Entry};
 use crate::queue::{Limits, Queue};
 use crate::receiver::{self, Failure, Manners, Receiver};
 use crate::settings::Settings;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most bytes of the settings.
 const MOST_SETTINGS: usize = 8 << 20;
@@ -61,7 +62,7 @@ pub fn serve() -> Result<(), Error> {
             // Nobody waits any more when time has run out.
             let _ = done.send(());
         })?;
-    let outcome = read(&mut shim, &queue);
+    let outcome = read(&shim, &queue, manners.last_chance);
     queue.end();
     let _ = ended.recv_timeout(manners.last_chance + Duration::from_secs(1));
     outcome.map_err(Error::from)
@@ -102,7 +103,18 @@ fn limits(settings: &Settings, manners: Manners) -> Limits {
     }
 }
 
-fn read(shim: &mut UnixStream, queue: &Queue) -> io::Result<()> {
+/// Whether the shim is gone; what it has sent may still be there.
+fn has_hung_up(shim: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(shim, PollFlags::empty())];
+    let now = Timespec::default();
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+}
+
+fn read(mut shim: &UnixStream, queue: &Queue, last_chance: Duration) -> io::Result<()> {
+    let mut gone_since = None;
+    let mut is_over = || {
+        has_hung_up(shim) && gone_since.get_or_insert_with(Instant::now).elapsed() >= last_chance
+    };
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -114,7 +126,7 @@ fn read(shim: &mut UnixStream, queue: &Queue) -> io::Result<()> {
         };
         decoder.push(&buffer[..length]);
         while let Some(entry) = decoder.next()? {
-            queue.push(entry);
+            queue.push(entry, &mut is_over);
         }
     }
 }

@@ -32,6 +32,17 @@ pub(crate) static COMMAND: Command = Command {
     run,
 };
 
+/// Adds the proxies of the client's settings to the arguments, where none are given.
+pub(super) fn add_proxies(cli: &Cli, build: &mut Build) -> Outcome {
+    let (place, _) = cli.place()?;
+    let attributes = &mut build.request.attributes;
+    let given = |name: &str| attributes.contains_key(&format!("build-arg:{name}"));
+    for (name, value) in cli.config().proxies(&place.endpoint.to_string(), given) {
+        attributes.insert(format!("build-arg:{name}"), value);
+    }
+    Ok(())
+}
+
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     flags::warn(matches);
     let quiet = matches.bool("quiet");
@@ -43,12 +54,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         return verify::run(cli, matches, form);
     }
     let mut build = options::read(matches)?;
-    let (place, _) = cli.place()?;
-    let attributes = &mut build.request.attributes;
-    let given = |name: &str| attributes.contains_key(&format!("build-arg:{name}"));
-    for (name, value) in cli.config().proxies(&place.endpoint.to_string(), given) {
-        attributes.insert(format!("build-arg:{name}"), value);
-    }
+    add_proxies(cli, &mut build)?;
     let form = if build.call.is_some() {
         Form::Quiet
     } else {

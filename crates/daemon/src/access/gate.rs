@@ -1,7 +1,7 @@
 //! Lets requests of scoped sockets through, or not, before their handlers see them.
 //!
-//! What is outside of a grant's scope is not there: the answer is the one for an object that does not exist. A name is looked up
-//! once, here, and the handler gets the id: nobody can make it mean something else in between.
+//! What is outside of a grant's scope is not there: the answer is the one for an object that does not exist. The name of a
+//! container or network is looked up once, here, and the handler gets the id: nobody can make it mean something else in between.
 
 use super::grant::Grant;
 use super::rights::{self, Right, Subject};

@@ -59,6 +59,18 @@ const CHECKED: &[&str] = &[
     "SecurityOpt",
 ];
 
+/// The options of logs that say how much is kept, and what of a container is told.
+const LOG_OPTIONS: &[&str] = &[
+    "compress",
+    "env",
+    "labels",
+    "max-buffer-size",
+    "max-file",
+    "max-size",
+    "mode",
+    "tag",
+];
+
 /// Whether a member says nothing: clients send empty ones of every kind.
 fn says_nothing(value: &Value) -> bool {
     match value {
@@ -99,6 +111,9 @@ pub(crate) async fn container(
         return Err(grant.refusal(&format!("image {:?}", wanted.config.image)));
     }
     grant.label(wanted.config.labels.get_or_insert_default())?;
+    if !wanted.config.mac_address.is_empty() {
+        return Err(grant.refusal("MacAddress to be set"));
+    }
     if wanted.hull != Default::default() {
         return Err(grant.refusal("Hull to be set"));
     }
@@ -114,8 +129,9 @@ pub(crate) async fn container(
     }
     place(grant, engine, &host.network_mode).await?;
     let places = wanted.networking_config.endpoints_config.iter().flatten();
-    for (name, _) in places {
+    for (name, settings) in places {
         place(grant, engine, name).await?;
+        endpoint(grant, settings)?;
     }
     Ok(())
 }
@@ -140,6 +156,18 @@ fn words(grant: &Grant, host: &HostConfig) -> Result<(), ApiError> {
     if !matches!(driver, "" | "json-file" | "local" | "none") {
         return refused("log driver", driver);
     }
+    for option in host
+        .log_config
+        .config
+        .iter()
+        .flatten()
+        .map(|(name, _)| name)
+    {
+        // The daemon's own driver may be one that sends, and these would say where.
+        if !LOG_OPTIONS.contains(&option.as_str()) {
+            return refused("log option", option);
+        }
+    }
     for option in host.security_opt.iter().flatten() {
         let adds = [
             "no-new-privileges",
@@ -155,9 +183,9 @@ fn words(grant: &Grant, host: &HostConfig) -> Result<(), ApiError> {
 
 /// The network that a container is to have.
 async fn place(grant: &Grant, engine: &Arc<Engine>, name: &str) -> Result<(), ApiError> {
-    if let Some(other) = name.strip_prefix("container:") {
-        gate::container(grant, engine, other).await?;
-        return Ok(());
+    // Its namespace may be the host's.
+    if name.starts_with("container:") {
+        return Err(grant.refusal(&format!("network {name:?}")));
     }
     match name {
         "" | "default" | "bridge" | "none" => Ok(()),
@@ -168,6 +196,18 @@ async fn place(grant: &Grant, engine: &Arc<Engine>, name: &str) -> Result<(), Ap
             _ => Ok(()),
         },
     }
+}
+
+/// Keeps a place in a network to addresses of the daemon's choice.
+///
+/// # Errors
+/// 403 that names what is too much.
+pub(crate) fn endpoint(grant: &Grant, wanted: &network::EndpointSettings) -> Result<(), ApiError> {
+    only(
+        grant,
+        wanted,
+        &[&["Aliases", "DNSNames", "EndpointID", "NetworkID"]],
+    )
 }
 
 /// A volume that a container is to have: its own, or one of the scope.

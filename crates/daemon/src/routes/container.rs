@@ -120,6 +120,10 @@ pub(crate) async fn start(mut request: Request) -> Result<Outcome, ApiError> {
     let engine = &request.app.engine;
     match super::checkpoint::named(&request) {
         None => engine.start(&request.name).await?,
+        // What is restored is trusted as the host is.
+        Some(_) if let Some(grant) = request.grant() => {
+            return Err(grant.refusal("checkpoints"));
+        }
         Some((checkpoint, directory)) => {
             engine
                 .start_checkpoint(&request.name, &checkpoint, directory)
@@ -258,6 +262,12 @@ pub(super) fn terminal_size(request: &Request) -> Result<(u16, u16), ApiError> {
 /// `GET /containers/{id}/top`.
 pub(crate) async fn top(request: Request) -> Result<Outcome, ApiError> {
     let arguments = request.query.text("ps_args");
+    if let Some(grant) = request.grant()
+        && !matches!(arguments, "" | "-ef" | "aux")
+    {
+        // Those of ps(1) can show any process of the host as one of the container's.
+        return Err(grant.refusal(&format!("the options {arguments:?} of ps")));
+    }
     let top = request.app.engine.top(&request.name, arguments).await;
     let top = top.map_err(|error| bare(error, "find PID field in ps output"))?;
     reply::ok(&Top {

@@ -72,6 +72,9 @@ pub(crate) async fn connect(mut request: Request) -> Result<Outcome, ApiError> {
     named(&asked.container)?;
     if let Some(grant) = request.grant() {
         asked.container = access::container(grant, &request.app.engine, &asked.container).await?;
+        if let Some(settings) = &asked.endpoint_config {
+            access::limits::endpoint(grant, settings)?;
+        }
     }
     let place = asked.endpoint_config.unwrap_or_default();
     let place = convert::network::place(place, request.version)?;

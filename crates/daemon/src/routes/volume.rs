@@ -50,6 +50,12 @@ pub(crate) async fn create(mut request: Request) -> Result<Outcome, ApiError> {
         labels: asked.labels,
     };
     let created = request.app.engine.volume_create(asked).await?;
+    if let Some(grant) = request.grant()
+        && !access::sees_volume(grant, &created)
+    {
+        // It was there before, and stays as it was.
+        return Err(grant.refusal("a volume of this name"));
+    }
     Ok(reply::json(StatusCode::CREATED, &volume(created))?.into())
 }
 

@@ -2,7 +2,7 @@
 
 pub(crate) mod watch;
 
-use crate::access::Origin;
+use crate::access::{self, Answered, Origin};
 use crate::app::{self, App, TakenOver};
 use crate::error::ApiError;
 use crate::listen::Listener;
@@ -19,6 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use watch::Watch;
 
 /// The page of this daemon.
@@ -88,7 +89,10 @@ pub(crate) async fn answer(
             reply.headers_mut().insert(CONTENT_TYPE, kind);
             reply
         }
-        Verdict::Refused(status, why) => refuse(status, why),
+        Verdict::Refused(status, why) => {
+            note_refused(&app, &origin, &request, status);
+            refuse(status, why)
+        }
         Verdict::Api => match below(request.uri()) {
             Some(uri) => {
                 *request.uri_mut() = uri;
@@ -102,6 +106,21 @@ pub(crate) async fn answer(
     let mut reply = reply.map(|body| Held::new(body, handover.reply()));
     protect(reply.headers_mut());
     Ok(reply)
+}
+
+/// Writes down who was kept from changing something.
+fn note_refused(app: &App, origin: &Origin, request: &http::Request<Incoming>, status: u16) {
+    let method = request.method();
+    let uri = request.uri();
+    if access::changes(method) || uri.path().ends_with("/ws") {
+        let answered = Answered {
+            method,
+            uri,
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN),
+            elapsed: Duration::ZERO,
+        };
+        app.audit.note(origin, &answered);
+    }
 }
 
 fn ask(request: &http::Request<Incoming>) -> Ask<'_> {

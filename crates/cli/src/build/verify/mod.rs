@@ -56,7 +56,8 @@ pub(super) fn run(cli: &Cli, matches: &Matches, form: Form) -> Outcome {
     let image = cli.block_on(inspect(cli, name))?;
     let mut build = options::read(matches)?;
     again(&mut build, &image)?;
-    let nameless = cli.block_on(nameless(cli))?;
+    super::command::add_proxies(cli, &mut build)?;
+    let before = cli.block_on(images(cli))?;
     let mut display = Display::new(form);
     let done = match cli.block_on(follow(cli, &build, &mut display))? {
         Ok(done) => done,
@@ -72,9 +73,10 @@ pub(super) fn run(cli: &Cli, matches: &Matches, form: Form) -> Outcome {
         return Ok(());
     }
     let told = cli.block_on(explain(cli, &image, id));
-    if !nameless.contains(id) {
+    // An image that was there before is somebody's, whatever it is called.
+    if !before.contains(id) {
         let client = cli.client()?;
-        // Somebody may have given it a name or a container meanwhile: then it is theirs.
+        // Somebody may have made a container of it meanwhile: then it is theirs.
         let _ = cli.block_on(client.remove_image(id, false, false, &[]));
     }
     crate::print(&format!("{name} is not what is built\n{}", told?));
@@ -88,10 +90,10 @@ async fn inspect(cli: &Cli, name: &str) -> Result<Inspect, Failure> {
         .map_err(|error| Failure::new(format!("could not read the reply: {error}")))
 }
 
-/// The images without a name: what is among them is not ours.
-async fn nameless(cli: &Cli) -> Result<BTreeSet<String>, Failure> {
+/// The images that there are.
+async fn images(cli: &Cli) -> Result<BTreeSet<String>, Failure> {
     let options = ImageListOptions {
-        filters: BTreeMap::from([("dangling".to_owned(), vec!["true".to_owned()])]),
+        all: true,
         ..ImageListOptions::default()
     };
     let listed = cli.client()?.images(&options).await?;

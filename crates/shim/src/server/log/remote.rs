@@ -8,6 +8,7 @@ use super::local::Local;
 use super::{Cutter, Moment};
 use crate::Receiver;
 use crate::server::Error;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -183,13 +184,12 @@ impl Remote {
         let until = Instant::now() + LAST_CHANCE;
         while let (true, Some(socket)) = (self.has_waiting(), &self.socket) {
             let left = until.saturating_duration_since(Instant::now());
-            let waits = socket.set_nonblocking(false).is_ok()
-                && !left.is_zero()
-                && socket.set_write_timeout(Some(left)).is_ok();
+            let Ok(left) = Timespec::try_from(left) else {
+                return;
+            };
+            let _ = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&left));
             let before = (self.waiting.len(), self.written);
-            if waits {
-                self.flush();
-            }
+            self.flush();
             if (self.waiting.len(), self.written) == before {
                 return;
             }
