@@ -5,6 +5,8 @@ import { h, put, write } from "./dom.js";
 
 const MOST = 10000;
 
+const LONGEST = 65536;
+
 // Takes apart Docker's frames; a container with a terminal has none.
 function frames(tty, line) {
   const decoders = [new TextDecoder(), new TextDecoder(), new TextDecoder(), new TextDecoder()];
@@ -13,9 +15,12 @@ function frames(tty, line) {
   const text = (kind, bytes) => {
     const all = (rests[kind] + decoders[kind].decode(bytes, { stream: true })).split("\n");
     rests[kind] = all.pop();
+    // What has no end for so long is shown in pieces.
+    if (rests[kind].length > LONGEST) { all.push(rests[kind]); rests[kind] = ""; }
     for (const one of all) line(kind, one.replace(/\r$/, ""));
   };
-  return (bytes) => {
+  const end = () => rests.forEach((rest, kind) => { if (rest) { rests[kind] = ""; line(kind, rest); } });
+  const take = (bytes) => {
     if (tty) { text(1, bytes); return; }
     const joined = new Uint8Array(held.length + bytes.length);
     joined.set(held);
@@ -29,6 +34,7 @@ function frames(tty, line) {
     }
     held = joined.slice(at);
   };
+  return [take, end];
 }
 
 // What terminals would take for colours and moves.
@@ -134,7 +140,7 @@ export async function logs(main, found, signal) {
     [lines, hits, waiting, here, dropped] = [[], [], [], -1, 0];
     put(box);
     let asked = false;
-    const take = frames(found.Config.Tty, (kind, text) => {
+    const [take, end] = frames(found.Config.Tty, (kind, text) => {
       waiting.push([kind, text]);
       if (!asked) {
         asked = true;
@@ -144,6 +150,8 @@ export async function logs(main, found, signal) {
     const path = `/containers/${part(found.Id)}/logs?stdout=1&stderr=1&follow=1&tail=${tail}${stamps ? "&timestamps=1" : ""}`;
     try {
       await stream(path, own.signal, take);
+      // Its last line may have no end.
+      end();
       flush();
     } catch (error) {
       if (!own.signal.aborted) put(count, error.message);
