@@ -92,7 +92,12 @@ fn checks_make_a_container_healthy_and_unhealthy() {
         );
         until(s, "sick", "healthy");
         let told: Vec<String> = actions(s, "sick");
-        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        let mut told: Vec<&str> = told.iter().map(String::as_str).collect();
+        // A check that the kill meets on its way fails with the container, and may be told before its end.
+        let kill = told.iter().position(|&action| action == "kill").unwrap();
+        if told.get(kill + 1) == Some(&"health_status: unhealthy") {
+            let _ = told.remove(kill + 1);
+        }
         let expected = [
             "create",
             "start",
