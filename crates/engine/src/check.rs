@@ -106,6 +106,7 @@ impl Engine {
             repair: options.repair,
             young: options.young,
             users: &users,
+            finished: crate::build::PREFIX,
         };
         let mut shown = Instant::now();
         let checked = self.store.check(store_options, &mut |report| match report {

@@ -35,6 +35,9 @@ pub struct CheckOptions<'a> {
     pub young: bool,
     /// The containers there are. Nothing is done that one of them would notice.
     pub users: &'a [User],
+    /// How the names of snapshots begin that nobody writes to any more, so that they need no work directory; empty: there
+    /// are none.
+    pub finished: &'a str,
 }
 
 /// What is wrong.

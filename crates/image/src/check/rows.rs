@@ -47,9 +47,14 @@ impl Check<'_> {
         self.checked.snapshots = snapshots.len() as u64;
         for (key, row) in snapshots {
             let dir = self.store.inner.root.join("snapshots").join(&key);
-            let absent = ["upper", "work"].map(|name| !dir.join(name).is_dir());
+            let finished = self.options.finished;
+            let needed: &[&str] = match finished {
+                prefix if !prefix.is_empty() && key.starts_with(prefix) => &["upper"],
+                _ => &["upper", "work"],
+            };
+            let whole = needed.iter().all(|name| dir.join(name).is_dir());
             let lost = self.lost(&row.layers);
-            if absent == [false, false] && lost.is_none() {
+            if whole && lost.is_none() {
                 continue;
             }
             if self.store.inner.rows.snapshot(&key)?.is_none() {

@@ -14,6 +14,7 @@ fn check(store: &Store, repair: bool) -> Vec<String> {
         repair,
         young: true,
         users: &[],
+        finished: "step-",
     };
     let checked = store.check(options, &mut |report| {
         if let Report::Found(finding) = report {
@@ -152,6 +153,18 @@ fn archives_are_told_from_what_can_be_made_of_them() {
 }
 
 #[test]
+fn only_who_still_writes_needs_a_work_directory() {
+    let (_dir, store, _) = subject();
+    let snapshots = Overlay::new(store.clone());
+    for key in ["step-1", "0123456789abcdef"] {
+        snapshots.prepare(key, &[]).unwrap();
+        fs_err::remove_dir_all(store.root().join("snapshots").join(key).join("work")).unwrap();
+    }
+    let found = check(&store, false);
+    assert_eq!(found, ["missing snapshot"]);
+}
+
+#[test]
 fn what_a_container_uses_stays() {
     let (_dir, store, _) = subject();
     let diff_ids = layers().map(|layer| digest_of(&layer));
@@ -255,6 +268,7 @@ fn what_a_pull_made_good_meanwhile_is_kept() {
             repair: true,
             young: true,
             users: &[],
+            finished: "",
         },
         tell: &mut |_| true,
         checked: Checked::default(),
