@@ -78,9 +78,25 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         let what = format!(
             "The program ended by itself and said so with {code}; what that means is its own matter."
         );
-        found.push(Finding::new(what, "").fix("its log tells more: hull logs NAME").fix("run it with a shell instead, and try by hand: hull run -it --entrypoint sh IMAGE"));
+        let image = match facts.inspect.config.image.as_str() {
+            "" => "IMAGE",
+            image => image,
+        };
+        let by_hand = format!(
+            "run it with a shell instead, and try by hand: hull run -it --entrypoint sh {image}"
+        );
+        found.push(
+            Finding::new(what, "")
+                .fix(its_log("its log tells more", facts))
+                .fix(by_hand),
+        );
     }
     found
+}
+
+/// Where its log is.
+pub(super) fn its_log(what: &str, facts: &Facts) -> String {
+    format!("{what}: hull logs {}", facts.name())
 }
 
 /// Whether the runtime could not execute the container's own program: it says so where the program would have written.

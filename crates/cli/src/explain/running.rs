@@ -34,7 +34,7 @@ fn restarts(facts: &Facts) -> Finding {
         ),
         format!("--restart {}", policy.name),
     )
-    .fix("its log tells why: hull logs NAME")
+    .fix(super::exit::its_log("its log tells why", facts))
     .fix(format!(
         "to look at it without being started again: hull update --restart no {}",
         facts.name()
@@ -69,7 +69,10 @@ fn health(facts: &Facts) -> Option<Finding> {
             .fix("nothing listens where the check connects: is it the right port, and 127.0.0.1 rather than a name?")
             .fix("the program may need longer at first: --health-start-period 60s")
     } else {
-        finding.fix("try it by hand: hull exec NAME COMMAND")
+        finding.fix(format!(
+            "try it by hand: hull exec {} COMMAND",
+            facts.name()
+        ))
     })
 }
 
@@ -136,7 +139,10 @@ fn silent(facts: &Facts, port: u16) -> Finding {
         Some(other) => finding.fix(format!(
             "publish what it listens at: -p …:{other}; or set its port to {port}"
         )),
-        None => finding.fix("has it begun yet? its log tells: hull logs NAME"),
+        None => finding.fix(super::exit::its_log(
+            "has it begun yet? its log tells",
+            facts,
+        )),
     }
 }
 
