@@ -33,8 +33,16 @@ impl Registry {
     /// When it does not start.
     #[must_use]
     pub fn start(host: &Host) -> Self {
+        Self::start_at(host, host.within(free_port))
+    }
+
+    /// As [`Registry::start`], at an address that is free there.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_at(host: &Host, address: SocketAddr) -> Self {
         let storage = tempfile::tempdir().expect("a directory for the registry");
-        let address = host.within(free_port);
         let command = host.command("docker-registry");
         let mut registry = Self::launch(command, storage.path(), address, "");
         registry.storage = Some(storage);

@@ -140,19 +140,10 @@ fn parse(text: &[u8]) -> Result<File, String> {
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    if let Some(names) = strangers(|key| {
-        ![
-            KNOWN,
-            network::KNOWN,
-            containers::KNOWN,
-            accepted::KNOWN,
-            tls::KNOWN,
-        ]
-        .iter()
-        .any(|known| known.contains(&key))
-    }) {
+    if let Some(names) = strangers(|key| !known().any(|known| known == key)) {
+        let meant = keys.keys().find_map(|key| near(key)).unwrap_or_default();
         return Err(format!(
-            "the following directives don't match any configuration option: {names}"
+            "the following directives don't match any configuration option: {names}{meant}"
         ));
     }
     let invalid = |error| format!("invalid JSON: {error}");
@@ -169,6 +160,30 @@ fn parse(text: &[u8]) -> Result<File, String> {
         tls,
         ..file
     })
+}
+
+/// All keys that there are.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    [
+        KNOWN,
+        network::KNOWN,
+        containers::KNOWN,
+        accepted::KNOWN,
+        tls::KNOWN,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// The key that may have been meant by one that is not there.
+fn near(key: &str) -> Option<String> {
+    if known().any(|known| known == key) {
+        return None;
+    }
+    let alike = |known: &&str| strsim::normalized_damerau_levenshtein(key, known);
+    let meant = known().max_by(|one, other| alike(one).total_cmp(&alike(other)))?;
+    (alike(&meant) >= 0.7).then(|| format!(" (did you mean {meant}?)"))
 }
 
 /// The directives that are both flags and in the file, in dockerd's words.

@@ -113,6 +113,10 @@ fn mistakes_are_told_as_dockerd_tells_them() {
         "unable to configure the daemon with file FILE: the following directives don't match any configuration option: nope"
     );
     assert_eq!(
+        refused(&[], Some(r#"{"nope":1,"log-opt":{}}"#)),
+        "unable to configure the daemon with file FILE: the following directives don't match any configuration option: log-opt, nope (did you mean log-opts?)"
+    );
+    assert_eq!(
         refused(&[], Some(r#"{"hosts":}"#)),
         "unable to configure the daemon with file FILE: invalid JSON: expected value at line 1 column 10"
     );
@@ -588,4 +592,26 @@ fn the_page_is_for_this_machine_only_and_metrics_are_for_anybody() {
     assert!(metrics("0.0.0.0").is_err() && metrics("a:x").is_err());
     let both = settings(&["--ui=127.0.0.1:1"], Some(r#"{"ui":"127.0.0.1:1"}"#));
     assert!(both.unwrap_err().contains("ui: (from flag"));
+}
+
+/// The guide's page on settings has every key in the first column of its tables, and none that there is not.
+#[test]
+fn the_guide_tells_every_key() {
+    let page = include_str!("../../../../docs/guide/src/settings.md");
+    let mut told = std::collections::BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let keys = row.split('|').nth(1).expect("a column");
+        told.extend(keys.split('`').skip(1).step_by(2));
+    }
+    let known: std::collections::BTreeSet<&str> = file::known().collect();
+    let missing: Vec<_> = known.difference(&told).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/guide/src/settings.md lacks {missing:?}"
+    );
+    let strange: Vec<_> = told.difference(&known).collect();
+    assert!(
+        strange.is_empty(),
+        "docs/guide/src/settings.md tells of {strange:?}, which is no key"
+    );
 }
