@@ -247,6 +247,7 @@ fn as_archives(b: &Bench<'_, '_>) {
     let _ = b.run("load -q -i oci.tar").ok();
     assert_eq!(b.run("run --rm four:4").ok(), "archived");
     from_layout(b);
+    attested(b);
 }
 
 /// A stage that begins with an image of a layout, whose blobs only the client has.
@@ -263,6 +264,75 @@ fn from_layout(b: &Bench<'_, '_>) {
     let context = format!("--build-context below=oci-layout://{}", layout.display());
     let _ = b.build(&format!("{context} -t laid")).ok();
     assert_eq!(b.run("run --rm laid cat /copy").ok(), "laid out");
+}
+
+/// What is attested goes with images in layouts, and lies beside files without one.
+fn attested(b: &Bench<'_, '_>) {
+    const IMAGE: &str =
+        "Package: base-files\nVersion: 12.4\nArchitecture: amd64\nMaintainer: M <m@example.org>\n";
+    let dockerfile = "FROM scratch\nCOPY f /d/f\nCOPY p /var/lib/dpkg/status.d/base-files\n";
+    b.context(&[("Dockerfile", dockerfile), ("f", "file"), ("p", IMAGE)]);
+    let terms = "--provenance=mode=max --sbom=true -t attested:1";
+    let _ = b
+        .build(&format!("{terms} -o type=oci,dest=attested.tar"))
+        .ok();
+    let _ = b
+        .build(&format!("{terms} -o type=oci,dest=attested,tar=false"))
+        .ok();
+    fs_err::create_dir(b.path("unpacked")).expect("test data");
+    let mut unpack = Command::new("tar");
+    let unpack = unpack.arg("-xf").arg(b.path("attested.tar")).arg("-C");
+    let _ = command::run(unpack.arg(b.path("unpacked")), &[]).ok();
+    for layout in ["unpacked", "attested"] {
+        let json = |path: String| -> Value {
+            serde_json::from_str(&b.text(&format!("{layout}/{path}"))).expect("JSON")
+        };
+        let blob = |of: &Value| {
+            let digest = of["digest"].as_str().expect("a digest");
+            json(digest.replace("sha256:", "blobs/sha256/"))
+        };
+        let index = json("index.json".to_owned());
+        let index = blob(&index["manifests"][0]);
+        let [image, beside] = index["manifests"].as_array().expect("manifests").as_slice() else {
+            panic!("an image and what is attested of it: {index}");
+        };
+        let of = &beside["annotations"]["vnd.docker.reference.digest"];
+        assert_eq!(*of, image["digest"]);
+        let statements = blob(beside);
+        let sbom = blob(&statements["layers"][0]);
+        assert_eq!(sbom["predicate"]["packages"][0]["name"], "base-files");
+        let provenance = blob(&statements["layers"][1]);
+        let steps = &provenance["predicate"]["buildConfig"]["llbDefinition"];
+        let copies = |step: &Value| step["op"]["Op"]["file"].is_object();
+        let steps = steps.as_array().expect("steps");
+        assert!(steps.iter().any(copies), "{provenance}");
+    }
+    let _ = b.run("load -q -i attested.tar").ok();
+    let _ = b.run("image rm attested:1").ok();
+    let _ = b
+        .build("--sbom=true --provenance=mode=min -o type=local,dest=loose,attestation-prefix=my-")
+        .ok();
+    let _ = b.build("--sbom=true -o type=tar,dest=loose.tar").ok();
+    let sbom: Value = serde_json::from_str(&b.text("loose/my-sbom.spdx.json")).expect("JSON");
+    let about: Vec<&str> = sbom["subject"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .filter_map(|file| file["name"].as_str())
+        .collect();
+    assert_eq!(about, ["d/f", "var/lib/dpkg/status.d/base-files"]);
+    assert_eq!(b.text("loose/d/f"), "file");
+    assert!(b.path("loose/my-provenance.json").is_file());
+    let mut list = Command::new("tar");
+    let list = command::run(list.arg("-tf").arg(b.path("loose.tar")), &[]);
+    assert!(
+        list.ok().lines().any(|name| name == "sbom.spdx.json"),
+        "{list:?}"
+    );
+    assert!(
+        !list.ok().contains("provenance"),
+        "only for images: {list:?}"
+    );
 }
 
 fn several_platforms(b: &Bench<'_, '_>) {

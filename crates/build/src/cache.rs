@@ -186,8 +186,9 @@ impl Known {
         ids.filter_map(|id| self.entries.get(id))
     }
 
-    fn insert(&mut self, entry: Entry) {
-        self.take(&entry.id.clone());
+    /// Adds a result in place of one with the same id; gives the steps that only that one has named.
+    fn insert(&mut self, entry: Entry) -> Vec<String> {
+        let mut left = self.take(&entry.id.clone());
         for step in steps_of(&entry) {
             let users = self.users.entry(step.to_owned()).or_default();
             users.insert(entry.id.clone());
@@ -197,6 +198,8 @@ impl Known {
         }
         self.dirty.insert(entry.id.clone());
         self.entries.insert(entry.id.clone(), entry);
+        left.retain(|step| !self.users.contains_key(step));
+        left
     }
 
     /// Forgets a result; gives the steps that no other names.
@@ -223,6 +226,17 @@ impl Known {
         }
         alone
     }
+}
+
+/// What became of a result that was added.
+#[derive(Debug)]
+pub struct Joined {
+    /// It, or the one that was there.
+    pub entry: Entry,
+    /// Keeps it.
+    pub pin: Pin,
+    /// Steps that are nobody's now.
+    pub left: Vec<String>,
 }
 
 impl Cache {
@@ -254,22 +268,23 @@ impl Cache {
         Some((entry, pin))
     }
 
-    /// Adds a result, in place of one with the same id.
+    /// Adds a result, in place of one with the same id, whose steps it names as well.
     #[must_use]
     pub fn put(&self, mut entry: Entry) -> Pin {
         entry.boot = Some(self.0.boot.clone());
         let mut known = self.known();
         let pin = self.pin(&mut known, &entry.id);
-        known.insert(entry);
+        let left = known.insert(entry);
+        debug_assert!(left.is_empty(), "steps that nobody names any more");
         drop(known);
         self.write_soon();
         pin
     }
 
-    /// Adds a result. If one with the same id is `there`, that is found by the new one's keys as well, and given;
-    /// files of what is not there any more are gone already.
+    /// Adds a result. If one with the same id is `there`, that is found by the new one's keys as well, and given. Of one
+    /// that is there no more, the steps are given that nobody names now: some may be left.
     #[must_use]
-    pub fn put_or_join(&self, mut entry: Entry, there: impl Fn(&Entry) -> bool) -> (Entry, Pin) {
+    pub fn put_or_join(&self, mut entry: Entry, there: impl Fn(&Entry) -> bool) -> Joined {
         entry.boot = Some(self.0.boot.clone());
         let mut known = self.known();
         let pin = self.pin(&mut known, &entry.id);
@@ -284,10 +299,10 @@ impl Cache {
             }
             _ => {}
         }
-        known.insert(entry.clone());
+        let left = known.insert(entry.clone());
         drop(known);
         self.write_soon();
-        (entry, pin)
+        Joined { entry, pin, left }
     }
 
     /// Lets a result be found by another key as well.

@@ -450,6 +450,14 @@ pub trait World: Send + Sync {
     /// For what is no regular file, and what could not be read.
     fn read_file(&self, tree: &Tree, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>>;
 
+    /// The names in a directory of a tree, sorted; none when it is not there. Links lead nowhere out of the tree.
+    ///
+    /// # Errors
+    /// What could not be read.
+    fn names(&self, _tree: &Tree, _path: &str) -> WorldResult<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Whether all pieces are there.
     fn has(&self, pieces: &[Piece]) -> bool;
 

@@ -228,10 +228,17 @@ fn with<T: Send + 'static>(host: &Host, work: impl FnOnce(Arc<Engine>) -> T + Se
     })
 }
 
+/// A tree's files as an archive.
+fn packed(engine: &Engine, solution: &Solution) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let files = engine.loose_files(Some(solution), hull_engine::build::Attested::default());
+    engine.export_tar(&files.unwrap(), &mut bytes).unwrap();
+    bytes
+}
+
 /// The names of a tree's files, with mode, owner, size or link.
 fn list(engine: &Engine, solution: &Solution) -> Vec<String> {
-    let mut bytes = Vec::new();
-    engine.export_tar(solution, &mut bytes).unwrap();
+    let bytes = packed(engine, solution);
     let mut archive = tar::Archive::new(bytes.as_slice());
     let entries = archive.entries().unwrap().map(|entry| {
         let entry = entry.unwrap();
@@ -254,8 +261,7 @@ fn list(engine: &Engine, solution: &Solution) -> Vec<String> {
 }
 
 fn read(engine: &Engine, solution: &Solution, name: &str) -> String {
-    let mut bytes = Vec::new();
-    engine.export_tar(solution, &mut bytes).unwrap();
+    let bytes = packed(engine, solution);
     let mut archive = tar::Archive::new(bytes.as_slice());
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();

@@ -3,13 +3,17 @@
 //! A predicate is made here; which image it is about is known when that has its digest ([`statement`]).
 
 mod provenance;
+mod rpm;
 mod spdx;
+mod statement;
+mod steps;
 
 pub use provenance::{Built, Terms, provenance};
 pub use spdx::{Inventory, inventory};
+pub use statement::{statement, statement_of_files};
 
-use hull_spec::{Digest, Platform, Reference};
-use serde::Serialize;
+use statement::{escaped, package_url};
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -20,6 +24,17 @@ pub struct Attestation {
     pub predicate_type: String,
     /// What is said.
     pub predicate: Value,
+}
+
+impl Attestation {
+    /// How a file is called that has it.
+    #[must_use]
+    pub fn file_name(&self) -> &'static str {
+        match self.predicate_type == spdx::PREDICATE {
+            true => "sbom.spdx.json",
+            false => "provenance.json",
+        }
+    }
 }
 
 /// What a client asks for: BuildKit's `attest:provenance` and `attest:sbom`.
@@ -56,6 +71,22 @@ pub enum InvalidWish {
 }
 
 impl Wanted {
+    /// Reads the attributes of a frontend, for images: what is wanted only where there is an index anyway
+    /// (`inline-only`) is wanted if there is one, for what else is wanted or for several images.
+    ///
+    /// # Errors
+    /// [`InvalidWish`]
+    pub fn of_images(
+        attributes: &BTreeMap<String, String>,
+        several: bool,
+    ) -> Result<Self, InvalidWish> {
+        let wanted = Self::read(attributes, several)?;
+        match wanted.is_any() && !several {
+            true => Self::read(attributes, true),
+            false => Ok(wanted),
+        }
+    }
+
     /// Reads the attributes of a frontend. What is wanted only where an exporter keeps it beside the image anyway
     /// (`inline-only`) is wanted if `inline`.
     ///
@@ -114,83 +145,6 @@ fn fields(text: &str) -> BTreeMap<String, String> {
     pairs.map(pair).collect()
 }
 
-/// An in-toto statement, version 0.1.
-#[derive(Serialize)]
-struct Statement<'a> {
-    #[serde(rename = "_type")]
-    kind: &'static str,
-    #[serde(rename = "predicateType")]
-    predicate_type: &'a str,
-    subject: Vec<Subject>,
-    predicate: &'a Value,
-}
-
-#[derive(Serialize)]
-struct Subject {
-    name: String,
-    digest: BTreeMap<&'static str, String>,
-}
-
-/// What is said, with the image that it is said about.
-///
-/// # Panics
-/// Never: a statement is JSON.
-#[must_use]
-pub fn statement(
-    attestation: &Attestation,
-    (image, platform): (&Digest, &Platform),
-    names: &[Reference],
-) -> Vec<u8> {
-    let subject = |name: String| Subject {
-        name,
-        digest: BTreeMap::from([("sha256", image.hex().to_owned())]),
-    };
-    let mut subjects: Vec<Subject> = names
-        .iter()
-        .map(|name| subject(package_url(name, Some(platform))))
-        .collect();
-    if subjects.is_empty() {
-        subjects.push(subject("_".to_owned()));
-    }
-    let statement = Statement {
-        kind: "https://in-toto.io/Statement/v0.1",
-        predicate_type: &attestation.predicate_type,
-        subject: subjects,
-        predicate: &attestation.predicate,
-    };
-    serde_json::to_vec(&statement).expect("a statement is JSON")
-}
-
-/// An image as a package: `pkg:docker/busybox@latest?platform=linux%2Famd64` (package-url specification).
-fn package_url(name: &Reference, platform: Option<&Platform>) -> String {
-    let familiar = name.familiar_name();
-    let path: Vec<String> = familiar.split('/').map(escaped).collect();
-    let mut url = format!("pkg:docker/{}", path.join("/"));
-    if let Some(tag) = name.tag() {
-        url = format!("{url}@{}", escaped(tag));
-    } else if let Some(digest) = name.digest() {
-        url = format!("{url}@{}", escaped(digest.as_str()));
-    }
-    match platform {
-        Some(platform) => format!("{url}?platform={}", escaped(&platform.to_string())),
-        None => url,
-    }
-}
-
-/// Everything but unreserved characters and colons as `%41`.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
-                escaped.push(char::from(byte));
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +171,12 @@ mod tests {
         let more = wanted(&[("attest:provenance", more)], false).unwrap();
         let more = more.provenance.unwrap();
         assert!(more.version_1 && more.reproducible && more.builder == "me");
+        let both = [default[0], ("attest:sbom", "")];
+        let read = |inline| {
+            let both = both.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            Wanted::of_images(&both.into(), inline).unwrap()
+        };
+        assert!(read(false).provenance.is_some() && read(true).sbom);
         let off = [
             ("attest:provenance", "disabled=true"),
             ("attest:sbom", "disabled=true"),
@@ -229,18 +189,5 @@ mod tests {
         ] {
             assert!(wanted(&[wrong], true).is_err());
         }
-    }
-
-    #[test]
-    fn images_are_named_as_packages() {
-        let url = |name: &str, platform: Option<&str>| {
-            let platform = platform.map(|text| text.parse().unwrap());
-            package_url(&name.parse().unwrap(), platform.as_ref())
-        };
-        assert_eq!(
-            url("busybox:1", Some("linux/arm64")),
-            "pkg:docker/busybox@1?platform=linux%2Farm64"
-        );
-        assert_eq!(url("h:5000/a/b:c", None), "pkg:docker/h:5000/a/b@c");
     }
 }

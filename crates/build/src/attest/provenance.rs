@@ -1,6 +1,7 @@
 //! How an image was built: SLSA provenance, version 0.2 or 1, in BuildKit's words (moby/buildkit
-//! `docs/attestations/slsa-definitions.md`). The graph itself (`buildConfig`) is not told.
+//! `docs/attestations/slsa-definitions.md`).
 
+use super::steps::steps;
 use super::{Attestation, Mode, package_url};
 use crate::frontend::shown_url;
 use crate::graph::{Op, Output, Source};
@@ -60,6 +61,7 @@ pub fn provenance(built: &Built<'_>, terms: &Terms) -> Attestation {
 
 fn version_02(built: &Built<'_>, terms: &Terms) -> Value {
     let full = terms.mode == Mode::Max;
+    let steps = full.then(|| steps(&built.plan.graph, built.image.output));
     let attributes = &built.plan.request.attributes;
     let (materials, locals, known) = materials(built);
     let entry = attributes.get("filename");
@@ -76,15 +78,16 @@ fn version_02(built: &Built<'_>, terms: &Terms) -> Value {
         "reproducible": terms.reproducible,
     });
     if full {
+        let locations = steps.as_ref().map(|steps| &steps.locations);
         metadata[format!("{BUILD_TYPE}#metadata")] =
-            json!({"source": {"infos": infos(&built.plan.sources)}});
+            json!({"source": {"locations": locations, "infos": infos(&built.plan.sources)}});
     }
     let mut parameters = json!({"frontend": "dockerfile.v0", "args": arguments(attributes, full)});
     if !locals.is_empty() {
         let locals: Vec<Value> = locals.iter().map(|name| json!({"name": name})).collect();
         parameters["locals"] = json!(locals);
     }
-    json!({
+    let mut told = json!({
         "builder": {"id": terms.builder},
         "buildType": BUILD_TYPE,
         "materials": materials,
@@ -94,7 +97,11 @@ fn version_02(built: &Built<'_>, terms: &Terms) -> Value {
             "environment": {"platform": crate::frontend::host_platform().to_string()},
         },
         "metadata": metadata,
-    })
+    });
+    if let Some(steps) = steps {
+        told["buildConfig"] = steps.config;
+    }
+    told
 }
 
 /// The same in the words of version 1.
@@ -119,6 +126,10 @@ fn version_1(mut told: Value) -> Value {
         metadata["buildkit_metadata"] = more;
     }
     let mut take = |pointer: &str| told.pointer_mut(pointer).map_or(Value::Null, Value::take);
+    let mut internal = json!({"builderPlatform": take("/invocation/environment/platform")});
+    if let config @ Value::Object(_) = take("/buildConfig") {
+        internal["buildConfig"] = config;
+    }
     json!({
         "buildDefinition": {
             "buildType": BUILD_TYPE_1,
@@ -126,7 +137,7 @@ fn version_1(mut told: Value) -> Value {
                 "configSource": source,
                 "request": take("/invocation/parameters"),
             },
-            "internalParameters": {"builderPlatform": take("/invocation/environment/platform")},
+            "internalParameters": internal,
             "resolvedDependencies": take("/materials"),
         },
         "runDetails": {"builder": {"id": take("/builder/id")}, "metadata": metadata},
@@ -317,7 +328,9 @@ mod tests {
             json!({"target": "x"})
         );
         assert_eq!(min["metadata"]["completeness"]["materials"], json!(true));
+        assert!(min["buildConfig"].is_null());
         let max = told(&terms(Mode::Max)).predicate;
+        assert_eq!(max["buildConfig"]["llbDefinition"][0]["id"], "step0");
         assert_eq!(
             max["invocation"]["parameters"]["args"]["build-arg:TOKEN"],
             "hush"
@@ -337,6 +350,12 @@ mod tests {
         let newer = newer.predicate;
         let definition = &newer["buildDefinition"];
         assert_eq!(definition["resolvedDependencies"], max["materials"]);
+        let internal = &definition["internalParameters"];
+        assert_eq!(internal["buildConfig"], max["buildConfig"]);
+        assert_eq!(
+            internal["builderPlatform"],
+            max["invocation"]["environment"]["platform"]
+        );
         let request = &definition["externalParameters"]["request"];
         assert_eq!(*request, max["invocation"]["parameters"]);
         assert_eq!(newer["runDetails"]["builder"]["id"], "https://ci");

@@ -1,12 +1,12 @@
 //! What is in an image: an SPDX 2.3 document of the packages that its package databases name.
 
-use super::{Attestation, escaped};
-use crate::world::{Tree, World, WorldResult};
+use super::{Attestation, escaped, rpm};
+use crate::world::{Tree, World, WorldError, WorldResult};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const PREDICATE: &str = "https://spdx.dev/Document";
+pub(super) const PREDICATE: &str = "https://spdx.dev/Document";
 /// What is read of a database: those of whole distributions have a few MiB.
 const MAX_DATABASE: u64 = 64 << 20;
 /// No more packages are listed: a document has its limit.
@@ -14,6 +14,10 @@ const MAX_PACKAGES: usize = 5_000;
 /// Where apk's database is, and was.
 const APK: [&str; 2] = ["usr/lib/apk/db/installed", "lib/apk/db/installed"];
 const DPKG: &str = "var/lib/dpkg/status";
+/// Where images without dpkg have a file per package, as those of the project "distroless".
+const DPKG_PARTS: &str = "var/lib/dpkg/status.d";
+/// What is read of rpm's: it has the names of all files.
+const MAX_RPM: u64 = 256 << 20;
 const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
 /// What is known of the files of an image.
@@ -25,20 +29,22 @@ pub struct Inventory {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Package {
+pub(super) struct Package {
     /// The kind of package, in words of package URLs.
-    kind: &'static str,
-    name: String,
-    version: String,
-    architecture: String,
-    license: String,
-    supplier: String,
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) version: String,
+    /// rpm's part of a version that counts before all others; the other kinds have it in the version.
+    pub(super) epoch: String,
+    pub(super) architecture: String,
+    pub(super) license: String,
+    pub(super) supplier: String,
 }
 
-/// Reads the databases of dpkg and apk in a tree. rpm's are not read.
+/// Reads the databases of dpkg, apk and rpm in a tree.
 ///
 /// # Errors
-/// What could not be read.
+/// What could not be read, and for a database of rpm's that is damaged.
 pub fn inventory(world: &dyn World, tree: &Tree) -> WorldResult<Inventory> {
     let read = |path: &str| -> WorldResult<Option<String>> {
         let bytes = world.read_file(tree, path, MAX_DATABASE)?;
@@ -52,11 +58,27 @@ pub fn inventory(world: &dyn World, tree: &Tree) -> WorldResult<Inventory> {
         }
     }
     if let Some(text) = read(DPKG)? {
-        found.packages.extend(of_dpkg(&text));
+        found.packages.extend(of_dpkg(&text, true));
+    }
+    for name in world.names(tree, DPKG_PARTS)? {
+        // Beside each are the digests of its package's files.
+        if !name.ends_with(".md5sums")
+            && let Some(text) = read(&format!("{DPKG_PARTS}/{name}"))?
+        {
+            found.packages.extend(of_dpkg(&text, false));
+        }
     }
     for path in APK {
         if let Some(text) = read(path)? {
             found.packages.extend(of_apk(&text));
+            break;
+        }
+    }
+    for (path, store) in rpm::PLACES {
+        if let Some(bytes) = world.read_file(tree, path, MAX_RPM)? {
+            let packages = rpm::packages(store, &bytes);
+            let damaged = |why| WorldError::caused(format!("read rpm's database /{path}"), why);
+            found.packages.extend(packages.map_err(damaged)?);
             break;
         }
     }
@@ -77,9 +99,9 @@ fn value(text: &str, name: &str) -> String {
     value.trim().trim_matches(['"', '\'']).to_owned()
 }
 
-/// The paragraphs of `status` whose package is installed (deb822(5)).
-fn of_dpkg(text: &str) -> impl Iterator<Item = Package> + '_ {
-    text.split("\n\n").filter_map(|paragraph| {
+/// The paragraphs of `status` whose package is installed (deb822(5)); in other files none says whether it is.
+fn of_dpkg(text: &str, told: bool) -> impl Iterator<Item = Package> + '_ {
+    text.split("\n\n").filter_map(move |paragraph| {
         let fields: BTreeMap<&str, &str> = paragraph
             .lines()
             .filter(|line| !line.starts_with([' ', '\t']))
@@ -91,11 +113,12 @@ fn of_dpkg(text: &str) -> impl Iterator<Item = Package> + '_ {
                 .get(name)
                 .map_or_else(String::new, |v| (*v).to_owned())
         };
-        let installed = field("Status").ends_with(" installed");
+        let installed = !told || field("Status").ends_with(" installed");
         (installed && !field("Package").is_empty()).then(|| Package {
             kind: "deb",
             name: field("Package"),
             version: field("Version"),
+            epoch: String::new(),
             architecture: field("Architecture"),
             license: String::new(),
             supplier: field("Maintainer"),
@@ -115,6 +138,7 @@ fn of_apk(text: &str) -> impl Iterator<Item = Package> + '_ {
             kind: "apk",
             name: field('P'),
             version: field('V'),
+            epoch: String::new(),
             architecture: field('A'),
             license: field('L'),
             supplier: field('m'),
@@ -172,10 +196,14 @@ impl Inventory {
             "" => "NOASSERTION".to_owned(),
             who => format!("Organization: {who}"),
         };
+        let version = match package.epoch.as_str() {
+            "" => package.version.clone(),
+            epoch => format!("{epoch}:{}", package.version),
+        };
         json!({
             "name": package.name,
             "SPDXID": id(number),
-            "versionInfo": package.version,
+            "versionInfo": version,
             "supplier": supplier,
             "downloadLocation": "NOASSERTION",
             "filesAnalyzed": false,
@@ -208,6 +236,9 @@ impl Inventory {
             if !version.is_empty() {
                 url.push_str(&format!("&distro={}-{}", escaped(system), escaped(version)));
             }
+            if !package.epoch.is_empty() {
+                url.push_str(&format!("&epoch={}", escaped(&package.epoch)));
+            }
         }
         url
     }
@@ -224,7 +255,7 @@ mod tests {
     #[test]
     fn databases_name_packages() {
         let dpkg = "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2-1+b1\nMaintainer: M <m@x>\nDescription: shell\n Package: no\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n";
-        let found: Vec<Package> = of_dpkg(dpkg).collect();
+        let found: Vec<Package> = of_dpkg(dpkg, true).collect();
         assert_eq!(found.len(), 1);
         let inventory = Inventory {
             release: ("debian".to_owned(), "12".to_owned()),
@@ -240,6 +271,27 @@ mod tests {
         assert_eq!(
             package["externalRefs"][0]["referenceLocator"],
             "pkg:deb/debian/bash@5.2-1%2Bb1?arch=amd64&distro=debian-12"
+        );
+        let distroless = "Package: base-files\nVersion: 12\nArchitecture: amd64\n";
+        let found: Vec<Package> = of_dpkg(distroless, false).collect();
+        assert_eq!(found[0].name, "base-files");
+        let rpm = Inventory {
+            release: ("fedora".to_owned(), "40".to_owned()),
+            packages: vec![Package {
+                kind: "rpm",
+                name: "curl".to_owned(),
+                version: "8.6-1.fc40".to_owned(),
+                epoch: "2".to_owned(),
+                architecture: "x86_64".to_owned(),
+                ..Package::default()
+            }],
+        };
+        let said = rpm.attestation("x", Timestamp::UNIX_EPOCH).predicate;
+        let package = &said["packages"][0];
+        assert_eq!(package["versionInfo"], "2:8.6-1.fc40");
+        assert_eq!(
+            package["externalRefs"][0]["referenceLocator"],
+            "pkg:rpm/fedora/curl@8.6-1.fc40?arch=x86_64&distro=fedora-40&epoch=2"
         );
         let apk = "C:Q1\nP:musl\nV:1.2-r1\nA:x86_64\nL:MIT\n\nP:zlib\nV:1\n";
         let found: Vec<Package> = of_apk(apk).collect();

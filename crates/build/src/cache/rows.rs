@@ -35,7 +35,8 @@ impl Cache {
                 // Its files may be half on the disk.
                 let entry = entry.filter(|entry| entry.boot.as_ref().is_none_or(|at| *at == boot));
                 match entry {
-                    Some(entry) => known.insert(entry),
+                    // No two rows have one id.
+                    Some(entry) => drop(known.insert(entry)),
                     None => {
                         known.dirty.insert(id.value().to_owned());
                     }

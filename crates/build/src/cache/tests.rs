@@ -67,3 +67,17 @@ fn a_step_goes_with_the_last_result_that_names_it() {
     assert_eq!(removed.results, ["b"]);
     assert_eq!(removed.steps.len(), 2);
 }
+
+#[test]
+fn what_replaces_a_result_leaves_no_step_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(database(dir.path()), "one").unwrap();
+    let first = cache.put_or_join(entry("a", &["1", "2"], &[]), |_| true);
+    assert!(first.left.is_empty());
+    let same = cache.put_or_join(entry("a", &["3"], &[]), |_| true);
+    assert_eq!(same.entry.outputs, first.entry.outputs);
+    assert!(same.left.is_empty());
+    let gone = cache.put_or_join(entry("a", &["1", "3"], &[]), |_| false);
+    assert_eq!(gone.left, ["2"]);
+    assert!(cache.names("1") && cache.names("3") && !cache.names("2"));
+}

@@ -230,34 +230,43 @@ impl<'a> Host<'a> {
         title: &str,
     ) -> Result<ResolvedImage, Error> {
         let key = digest_of(&(source, platform));
-        let images = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = images().get(&key) {
-            return Ok(known.clone());
-        }
-        let found = self.internal(title, |job| self.world.resolve_image(source, platform, job));
-        let found = found.map_err(|why| {
-            let doing = format!("failed to resolve source metadata for {}", source.reference);
-            failed(&doing, &why)
-        })?;
-        self.context.sources.found(&found, platform);
-        images().insert(key, found.clone());
-        Ok(found)
+        self.looked_up((key, &source.reference), platform, || {
+            self.internal(title, |job| self.world.resolve_image(source, platform, job))
+        })
     }
 
-    /// The config of an image in a layout of the client's.
+    /// The config of an image in a layout of the client's, as [`Host::image`].
     pub(super) fn layout(
         &self,
         source: &OciLayoutSource,
         platform: &Platform,
         title: &str,
     ) -> Result<ResolvedImage, Error> {
-        let found = self.internal(title, |job| {
-            self.world.resolve_layout(source, platform, job)
-        });
-        found.map_err(|why| {
-            let doing = format!("failed to resolve source metadata for {}", source.reference);
-            failed(&doing, &why)
+        let key = digest_of(&(source, platform));
+        self.looked_up((key, &source.reference), platform, || {
+            self.internal(title, |job| {
+                self.world.resolve_layout(source, platform, job)
+            })
         })
+    }
+
+    fn looked_up(
+        &self,
+        (key, name): (Digest, &str),
+        platform: &Platform,
+        look: impl FnOnce() -> WorldResult<ResolvedImage>,
+    ) -> Result<ResolvedImage, Error> {
+        let images = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = images().get(&key) {
+            return Ok(known.clone());
+        }
+        let found = look().map_err(|why| {
+            let doing = format!("failed to resolve source metadata for {name}");
+            failed(&doing, &why)
+        })?;
+        self.context.sources.found(&found, platform);
+        images().insert(key, found.clone());
+        Ok(found)
     }
 }
 

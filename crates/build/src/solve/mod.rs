@@ -18,9 +18,7 @@ mod tests;
 mod vertex;
 
 use crate::cache::{Cache, Pin};
-use crate::graph::{
-    Graph, ImageSource, Location, NetworkMode, Op, Output, SecurityMode, digest_of,
-};
+use crate::graph::{Graph, Location, NetworkMode, Op, Output, SecurityMode, digest_of};
 use crate::progress::Watch;
 use crate::world::{Cancel, Client, Entitlement, Keep, ResolvedImage, Tree, World, WorldError};
 use build::Build;
@@ -101,12 +99,13 @@ impl KnownSources {
         all.keeps.extend(image.keep.clone());
     }
 
-    /// What an image is that was looked up before.
-    fn image(&self, image: &ImageSource, platform: &Platform) -> Option<String> {
-        let name = digest_of(&(&image.reference, platform));
+    /// What an image is that was looked up before: its name, which in a layout has a digest, and how many of its
+    /// layers are wanted.
+    fn looked_up(&self, (name, limit): (&str, u32), platform: &Platform) -> Option<String> {
+        let name = digest_of(&(name, platform));
         let found = self.lock().images.get(&name).cloned();
         // Of a part of it that says too much.
-        found.filter(|_| image.layer_limit == 0)
+        found.filter(|_| limit == 0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Sources> {

@@ -4,7 +4,7 @@ use super::KnownSource;
 use super::build::Build;
 use super::key::{self, Part};
 use super::running::{Running, StepResult, together};
-use crate::cache::{Entry, Kind, Pin};
+use crate::cache::{Entry, Joined, Kind, Pin};
 use crate::graph::{MountKind, Op, Output, Source, Vertex, VertexId, digest_of};
 use crate::portable::PortableResult;
 use crate::progress::{Stream, VertexState};
@@ -158,7 +158,14 @@ impl Build {
     ) -> Evaluated<SourceKey> {
         let platform = self.platform(self.graph.vertex(id));
         let looked_up = match source {
-            Source::Image(image) => self.context.sources.image(image, &platform),
+            Source::Image(image) => {
+                let sources = &self.context.sources;
+                sources.looked_up((&image.reference, image.layer_limit), &platform)
+            }
+            Source::OciLayout(layout) => {
+                let sources = &self.context.sources;
+                sources.looked_up((&layout.reference, layout.layer_limit), &platform)
+            }
             _ => None,
         };
         let known = before.map(|known| known.content.clone()).or(looked_up);
@@ -465,7 +472,10 @@ impl Build {
         let (world, cache) = (&self.shared.world, &self.shared.cache);
         let there = |known: &Entry| known.outputs.iter().all(|pieces| world.has(pieces));
         let made = entry.outputs.clone();
-        let (entry, pin) = cache.put_or_join(entry, there);
+        let Joined { entry, pin, left } = cache.put_or_join(entry, there);
+        for step in left {
+            world.discard(&step);
+        }
         if entry.outputs != made {
             for tree in made {
                 self.discard(Some(Tree::Pieces(tree)));

@@ -7,6 +7,7 @@ use hull_api::build::Blob;
 use hull_api::client::{Body, Hijacked};
 use hull_spec::Digest;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -63,28 +64,80 @@ pub(super) fn open(path: Option<PathBuf>) -> Result<Option<File>, String> {
     }
 }
 
-/// Takes a blob. It has its name only when it is whole.
+/// Takes a blob. It has its name only when it is whole, what its name says, and on the disk: no loss of power leaves one
+/// that looks whole and is not.
 pub(super) async fn take(mut body: Body, path: &Path) -> Outcome {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let scratch = path.with_extension(format!("{}-{number}", std::process::id()));
-    if let Some(directory) = path.parent() {
-        fs_err::create_dir_all(directory)?;
+    let mut blob = NewBlob::begin(path)?;
+    while let Some(piece) = body.chunk().await? {
+        blob.write_all(&piece)?;
     }
-    let written = async {
-        let mut file = File::create(&scratch)?;
-        while let Some(piece) = body.chunk().await? {
-            file.write_all(&piece)?;
+    blob.finish()
+}
+
+/// A blob that is being written, gone with this unless it is finished.
+struct NewBlob<'a> {
+    path: &'a Path,
+    scratch: PathBuf,
+    file: File,
+    hash: Sha256,
+    finished: bool,
+}
+
+impl<'a> NewBlob<'a> {
+    fn begin(path: &'a Path) -> Result<Self, Failure> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let scratch = path.with_extension(format!("{}-{number}", std::process::id()));
+        if let Some(directory) = path.parent() {
+            fs_err::create_dir_all(directory)?;
         }
-        fs_err::rename(&scratch, path)?;
-        Ok(())
-    };
-    let written: Outcome = written.await;
-    if written.is_err() {
-        // It may never have been made.
-        let _ = fs_err::remove_file(&scratch);
+        Ok(Self {
+            path,
+            file: File::create(&scratch)?,
+            scratch,
+            hash: Sha256::new(),
+            finished: false,
+        })
     }
-    written
+
+    fn finish(mut self) -> Outcome {
+        let digest = Digest::from_sha256(&std::mem::take(&mut self.hash).finalize().into());
+        let name = self.path.file_name().unwrap_or_default();
+        if name != digest.hex() {
+            let path = self.path.display();
+            return Err(Failure::new(format!("{path} would have digest {digest}")));
+        }
+        self.file.sync_data()?;
+        fs_err::rename(&self.scratch, self.path)?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl io::Write for NewBlob<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewBlob<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            // It may never have been made.
+            let _ = fs_err::remove_file(&self.scratch);
+        }
+    }
+}
+
+/// Brings the names in a directory to the disk.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// The index of a directory; `None` when there is none.
@@ -167,9 +220,17 @@ pub(super) fn set_named(directory: &Path, name: &str, mut manifest: Value) -> Ou
         directory.join("oci-layout"),
         r#"{"imageLayoutVersion":"1.0.0"}"#,
     )?;
+    let blobs = directory.join("blobs/sha256");
+    if blobs.is_dir() {
+        // What the index names is there before it.
+        sync_directory(&blobs)?;
+    }
     let scratch = directory.join(format!("{INDEX}.{}", std::process::id()));
-    fs_err::write(&scratch, index.to_string())?;
+    let mut file = File::create(&scratch)?;
+    file.write_all(index.to_string().as_bytes())?;
+    file.sync_data()?;
     fs_err::rename(&scratch, directory.join(INDEX))?;
+    sync_directory(directory)?;
     Ok(())
 }
 
@@ -190,16 +251,10 @@ pub(super) fn unpack(archive: &mut dyn Read, directory: &Path) -> Outcome {
             && let Ok(digest) = Digest::from_hex(hex)
             && !blobs.join(digest.hex()).exists()
         {
-            let scratch = blobs.join(format!("{hex}.{}", std::process::id()));
-            let written = File::create(&scratch).and_then(|mut file| {
-                io::copy(&mut entry, &mut file)?;
-                fs_err::rename(&scratch, blobs.join(digest.hex()))
-            });
-            if written.is_err() {
-                // It may never have been made.
-                let _ = fs_err::remove_file(&scratch);
-            }
-            written?;
+            let path = blobs.join(digest.hex());
+            let mut blob = NewBlob::begin(&path)?;
+            io::copy(&mut entry, &mut blob)?;
+            blob.finish()?;
         }
     }
     for manifest in index["manifests"].as_array().into_iter().flatten() {
@@ -236,7 +291,8 @@ mod tests {
     #[test]
     fn an_archive_becomes_a_layout() {
         let mut builder = tar::Builder::new(Vec::new());
-        let hex = "ab".repeat(32);
+        let hex = Digest::from_sha256(&Sha256::digest("a blob").into());
+        let hex = hex.hex().to_owned();
         let index = json!({"manifests": [{"digest": format!("sha256:{hex}")}]}).to_string();
         for (name, text) in [
             (format!("blobs/sha256/{hex}"), "a blob"),
@@ -264,6 +320,23 @@ mod tests {
         assert_eq!(found.hex(), hex);
         let index = index_of(dir.path());
         assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_blob_is_what_its_name_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = Digest::from_sha256(&Sha256::digest("whole").into());
+        let path = dir.path().join("blobs").join(digest.hex());
+        let left = || fs_err::read_dir(dir.path().join("blobs")).unwrap().count();
+        let mut blob = NewBlob::begin(&path).unwrap();
+        blob.write_all(b"who").unwrap();
+        assert!(blob.finish().is_err());
+        assert_eq!(left(), 0);
+        let mut blob = NewBlob::begin(&path).unwrap();
+        blob.write_all(b"whole").unwrap();
+        blob.finish().unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"whole");
+        assert_eq!(left(), 1);
     }
 
     fn index_of(directory: &Path) -> Value {

@@ -5,13 +5,14 @@ use super::filesync::described;
 use super::grpc::MAX_MESSAGE;
 use bollard_buildkit_proto::fsutil::types::Stat;
 use hull_engine::Engine;
+use hull_engine::build::Attested;
 use hull_engine::build::ignore::Matcher;
 use hull_engine::build::solve::Solution;
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use tonic::{Code, Status};
@@ -28,9 +29,9 @@ impl Files {
     /// # Errors
     /// When they cannot be put together.
     pub(super) fn open(engine: &Engine, files: Option<&Solution>) -> Result<Self, Status> {
-        let view = files.map(|files| engine.export_files(files)).transpose();
-        let view = view.map_err(|error| failure::of_engine(&error))?.flatten();
-        let root = view.map(|view| view.as_fd().try_clone_to_owned());
+        let files = engine.loose_files(files, Attested::default());
+        let files = files.map_err(|error| failure::of_engine(&error))?;
+        let root = files.root().map(|root| root.try_clone_to_owned());
         Ok(Self(
             root.transpose()
                 .map_err(|error| Status::internal(error.to_string()))?,

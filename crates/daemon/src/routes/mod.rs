@@ -157,7 +157,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/plugins/{}/set" => plugin::set,
 
     POST "/session" => buildkit::session,
-    POST "/grpc" lacks "image layouts as directories (`tar=false`), attestations in archives" => buildkit::grpc,
+    POST "/grpc" => buildkit::grpc,
 
     GET "/swarm" => swarm::outside,
     GET "/swarm/unlockkey" => swarm::outside,

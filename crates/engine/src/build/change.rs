@@ -103,63 +103,6 @@ impl Engine {
         }
         Ok((step, root))
     }
-
-    /// The root of a tree to read; of an empty one, `None`.
-    pub(super) fn open_tree(
-        &self,
-        tree: &Tree,
-    ) -> WorldResult<Option<(Root, Option<Reading<'_>>)>> {
-        match tree {
-            Tree::Local(files) => {
-                let opened = Root::open(files.path());
-                let root = opened.map_err(|e| WorldError::caused("open the client's files", e))?;
-                Ok(Some((root, None)))
-            }
-            Tree::Pieces(pieces) if pieces.is_empty() => Ok(None),
-            Tree::Pieces(pieces) => {
-                let reading = self.reading(pieces)?;
-                Ok(Some((reading.open()?, Some(reading))))
-            }
-        }
-    }
-}
-
-impl Engine {
-    /// The beginning of a regular file of a tree.
-    pub(super) fn read_file(
-        &self,
-        tree: &Tree,
-        path: &str,
-        limit: u64,
-    ) -> WorldResult<Option<Vec<u8>>> {
-        let failed = |error: io::Error| WorldError::caused(format!("read {path}"), error);
-        let Some((root, _reading)) = self.open_tree(tree)? else {
-            return Ok(None);
-        };
-        // Looked at before it is opened: a device would hear of that.
-        let found = match find::find(&root, &cleaned(path).0, true) {
-            Ok(found) => found,
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR)
-                ) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        if !found.is_file() {
-            let text = format!("read {path}: not a regular file");
-            return Err(WorldError::other(text));
-        }
-        let file = std::fs::File::from(found.open().map_err(failed)?);
-        let mut bytes = Vec::new();
-        io::Read::take(file, limit)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        Ok(Some(bytes))
-    }
 }
 
 impl<'e> Changing<'e, '_> {

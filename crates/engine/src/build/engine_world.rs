@@ -101,7 +101,7 @@ impl World for EngineWorld {
             }
             Source::Http(http) => engine.http_fetch(http, content, with),
             Source::Git(git) => engine.git_fetch(git, content, with),
-            Source::OciLayout(layout) => layout::fetch(&engine, layout, platform, job),
+            Source::OciLayout(layout) => layout::fetch(&engine, (layout, content), platform, job),
             // Who serves the client brings them.
             Source::Local(_) => Err(misplaced()),
         }
@@ -143,6 +143,10 @@ impl World for EngineWorld {
 
     fn read_file(&self, tree: &Tree, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>> {
         self.engine()?.read_file(tree, path, limit)
+    }
+
+    fn names(&self, tree: &Tree, path: &str) -> WorldResult<Vec<String>> {
+        self.engine()?.names_in(tree, path)
     }
 
     fn has(&self, pieces: &[Piece]) -> bool {

@@ -1,13 +1,14 @@
 //! From what steps wrote to images. A step becomes a layer once, for all images that have it; several at the
 //! same time. The config is the frontend's, with what only now is known: layers and times.
 
+use super::index::Part;
 use super::tree::pieces;
 use crate::container::diff_error;
 use crate::{Engine, Error, ErrorKind, Reference, Result};
 use hull_build::solve::Solution;
-use hull_build::world::{Piece, Tree, WorldError};
-use hull_image::archive::{Selected, pipe};
-use hull_image::diff::{Times, View};
+use hull_build::world::{Piece, WorldError};
+use hull_image::archive::{Planned, Selected, pipe};
+use hull_image::diff::Times;
 use hull_image::{Hold, ImageId, Registration};
 use hull_spec::Digest;
 use hull_spec::image::{Descriptor, History, Layers};
@@ -114,37 +115,69 @@ impl Engine {
     }
 
     /// Writes images of files and a config, one for each platform, into an archive: an OCI layout that is Docker's
-    /// archive as well. The images themselves do not stay, unless they were there before. Blocking.
+    /// archive as well, with what is attested of them. The images themselves do not stay, unless they were there
+    /// before. Blocking.
     ///
     /// # Errors
     /// As [`Engine::export_image`].
     pub fn export_archive(
         self: &Arc<Self>,
-        images: &[(Option<&Solution>, &[u8])],
+        parts: &[Part<'_>],
         epoch: Option<i64>,
         names: &[Reference],
         out: &mut dyn io::Write,
     ) -> Result<ArchivedImage> {
-        let mut made = Vec::with_capacity(images.len());
-        let saved = images.iter().try_for_each(|(files, config)| {
-            made.push(self.export_image(*files, config, &[], epoch)?);
+        self.export_planned(parts, epoch, names, &mut |planned| planned.write(out))
+    }
+
+    /// As [`Engine::export_archive`], as blobs that `put` gets with their digests and sizes: those of an OCI layout
+    /// in a directory. Its index is to name what is given back.
+    ///
+    /// # Errors
+    /// As [`Engine::export_image`], and what `put` says.
+    pub fn export_layout(
+        self: &Arc<Self>,
+        parts: &[Part<'_>],
+        epoch: Option<i64>,
+        names: &[Reference],
+        put: &mut dyn FnMut(&Descriptor, &mut dyn io::Read) -> io::Result<()>,
+    ) -> Result<ArchivedImage> {
+        self.export_planned(parts, epoch, names, &mut |planned| planned.each_blob(put))
+    }
+
+    fn export_planned(
+        self: &Arc<Self>,
+        parts: &[Part<'_>],
+        epoch: Option<i64>,
+        names: &[Reference],
+        give: &mut dyn FnMut(&Planned<'_>) -> Result<(), hull_image::archive::Error>,
+    ) -> Result<ArchivedImage> {
+        let mut made = Vec::with_capacity(parts.len());
+        let given = parts.iter().try_for_each(|part| {
+            made.push(self.export_image(part.files, part.config, &[], epoch)?);
             Ok(())
         });
-        let saved = saved.and_then(|()| {
+        let given = given.and_then(|()| {
             let ids = made.iter().map(|made| ImageId::new(made.id.clone()));
             let selected = Selected {
                 images: ids.collect(),
                 names: names.to_vec(),
             };
-            let saved = self.store.save(&[selected], out);
-            saved.map_err(crate::image::archive_error)
+            let attest = |place: usize, manifest: &Descriptor| match parts.get(place) {
+                Some(part) => part.beside(manifest, names).map_err(io::Error::other),
+                None => Ok(None),
+            };
+            let planned = self.store.plan_archive(&[selected], &attest);
+            let planned = planned.map_err(crate::image::archive_error)?;
+            give(&planned).map_err(crate::image::archive_error)?;
+            Ok(planned.index().first().cloned())
         });
         for made in made.iter().filter(|made| made.new) {
             self.forget_nameless(&ImageId::new(made.id.clone()));
         }
         let none = || internal("an archive without an image");
         Ok(ArchivedImage {
-            descriptor: saved?.into_iter().next().ok_or_else(none)?,
+            descriptor: given?.ok_or_else(none)?,
             id: made.into_iter().next().ok_or_else(none)?.id,
         })
     }
@@ -160,60 +193,6 @@ impl Engine {
                 Err(error) => tracing::debug!(%error, "an image of an archive stays"),
             }
         }
-    }
-
-    /// All files of a solution, put together: for who wants them in a directory or an archive. They stay as long
-    /// as the solution.
-    ///
-    /// # Errors
-    /// `Internal` when they cannot be mounted.
-    pub fn export_files(&self, files: &Solution) -> Result<Option<hull_image::diff::View>> {
-        match &files.tree {
-            Tree::Local(local) => {
-                let view = View::of(&[local.path().to_owned()]);
-                view.map_err(|e| internal("could not open the files").caused_by(e))
-            }
-            Tree::Pieces(pieces) => {
-                let reading = self.reading(pieces).map_err(|error| world_error(&error))?;
-                let view = View::of(&reading.directories);
-                view.map_err(|e| internal("could not open the files").caused_by(e))
-            }
-        }
-    }
-
-    /// As [`Engine::export_files`], as an archive.
-    ///
-    /// # Errors
-    /// `Internal` for what cannot be read or written.
-    pub fn export_tar(&self, files: &Solution, out: &mut dyn io::Write) -> Result<()> {
-        match self.export_files(files)? {
-            Some(view) => hull_image::diff::tree(view.as_fd(), Times::Own, out).map_err(diff_error),
-            // The end of an archive: two blocks of zeros.
-            None => out
-                .write_all(&[0; 1024])
-                .map_err(|e| internal("write archive").caused_by(e)),
-        }
-    }
-
-    /// As [`Engine::export_tar`], of several, each in a directory of its own.
-    ///
-    /// # Errors
-    /// As [`Engine::export_tar`].
-    pub fn export_tars(
-        &self,
-        several: &[(String, Option<&Solution>)],
-        out: &mut dyn io::Write,
-    ) -> Result<()> {
-        let mut views = Vec::with_capacity(several.len());
-        for (name, files) in several {
-            let view = files.map(|files| self.export_files(files)).transpose()?;
-            views.push((name.as_str(), view.flatten()));
-        }
-        let roots: Vec<_> = views
-            .iter()
-            .map(|(name, view)| (*name, view.as_ref().map(|view| view.as_fd())))
-            .collect();
-        hull_image::diff::trees(&roots, Times::Own, out).map_err(diff_error)
     }
 
     /// The layers of pieces; those that are steps are made, several at once.

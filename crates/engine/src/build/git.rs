@@ -106,6 +106,7 @@ impl Engine {
     pub(crate) fn sweep_checkouts(&self) {
         let _ = fs_err::remove_dir_all(self.sources().join("checkout"));
         let _ = fs_err::remove_dir_all(self.config.exec_root.join("git"));
+        let _ = fs_err::remove_dir_all(self.loose_scratch());
     }
 
     /// Removes what was fetched and no build uses; how many bytes that were.

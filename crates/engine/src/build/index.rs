@@ -7,6 +7,7 @@ use crate::{Engine, Error, ErrorKind, Reference, Result};
 use hull_build::attest::{Attestation, Built, Wanted, inventory, provenance, statement};
 use hull_build::solve::Solution;
 use hull_build::world::Tree;
+use hull_image::archive::Beside;
 use hull_image::{Compression, Facts, ImageId, Registration};
 use hull_spec::image::{Descriptor, ImageConfig, Index, Manifest, media_type as mt};
 use hull_spec::{Digest, Platform};
@@ -169,6 +170,25 @@ impl Engine {
             attested,
             _layers: layers,
         })
+    }
+}
+
+impl Part<'_> {
+    /// What goes with its manifest, where something is attested of it.
+    pub(super) fn beside(
+        &self,
+        manifest: &Descriptor,
+        names: &[Reference],
+    ) -> Result<Option<Beside>> {
+        let platform = match &manifest.platform {
+            Some(platform) => platform.clone(),
+            None => platform_of(self.config)?,
+        };
+        let (descriptor, documents) = attested(self, (manifest, &platform), names)?;
+        Ok(descriptor.map(|descriptor| Beside {
+            descriptor,
+            documents,
+        }))
     }
 }
 

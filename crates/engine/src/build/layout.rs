@@ -92,13 +92,18 @@ pub(super) fn resolve(
     job: &Job<'_>,
 ) -> WorldResult<ResolvedImage> {
     let found = find(source, platform, job)?;
+    let layers: Vec<Digest> = found
+        .layers
+        .iter()
+        .map(|(layer, _)| layer.clone())
+        .collect();
+    let content = content_of(&layers);
     Ok(ResolvedImage {
         reference: source.reference.clone(),
         digest: Some(found.digest),
         id: found.id,
         config: found.config,
-        // Its digest names it: nothing else can come of it later.
-        content: None,
+        content: Some(content),
         keep: None,
     })
 }
@@ -114,13 +119,20 @@ pub(super) fn key(
     Ok(SourceKey::known(content_of(&layers)))
 }
 
-/// Brings its layers into the store, as far as they are not there.
+/// Brings its layers into the store, as far as they are not there. What it is known by says which those are: the client
+/// is not asked for anything when they are here.
 pub(super) fn fetch(
     engine: &Engine,
-    source: &OciLayoutSource,
+    (source, content): (&OciLayoutSource, Option<&str>),
     platform: &Platform,
     job: &Job<'_>,
 ) -> WorldResult<Fetched> {
+    if let Some((layers, holds)) = content.and_then(|content| engine.hold_content(content)) {
+        return Ok(Fetched {
+            tree: Tree::Pieces(layers.into_iter().map(Piece::Layer).collect()),
+            keep: Some(Keep::new(holds)),
+        });
+    }
     let found = find(source, platform, job)?;
     let (mut pieces, mut holds) = (Vec::new(), Vec::new());
     for (layer, blob) in &found.layers {

@@ -29,8 +29,10 @@ mod http;
 mod images;
 mod index;
 mod layout;
+mod loose;
 mod overlay;
 mod prune;
+mod read;
 mod registry_place;
 mod run;
 mod sieve;
@@ -50,6 +52,7 @@ pub use hull_build::{
 };
 pub use images::credentials;
 pub use index::{MadeIndex, Part};
+pub use loose::{Attested, LooseFiles};
 pub use prune::{BuildPrune, PrunedBuilds, RecordTest};
 pub use registry_place::RegistryPlace;
 pub use story::{Stopped, Story, Told, ToldKind};

@@ -99,7 +99,11 @@ impl Engine {
         let command = exec.args.join(" ");
         let code = match ran {
             Ok(code) => code,
-            Err(error) => return Err(not_run(command, &error, job)),
+            Err(error) => {
+                let refused = is_refused(error.full_message().as_bytes());
+                tell_foreign(platform.filter(|_| refused), job);
+                return Err(not_run(command, &error, job));
+            }
         };
         if !is_success(exec, code) {
             let platform = platform.filter(|_| refused);
@@ -299,10 +303,12 @@ fn resources(surroundings: &Surroundings) -> Resources {
     }
 }
 
-/// Whether output says that a program is not for this machine.
+/// Whether output says that a program is not for this machine: the runtime's words, or a shell's.
 fn is_refused(output: &[u8]) -> bool {
     const TEXT: &[u8] = b"exec format error";
-    output.windows(TEXT.len()).any(|part| part == TEXT)
+    output
+        .windows(TEXT.len())
+        .any(|part| part.eq_ignore_ascii_case(TEXT))
 }
 
 /// Says what is missing where a program of another platform did not start.

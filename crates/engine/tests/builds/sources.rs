@@ -101,8 +101,7 @@ fn pages_are_files_and_are_asked_for_by_their_tags() {
         server.set("/a/b.txt", b"one", modified);
         let first = http(source("/a/b.txt")).unwrap();
         assert_eq!(list(&engine, &first), ["b.txt 600 0:0 3"]);
-        let mut bytes = Vec::new();
-        engine.export_tar(&first, &mut bytes).unwrap();
+        let bytes = packed(&engine, &first);
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.header().mtime().unwrap(), 784_111_777);
@@ -247,7 +246,7 @@ impl Drop for GitServer {
     }
 }
 
-fn git(directory: &Path, words: &[&str]) -> String {
+pub(super) fn git(directory: &Path, words: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args([
         "-c",
@@ -263,19 +262,22 @@ fn git(directory: &Path, words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// A repository with a commit.
+pub(super) fn make_repository(directory: &Path, name: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs_err::create_dir_all(path.join("d/e")).unwrap();
+    git(&path, &["init", "-q", "-b", "trunk"]);
+    fs_err::write(path.join("f"), format!("{name} one")).unwrap();
+    fs_err::write(path.join("d/e/g"), "deep").unwrap();
+    std::os::unix::fs::symlink("../../../../etc/passwd", path.join("d/out")).unwrap();
+    git(&path, &["add", "."]);
+    git(&path, &["commit", "-q", "-m", "one"]);
+    path
+}
+
 /// Repositories `main.git` and `part.git`, the second a submodule of the first; `None` without git's server.
 fn serve_repositories(directory: &Path) -> Option<(GitServer, String)> {
-    let make = |name: &str| {
-        let path = directory.join(name);
-        fs_err::create_dir_all(path.join("d/e")).unwrap();
-        git(&path, &["init", "-q", "-b", "trunk"]);
-        fs_err::write(path.join("f"), format!("{name} one")).unwrap();
-        fs_err::write(path.join("d/e/g"), "deep").unwrap();
-        std::os::unix::fs::symlink("../../../../etc/passwd", path.join("d/out")).unwrap();
-        git(&path, &["add", "."]);
-        git(&path, &["commit", "-q", "-m", "one"]);
-        path
-    };
+    let make = |name: &str| make_repository(directory, name);
     let port = {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port()

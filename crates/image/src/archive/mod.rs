@@ -24,7 +24,7 @@ mod tests;
 pub use input::decompressed;
 pub use load::{LoadOptions, Loaded, Loading};
 pub use pipe::{PipeReader, PipeWriter, pipe};
-pub use save::Selected;
+pub use save::{Attest, Beside, Planned, Selected};
 
 use crate::{ingest, store, unpack};
 use hull_spec::{Digest, InvalidReference};

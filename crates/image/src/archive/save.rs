@@ -8,7 +8,7 @@ use super::documents::{
 use crate::blob::digest_of;
 use crate::diff::writer::{Header, Type, Writer};
 use crate::image::{Image, ImageId};
-use crate::store::Store;
+use crate::store::{Hold, Store};
 use hull_spec::image::{Descriptor, Index, Manifest, media_type};
 use hull_spec::{Digest, Platform, Reference};
 use std::collections::BTreeMap;
@@ -25,6 +25,30 @@ pub struct Selected {
     pub images: Vec<ImageId>,
     /// Its names with a tag; none for an image that is saved by its id.
     pub names: Vec<Reference>,
+}
+
+/// What goes with an image in an archive: a manifest that the index names after those of images, and its documents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beside {
+    /// The manifest.
+    pub descriptor: Descriptor,
+    /// All documents, the manifest among them.
+    pub documents: Vec<Vec<u8>>,
+}
+
+/// Says what goes with an image: the place of it among the selected ones, and its manifest.
+pub type Attest<'a> = &'a dyn Fn(usize, &Descriptor) -> io::Result<Option<Beside>>;
+
+/// An archive of which all is known but the layers' bytes. What is in it stays as long as this.
+pub struct Planned<'s> {
+    plan: Plan<'s>,
+    _holds: Vec<Hold>,
+}
+
+impl std::fmt::Debug for Planned<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Planned").field(&self.plan.index).finish()
+    }
 }
 
 /// What an entry holds.
@@ -61,6 +85,20 @@ impl Store {
         selected: &[Selected],
         out: &mut dyn Write,
     ) -> Result<Vec<Descriptor>, Error> {
+        let planned = self.plan_archive(selected, &|_, _| Ok(None))?;
+        planned.write(out)?;
+        Ok(planned.plan.index)
+    }
+
+    /// Plans an archive of images. `attest` is asked what goes with each.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when an image or layer cannot be read, [`Error::Io`] for what `attest` says.
+    pub fn plan_archive(
+        &self,
+        selected: &[Selected],
+        attest: Attest<'_>,
+    ) -> Result<Planned<'_>, Error> {
         let mut plan = Plan {
             store: self,
             entries: BTreeMap::new(),
@@ -75,18 +113,65 @@ impl Store {
             for id in &image.images {
                 holds.extend(self.hold_image(id)?);
             }
-            plan.select(image)?;
+            plan.select(image, attest)?;
         }
-        let index = plan.index.clone();
         plan.documents()?;
-        plan.write(out)?;
-        Ok(index)
+        Ok(Planned {
+            plan,
+            _holds: holds,
+        })
+    }
+}
+
+impl Planned<'_> {
+    /// What the archive's index names.
+    #[must_use]
+    pub fn index(&self) -> &[Descriptor] {
+        &self.plan.index
+    }
+
+    /// Writes it as a tar archive.
+    ///
+    /// # Errors
+    /// [`Error::Store`] and [`Error::Read`] when a layer cannot be read, [`Error::Write`].
+    pub fn write(&self, out: &mut dyn Write) -> Result<(), Error> {
+        self.plan.write(out)
+    }
+
+    /// Gives its blobs, each with its digest and size, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when a layer cannot be read, and what `put` says as [`Error::Write`].
+    pub fn each_blob(
+        &self,
+        put: &mut dyn FnMut(&Descriptor, &mut dyn Read) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        for (path, entry) in &self.plan.entries {
+            let Some(hex) = path.strip_prefix(BLOBS) else {
+                continue;
+            };
+            let blob = |digest, size| descriptor("application/octet-stream", &(digest, size));
+            match &entry.content {
+                Content::Bytes(bytes) => {
+                    // Blobs are planned with the digest that their path has.
+                    let digest = Digest::from_hex(hex).map_err(|_| Error::Outside(path.clone()))?;
+                    let blob = blob(digest, bytes.len() as u64);
+                    put(&blob, &mut bytes.as_slice()).map_err(Error::Write)?;
+                }
+                Content::Layer(diff_id, size) => {
+                    let mut archive = self.plan.store.layer_archive(diff_id)?;
+                    put(&blob(diff_id.clone(), *size), &mut archive).map_err(Error::Write)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Plan<'_> {
-    fn select(&mut self, selected: &Selected) -> Result<(), Error> {
+    fn select(&mut self, selected: &Selected, attest: Attest<'_>) -> Result<(), Error> {
         let mut manifests = Vec::new();
+        let mut attested = Vec::new();
         for (number, id) in selected.images.iter().enumerate() {
             let image = self.store.image(id)?;
             let names = if number == 0 {
@@ -94,8 +179,20 @@ impl Plan<'_> {
             } else {
                 &[]
             };
-            manifests.push(self.image(&image, names)?);
+            let manifest = self.image(&image, names)?;
+            let beside = attest(number, &manifest).map_err(|source| Error::Io {
+                operation: "describe what goes with an image",
+                source,
+            })?;
+            manifests.push(manifest);
+            if let Some(beside) = beside {
+                attested.push(beside.descriptor);
+                for bytes in beside.documents {
+                    self.blob(bytes, 0);
+                }
+            }
         }
+        manifests.extend(attested);
         let target = match manifests.as_slice() {
             [only] => Descriptor {
                 platform: None,
@@ -223,7 +320,7 @@ impl Plan<'_> {
         let index = Index {
             schema_version: 2,
             media_type: Some(media_type::OCI_INDEX.to_owned()),
-            manifests: std::mem::take(&mut self.index),
+            manifests: self.index.clone(),
             annotations: BTreeMap::new(),
         };
         let mut manifest = encode(&self.items)?;
@@ -244,7 +341,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn write(self, out: &mut dyn Write) -> Result<(), Error> {
+    fn write(&self, out: &mut dyn Write) -> Result<(), Error> {
         let mut writer = Writer::new(out);
         for directory in ["blobs/", BLOBS] {
             let mut header = Header::new(Type::Directory, directory, 0o755, 0);

@@ -72,14 +72,21 @@ pub(super) fn run(cli: &Cli, matches: &Matches, form: Form) -> Outcome {
         crate::print(&format!("{name} is what is built: {id}\n"));
         return Ok(());
     }
-    let told = cli.block_on(explain(cli, &image, id));
+    // Whoever has enough of it wants no image to be left either.
+    let told = cli.block_on(async {
+        tokio::select! {
+            told = explain(cli, &image, id) => told,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Exit(130)),
+        }
+    });
     // An image that was there before is somebody's, whatever it is called.
     if !before.contains(id) {
         let client = cli.client()?;
         // Somebody may have made a container of it meanwhile: then it is theirs.
         let _ = cli.block_on(client.remove_image(id, false, false, &[]));
     }
-    crate::print(&format!("{name} is not what is built\n{}", told?));
+    let told = told?;
+    crate::print(&format!("{name} is not what is built\n{told}"));
     Err(Failure::Exit(1))
 }
 

@@ -2,24 +2,30 @@
 //! that are named after them.
 
 use super::outlet::{self, Outlet};
-use super::{Response, Solved, nothing};
+use super::target::Loose;
+use super::{Response, Solved, index, nothing};
+use crate::buildkit::builds::Build;
 use crate::buildkit::failure;
 use crate::buildkit::filesync::Root;
 use hull_engine::Engine;
+use hull_engine::build::attest::Wanted;
+use hull_engine::build::{Attested, LooseFiles};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tonic::Status;
 
-/// What is sent, and whether it is in directories, if the client cares.
-type Files<'a, 'b> = (&'a [Solved<'b>], Option<bool>);
+/// What is sent.
+type Files<'a, 'b> = (&'a [Solved<'b>], &'a Loose);
 
 /// A result with the name of its directory.
 type Named<'a, 'b> = (String, &'a Solved<'b>);
 
 /// The directories of results; `None` when there is but one, without a directory.
 fn directories<'a, 'b>(
-    (solved, split): Files<'a, 'b>,
+    solved: &'a [Solved<'b>],
+    split: Option<bool>,
 ) -> Result<Option<Vec<Named<'a, 'b>>>, Status> {
     match (solved, split) {
         ([], _) => Err(nothing()),
@@ -37,35 +43,52 @@ fn directories<'a, 'b>(
     }
 }
 
+/// The files of results, each with the name of its directory, which is empty for the only one; whether there are
+/// directories.
+fn read(
+    engine: &Arc<Engine>,
+    (solved, loose): Files<'_, '_>,
+    build: &Build,
+) -> Result<(Vec<(String, LooseFiles)>, bool), Status> {
+    let split = directories(solved, loose.split)?;
+    let is_split = split.is_some();
+    let named = split.unwrap_or_else(|| {
+        let named = solved.iter().map(|one| (String::new(), one));
+        named.collect()
+    });
+    let mut found = Vec::with_capacity(named.len());
+    for (name, one) in named {
+        // What clients ask for with every build is for images alone.
+        let attributes = &one.planned.plan.request.attributes;
+        let wanted = Wanted::read(attributes, false);
+        let wanted = wanted.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let attestations = index::attestations(engine, one, &wanted, build)?;
+        let attested = Attested {
+            attestations: &attestations,
+            prefix: &loose.prefix,
+        };
+        let files = engine.loose_files(one.solution.as_deref(), attested);
+        found.push((name, files.map_err(|error| failure::of_engine(&error))?));
+    }
+    Ok((found, is_split))
+}
+
 pub(super) fn send_directory(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     (outlet, place): (&dyn Outlet, usize),
     files: Files<'_, '_>,
+    build: &Build,
 ) -> Result<Response, Status> {
-    let split = directories(files)?;
-    let named = match split {
-        Some(named) => named,
-        None => files
-            .0
-            .iter()
-            .map(|one| (String::new(), one))
-            .collect::<Vec<_>>(),
-    };
-    // They are read through the views, which must stay.
-    let mut views = Vec::new();
-    let mut roots = Vec::new();
-    for (name, one) in named {
-        let solution = one.solution.as_deref();
-        let view = solution.map(|files| engine.export_files(files)).transpose();
-        let view = view.map_err(|error| failure::of_engine(&error))?.flatten();
-        let path = view
-            .as_ref()
-            .map(|view| PathBuf::from(format!("/proc/self/fd/{}", view.as_fd().as_raw_fd())));
-        if path.is_some() || !name.is_empty() {
-            roots.push(Root { name, path });
-        }
-        views.extend(view);
-    }
+    let (found, _) = read(engine, files, build)?;
+    let roots = found.iter().filter_map(|(name, files)| {
+        let path = files.root();
+        let path = path.map(|root| PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd())));
+        (path.is_some() || !name.is_empty()).then(|| Root {
+            name: name.clone(),
+            path,
+        })
+    });
+    let roots: Vec<Root> = roots.collect();
     // Of no files there is nothing to be sent.
     if !roots.is_empty() {
         outlet.directory(place, &roots)?;
@@ -74,28 +97,16 @@ pub(super) fn send_directory(
 }
 
 pub(super) fn send_archive(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     (outlet, place): (&dyn Outlet, usize),
     files: Files<'_, '_>,
+    build: &Build,
 ) -> Result<Response, Status> {
-    let split = directories(files)?;
-    let only = files.0.first().and_then(|one| one.solution.as_deref());
+    let (found, is_split) = read(engine, files, build)?;
     outlet::written(outlet.file(place, &BTreeMap::new())?, |out| {
-        let written = match (&split, only) {
-            (Some(named), _) => {
-                let several = named.iter();
-                let several: Vec<_> = several
-                    .map(|(name, one)| (name.clone(), one.solution.as_deref()))
-                    .collect();
-                engine.export_tars(&several, out)
-            }
-            (None, Some(files)) => engine.export_tar(files, out),
-            // The end of an archive: two blocks of zeros.
-            (None, None) => {
-                return out
-                    .write_all(&[0; 1024])
-                    .map_err(|error| Status::unknown(error.to_string()));
-            }
+        let written = match found.as_slice() {
+            [(_, only)] if !is_split => engine.export_tar(only, out),
+            several => engine.export_tars(several, out),
         };
         written.map_err(|error| failure::of_engine(&error))
     })?;

@@ -8,7 +8,7 @@ use crate::buildkit::failure;
 use base64::Engine as _;
 use hull_engine::Engine;
 use hull_engine::build::Part;
-use hull_engine::build::attest::{Built, Wanted};
+use hull_engine::build::attest::{Attestation, Built, Wanted};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tonic::Status;
@@ -20,8 +20,42 @@ pub(super) fn wanted(solved: &[Solved<'_>]) -> Result<Wanted, Status> {
         return Ok(Wanted::default());
     };
     let attributes = &first.planned.plan.request.attributes;
-    let wanted = Wanted::read(attributes, solved.len() > 1);
+    let wanted = Wanted::of_images(attributes, solved.len() > 1);
     wanted.map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+/// What is attested of a result.
+pub(super) fn attestations(
+    engine: &Arc<Engine>,
+    one: &Solved<'_>,
+    wanted: &Wanted,
+    build: &Build,
+) -> Result<Vec<Attestation>, Status> {
+    let built = Built {
+        plan: &one.planned.plan,
+        image: one.planned.image(),
+        sources: &build.context.sources,
+        id: build.name(),
+    };
+    let told = engine.attestations(wanted, &built, one.solution.as_deref());
+    told.map_err(|error| failure::of_engine(&error))
+}
+
+/// Results with their configs, and what is attested of them.
+pub(super) fn parts<'a>(
+    engine: &Arc<Engine>,
+    (solved, configs): (&'a [Solved<'_>], &'a [Vec<u8>]),
+    wanted: &Wanted,
+    build: &Build,
+) -> Result<Vec<Part<'a>>, Status> {
+    let one = |(one, config): (&'a Solved<'_>, &'a Vec<u8>)| {
+        Ok(Part {
+            files: one.solution.as_deref(),
+            config,
+            attestations: attestations(engine, one, wanted, build)?,
+        })
+    };
+    solved.iter().zip(configs).map(one).collect()
 }
 
 /// Makes images and an index of them, which gets the names.
@@ -35,21 +69,7 @@ pub(super) fn export_index(
     let failed = |error: hull_engine::Error| failure::of_engine(&error);
     let layers = told.part("exporting layers");
     let configs: Vec<Vec<u8>> = solved.iter().map(|one| one.config(returned)).collect();
-    let mut parts = Vec::with_capacity(solved.len());
-    for (one, config) in solved.iter().zip(&configs) {
-        let files = one.solution.as_deref();
-        let built = Built {
-            plan: &one.planned.plan,
-            image: one.planned.image(),
-            sources: &with.0.context.sources,
-            id: with.0.name(),
-        };
-        parts.push(Part {
-            files,
-            config,
-            attestations: engine.attestations(wanted, &built, files).map_err(failed)?,
-        });
-    }
+    let parts = parts(engine, (solved, &configs), wanted, with.0)?;
     let made = engine.export_index(&parts, &named.names, named.epoch);
     let made = made.map_err(failed)?;
     layers.done();

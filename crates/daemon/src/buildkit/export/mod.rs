@@ -2,6 +2,7 @@
 
 mod files;
 mod index;
+mod layout;
 mod outlet;
 mod push;
 mod target;
@@ -14,12 +15,11 @@ pub(super) use told::Told;
 use super::builds::{Build, Planned, Returned};
 use super::caches::{CacheExport, Caches};
 use super::failure;
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hull_engine::Engine;
 use hull_engine::build::graph::Graph;
 use hull_engine::build::solve::{Solution, Solver};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use target::Named;
 use tokio::runtime::Handle;
@@ -70,17 +70,23 @@ pub(super) fn export(
                     export_image(engine, &told, image, returned, (build, work.runtime))
                 }
             }
-            Target::Directory(place, split) => {
+            Target::Directory(place, loose) => {
                 let outlet = (work.outlet, *place);
-                files::send_directory(engine, outlet, (&solved, *split))
+                files::send_directory(engine, outlet, (&solved, loose), build)
             }
-            Target::Archive(place, split) => {
+            Target::Archive(place, loose) => {
                 let outlet = (work.outlet, *place);
-                files::send_archive(engine, outlet, (&solved, *split))
+                files::send_archive(engine, outlet, (&solved, loose), build)
             }
             Target::Layout(place, named) => {
                 let images = (solved.as_slice(), named);
-                send_layout(engine, &told, images, returned, (work.outlet, *place))
+                let into = layout::Into::File(work.outlet, *place);
+                layout::send(engine, &told, images, (build, returned), into)
+            }
+            Target::Store(named) => {
+                let images = (solved.as_slice(), named);
+                let into = layout::Into::Store(work.caches.client);
+                layout::send(engine, &told, images, (build, returned), into)
             }
         };
         told.end(exported.as_ref().err());
@@ -206,46 +212,4 @@ fn about(id: &str, digest: &str, named: &Named) -> Response {
         response.insert("image.name".to_owned(), names.join(","));
     }
     response
-}
-
-fn send_layout(
-    engine: &Arc<Engine>,
-    told: &Told<'_>,
-    (solved, named): (&[Solved<'_>], &Named),
-    returned: &Returned,
-    (outlet, place): (&dyn Outlet, usize),
-) -> Result<Response, Status> {
-    if solved.is_empty() {
-        return Err(nothing());
-    }
-    let sending = told.part("sending tarball");
-    let configs: Vec<Vec<u8>> = solved.iter().map(|one| one.config(returned)).collect();
-    let images = solved.iter().zip(&configs);
-    let images: Vec<_> = images
-        .map(|(one, config)| (one.solution.as_deref(), config.as_slice()))
-        .collect();
-    let mut archived = None;
-    outlet::written(outlet.file(place, &BTreeMap::new())?, |out| {
-        let made = engine.export_archive(&images, named.epoch, &named.names, out);
-        archived = Some(made.map_err(|error| failure::of_engine(&error))?);
-        Ok(())
-    })?;
-    sending.done();
-    let archived = archived.ok_or_else(|| Status::internal("an archive without an image"))?;
-    let descriptor = &archived.descriptor;
-    let mut response = about(
-        &archived.id.to_string(),
-        &descriptor.digest.to_string(),
-        named,
-    );
-    if solved.len() > 1 {
-        response.remove("containerimage.config.digest");
-    }
-    let text = serde_json::to_vec(descriptor);
-    let text = text.map_err(|error| Status::internal(error.to_string()))?;
-    response.insert(
-        "containerimage.descriptor".to_owned(),
-        STANDARD.encode(text),
-    );
-    Ok(response)
 }

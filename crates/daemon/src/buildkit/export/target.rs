@@ -11,13 +11,23 @@ use tonic::Status;
 pub(in crate::buildkit) enum Target {
     /// The image store, and registries.
     Image(Named),
-    /// A directory of the client's; with the exporter's number, and whether each platform has a directory of its own,
-    /// if somebody cares.
-    Directory(usize, Option<bool>),
+    /// A directory of the client's; with the exporter's number.
+    Directory(usize, Loose),
     /// An archive of the client's, of the files alone; as with a directory.
-    Archive(usize, Option<bool>),
+    Archive(usize, Loose),
     /// An archive of the client's with an image, for `docker load` and for readers of OCI layouts.
     Layout(usize, Named),
+    /// An OCI layout in a directory of the client's, which it has as a store of blobs.
+    Store(Named),
+}
+
+/// How files without an image are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::buildkit) struct Loose {
+    /// Whether each platform has a directory of its own, if somebody cares.
+    pub(super) split: Option<bool>,
+    /// Begins the names of files with what is attested.
+    pub(super) prefix: String,
 }
 
 /// An image that is to be made.
@@ -36,7 +46,7 @@ impl Target {
     /// The time that all of an image gets, seconds since 1970.
     pub(super) fn epoch(&self) -> Option<i64> {
         match self {
-            Self::Image(named) | Self::Layout(_, named) => named.epoch,
+            Self::Image(named) | Self::Layout(_, named) | Self::Store(named) => named.epoch,
             Self::Directory(..) | Self::Archive(..) => None,
         }
     }
@@ -64,14 +74,15 @@ impl Target {
                 Ok(Some(Self::Image(named)))
             }
             "docker" | "oci" => {
-                if attributes.get("tar").is_some() && !attributes.flag("tar")? {
-                    let text = "Hull does not support layouts in directories (tar=false) yet";
-                    return Err(Status::unimplemented(text));
-                }
-                Ok(Some(Self::Layout(place, attributes.named()?)))
+                let named = attributes.named()?;
+                let in_directory = attributes.get("tar").is_some() && !attributes.flag("tar")?;
+                Ok(Some(match in_directory {
+                    true => Self::Store(named),
+                    false => Self::Layout(place, named),
+                }))
             }
-            "local" => Ok(Some(Self::Directory(place, attributes.split()?))),
-            "tar" => Ok(Some(Self::Archive(place, attributes.split()?))),
+            "local" => Ok(Some(Self::Directory(place, attributes.loose()?))),
+            "tar" => Ok(Some(Self::Archive(place, attributes.loose()?))),
             "" | "cacheonly" => Ok(None),
             other => Err(Status::unknown(format!(
                 "exporter {other:?} could not be found"
@@ -84,7 +95,7 @@ impl Target {
             Self::Image(_) => "exporting to image",
             Self::Directory(..) => "exporting to client directory",
             Self::Archive(..) => "exporting to client tarball",
-            Self::Layout(..) => "exporting to oci image format",
+            Self::Layout(..) | Self::Store(_) => "exporting to oci image format",
         }
     }
 }
@@ -107,11 +118,18 @@ impl Attributes<'_> {
         }
     }
 
-    /// Whether each platform's files have a directory of their own.
-    fn split(&self) -> Result<Option<bool>, Status> {
+    fn loose(&self) -> Result<Loose, Status> {
         let name = "platform-split";
-        let set = self.get(name).map(|_| self.flag(name));
-        set.transpose()
+        let split = self.get(name).map(|_| self.flag(name));
+        let prefix = self.get("attestation-prefix").unwrap_or_default();
+        if prefix.contains('/') {
+            let text = format!("invalid attestation-prefix {prefix:?}: a name has no slash");
+            return Err(Status::invalid_argument(text));
+        }
+        Ok(Loose {
+            split: split.transpose()?,
+            prefix: prefix.to_owned(),
+        })
     }
 
     fn named(&self) -> Result<Named, Status> {
@@ -182,10 +200,19 @@ mod tests {
         let layout = parse("docker", &[("tar", "true"), ("dest", "x")]);
         assert_eq!(layout.unwrap(), Some(Target::Layout(3, Named::default())));
         assert_eq!(parse("cacheonly", &[]).unwrap(), None);
-        let split = parse("tar", &[("platform-split", "true")]).unwrap();
-        assert_eq!(split, Some(Target::Archive(3, Some(true))));
+        let directory = parse("oci", &[("tar", "false")]).unwrap();
+        assert_eq!(directory, Some(Target::Store(Named::default())));
+        let loose = [("platform-split", "true"), ("attestation-prefix", "a-")];
+        let split = Loose {
+            split: Some(true),
+            prefix: "a-".to_owned(),
+        };
+        assert_eq!(
+            parse("tar", &loose).unwrap(),
+            Some(Target::Archive(3, split))
+        );
         let whole = parse("local", &[]).unwrap();
-        assert_eq!(whole, Some(Target::Directory(3, None)));
+        assert_eq!(whole, Some(Target::Directory(3, Loose::default())));
     }
 
     #[test]
@@ -194,7 +221,8 @@ mod tests {
             ("moby", ("push", "perhaps"), "non-bool value"),
             ("moby", ("push", "1"), "tag is needed"),
             ("image", ("push-by-digest", "1"), "push-by-digest"),
-            ("oci", ("tar", "false"), "tar=false"),
+            ("oci", ("tar", "perhaps"), "non-bool value"),
+            ("local", ("attestation-prefix", "../x"), "has no slash"),
             ("oci", ("name", "A B"), "failed to parse A B"),
             ("oci", ("name", "a@sha256:x"), "failed to parse"),
             ("moby", ("compression", "lzma"), "compression type lzma"),
