@@ -218,6 +218,24 @@ fn the_data_of_a_docker_daemon_are_left_alone() {
 
 #[test]
 fn the_service_manager_may_pass_sockets_and_is_told() {
+    served_where_passed(&["-H", "fd://"], "{}");
+}
+
+#[test]
+fn passed_sockets_stand_for_the_usual_host() {
+    served_where_passed(&[], "{}");
+}
+
+/// With `-H fd://` in a unit, `hosts` in the file would be said twice. The file of the passed socket may be among them.
+#[test]
+fn passed_sockets_are_served_beside_the_hosts_of_the_file() {
+    served_where_passed(
+        &[],
+        r#"{"hosts": ["unix://DIR/own.sock", "unix://DIR/../DIR_NAME/passed.sock"]}"#,
+    );
+}
+
+fn served_where_passed(arguments: &[&str], file: &str) {
     if reference().is_some() {
         return;
     }
@@ -229,14 +247,17 @@ fn the_service_manager_may_pass_sockets_and_is_told() {
     manager
         .set_read_timeout(Some(std::time::Duration::from_secs(30)))
         .expect("a limit");
-    fs_err::write(at("daemon.json"), "{}").expect("write the file");
+    let name = directory.path().file_name().expect("a name");
+    let file = file.replace("DIR_NAME", &name.to_string_lossy());
+    let file = file.replace("DIR", &directory.path().to_string_lossy());
+    fs_err::write(at("daemon.json"), &file).expect("write the file");
     let host = Host::start();
     let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=api exec \"$@\"";
     let mut child = host
         .command("sh")
         .args(["-c", script, "sh"])
         .arg(dockerd)
-        .args(["-H", "fd://"])
+        .args(arguments)
         .args([
             "--data-root".as_ref(),
             at("data").as_os_str(),
@@ -256,16 +277,18 @@ fn the_service_manager_may_pass_sockets_and_is_told() {
     let mut told = [0; 64];
     let length = manager.recv(&mut told).expect("word from the daemon");
     assert_eq!(&told[..length], b"READY=1");
-    let stream =
-        std::os::unix::net::UnixStream::connect(at("passed.sock")).expect("the daemon listens");
-    let request = hull_tests::http::Request {
-        method: "GET",
-        target: "/_ping",
-        headers: &[],
-        body: b"",
-    };
-    let reply = hull_tests::http::send(stream, request).expect("an answer");
-    assert_eq!(reply.status, 200);
+    let own = Some("own.sock").filter(|name| file.contains(name));
+    for name in own.into_iter().chain(["passed.sock"]) {
+        let stream = std::os::unix::net::UnixStream::connect(at(name)).expect("the daemon listens");
+        let request = hull_tests::http::Request {
+            method: "GET",
+            target: "/_ping",
+            headers: &[],
+            body: b"",
+        };
+        let reply = hull_tests::http::send(stream, request).expect("an answer");
+        assert_eq!(reply.status, 200);
+    }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the daemon");
     let length = manager.recv(&mut told).expect("word from the daemon");

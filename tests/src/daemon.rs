@@ -3,7 +3,7 @@
 use crate::host::{Host, reference};
 use crate::http::{Reply, Request, send};
 use rustix::fs::inotify;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub struct Daemon<'h> {
     directory: tempfile::TempDir,
     arguments: Vec<String>,
     prelude: String,
+    programs: Option<PathBuf>,
+    held: Option<UnixListener>,
 }
 
 impl<'h> Daemon<'h> {
@@ -42,6 +44,8 @@ impl<'h> Daemon<'h> {
             directory,
             arguments,
             prelude: String::new(),
+            programs: None,
+            held: None,
         };
         daemon.restart();
         daemon
@@ -56,11 +60,16 @@ impl<'h> Daemon<'h> {
             return;
         }
         assert!(self.process.is_none(), "the daemon runs already");
-        let _ = fs_err::remove_file(self.socket());
-        let created = Created::watch(self.directory.path());
-        let mut child = self.spawn();
-        created.wait_for(&self.socket(), &mut child);
-        self.process = Some(child);
+        if self.held.is_some() {
+            // Who connects waits until the daemon answers.
+            self.process = Some(self.spawn());
+        } else {
+            let _ = fs_err::remove_file(self.socket());
+            let created = Created::watch(self.directory.path());
+            let mut child = self.spawn();
+            created.wait_for(&self.socket(), &mut child);
+            self.process = Some(child);
+        }
         let deadline = Instant::now() + PATIENCE;
         // Between bind(2) and listen(2) a socket refuses connections.
         while UnixStream::connect(self.socket()).is_err() {
@@ -89,8 +98,17 @@ impl<'h> Daemon<'h> {
             .expect("the log");
         let mut command = match other_engine() {
             None => {
-                let hull = crate::binaries().join("hull");
-                let mut command = if self.prelude.is_empty() {
+                let hull = match &self.programs {
+                    Some(directory) => directory.join("hull"),
+                    None => crate::binaries().join("hull"),
+                };
+                let mut command = if self.held.is_some() {
+                    let mut command = self.host.command("sh");
+                    let script =
+                        "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+                    command.args(["-c", script]).arg(hull);
+                    command
+                } else if self.prelude.is_empty() {
                     self.host.command(hull)
                 } else {
                     let mut command = self.host.command("unshare");
@@ -103,8 +121,18 @@ impl<'h> Daemon<'h> {
             }
             Some(program) => self.host.command(program),
         };
+        let input = match &self.held {
+            None => {
+                command.args(["-H", &self.address()]);
+                Stdio::null()
+            }
+            Some(listener) => {
+                command.args(["-H", "fd://"]);
+                let listener = listener.try_clone().expect("a second descriptor");
+                Stdio::from(std::os::fd::OwnedFd::from(listener))
+            }
+        };
         command
-            .args(["-H", &self.address()])
             .arg("--data-root")
             .arg(self.path("data"))
             .arg("--exec-root")
@@ -114,7 +142,7 @@ impl<'h> Daemon<'h> {
             .arg("--config-file")
             .arg(self.config())
             .args(&self.arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(log.into_parts().0)
             .spawn()
@@ -132,6 +160,22 @@ impl<'h> Daemon<'h> {
     /// Changes the arguments that the next start gets.
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Has the next daemon, and what it starts, be the programs in this directory.
+    pub fn set_programs(&mut self, directory: &Path) {
+        self.programs = Some(directory.to_owned());
+    }
+
+    /// Listens in the daemon's place from now on, as a service manager does, and passes the socket to the next ones: who asks
+    /// while there is no daemon waits.
+    ///
+    /// # Panics
+    /// While the daemon runs, and when the system refuses.
+    pub fn hold_socket(&mut self) {
+        assert!(self.process.is_none(), "the daemon has the socket");
+        let _ = fs_err::remove_file(self.socket());
+        self.held = Some(UnixListener::bind(self.socket()).expect("listen"));
     }
 
     /// Has the next daemon live in a mount namespace of its own, in which this shell script runs first; without one

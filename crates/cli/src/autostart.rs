@@ -26,9 +26,36 @@ pub(crate) fn detach_if_asked() {
     }
 }
 
+/// The unit that packages bring.
+pub(crate) const UNIT: &str = "hull.service";
+
+/// Where units are looked for: systemd.unit(5).
+const UNITS: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// Whether systemd runs this host, and has Hull as its service.
+fn is_a_service() -> bool {
+    // sd_booted(3)
+    Path::new("/run/systemd/system").is_dir()
+        && UNITS
+            .iter()
+            .any(|folder| Path::new(folder).join(UNIT).exists())
+}
+
 /// Starts a daemon and returns when `socket` takes connections. Only root can; for others the
 /// first error stays. Commands that start at once agree on one daemon by a lock.
+///
+/// # Errors
+/// `Unsupported` where the daemon is a service: whoever stopped it is not overruled, and one beside it would be in its way.
 pub(crate) fn start(socket: &Path) -> io::Result<()> {
+    if is_a_service() {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
     if !rustix::process::geteuid().is_root() {
         return Err(io::Error::from(io::ErrorKind::PermissionDenied));
     }

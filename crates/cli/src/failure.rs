@@ -88,6 +88,10 @@ pub(crate) fn client_message(error: &client::Error) -> String {
             _ => {
                 let hint = match start {
                     None => String::new(),
+                    Some(error) if error.kind() == std::io::ErrorKind::Unsupported => format!(
+                        "\nhint: it is a service of this host: start it with `systemctl start {}`",
+                        crate::autostart::UNIT
+                    ),
                     Some(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                         "\nhint: start it as root with `hull daemon`".to_owned()
                     }

@@ -219,12 +219,26 @@ async fn listen(
     mut passed: Vec<(String, OwnedFd)>,
 ) -> Result<Vec<(Listener, Address)>, Box<dyn Error>> {
     let tls = settings.tls.as_ref().map(Tls::server_config).transpose()?;
-    let mut listeners = Vec::new();
-    for address in &settings.hosts {
-        if let Address::Passed(_) = address {
+    let mut listeners: Vec<(Listener, Address)> = Vec::new();
+    // Sockets that are passed are meant, said or not: with `-H fd://` in the unit, `hosts` in the file would contradict it.
+    let is_passed = |address: &Address| matches!(address, Address::Passed(_));
+    let unsaid = !passed.is_empty() && !settings.hosts.iter().any(is_passed);
+    let implied = unsaid.then(|| Address::Passed(String::new()));
+    let said = match &implied {
+        Some(_) if !settings.hosts_said => &[],
+        _ => settings.hosts.as_slice(),
+    };
+    for address in implied.iter().chain(said) {
+        if is_passed(address) {
             let found = Listener::of_the_service_manager(address, &mut passed, tls.as_ref())?;
             listeners.extend(found.into_iter().map(|found| (found, address.clone())));
         } else {
+            if listeners
+                .iter()
+                .any(|(listener, _)| listener.is_at(address))
+            {
+                continue;
+            }
             let group = settings.group.as_deref();
             let listener = Listener::bind(address, group, tls.as_ref()).await?;
             listeners.push((listener, address.clone()));

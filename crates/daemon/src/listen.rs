@@ -277,6 +277,21 @@ impl Listener {
             })
     }
 
+    /// Whether this is the socket file of `address`, by whatever name.
+    pub(crate) fn is_at(&self, address: &Address) -> bool {
+        let (Self::Unix { listener, .. }, Address::Unix(wanted)) = (self, address) else {
+            return false;
+        };
+        let own = listener.local_addr();
+        let own = own
+            .ok()
+            .and_then(|own| own.as_pathname().map(Path::to_owned));
+        let real = |path: &Path| fs_err::canonicalize(path).ok();
+        own.is_some_and(|own| {
+            own == *wanted || real(&own).is_some_and(|own| real(wanted) == Some(own))
+        })
+    }
+
     /// Waits for the next client.
     ///
     /// # Errors

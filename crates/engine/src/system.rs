@@ -236,6 +236,13 @@ pub(crate) fn may_raise_limits() -> bool {
         .is_some_and(|set| set >> CAP_SYS_RESOURCE & 1 == 1)
 }
 
+/// How much rather than others the kernel ends this process when memory runs out: -1000 to 1000.
+pub(crate) fn oom_score_adj() -> i32 {
+    static OWN: std::sync::OnceLock<i32> = std::sync::OnceLock::new();
+    // Nobody changes it while the daemon runs: its service sets it before.
+    *OWN.get_or_init(|| read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0))
+}
+
 /// The host's own name.
 pub(crate) fn host_name() -> String {
     rustix::system::uname()

@@ -33,6 +33,8 @@ use values::{disk_budget, log_format, log_level, mirror};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) hosts: Vec<Address>,
+    /// Whether anybody named them; the default gives way to sockets that are passed.
+    pub(crate) hosts_said: bool,
     pub(crate) group: Option<String>,
     pub(crate) data_root: PathBuf,
     pub(crate) exec_root: PathBuf,
@@ -161,10 +163,7 @@ impl Settings {
         absolute("--data-root", &data_root)?;
         absolute("--exec-root", &exec_root)?;
         let pidfile = flags.pidfile.or(file.pidfile);
-        let policy = flags.policy.or(file.policy);
-        policy
-            .iter()
-            .try_for_each(|path| absolute("--policy", path))?;
+        let policy = policy(flags.policy.or(file.policy))?;
         let audit_log = audit_log(flags.audit_log.or(file.audit_log), &data_root)?;
         let hosts = given(flags.hosts, file.hosts);
         let mirrors = given(flags.registry_mirrors, file.registry_mirrors);
@@ -178,6 +177,7 @@ impl Settings {
             network,
             containers,
             others,
+            hosts_said: hosts.is_some(),
             hosts: addresses(hosts, program, tls.is_some())?,
             tls,
             group: flags.group.or(file.group).filter(|group| !group.is_empty()),
@@ -206,6 +206,13 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+fn policy(said: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
+    if let Some(path) = &said {
+        absolute("--policy", path)?;
+    }
+    Ok(said)
 }
 
 /// The audit log's file: one in the data root when nothing is said.

@@ -114,7 +114,7 @@ fn process(record: &Record, root: &RootFs) -> Result<Process> {
         no_new_privileges: config.no_new_privileges,
         // Without AppArmor the runtime has no use for it.
         apparmor_profile: config.apparmor.clone().unwrap_or_default(),
-        oom_score_adj: config.oom_score_adj.filter(|adjust| *adjust != 0),
+        oom_score_adj: resources::oom_score(config),
         ..Process::default()
     })
 }

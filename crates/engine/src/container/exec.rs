@@ -428,7 +428,7 @@ fn process(
         },
         rlimits: super::resources::rlimits(&config.ulimits)?,
         no_new_privileges: config.no_new_privileges,
-        oom_score_adj: config.oom_score_adj.filter(|adjust| *adjust != 0),
+        oom_score_adj: super::resources::oom_score(config),
         ..Process::default()
     })
 }

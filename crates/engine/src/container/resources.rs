@@ -135,6 +135,17 @@ fn device(throttle: &Throttle) -> Result<ThrottleDevice> {
 /// one by one must not find a billion of them.
 const OPEN_FILES: (u64, u64) = (1024, 524_288);
 
+/// The first process's `oom_score_adj`; `None`: what the shim has, and so the daemon, is right. A daemon that its service spares
+/// (`OOMScoreAdjust=`) must not spare containers with itself.
+pub(super) fn oom_score(config: &Config) -> Option<i32> {
+    let own = crate::system::oom_score_adj();
+    match config.oom_score_adj.unwrap_or_default() {
+        // Docker's default. To lower a score takes a capability that an engine in a container may lack.
+        0 => (own < 0 || own > 0 && crate::system::may_raise_limits()).then_some(0),
+        adjust => Some(adjust),
+    }
+}
+
 /// The limits of the first process, and warnings where the host cannot give what it should have.
 pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<Rlimit>> {
     let mut limits = Vec::new();
