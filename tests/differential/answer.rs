@@ -188,6 +188,7 @@ fn body(reply: &Reply) -> Value {
     let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&reply.body)
         .into_iter()
         .collect();
+    let documents = documents.map(told);
     match documents {
         Ok(mut documents) if kind.starts_with("application/") && !documents.is_empty() => {
             match documents.len() {
@@ -197,6 +198,37 @@ fn body(reply: &Reply) -> Value {
         }
         _ => json!({"text": reply.text().lines().collect::<Vec<_>>()}),
     }
+}
+
+/// What a build tells, by lines: into how many pieces a text is cut is a matter of time. BuildKit's progress is compared
+/// by its clients, in `tests/dockerfiles`.
+fn told(documents: Vec<Value>) -> Vec<Value> {
+    let mut all: Vec<Value> = Vec::new();
+    let mut text = String::new();
+    let said = |document: &Value| {
+        let only = document.as_object().is_some_and(|one| one.len() == 1);
+        document["stream"]
+            .as_str()
+            .filter(|_| only)
+            .map(str::to_owned)
+    };
+    let build = documents.iter().filter_map(said).count() > 1;
+    let flush = |text: &mut String, all: &mut Vec<Value>| {
+        all.extend(text.lines().map(|line| json!({"stream": line})));
+        text.clear();
+    };
+    for document in documents {
+        match said(&document) {
+            Some(more) if build => text.push_str(&more),
+            _ if document["id"] == "moby.buildkit.trace" => {}
+            _ => {
+                flush(&mut text, &mut all);
+                all.push(document);
+            }
+        }
+    }
+    flush(&mut text, &mut all);
+    all
 }
 
 fn entries(archive: &[u8]) -> Vec<String> {

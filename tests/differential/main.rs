@@ -23,6 +23,7 @@ mod answer;
 mod compare;
 mod mask;
 mod script;
+mod server;
 
 use answer::Exchange;
 use hull_tests::daemon::{Daemon, other_engine};
@@ -45,11 +46,12 @@ fn every_request_is_answered_as_by_dockerd() {
     import(&daemon);
     let record = std::env::var_os("HULL_TEST_RECORD").is_some();
     let head = head(&daemon);
+    let server = server::start(&host).to_string();
     let mut found = Vec::new();
     for name in names() {
         // What one file leaves is not the next one's: files can be recorded alone.
         daemon.ask("POST", "/volumes/prune", b"");
-        let exchanges = play(&daemon, &name);
+        let exchanges = play(&daemon, &name, &server);
         let path = directory().join("dockerd").join(format!("{name}.json"));
         if record {
             let golden = json!({"recorded": head, "exchanges": exchanges});
@@ -126,7 +128,7 @@ fn import(daemon: &Daemon<'_>) {
     );
 }
 
-fn play(daemon: &Daemon<'_>, name: &str) -> Vec<Exchange> {
+fn play(daemon: &Daemon<'_>, name: &str, server: &str) -> Vec<Exchange> {
     let path = directory().join("requests").join(format!("{name}.txt"));
     let steps = script::parse(&fs_err::read_to_string(path).unwrap());
     let root = daemon.get("/info").json()["DockerRootDir"]
@@ -134,6 +136,7 @@ fn play(daemon: &Daemon<'_>, name: &str) -> Vec<Exchange> {
         .unwrap()
         .to_owned();
     let mut mask = Mask::new(&root, &daemon.path("run").to_string_lossy());
+    mask.know("server", server);
     let mut exchanges = Vec::new();
     for step in &steps {
         let mut exchange = Exchange::new(&step.line);

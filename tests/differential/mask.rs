@@ -24,6 +24,8 @@ const NUMBERS: &[&str] = &[
     "size",
     "mtime",
     "execDuration",
+    // How far a download is depends on when one looks.
+    "current",
 ];
 /// Texts that are the host's, not the daemon's.
 const HOSTS: &[&str] = &[
@@ -69,8 +71,13 @@ impl Mask {
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
         {
-            self.known.insert(name.to_owned(), text.to_owned());
+            self.know(name, text);
         }
+    }
+
+    /// Keeps a text under a name.
+    pub(crate) fn know(&mut self, name: &str, value: &str) {
+        self.known.insert(name.to_owned(), value.to_owned());
     }
 
     /// Puts what is known into a text of the script.
@@ -162,7 +169,28 @@ impl Mask {
                 text.push_str("<host's>");
             }
         }
-        words(&ids(&text))
+        words(&ids(&classic(text)))
+    }
+}
+
+/// Masks the short ids of dockerd's classic builder, which may be all digits.
+fn classic(text: String) -> String {
+    const BEFORE: &[&str] = &[
+        " ---> ",
+        " ---> Running in ",
+        " ---> Removed intermediate container ",
+        "Successfully built ",
+    ];
+    let short = |id: &str| {
+        id.len() == 12
+            && id
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let id = |before: &&str| short(text.strip_prefix(*before).unwrap_or_default().trim_end());
+    match BEFORE.iter().find(|before| id(before)) {
+        Some(before) => format!("{before}<short id>"),
+        None => text,
     }
 }
 

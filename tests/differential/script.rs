@@ -5,7 +5,7 @@
 //! POST /containers/create?name=web-{v}     the request; `/v*/…` asks in every version, `/v{1.24,1.51}/…` in these,
 //! > X-Header: value                        and {v} is then a name's part of its own; a header of the request
 //! = web Id                                 from now on {web} stands for what the answer has at /Id
-//! GET /events?until={now}                  the time at which it is asked
+//! GET /events?until={now}                  the time at which it is asked; {server} is a web server (`server.rs`)
 //! @tar a/b text                            the body is a tar archive with this file; `\n` ends a line
 //! @input text                              sent behind the request, once the connection has become a stream
 //! {"Image":"busybox"}                      the body, of any number of lines
@@ -134,7 +134,7 @@ impl Step {
         if !self.tar.is_empty() {
             let files = self.tar.iter();
             let layer = files.fold(Layer::new(), |layer, (path, text)| {
-                layer.file(path, 0o644, text.as_bytes())
+                layer.file(path, 0o644, fill(text).as_bytes())
             });
             body = layer.finish();
             headers.push(("Content-Type".to_owned(), "application/x-tar".to_owned()));

@@ -5,6 +5,7 @@
 //! args: --build-arg A=b --secret id=x,src=../secret     further arguments; paths are the context's
 //! before: -f Dockerfile.base -t proof-onbuild           a build that comes before (any number)
 //! needs: buildx                                         what the classic endpoint has no words for
+//! needs: tools                                          an image with programs (`TREES` in `main.rs`)
 //! setup: mkfifo pipe; chmod 4755 file                   a line of shell, run in the context
 //! loose: /out/*                                         files whose contents are not compared
 //! === Dockerfile
@@ -35,6 +36,8 @@ pub(crate) struct Case {
     pub(crate) buildx: bool,
     /// Patterns of files whose contents are not compared.
     pub(crate) loose: Vec<String>,
+    /// The images with programs that it begins from.
+    pub(crate) trees: Vec<String>,
     setup: Vec<String>,
     files: Vec<(String, u32, String)>,
 }
@@ -66,7 +69,14 @@ pub(crate) fn parse(name: &str, text: &str) -> Case {
             match key {
                 "args" => case.args = words(value),
                 "before" => case.before.push(words(value)),
-                "needs" => case.buildx |= value.contains("buildx"),
+                "needs" => {
+                    for word in words(value) {
+                        match word.as_str() {
+                            "buildx" => case.buildx = true,
+                            _ => case.trees.push(word),
+                        }
+                    }
+                }
                 "setup" => case.setup.push(value.to_owned()),
                 "loose" => case.loose = words(value),
                 other => panic!("{name}: what is {other}?"),

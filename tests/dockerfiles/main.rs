@@ -9,7 +9,9 @@
 //! ```
 //!
 //! Hull builds them by buildx where that is (`HULL_TEST_BUILDX` names the program), and by the classic endpoint, which is enough
-//! for most. `differs.txt` lists where Hull's images differ on purpose, and why. `HULL_TEST_ONLY=name` builds the cases that begin so.
+//! for most. Some begin from Debian trees with compilers and interpreters, which `scripts/provide-tools` makes; what those
+//! make is compared but for the programs' own bytes. `differs.txt` lists where Hull's images differ on purpose, and why.
+//! `HULL_TEST_ONLY=name` builds the cases that begin so.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -70,6 +72,27 @@ fn every_dockerfile_becomes_what_docker_makes_of_it() {
     assert!(wrong.is_empty(), "images differ from docker's:\n{all}");
 }
 
+/// Images with programs: what cases call them, and the variables that say where their trees are.
+const TREES: &[(&str, &str)] = &[
+    ("tools", "HULL_TEST_TOOLS"),
+    ("compilers", "HULL_TEST_COMPILERS"),
+];
+
+/// Where the tree of this name is.
+fn tree(name: &str) -> Option<std::ffi::OsString> {
+    let (_, variable) = TREES.iter().find(|(tree, _)| *tree == name).unwrap();
+    std::env::var_os(variable)
+}
+
+/// Whether there is all that a case begins from.
+fn has_trees(case: &Case) -> bool {
+    let has = |name: &String| {
+        let what = format!("the image with {name} (scripts/provide-tools)");
+        hull_tests::can_run(&what, tree(name).is_some())
+    };
+    case.trees.iter().all(has)
+}
+
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dockerfiles")
 }
@@ -91,6 +114,7 @@ fn cases() -> Vec<Case> {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             case::parse(&name, &fs_err::read_to_string(path).unwrap())
         })
+        .filter(has_trees)
         .collect();
     cases.sort_by(|left, right| left.name.cmp(&right.name));
     cases
@@ -166,7 +190,7 @@ struct Base {
 const NAME: &str = "proof-base";
 
 impl Base {
-    /// Brings it in as `docker load` does, so that both engines have the same bytes.
+    /// Brings it in as `docker load` does, so that both engines have the same bytes; and those with programs.
     fn load(daemon: &Daemon<'_>) -> Self {
         let image = image();
         let archive = archive(&image);
@@ -177,15 +201,37 @@ impl Base {
         );
         let layers = image.blobs().split_last().unwrap().1.iter();
         let layers = layers.map(|layer| hull_tests::image::digest(layer).to_string());
-        let layers = layers.collect();
+        let mut layers: Vec<String> = layers.collect();
+        for (name, _) in TREES {
+            if let Some(path) = tree(name) {
+                layers.push(import(daemon, name, Path::new(&path)));
+            }
+        }
         Self { layers }
     }
 
     fn remove(&self, daemon: &Daemon<'_>) {
         if reference().is_some() {
-            daemon.ask("DELETE", &format!("/images/{NAME}?force=1"), b"");
+            for name in ["base"].iter().chain(TREES.iter().map(|(name, _)| name)) {
+                daemon.ask("DELETE", &format!("/images/proof-{name}?force=1"), b"");
+            }
         }
     }
+}
+
+/// Brings in a tree as the image `proof-NAME`; the digest of its layer.
+fn import(daemon: &Daemon<'_>, name: &str, tree: &Path) -> String {
+    let mut command = std::process::Command::new("docker");
+    command
+        .env("DOCKER_HOST", daemon.address())
+        .args(["import", "-c"])
+        .arg("ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .arg(tree)
+        .arg(format!("proof-{name}"));
+    let _ = hull_tests::command::run(&mut command, &[]).ok();
+    let image = daemon.get(&format!("/images/proof-{name}/json")).json();
+    let layer = image["RootFS"]["Layers"][0].as_str();
+    layer.expect("one layer").to_owned()
 }
 
 /// A small system, with what engines would otherwise make a place for in every step.

@@ -108,6 +108,8 @@ fn a_build_is_told_as_by_dockerds_classic_builder() {
         }
         surroundings(&s.daemon);
         failures(&s.daemon);
+        left_out(&s.daemon);
+        uploads(&s.daemon);
         usage(&s.daemon);
     });
 }
@@ -187,6 +189,80 @@ fn failures(daemon: &Daemon<'_>) {
             (status, Some(message))
         );
     }
+}
+
+/// The Dockerfile and the ignore file always come; they are no part of the context if they are ignored.
+fn left_out(daemon: &Daemon<'_>) {
+    let built = |name: &str, ignored: &str| {
+        let dockerfile = "FROM busybox\nCOPY . /all\nRUN cd /all; find . -type f | sort\n";
+        let files = [
+            (name, dockerfile),
+            (".dockerignore", ignored),
+            ("d/file", "f\n"),
+        ];
+        let reply = ask(daemon, &files, &format!("dockerfile={name}"));
+        let lines = reply.text();
+        let lines = lines.lines().filter(|line| line.contains("\"./"));
+        lines.collect::<String>()
+    };
+    let all = built("Dockerfile", "nothing\n");
+    assert!(
+        all.contains("./.dockerignore") && all.contains("./Dockerfile"),
+        "{all}"
+    );
+    let fewer = built("Dockerfile", "Dockerfile\n.dockerignore\n");
+    assert!(fewer.contains("./d/file"), "{fewer}");
+    assert!(
+        !fewer.contains("ockerignore") && !fewer.contains("Dockerfile"),
+        "{fewer}"
+    );
+    let below = built("d/Other", "d\n!d/file\n");
+    assert!(
+        below.contains("./d/file") && below.contains("./.dockerignore"),
+        "{below}"
+    );
+    assert!(!below.contains("Other"), "{below}");
+}
+
+/// Contexts that come as bodies to BuildKit, by the same request or by one beside it, as from clients of before Docker 23.
+fn uploads(daemon: &Daemon<'_>) {
+    let dockerfile = |text: &str| {
+        Layer::new()
+            .file("Dockerfile", 0o644, text.as_bytes())
+            .finish()
+    };
+    let send = |query: &str, body: &[u8]| {
+        daemon.send(
+            "POST",
+            &format!("/build?version=2&{query}"),
+            "application/x-tar",
+            body,
+        )
+    };
+    let context = dockerfile("FROM busybox\nRUN echo by BuildKit\n");
+    let posted = send("q=1&t=posted", &context);
+    let id = daemon.get("/images/posted/json").json()["Id"].clone();
+    assert!(
+        posted.text().contains(id.as_str().expect("an id")),
+        "{posted:?}"
+    );
+    std::thread::scope(|scope| {
+        let upload = scope.spawn(|| send("buildid=upload-request:brought", &context));
+        let built = send("remote=upload-request&buildid=brought&q=1", b"");
+        assert!(
+            built.text().contains(id.as_str().expect("an id")),
+            "{built:?}"
+        );
+        assert_eq!(upload.join().expect("an answer").status, 200);
+    });
+    // There is nobody to ask for more.
+    let secret =
+        dockerfile("FROM busybox\nRUN --mount=type=secret,id=x,required cat /run/secrets/x\n");
+    let refused = send("", &secret);
+    assert!(
+        refused.text().contains("secret x: not found"),
+        "{refused:?}"
+    );
 }
 
 /// What is left, and its removal.

@@ -18,5 +18,6 @@ mod plugins;
 mod random;
 mod refused;
 mod registries;
+mod sessions;
 mod shims;
 mod store;

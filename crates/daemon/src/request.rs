@@ -177,6 +177,21 @@ pub(crate) fn misread(error: json::Error, body: &[u8]) -> ApiError {
     })
 }
 
+/// Decodes a parameter that is JSON.
+///
+/// # Errors
+/// The words of Go's `json.Unmarshal`.
+pub(crate) fn unmarshalled<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    json::from_slice(text.as_bytes()).map_err(|error| match error {
+        json::Error::Type(mismatch) => format!("json: {mismatch}"),
+        json::Error::Syntax(error) if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        json::Error::Syntax(error) => {
+            let told = syntax(&error, text.as_bytes());
+            told.trim_start_matches("invalid JSON: ").to_owned()
+        }
+    })
+}
+
 /// Go's words for a document that is no JSON.
 fn syntax(error: &serde_json::Error, body: &[u8]) -> String {
     if error.is_eof() {

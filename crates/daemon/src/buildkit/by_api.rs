@@ -1,5 +1,5 @@
 //! Builds by `POST /build?version=2`, which clients of before Docker 23 speak: one request begins the build and streams
-//! what it tells; the files come over a session.
+//! what it tells; the files come over a session, or came before.
 
 use super::BuildKit;
 use super::control::ControlService;
@@ -7,6 +7,7 @@ use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use hull_engine::Engine;
+use hull_engine::build::world::LocalFiles;
 use prost::Message as _;
 use proto::control_server::Control as _;
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +22,8 @@ pub(crate) struct ApiBuild {
     pub(crate) name: String,
     /// The client's session.
     pub(crate) session: String,
+    /// The context, where it did not come over that.
+    pub(crate) upload: Option<Arc<dyn LocalFiles>>,
     /// What the frontend is asked for.
     pub(crate) attributes: BTreeMap<String, String>,
     /// The exporter, and what it is told.
@@ -69,9 +72,10 @@ impl BuildKit {
     pub(crate) async fn build(
         &self,
         engine: &Arc<Engine>,
-        build: ApiBuild,
+        mut build: ApiBuild,
     ) -> BoxStream<'static, ApiStep> {
-        let service = Arc::new(ControlService::new(Arc::clone(engine), self.clone()));
+        let service = ControlService::new(Arc::clone(engine), self.clone());
+        let service = Arc::new(service.with_upload(build.upload.take()));
         let status = proto::StatusRequest {
             r#ref: build.name.clone(),
         };

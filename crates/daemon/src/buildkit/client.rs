@@ -34,6 +34,8 @@ pub(super) struct SessionClient {
     pub(super) contexts: Arc<ContextStore>,
     /// The id of the build's own session.
     pub(super) session: String,
+    /// Its context, where that did not come over the session.
+    pub(super) upload: Option<Arc<dyn LocalFiles>>,
     pub(super) runtime: Handle,
     pub(super) cancel: CancellationToken,
     /// It said `--allow network.host`, or asked for the host's network itself.
@@ -62,6 +64,11 @@ impl SessionClient {
     fn own(&self) -> WorldResult<Caller> {
         self.caller("", self.cancel.clone())
     }
+
+    /// Whether there is nobody to ask: the client sent a context, and no more.
+    fn is_alone(&self) -> bool {
+        self.session.is_empty() && self.upload.is_some()
+    }
 }
 
 pub(super) fn failed(error: SessionError) -> WorldError {
@@ -79,6 +86,11 @@ impl Client for SessionClient {
     }
 
     fn local(&self, source: &LocalSource, job: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
+        if let Some(upload) = &self.upload
+            && matches!(source.name.as_str(), "context" | "dockerfile")
+        {
+            return Ok(Arc::clone(upload));
+        }
         let cancel = self.cancel.child_token();
         let stop = cancel.clone();
         let _stops = job.cancel.on_cancel(move || stop.cancel());
@@ -100,15 +112,24 @@ impl Client for SessionClient {
     }
 
     fn secret(&self, id: &str) -> WorldResult<Option<Vec<u8>>> {
+        if self.is_alone() {
+            return Ok(None);
+        }
         self.own()?.secret(id).map_err(failed)
     }
 
     fn ssh(&self, id: &str, listener: UnixListener) -> WorldResult<Option<Box<dyn Send>>> {
+        if self.is_alone() {
+            return Ok(None);
+        }
         let guard = self.own()?.forward_agent(id, listener).map_err(failed)?;
         Ok(guard.map(|guard| -> Box<dyn Send> { Box::new(guard) }))
     }
 
     fn credentials(&self, host: &str) -> WorldResult<Option<Login>> {
+        if self.is_alone() {
+            return Ok(None);
+        }
         let found = self.own()?.credentials(host).map_err(failed)?;
         Ok(found.map(|found| match found.username.as_str() {
             // So clients tell identity tokens.

@@ -15,7 +15,7 @@ use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures_util::stream::{self, BoxStream};
 use hull_engine::build::cache::Kind;
 use hull_engine::build::solve::{Context, KnownSources};
-use hull_engine::build::world::Cancel;
+use hull_engine::build::world::{Cancel, LocalFiles};
 use hull_engine::build::{BuildLimits, BuildPrune, BuildRecord, RecordTest};
 use hull_engine::{Engine, Platform};
 use proto::control_server::{Control, ControlServer};
@@ -43,11 +43,23 @@ type Stream<T> = BoxStream<'static, Result<T, Status>>;
 pub(super) struct ControlService {
     engine: Arc<Engine>,
     shared: BuildKit,
+    /// The context of its build, where that did not come over a session.
+    upload: Option<Arc<dyn LocalFiles>>,
 }
 
 impl ControlService {
     pub(super) fn new(engine: Arc<Engine>, shared: BuildKit) -> Self {
-        Self { engine, shared }
+        Self {
+            engine,
+            shared,
+            upload: None,
+        }
+    }
+
+    /// For one build, whose context is here already.
+    pub(super) fn with_upload(mut self, upload: Option<Arc<dyn LocalFiles>>) -> Self {
+        self.upload = upload;
+        self
     }
 
     pub(super) fn server(self) -> ControlServer<Self> {
@@ -68,6 +80,7 @@ impl ControlService {
             sessions: Arc::clone(&self.shared.sessions),
             contexts: self.contexts()?,
             session: request.session.clone(),
+            upload: self.upload.clone(),
             runtime: Handle::current(),
             cancel: token.clone(),
             host_network: entitled(request)?,

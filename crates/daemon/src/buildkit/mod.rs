@@ -31,6 +31,7 @@ mod plans;
 mod progress;
 mod reading;
 mod session;
+mod uploads;
 mod worker;
 
 pub(crate) use by_api::{ApiBuild, ApiStep};
@@ -51,6 +52,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
+use uploads::Uploads;
 
 /// What all clients of the builder share.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +62,7 @@ pub(crate) struct BuildKit {
     history: Arc<History>,
     contexts: Arc<OnceLock<Arc<ContextStore>>>,
     asks: Arc<direct::Asks>,
+    uploads: Arc<Uploads>,
     /// Counts builds that have no name of their own.
     unnamed: Arc<AtomicU64>,
 }
@@ -78,6 +81,11 @@ impl BuildKit {
     /// Ends the build of that name, if there is one.
     pub(crate) fn cancel(&self, name: &str) {
         self.builds.cancel(name);
+    }
+
+    /// Contexts that come by requests of their own.
+    pub(crate) fn uploads(&self) -> Arc<Uploads> {
+        Arc::clone(&self.uploads)
     }
 
     /// Keeps a client's session until one side ends it.

@@ -6,7 +6,7 @@ mod tell;
 use crate::error::ApiError;
 use crate::query::{Query, parse_int};
 use crate::reply::{self, JSON, Outcome};
-use crate::request::Request;
+use crate::request::{Request, unmarshalled};
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
@@ -15,6 +15,7 @@ use hull_api::json;
 use hull_engine::build::world::{Cancel, Surroundings};
 use hull_engine::build::{BuildLimits, BuildPrune, BuildRequest, Heard};
 use hull_engine::image::Credentials;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tell::Teller;
@@ -101,11 +102,16 @@ pub(crate) async fn build(request: Request) -> Result<Outcome, ApiError> {
         }
     }
     let attributes = attributes(query)?;
+    // What only BuildKit knows is read all the same.
+    by_session::cache_from(query)?;
+    by_session::exporter(query)?;
     let quiet = query.flag("q");
     let names = query.all("t").into_iter().map(str::to_owned).collect();
     let credentials = credentials(&request.headers);
     let cancel = Cancel::new();
-    let (teller, lines) = Teller::new(quiet, cancel.clone());
+    // API 1.30 brought what is not for people.
+    let names_id = request.version.since(30);
+    let (teller, lines) = Teller::new(quiet, names_id, cancel.clone());
     let teller = Arc::new(teller);
     let hearing = Arc::clone(&teller);
     let engine = Arc::clone(&request.app.engine);
@@ -142,8 +148,8 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
         }
     };
     match query.text("remote") {
-        // Its files come over the client's session.
-        "client-session" => {}
+        // Its files come over the client's session, or by another request.
+        "client-session" | by_session::UPLOAD => {}
         place => set("context", remote(place)?),
     }
     if query.flag("squash") {
@@ -151,26 +157,28 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
             "squash is only supported with experimental mode",
         ));
     }
+    if let isolation @ ("hyperv" | "process") = query.text("isolation") {
+        let text = format!("unsupported isolation: {isolation:?}");
+        return Err(ApiError::bad_request(text));
+    }
     set("filename", query.text("dockerfile"));
     set("target", query.text("target"));
-    set("platform", query.text("platform"));
+    set("platform", platform(query.text("platform"))?);
     set("cgroup-parent", query.text("cgroupparent"));
-    set("shm-size", query.text("shmsize"));
+    set("shm-size", shm_size(query.text("shmsize"))?);
     if let mode @ ("host" | "none") = query.text("networkmode") {
         set("force-network-mode", mode);
     }
-    let hosts: Vec<String> = query
-        .all("extrahosts")
-        .into_iter()
-        .filter_map(|host| host.split_once(':'))
-        .map(|(name, address)| format!("{name}={address}"))
-        .collect();
-    set("add-hosts", &hosts.join(","));
+    set("add-hosts", &hosts(query)?);
     if query.flag("pull") {
         set("image-resolve-mode", "pull");
     }
-    for (name, prefix) in [("buildargs", "build-arg:"), ("labels", "label:")] {
-        for (key, value) in map(query, name)? {
+    let maps = [
+        ("buildargs", "build args", "build-arg:"),
+        ("labels", "labels", "label:"),
+    ];
+    for (name, words, prefix) in maps {
+        for (key, value) in map(query, name, words)? {
             // An argument without a value is not given.
             if let Some(value) = value {
                 attributes.insert(format!("{prefix}{key}"), value);
@@ -185,6 +193,39 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
         attributes.insert("ulimit".to_owned(), limits);
     }
     Ok(attributes)
+}
+
+/// `name:address` in BuildKit's form.
+fn hosts(query: &Query) -> Result<String, ApiError> {
+    let hosts = query.all("extrahosts").into_iter();
+    let hosts = hosts.map(|host| match host.split_once(':') {
+        Some((name, address)) => Ok(format!("{name}={address}")),
+        None => Err(ApiError::bad_request(format!(
+            "bad format for add-host: {host:?}"
+        ))),
+    });
+    Ok(hosts.collect::<Result<Vec<_>, _>>()?.join(","))
+}
+
+/// One platform, or several of BuildKit's.
+fn platform(text: &str) -> Result<&str, ApiError> {
+    for one in text.split(',').filter(|one| !one.is_empty()) {
+        let parsed: Result<hull_engine::Platform, _> = one.parse();
+        parsed.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
+    Ok(text)
+}
+
+/// Bytes of shared memory.
+fn shm_size(text: &str) -> Result<&str, ApiError> {
+    match parse_int(text) {
+        _ if text.is_empty() => Ok(text),
+        Err(why) => Err(ApiError::internal(format!(
+            "strconv.ParseInt: parsing {text:?}: {why}"
+        ))),
+        Ok(size) if size < 0 => Err(ApiError::bad_request("SHM size can not be less than 0")),
+        Ok(_) => Ok(text),
+    }
 }
 
 /// A context that is somewhere else; dockerd's refusal of what is none.
@@ -217,21 +258,38 @@ fn surroundings(query: &Query) -> Result<Surroundings, ApiError> {
     };
     if !query.all("securityopt").is_empty() {
         return Err(ApiError::bad_request(
-            "The daemon on this platform does not support setting security options on build",
+            "security options are not supported on linux",
         ));
     }
     Ok(surroundings)
 }
 
-/// A parameter that is an object of texts.
-fn map(query: &Query, name: &str) -> Result<BTreeMap<String, Option<String>>, ApiError> {
-    let text = query.text(name);
-    if matches!(text, "" | "null") {
-        return Ok(BTreeMap::new());
+/// A parameter that is JSON; absent where it is empty or null.
+///
+/// # Errors
+/// 400 in dockerd's words.
+fn parameter<T: DeserializeOwned>(
+    query: &Query,
+    name: &str,
+    words: &str,
+) -> Result<Option<T>, ApiError> {
+    match query.text(name) {
+        // Old clients of Docker write null for none.
+        "" | "null" => Ok(None),
+        text => unmarshalled(text)
+            .map(Some)
+            .map_err(|why| ApiError::bad_request(format!("{words}: {why}"))),
     }
-    serde_json::from_str(text).map_err(|error| {
-        ApiError::bad_request(format!("error reading {name}: invalid JSON: {error}"))
-    })
+}
+
+/// A parameter that is an object of texts.
+fn map(
+    query: &Query,
+    name: &str,
+    words: &str,
+) -> Result<BTreeMap<String, Option<String>>, ApiError> {
+    let found = parameter(query, name, &format!("error reading {words}"))?;
+    Ok(found.unwrap_or_default())
 }
 
 /// `[{"Name":"nofile","Soft":1,"Hard":2}]` as `nofile=1:2`.
@@ -245,16 +303,8 @@ fn ulimits(query: &Query) -> Result<String, ApiError> {
         #[serde(default)]
         hard: i64,
     }
-    let text = query.text("ulimits");
-    // Old clients of Docker write null for none.
-    if matches!(text, "" | "null") {
-        return Ok(String::new());
-    }
-    let limits: Vec<Limit> = serde_json::from_str(text).map_err(|error| {
-        ApiError::bad_request(format!(
-            "error reading ulimit settings: invalid JSON: {error}"
-        ))
-    })?;
+    let limits: Option<Vec<Limit>> = parameter(query, "ulimits", "error reading ulimit settings")?;
+    let limits = limits.unwrap_or_default();
     let limits = limits.into_iter();
     let texts = limits.map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard));
     Ok(texts.collect::<Vec<_>>().join(","))

@@ -8,11 +8,11 @@
 use super::export::world_error;
 use super::index::Part;
 use super::story::{self, Asked, Stopped, Story};
+use super::upload::Uploaded;
 use crate::image::Credentials;
 use crate::stream::{Incoming, Reader};
 use crate::{Engine, Error, ErrorKind, Platform, Reference, Result, blocking, names};
 use hull_build::attest::{self, Wanted};
-use hull_build::dockerfile::{self, Dockerfile, Linter};
 use hull_build::graph::LocalSource;
 use hull_build::plan::{Plan, PlanError, Request};
 use hull_build::progress::{Event, Watch};
@@ -20,17 +20,9 @@ use hull_build::solve::{Context, KnownSources, Solution, SolveError};
 use hull_build::world::{
     Cancel, Client, Entitlement, Job, LocalFiles, Login, Surroundings, WorldError, WorldResult,
 };
-use hull_image::archive::decompressed;
-use hull_image::extract;
-use hull_linux::path::Root;
 use hull_spec::Digest;
-use rustix::fs::OFlags;
 use std::collections::BTreeMap;
-use std::fs::Permissions;
-use std::io::Read as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A longer name of a build is nobody's.
@@ -103,24 +95,6 @@ pub struct Built {
     pub names: Vec<String>,
 }
 
-/// A context on this machine, gone with the build.
-#[derive(Debug)]
-struct Uploaded(PathBuf);
-
-impl LocalFiles for Uploaded {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Uploaded {
-    fn drop(&mut self) {
-        if let Err(error) = hull_image::delete::remove_tree(&self.0) {
-            tracing::warn!(%error, "a build's context was not removed");
-        }
-    }
-}
-
 /// Who uploads a context has nothing else but credentials.
 struct Uploader {
     context: Arc<Uploaded>,
@@ -135,8 +109,11 @@ impl Client for Uploader {
         entitlement == Entitlement::NetworkHost && self.host_network
     }
 
-    fn local(&self, _: &LocalSource, _: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
-        Ok(Arc::<Uploaded>::clone(&self.context))
+    fn local(&self, source: &LocalSource, _: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
+        Ok(match (&source.name[..], self.context.aside()) {
+            ("context", _) | (_, None) => Arc::<Uploaded>::clone(&self.context),
+            (_, Some(aside)) => Arc::new(aside.clone()),
+        })
     }
 
     fn secret(&self, _: &str) -> WorldResult<Option<Vec<u8>>> {
@@ -226,7 +203,7 @@ impl Engine {
         let network = request.attributes.get("force-network-mode");
         let host_network = network.is_some_and(|network| network == "host");
         blocking(move || {
-            let uploaded = Arc::new(engine.take_context(body)?);
+            let mut uploaded = engine.take_context(body)?;
             let asked = Request {
                 attributes: request.attributes,
                 ..Request::default()
@@ -236,7 +213,8 @@ impl Engine {
             };
             let attested = Wanted::read(&asked.attributes, false).map_err(invalid)?;
             if asked.attributes.get("context").is_none_or(String::is_empty) {
-                check_dockerfile(&uploaded, &asked)?;
+                let name = uploaded.check_dockerfile(&asked)?;
+                uploaded.leave_out(&name)?;
             }
             let epoch = asked.attributes.get("build-arg:SOURCE_DATE_EPOCH");
             // One that is no number is refused with the plan.
@@ -246,7 +224,7 @@ impl Engine {
                 request: asked,
                 context: Context {
                     client: Arc::new(Uploader {
-                        context: uploaded,
+                        context: Arc::new(uploaded),
                         credentials: request.credentials,
                         surroundings: request.surroundings,
                         host_network,
@@ -290,85 +268,6 @@ impl Engine {
             cancel.cancel();
         }
     }
-
-    /// Unpacks an uploaded context. Everything in it is root's, as in Docker.
-    fn take_context(&self, body: Reader) -> Result<Uploaded> {
-        let failed = |e: std::io::Error| {
-            Error::new(ErrorKind::Internal, "could not keep the build context").caused_by(e)
-        };
-        let path = self.config.data_root.join("build").join(names::id());
-        let mut builder = std::fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(failed)?;
-        let uploaded = Uploaded(path);
-        // Steps see it that are not root's; nobody else gets through the directory above.
-        fs_err::set_permissions(&uploaded.0, Permissions::from_mode(0o755)).map_err(failed)?;
-        let root = Root::open(&uploaded.0).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let directory = root.open_at(Path::new("/"), flags).map_err(failed)?;
-        let mut archive = decompressed(body).map_err(failed)?;
-        let options = extract::Options {
-            keep_kind: false,
-            owner: Some((0, 0)),
-        };
-        extract::extract(&mut archive, (&root, Path::new("/"), directory), options)
-            .map_err(|error| crate::image::wrapped(ErrorKind::Internal, &error))?;
-        Ok(uploaded)
-    }
-
-    /// Removes what killed daemons left of contexts.
-    pub(crate) fn sweep_contexts(&self) {
-        let directory = self.config.data_root.join("build");
-        if directory.exists()
-            && let Err(error) = hull_image::delete::remove_tree(&directory)
-        {
-            tracing::warn!(%error, "what is left of a build was not removed");
-        }
-    }
-}
-
-/// dockerd reads the Dockerfile before it tells anything.
-fn check_dockerfile(context: &Uploaded, request: &Request) -> Result<()> {
-    let attribute = |name: &str| request.attributes.get(name).map_or("", String::as_str);
-    let name = match attribute("filename") {
-        "" => "Dockerfile",
-        name => name,
-    };
-    let open = |name: &str| {
-        let root = Root::open(&context.0)?;
-        let file = root.open_at(Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK)?;
-        Ok::<_, std::io::Error>(std::fs::File::from(file))
-    };
-    let found = open(name).or_else(|error| match name {
-        "Dockerfile" => open("dockerfile"),
-        _ => Err(error),
-    });
-    let Ok(file) = found else {
-        let text = format!("Cannot locate specified Dockerfile: {name}");
-        return Err(Error::new(ErrorKind::Internal, text));
-    };
-    let mut text = Vec::new();
-    let most = dockerfile::MAX_SIZE as u64 + 1;
-    let read = file.take(most).read_to_end(&mut text);
-    read.map_err(|e| {
-        Error::new(ErrorKind::Internal, "unexpected error reading Dockerfile").caused_by(e)
-    })?;
-    if text.is_empty() {
-        let text = format!("the Dockerfile ({name}) cannot be empty");
-        return Err(Error::new(ErrorKind::InvalidInput, text));
-    }
-    let invalid = |error: dockerfile::Error| Error::new(ErrorKind::InvalidInput, error.message);
-    let syntax = dockerfile::parse(&text).map_err(invalid)?;
-    let file = Dockerfile::read(&syntax, &mut Linter::default()).map_err(invalid)?;
-    let target = attribute("target");
-    if !target.is_empty() && super::story::stage(&file, target).is_none() {
-        let text = format!("target stage {target:?} could not be found");
-        return Err(Error::new(ErrorKind::InvalidInput, text));
-    }
-    Ok(())
 }
 
 fn plan_error(error: PlanError) -> Error {

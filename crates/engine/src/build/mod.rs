@@ -41,6 +41,7 @@ mod stubs;
 mod tree;
 mod turns;
 mod unpack;
+mod upload;
 mod usage;
 
 pub use classic::{BuildError, BuildRequest, Built, Heard, Prepared};

@@ -172,9 +172,11 @@ impl Engine {
         }
         let hosts = exec.extra_hosts.iter();
         let surroundings = job.client.surroundings();
+        let limits = self.step_limits(resources(&surroundings));
+        let limits = limits.map_err(|error| WorldError::Invalid(error.full_message()))?;
         Ok(Config {
             network: Step::network(exec.network, &surroundings.network),
-            resources: resources(&surroundings),
+            resources: limits,
             extra_hosts: hosts
                 .map(|(name, address)| format!("{name}:{address}"))
                 .collect(),

@@ -8,7 +8,7 @@ pub(crate) use ending::Endings;
 
 use super::live::Container;
 use super::record::{Effective, Record};
-use super::{Config, LogConfig, LogDriver, MountPoint, NetworkMode, State, bundle};
+use super::{Config, LogConfig, LogDriver, MountPoint, NetworkMode, Resources, State, bundle};
 use crate::{Engine, Error, ErrorKind, Result};
 use ending::{Ending, Running};
 use hull_build::world::Cancel;
@@ -69,6 +69,15 @@ pub(crate) enum StepSource {
 }
 
 impl Engine {
+    /// The limits of a step, without those that this host does not have.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what makes no sense, as for containers.
+    pub(crate) fn step_limits(&self, mut wanted: Resources) -> Result<Resources> {
+        super::limits::fit(&mut wanted, self.limits(), false)?;
+        Ok(wanted)
+    }
+
     /// Runs a step to its end; what it writes goes to `output`, with 1 or 2.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
-//! `POST /build?version=2`: BuildKit's way of building for clients of before Docker 23. The context comes over the
-//! client's session; what happens is told as BuildKit's own messages, in lines.
+//! `POST /build?version=2`: BuildKit's way of building for clients of before Docker 23, and for programs that speak no
+//! gRPC. The context comes over the client's session, as the body, or as the body of a request beside this one; what
+//! happens is told as BuildKit's own messages, in lines.
 
-use super::attributes;
+use super::{attributes, parameter};
 use crate::buildkit::{ApiBuild, ApiStep};
-use crate::convert;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::reply::{self, JSON, Outcome};
@@ -11,42 +11,67 @@ use crate::request::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use hull_api::progress::{ErrorDetail, Message};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What begins the id of a request that only brings a context.
-const UPLOAD: &str = "upload-request";
+/// What begins the id of a request that only brings a context, and is the place of one that came so.
+pub(super) const UPLOAD: &str = "upload-request";
 
 /// Builds, and tells.
 pub(super) async fn build(request: Request) -> Result<Outcome, ApiError> {
     let query = &request.query;
     let name = query.text("buildid");
-    if name.starts_with(UPLOAD) || query.text("remote") == UPLOAD {
-        return Err(convert::unsupported(
-            "contexts from standard input by BuildKit's protocol of before Docker 23",
-        ));
+    if let Some(build) = name
+        .strip_prefix(UPLOAD)
+        .and_then(|rest| rest.strip_prefix(':'))
+    {
+        return upload(build.to_owned(), request).await;
     }
     let attributes = attributes(query)?;
+    let (cache_from, exporter) = (cache_from(query)?, exporter(query)?);
+    let name = match name {
+        "" => format!("api-{}", request.app.buildkit.next_number()),
+        name => name.to_owned(),
+    };
+    let (quiet, session) = (query.flag("q"), query.text("session").to_owned());
+    let upload = match query.text("remote") {
+        "" => {
+            let body = crate::routes::archive::incoming(request.body);
+            Some(request.app.engine.upload_context(body).await?)
+        }
+        UPLOAD => Some(request.app.buildkit.uploads().wait(&name).await?),
+        _ => None,
+    };
     let inline = attributes.get("build-arg:BUILDKIT_INLINE_CACHE");
     let build = ApiBuild {
-        name: match name {
-            "" => format!("api-{}", request.app.buildkit.next_number()),
-            name => name.to_owned(),
-        },
-        session: query.text("session").to_owned(),
+        name,
+        session,
+        upload,
         inline_cache: inline.is_some_and(|value| matches!(value.as_str(), "1" | "true")),
-        cache_from: cache_from(query)?,
-        exporter: exporter(query)?,
+        cache_from,
+        exporter,
         attributes,
     };
-    let quiet = query.flag("q");
     let steps = request.app.buildkit.build(&request.app.engine, build).await;
     let lines = steps.filter_map(move |step| {
         let message = told(step, quiet);
         std::future::ready(message.map(|message| crate::routes::pull::line(&message)))
     });
     Ok(reply::stream(request.app.shutdown.clone(), JSON, lines).into())
+}
+
+/// Takes a context for the build of that name, which is asked for beside this; answered when that has it.
+async fn upload(build: String, request: Request) -> Result<Outcome, ApiError> {
+    let place = request.app.buildkit.uploads().begin(build)?;
+    let body = crate::routes::archive::incoming(request.body);
+    let files = request.app.engine.upload_context(body).await?;
+    place.give(files).await;
+    let mut reply = reply::empty(StatusCode::OK);
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    Ok(reply.into())
 }
 
 /// A step as a line; `None` where nothing is said.
@@ -79,17 +104,13 @@ fn told(step: ApiStep, quiet: bool) -> Option<Message> {
 }
 
 /// `["name"]`
-fn cache_from(query: &Query) -> Result<Vec<String>, ApiError> {
-    match query.text("cachefrom") {
-        "" | "null" => Ok(Vec::new()),
-        text => serde_json::from_str(text).map_err(|error| {
-            ApiError::bad_request(format!("error reading cachefrom: invalid JSON: {error}"))
-        }),
-    }
+pub(super) fn cache_from(query: &Query) -> Result<Vec<String>, ApiError> {
+    let found = parameter(query, "cachefrom", "error reading cache-from")?;
+    Ok(found.unwrap_or_default())
 }
 
 /// `[{"Type":"local","Attrs":{…}}]`; none is the image store.
-fn exporter(query: &Query) -> Result<(String, BTreeMap<String, String>), ApiError> {
+pub(super) fn exporter(query: &Query) -> Result<(String, BTreeMap<String, String>), ApiError> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Output {
@@ -97,12 +118,8 @@ fn exporter(query: &Query) -> Result<(String, BTreeMap<String, String>), ApiErro
         #[serde(default)]
         attrs: Option<BTreeMap<String, String>>,
     }
-    let outputs: Vec<Output> = match query.text("outputs") {
-        "" | "null" => Vec::new(),
-        text => serde_json::from_str(text).map_err(|error| {
-            ApiError::bad_request(format!("error reading outputs: invalid JSON: {error}"))
-        })?,
-    };
+    let outputs: Option<Vec<Output>> = parameter(query, "outputs", "invalid outputs specified")?;
+    let outputs = outputs.unwrap_or_default();
     if outputs.len() > 1 {
         return Err(ApiError::internal("multiple outputs not supported"));
     }

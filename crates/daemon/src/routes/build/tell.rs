@@ -24,6 +24,8 @@ pub(super) struct Teller {
     /// Bytes that the client has not read.
     unread: Arc<AtomicUsize>,
     quiet: bool,
+    /// Whether the image's id is told for programs, too.
+    names_id: bool,
     cancel: Cancel,
     tale: Mutex<Tale>,
 }
@@ -42,6 +44,9 @@ struct Tale {
     cached: bool,
     /// Whether output is being left out.
     clipped: bool,
+    /// What is told only if it fails, and its bytes.
+    held: Vec<Message>,
+    held_size: usize,
 }
 
 /// An instruction.
@@ -114,7 +119,13 @@ impl Step {
         let cached = if idle { before } else { self.cached };
         match self.told.kind {
             ToldKind::Before => return,
-            ToldKind::From => {}
+            ToldKind::From => {
+                // What the base image wanted to be done ran in one.
+                if let Some(container) = &self.container {
+                    let removed = format!(" ---> Removed intermediate container {container}\n");
+                    lines.push(said(removed));
+                }
+            }
             ToldKind::Copy | ToldKind::Container if cached => {
                 lines.push(said(" ---> Using cache\n"));
             }
@@ -133,6 +144,19 @@ impl Step {
 }
 
 impl Tale {
+    /// Keeps lines for the case that it fails.
+    fn hold(&mut self, lines: Vec<Message>) {
+        for line in lines {
+            let before = self.held_size;
+            self.held_size += weight(&line);
+            if self.held_size <= MAX_WAITING {
+                self.held.push(line);
+            } else if before <= MAX_WAITING {
+                self.held.push(said("[output clipped]\n"));
+            }
+        }
+    }
+
     fn begin(&mut self, story: Story) {
         self.steps = story.steps.into_iter().map(Step::new).collect();
         self.unconsumed = story.unconsumed;
@@ -170,10 +194,13 @@ impl Tale {
         };
         lines.push(named(place + 1, self.steps.len(), &step.told.text));
         lines.push(said("\n"));
-        match step.told.triggers {
-            0 => {}
-            1 => lines.push(said("# Executing 1 build trigger\n")),
-            several => lines.push(said(format!("# Executing {several} build triggers\n"))),
+        let triggers = step.told.triggers;
+        if triggers > 0 {
+            lines.push(said(format!("# Executing {triggers} build trigger")));
+            if triggers > 1 {
+                lines.push(said("s"));
+            }
+            lines.push(said("\n"));
         }
     }
 
@@ -246,13 +273,18 @@ impl Tale {
 
 impl Teller {
     /// One that tells, and what it tells.
-    pub(super) fn new(quiet: bool, cancel: Cancel) -> (Self, BoxStream<'static, Message>) {
+    pub(super) fn new(
+        quiet: bool,
+        names_id: bool,
+        cancel: Cancel,
+    ) -> (Self, BoxStream<'static, Message>) {
         let (lines, told) = mpsc::unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));
         let teller = Self {
             lines,
             unread: Arc::clone(&unread),
             quiet,
+            names_id,
             cancel,
             tale: Mutex::default(),
         };
@@ -273,6 +305,10 @@ impl Teller {
         let mut tale = self.tale();
         let mut lines = Vec::new();
         change(&mut tale, &mut lines);
+        if self.quiet {
+            tale.hold(lines);
+            return;
+        }
         let gone = lines.into_iter().any(|line| !self.send(line));
         drop(tale);
         if gone {
@@ -288,19 +324,14 @@ impl Teller {
 
     /// What is going to be done.
     pub(super) fn begin(&self, story: Story) {
-        if !self.quiet {
-            self.tell(|tale, lines| {
-                tale.begin(story);
-                tale.go_on(lines);
-            });
-        }
+        self.tell(|tale, lines| {
+            tale.begin(story);
+            tale.go_on(lines);
+        });
     }
 
     /// Something happened.
     pub(super) fn hear(&self, event: &Event) {
-        if self.quiet {
-            return;
-        }
         match event {
             Event::Vertex(state) => self.tell(|tale, lines| {
                 tale.vertex(state);
@@ -343,23 +374,26 @@ impl Teller {
             status: words.trim_end().to_owned(),
             bytes,
         };
-        if self.unread.load(Ordering::Relaxed) <= MAX_UNREAD {
+        if !self.quiet && self.unread.load(Ordering::Relaxed) <= MAX_UNREAD {
             let _ = self.send(super::super::pull::message(progress));
         }
     }
 
-    /// How it ended.
+    /// How it ended. Of a quiet one that failed everything is told now.
     pub(super) fn end(&self, built: Result<Built, BuildError>) {
-        self.tell(|tale, lines| match built {
-            Ok(built) if self.quiet => lines.push(said(format!("{}\n", built.id))),
-            Ok(built) => tale.end(&built, lines),
+        let mut tale = self.tale();
+        let mut lines = std::mem::take(&mut tale.held);
+        match built {
+            Ok(built) if self.quiet => lines = vec![said(format!("{}\n", built.id))],
+            Ok(built) => tale.end(&built, &mut lines),
             Err(error) => {
-                if !self.quiet {
-                    tale.fail(&error, lines);
-                }
+                tale.fail(&error, &mut lines);
                 lines.push(failure(&error));
             }
-        });
+        }
+        lines.retain(|line| self.names_id || line.aux.is_none());
+        // Who does not listen any more misses nothing.
+        let _gone = lines.into_iter().any(|line| !self.send(line));
     }
 }
 
@@ -388,6 +422,7 @@ fn failure(error: &BuildError) -> Message {
                 i64::from(*code),
             ),
             WorldError::NotFound(text) => (copy_failed(&failed.name, text), 0),
+            WorldError::Invalid(text) => (without_command(text), 0),
             other => (other.full_message(), 0),
         },
     };
@@ -401,12 +436,23 @@ fn failure(error: &BuildError) -> Message {
     }
 }
 
+/// BuildKit names the command where dockerd's classic builder does not.
+fn without_command(text: &str) -> String {
+    let (_, why) = text
+        .split_once("did not complete successfully: ")
+        .unwrap_or(("", text));
+    why.to_owned()
+}
+
 /// What is not in the context, in dockerd's words.
 fn copy_failed(step: &str, text: &str) -> String {
     let missing = text.strip_suffix(": not found");
     let missing = missing.map(|path| path.trim_matches('"').trim_start_matches('/'));
     let instruction = instruction_of(step).and_then(|text| text.split(' ').next());
     match (instruction, missing) {
+        (Some(word @ ("COPY" | "ADD")), Some(path)) if step.contains(" --from=") => {
+            format!("{word} failed: stat {path}: file does not exist")
+        }
         (Some(word @ ("COPY" | "ADD")), Some(path)) => format!(
             "{word} failed: file not found in build context or excluded by .dockerignore: stat {path}: file does not exist"
         ),
@@ -521,6 +567,32 @@ mod tests {
                  Successfully built {short}\nSuccessfully tagged n:latest\n"
             )
         );
+    }
+
+    #[test]
+    fn a_quiet_build_tells_all_when_it_fails() {
+        let (teller, lines) = Teller::new(true, true, Cancel::new());
+        let begin = || {
+            teller.begin(Story {
+                steps: vec![told("RUN a", ToldKind::Container, Some("a"))],
+                unconsumed: Vec::new(),
+            });
+        };
+        begin();
+        let why = hull_engine::Error::new(hull_engine::ErrorKind::Internal, "no");
+        teller.end(Err(BuildError::Export(why)));
+        drop(teller);
+        let lines: Vec<Message> = futures_util::FutureExt::now_or_never(lines.collect()).unwrap();
+        let said: String = lines.iter().map(|line| line.stream.as_str()).collect();
+        assert_eq!(said, "Step 1/1 : RUN a\n");
+        assert_eq!(lines.last().unwrap().error, "no");
+        let mut tale = Tale::default();
+        tale.hold((0..3).map(|_| said_long()).collect());
+        assert_eq!(tale.held.last().unwrap().stream, "[output clipped]\n");
+    }
+
+    fn said_long() -> Message {
+        said("x".repeat(MAX_WAITING - 1000))
     }
 
     #[test]
