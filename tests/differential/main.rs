@@ -51,6 +51,9 @@ fn every_request_is_answered_as_by_dockerd() {
     for name in names() {
         // What one file leaves is not the next one's: files can be recorded alone.
         daemon.ask("POST", "/volumes/prune", b"");
+        if reference().is_none() {
+            remove_images(&daemon);
+        }
         let exchanges = play(&daemon, &name, &server);
         let path = directory().join("dockerd").join(format!("{name}.json"));
         if record {
@@ -77,6 +80,18 @@ fn every_request_is_answered_as_by_dockerd() {
         let listed = fs_err::read_to_string(directory().join("differs.txt")).unwrap();
         compare::judge(&found, &listed, whole && !record);
     }
+}
+
+/// Removes what was built, and what that has left.
+fn remove_images(daemon: &Daemon<'_>) {
+    for image in daemon.get("/images/json").json().as_array().unwrap() {
+        if image["RepoTags"][0] != "busybox:latest" {
+            let id = image["Id"].as_str().unwrap();
+            daemon.ask("DELETE", &format!("/images/{id}?force=1"), b"");
+        }
+    }
+    daemon.ask("POST", "/build/prune?all=1", b"");
+    daemon.ask("POST", "/images/prune", b"");
 }
 
 fn directory() -> PathBuf {

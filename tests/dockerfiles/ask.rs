@@ -130,6 +130,8 @@ fn said(text: &str) -> Value {
         }
     });
     let lines = lines.map(|line| line.replace("\u{1b}[33m", "").replace("\u{1b}[0m", ""));
+    // Of two calls that fail for the same reason buildx names one, by who is faster.
+    let lines = lines.map(|line| line.replace("failed to run Build function:", "failed to solve:"));
     // Warnings come in no order.
     let (mut warnings, others): (Vec<_>, Vec<_>) =
         lines.partition(|line: &String| line.starts_with(" - "));

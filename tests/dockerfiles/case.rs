@@ -18,6 +18,8 @@
 //!
 //! A line that ends in `\r`, or a file without a last line break, is made by `setup`.
 
+use hull_tests::daemon::other_engine;
+use hull_tests::host::reference;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -96,7 +98,7 @@ impl Case {
             let path = context.join(path);
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             let mut content = content.clone();
-            if hull_tests::host::reference().is_some() {
+            if reference().is_some() || other_engine().is_some() {
                 // docker would fetch that frontend, which is the one that it has.
                 content = content.replace("syntax", "s-ntax");
             }

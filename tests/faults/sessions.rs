@@ -19,9 +19,9 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// Bytes of a flood, if nobody ends it.
-const FLOOD: usize = 64 << 20;
+const FLOOD: usize = 8 << 20;
 /// The daemon may have so many more afterwards, kB.
-const MAX_GROWTH: u64 = 48 << 10;
+const MAX_GROWTH: u64 = 24 << 10;
 
 /// A frame whose head says `length`, whatever `body` has.
 fn claims(length: u32, kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn claims(length: u32, kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8>
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).unwrap();
+    let length = u32::try_from(body.len()).expect("test data");
     claims(length, kind, flags, stream, body)
 }
 
@@ -44,7 +44,7 @@ fn header(name: &str, value: &str) -> Vec<u8> {
         let length = text.len();
         let mut bytes = match u8::try_from(length) {
             Ok(short) if short < 127 => vec![short],
-            _ => vec![127, u8::try_from(length - 127).unwrap()],
+            _ => vec![127, u8::try_from(length - 127).expect("test data")],
         };
         bytes.extend(text.as_bytes());
         bytes
@@ -68,24 +68,28 @@ fn call(path: &str) -> Vec<u8> {
 
 /// A connection that has changed its protocol.
 fn change(daemon: &Daemon<'_>, path: &str, headers: &str) -> UnixStream {
-    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    let mut stream = UnixStream::connect(daemon.socket()).expect("test data");
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+        .expect("test data");
     stream
-        .set_write_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .expect("test data");
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{headers}\r\n"
     );
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes()).expect("test data");
     let mut reply = Vec::new();
     let mut byte = [0];
     while !reply.ends_with(b"\r\n\r\n") {
-        assert_eq!(stream.read(&mut byte).unwrap(), 1, "no answer to {path}");
+        assert_eq!(
+            stream.read(&mut byte).expect("test data"),
+            1,
+            "no answer to {path}"
+        );
         reply.push(byte[0]);
     }
-    let reply = String::from_utf8(reply).unwrap();
+    let reply = String::from_utf8(reply).expect("test data");
     assert!(reply.starts_with("HTTP/1.1 101 "), "{reply}");
     stream
 }
@@ -123,10 +127,11 @@ fn flood(mut stream: &UnixStream, piece: impl Fn(u32) -> Vec<u8>) {
 
 /// Resident memory of the daemon, kB.
 fn memory(daemon: &Daemon<'_>) -> u64 {
-    let status = fs_err::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let status =
+        fs_err::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("test data");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.unwrap().split_whitespace().next();
-    number.unwrap().parse().unwrap()
+    let number = line.expect("test data").split_whitespace().next();
+    number.expect("test data").parse().expect("test data")
 }
 
 fn is_well(daemon: &Daemon<'_>) {
@@ -188,7 +193,7 @@ fn frames_that_lie_end_only_their_connection() {
         for (what, bytes) in &broken {
             println!("/grpc: {what}");
             let mut stream = change(&s.daemon, "/grpc", "");
-            stream.write_all(bytes).unwrap();
+            stream.write_all(bytes).expect("test data");
             until_end(&stream);
             is_well(&s.daemon);
         }
@@ -219,7 +224,7 @@ fn frames_that_lie_end_only_their_connection() {
         for (what, bytes) in &broken {
             println!("/session: {what}");
             let mut stream = change(&s.daemon, "/session", &introduction("broken"));
-            stream.write_all(bytes).unwrap();
+            stream.write_all(bytes).expect("test data");
             until_end(&stream);
             // Its name is free again.
             wait_until("the session is forgotten", || {
@@ -235,14 +240,14 @@ fn frames_that_lie_end_only_their_connection() {
 
 /// The answer to a session that does not ask for the other protocol: an error, but which one tells of the name.
 fn plain_session(daemon: &Daemon<'_>, id: &str) -> String {
-    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    let mut stream = UnixStream::connect(daemon.socket()).expect("test data");
     let head = format!(
         "POST /session HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Length: 0\r\n{}\r\n",
         introduction(id)
     );
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes()).expect("test data");
     let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
+    stream.read_to_string(&mut reply).expect("test data");
     reply
 }
 
@@ -284,21 +289,23 @@ fn calls_that_lie_are_answered_with_an_error() {
         let mut stream = change(&s.daemon, "/grpc", "");
         stream
             .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())
-            .unwrap();
+            .expect("test data");
         for (number, (what, path, body)) in (0..).zip(&calls) {
             println!("{what}");
             let id = 2 * number + 1;
             let headers = frame(HEADERS, END_HEADERS, id, &call(path));
             let body = frame(DATA, END_STREAM, id, body);
-            stream.write_all(&[headers, body].concat()).unwrap();
+            stream
+                .write_all(&[headers, body].concat())
+                .expect("test data");
             // The same connection goes on: each call is answered, and ended.
             loop {
                 let mut head = [0; 9];
-                stream.read_exact(&mut head).unwrap();
+                stream.read_exact(&mut head).expect("test data");
                 let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-                let mut payload = vec![0; usize::try_from(length).unwrap()];
-                stream.read_exact(&mut payload).unwrap();
-                let of = u32::from_be_bytes(head[5..].try_into().unwrap());
+                let mut payload = vec![0; usize::try_from(length).expect("test data")];
+                stream.read_exact(&mut payload).expect("test data");
+                let of = u32::from_be_bytes(head[5..].try_into().expect("test data"));
                 let ends = head[4] & END_STREAM != 0 && matches!(head[3], DATA | HEADERS);
                 if of == id && (ends || head[3] == RESET) {
                     break;
@@ -394,13 +401,13 @@ fn floods_cost_the_daemon_nothing() {
 fn introductions_that_are_none_are_refused() {
     with(Client::Hull, |s| {
         let ask = |headers: &str| {
-            let mut stream = UnixStream::connect(s.daemon.socket()).unwrap();
+            let mut stream = UnixStream::connect(s.daemon.socket()).expect("test data");
             let head = format!(
                 "POST /session HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{headers}\r\n"
             );
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(head.as_bytes()).expect("test data");
             let mut reply = [0; 16];
-            stream.read_exact(&mut reply).unwrap();
+            stream.read_exact(&mut reply).expect("test data");
             String::from_utf8_lossy(&reply[9..12]).into_owned()
         };
         assert_eq!(ask(""), "400", "no id");
