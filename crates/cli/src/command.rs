@@ -141,7 +141,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
 pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
     let program = program();
     let Some(first) = args.first() else {
-        crate::print(&overview(cli));
+        // Nobody asked for help: what is read further is not filled with it.
+        crate::say(overview(cli).trim_end());
         return Ok(());
     };
     if first == completion::ASKED {
@@ -152,7 +153,10 @@ pub(crate) fn dispatch(cli: &Cli, args: &[String]) -> Outcome {
     }
     if GROUPS.iter().any(|(name, _)| name == first) {
         let Some(second) = args.get(1).filter(|word| !word.starts_with('-')) else {
-            crate::print(&group_overview(first));
+            match args.get(1) {
+                Some(_) => crate::print(&group_overview(first)),
+                None => crate::say(group_overview(first).trim_end()),
+            }
             return Ok(());
         };
         let words = format!("{first} {second}");

@@ -88,6 +88,17 @@ impl Cli {
             let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
             crate::command::flag_failure(&[GLOBAL_FLAGS], &error, &usage, "")
         })?;
+        if let [_, second, ..] = globals.list("host") {
+            let program = crate::command::program();
+            let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
+            let error = flags::FlagError::Invalid {
+                value: second.clone(),
+                flag: "-H, --host".to_owned(),
+                reason: "specify only one -H".to_owned(),
+            };
+            let tables = &[GLOBAL_FLAGS];
+            return Err(crate::command::flag_failure(tables, &error, &usage, ""));
+        }
         check_log_level(globals.text("log-level"))?;
         // One thread: the command line waits most of the time, and starts faster alone.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -190,9 +201,6 @@ impl Cli {
     /// The daemon's address, and whether the user chose it.
     pub(crate) fn place(&self) -> Result<(Place, bool), Failure> {
         let flag = self.globals.list("host");
-        if flag.len() > 1 {
-            return Err(Failure::new("specify only one -H"));
-        }
         let context = self.globals.text("context");
         if !matches!(context, "" | DEFAULT) && !flag.is_empty() {
             let text = "conflicting options: cannot specify both --host and --context";

@@ -25,9 +25,14 @@ pub enum Data {
     List(Vec<Data>),
     /// An object of the API; its members keep the daemon's order.
     Object(Vec<(String, Data)>),
+    /// An object that is a Go struct to Docker: as one for all that asks for its members, but printed otherwise.
+    Struct(Vec<(String, Data)>, Shape),
     /// A row of a table: a Go struct with methods for fields.
     Record(Record),
 }
+
+/// How Go prints a struct: the names of its fields in their order, and what stands for one that the JSON leaves out.
+pub type Shape = &'static [(&'static str, &'static str)];
 
 /// What `null` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +100,7 @@ impl Data {
             Self::Text(text) => !text.is_empty(),
             Self::List(items) => !items.is_empty(),
             Self::Object(members) => !members.is_empty(),
-            Self::Record(_) => true,
+            Self::Struct(..) | Self::Record(_) => true,
         }
     }
 
@@ -157,6 +162,17 @@ impl fmt::Display for Data {
                 }
                 f.write_str("]")
             }
+            Self::Struct(members, shape) => {
+                f.write_str("{")?;
+                for (index, (name, zero)) in shape.iter().enumerate() {
+                    let space = if index > 0 { " " } else { "" };
+                    match members.iter().find(|(known, _)| known == name) {
+                        Some((_, value)) => write!(f, "{space}{value}")?,
+                        None => write!(f, "{space}{zero}")?,
+                    }
+                }
+                f.write_str("}")
+            }
             Self::Record(_) => f.write_str(&self.to_json()),
         }
     }
@@ -171,7 +187,7 @@ impl Serialize for Data {
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => serializer.collect_seq(items),
-            Self::Object(members) => {
+            Self::Object(members) | Self::Struct(members, _) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
                 for (name, value) in members {
                     map.serialize_entry(name, value)?;

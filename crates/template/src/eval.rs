@@ -148,7 +148,7 @@ impl<'a> Evaluator<'a> {
         let value = self.pipe(pipe, dot)?;
         let items: Box<dyn Iterator<Item = (Data, Data)>> = match value {
             Data::List(items) => Box::new((0..).map(Data::Int).zip(items)),
-            Data::Object(mut members) => {
+            Data::Object(mut members) | Data::Struct(mut members, _) => {
                 members.sort_by(|(a, _), (b, _)| a.cmp(b));
                 let pair = |(name, value)| (Data::Text(name), value);
                 Box::new(members.into_iter().map(pair))
@@ -312,7 +312,9 @@ impl<'a> Evaluator<'a> {
                     Data::Record(_) => {
                         format!("{last} has arguments but cannot be invoked as function")
                     }
-                    Data::Object(_) => format!("{last} is not a method but has arguments"),
+                    Data::Object(_) | Data::Struct(..) => {
+                        format!("{last} is not a method but has arguments")
+                    }
                     other => {
                         let name = functions::type_name(&other);
                         format!("can't evaluate field {last} in type {name}")
@@ -360,7 +362,9 @@ impl<'a> Evaluator<'a> {
         for name in path {
             let missing = |message: String| self.fail(operand.at, operand, message);
             let found = match value {
-                Data::Object(members) => members.iter().find(|(known, _)| known == name),
+                Data::Object(members) | Data::Struct(members, _) => {
+                    members.iter().find(|(known, _)| known == name)
+                }
                 Data::Record(record) => {
                     let field = record.fields.iter().find(|(known, _)| known == name);
                     match field {
@@ -381,7 +385,7 @@ impl<'a> Evaluator<'a> {
                         "can't evaluate field {name} in type {kind}"
                     )));
                 }
-                (None, Data::Object(_)) => {
+                (None, Data::Object(_) | Data::Struct(..)) => {
                     return Err(missing(format!(
                         "map has no entry for key {}",
                         crate::quote(name)

@@ -27,7 +27,9 @@ pub(crate) fn type_name(value: &Data) -> &'static str {
         Data::Float(_) => "float64",
         Data::Text(_) => "string",
         Data::List(_) | Data::NullOf(crate::data::Empty::List) => "[]interface {}",
-        Data::Object(_) | Data::NullOf(crate::data::Empty::Map) => "map[string]interface {}",
+        Data::Object(_) | Data::Struct(..) | Data::NullOf(crate::data::Empty::Map) => {
+            "map[string]interface {}"
+        }
         Data::Record(record) => record.type_name,
     }
 }
@@ -193,7 +195,7 @@ fn len(value: &Data) -> Result<Data, String> {
     let count = match value {
         Data::Text(text) => text.len(),
         Data::List(items) => items.len(),
-        Data::Object(members) => members.len(),
+        Data::Object(members) | Data::Struct(members, _) => members.len(),
         Data::NullOf(_) => 0,
         Data::Null | Data::Missing => return Err("len of nil pointer".to_owned()),
         other => return Err(format!("len of type {}", type_name(other))),
@@ -228,13 +230,13 @@ fn index(value: Data, key: &Data) -> Result<Data, String> {
             let byte = text.as_bytes().get(at).ok_or_else(outside)?;
             Ok(Data::Int((*byte).into()))
         }
-        (Data::Object(members), Data::Text(name)) => {
+        (Data::Object(members) | Data::Struct(members, _), Data::Text(name)) => {
             let found = members.iter().find(|(known, _)| known == name);
             Ok(found.map_or_else(|| zero(members), |(_, value)| value.clone()))
         }
         (Data::NullOf(crate::data::Empty::Map), Data::Text(_)) => Ok("".into()),
         (Data::NullOf(crate::data::Empty::List), _) => place(key, 0).and_then(|_| Err(outside())),
-        (Data::Object(_), other) => Err(format!(
+        (Data::Object(_) | Data::Struct(..), other) => Err(format!(
             "value has type {}; should be string",
             type_name(other)
         )),
@@ -247,7 +249,7 @@ fn index(value: Data, key: &Data) -> Result<Data, String> {
 fn zero(members: &[(String, Data)]) -> Data {
     match members.first() {
         Some((_, Data::List(_))) => Data::NullOf(crate::data::Empty::List),
-        Some((_, Data::Object(_) | Data::Null)) => Data::Null,
+        Some((_, Data::Object(_) | Data::Struct(..) | Data::Null)) => Data::Null,
         Some((_, Data::Int(_))) => Data::Int(0),
         Some((_, Data::Bool(_))) => Data::Bool(false),
         _ => "".into(),

@@ -21,7 +21,7 @@ mod parse;
 mod printf;
 mod quote;
 
-pub use data::{Data, Empty, Record};
+pub use data::{Data, Empty, Record, Shape};
 pub use quote::quote;
 
 use node::Node;

@@ -193,7 +193,9 @@ fn plain(value: &Data, verb: char, spec: Spec) -> Option<(String, bool)> {
         ('x', Data::Text(content)) => text(content.bytes().map(|b| format!("{b:02x}")).collect()),
         ('X', Data::Text(content)) => text(content.bytes().map(|b| format!("{b:02X}")).collect()),
         ('t', Data::Bool(value)) => text(value.to_string()),
-        ('s', Data::Object(_) | Data::Record(_) | Data::NullOf(_)) => text(value.to_string()),
+        ('s', Data::Object(_) | Data::Struct(..) | Data::Record(_) | Data::NullOf(_)) => {
+            text(value.to_string())
+        }
         ('c', Data::Int(number)) => text(letter(*number).to_string()),
         ('U', Data::Int(number)) => text(format!("U+{number:04X}")),
         ('x' | 'X' | 'o' | 'b', Data::Int(number)) => Some((based(*number, verb, spec), true)),

@@ -368,3 +368,18 @@ proptest! {
         prop_assert_eq!(Template::parse(&text).unwrap().render(&data()).unwrap(), text);
     }
 }
+
+#[test]
+fn what_is_a_struct_to_docker_is_printed_as_one() {
+    let members = vec![("HostPort".to_owned(), "80".into())];
+    let binding = Data::Struct(members, &[("HostIp", ""), ("HostPort", "")]);
+    let data = Data::Object(vec![("B".to_owned(), Data::List(vec![binding]))]);
+    let shown = |text: &str| Template::parse(text).unwrap().render(&data).unwrap();
+    assert_eq!(shown("{{.B}}"), "[{ 80}]");
+    assert_eq!(shown("{{json .B}}"), r#"[{"HostPort":"80"}]"#);
+    assert_eq!(shown("{{(index .B 0).HostPort}}"), "80");
+    assert_eq!(
+        shown(r#"{{range .B}}{{index . "HostPort"}}{{len .}}{{end}}"#),
+        "801"
+    );
+}

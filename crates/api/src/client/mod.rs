@@ -238,6 +238,12 @@ impl Client {
         &self.endpoint
     }
 
+    /// Whether the daemon is on this machine.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Unix(_))
+    }
+
     /// The API version in use.
     #[must_use]
     pub fn api_version(&self) -> String {

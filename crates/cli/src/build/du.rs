@@ -3,9 +3,9 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list, value};
+use crate::flags::{Flag, Matches, flag, value};
 use crate::format::{human_duration, human_size, now_seconds};
-use crate::listing::{Listing, filters, format_flag};
+use crate::listing::{Listing, filter_flag, filters, format_flag};
 use crate::template::{Data, Record};
 use hull_api::client::Target;
 use jiff::Timestamp;
@@ -14,11 +14,7 @@ use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
     value("builder", "string", "").hidden(),
-    list(
-        "filter",
-        "filter",
-        "Only what matches, such as \"type=regular\"",
-    ),
+    filter_flag("Only what matches, such as \"type=regular\""),
     format_flag(),
     flag("verbose", "Say more about each").short('v'),
 ];

@@ -3,17 +3,13 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Kind, Matches, flag, list, value};
-use crate::listing::{confirm, filters, reclaimed};
+use crate::flags::{Flag, Kind, Matches, flag, value};
+use crate::listing::{confirm, filter_flag, filters, reclaimed};
 
 static FLAGS: &[Flag] = &[
     flag("all", "Remove also what the next build could use").short('a'),
     value("builder", "string", "").hidden(),
-    list(
-        "filter",
-        "filter",
-        "Only what matches, such as \"until=24h\"",
-    ),
+    filter_flag("Only what matches, such as \"until=24h\""),
     flag("force", "Do not ask").short('f'),
     value("keep-storage", "bytes", "")
         .kind(Kind::Bytes)

@@ -60,7 +60,7 @@ pub(crate) fn answer(words: &[String]) -> Outcome {
         None => ("", &[][..]),
     };
     // The global flags of the line that is completed count, not ours.
-    let cli = Cli::new(before)?;
+    let cli = Cli::new(before).or_else(|_| Cli::new(&[]))?;
     let found = match place(before, last) {
         Place::Files => {
             crate::print(":files\n");

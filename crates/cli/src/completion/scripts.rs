@@ -42,7 +42,12 @@ _PROGRAM() {
   done < <(PROGRAM __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
   _describe PROGRAM found
 }
-compdef _PROGRAM PROGRAM
+# As a file in a folder of functions it is itself the function, at its first call.
+if [[ $funcstack[1] == _PROGRAM ]]; then
+  _PROGRAM "$@"
+else
+  compdef _PROGRAM PROGRAM
+fi
 "#;
 
 pub(super) const FISH: &str = r#"# Completion of PROGRAM for fish: PROGRAM completion fish | source

@@ -75,6 +75,10 @@ pub(super) async fn create(
     crate::image::check(&image)?;
     let pull = matches.text("pull");
     let platform = matches.text("platform");
+    if !platform.is_empty() {
+        let read = platform.parse::<hull_spec::Platform>();
+        read.map_err(|error| Failure::new(format!("error parsing specified platform: {error}")))?;
+    }
     let quiet = matches.bool("quiet");
     let id_file = IdFile::new(matches.text("cidfile"))?;
     if matches.bool("use-api-socket") {

@@ -1,11 +1,11 @@
 //! `hull exec`.
 
-use super::options::environment;
+use super::options::{check_env, environment};
 use super::{check_terminal, detach_keys, exit_with};
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list, value};
+use crate::flags::{Flag, Kind, Matches, flag, list, value};
 use crate::terminal::{Ended, Session, Signals, Streams, Target, size};
 use hull_api::client::Client;
 use hull_api::exec::{ExecCreateRequest, ExecStartRequest};
@@ -23,7 +23,8 @@ static FLAGS: &[Flag] = &[
         "list",
         "Set an environment variable (NAME=value, or NAME to pass ours on)",
     )
-    .short('e'),
+    .short('e')
+    .kind(Kind::Checked(check_env)),
     list(
         "env-file",
         "list",

@@ -1,11 +1,13 @@
 //! `hull container inspect`, and what `hull inspect` shares with it.
 
+mod types;
+
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome, client_message};
 use crate::flags::{Flag, Matches, flag, value};
 use crate::format::{compact, indent};
-use crate::template::{Data, Empty, Template};
+use crate::template::{Data, Template};
 use hull_api::client::{Client, Error, Target};
 use std::future::Future;
 
@@ -104,85 +106,8 @@ fn list(objects: &[String]) -> String {
 fn render(template: &Template, object: &str) -> Result<String, String> {
     let mut data: Data = serde_json::from_str(object)
         .map_err(|error| format!("unable to read inspect data: {error}"))?;
-    type_nulls(&mut data);
+    types::give(&mut data);
     template
         .render(&data)
         .map_err(|error| format!("template parsing error: {error}"))
-}
-
-/// Members that are maps, of whatever object.
-const MAPS: &[&str] = &[
-    "Annotations",
-    "Containers",
-    "DriverOpts",
-    "ExposedPorts",
-    "Labels",
-    "Networks",
-    "Options",
-    "PortBindings",
-    "Ports",
-    "Status",
-    "StorageOpt",
-    "Sysctls",
-    "Tmpfs",
-    "Volumes",
-];
-/// Members that are lists.
-const LISTS: &[&str] = &[
-    "Aliases",
-    "Args",
-    "Binds",
-    "BlkioDeviceReadBps",
-    "BlkioDeviceReadIOps",
-    "BlkioDeviceWriteBps",
-    "BlkioDeviceWriteIOps",
-    "BlkioWeightDevice",
-    "CapAdd",
-    "CapDrop",
-    "Cmd",
-    "DNSNames",
-    "DeviceCgroupRules",
-    "DeviceRequests",
-    "Devices",
-    "Dns",
-    "DnsOptions",
-    "DnsSearch",
-    "Entrypoint",
-    "Env",
-    "ExecIDs",
-    "ExtraHosts",
-    "GroupAdd",
-    "Layers",
-    "Links",
-    "MaskedPaths",
-    "Mounts",
-    "OnBuild",
-    "ReadonlyPaths",
-    "RepoDigests",
-    "RepoTags",
-    "SecurityOpt",
-    "Shell",
-    "Ulimits",
-    "VolumesFrom",
-];
-
-/// `null` in JSON is an empty list or map in Go where the field is one, and printed so.
-fn type_nulls(data: &mut Data) {
-    match data {
-        Data::Object(members) => {
-            for (name, value) in members {
-                match value {
-                    Data::Null if MAPS.contains(&name.as_str()) => {
-                        *value = Data::NullOf(Empty::Map)
-                    }
-                    Data::Null if LISTS.contains(&name.as_str()) => {
-                        *value = Data::NullOf(Empty::List)
-                    }
-                    other => type_nulls(other),
-                }
-            }
-        }
-        Data::List(items) => items.iter_mut().for_each(type_nulls),
-        _ => {}
-    }
 }

@@ -2,24 +2,19 @@
 
 use crate::command::{Arity, Command};
 use crate::context::Cli;
-use crate::failure::Outcome;
-use crate::flags::{Flag, Matches, flag, int, list};
+use crate::failure::{Failure, Outcome};
+use crate::flags::{Flag, Matches, flag, int};
 use crate::format::{
     created_at, ellipsis, human_duration, human_size, now_seconds, quote, short_id,
 };
-use crate::listing::{Listing, chosen_format, filters, format_flag, joined};
-use crate::template::{Data, Record};
+use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag, joined};
+use crate::template::{Data, Record, Template};
 use hull_api::client::ListOptions;
 use hull_api::container::{Port, Summary};
 
 static FLAGS: &[Flag] = &[
     flag("all", "Show also containers that do not run").short('a'),
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"status=exited\"",
-    )
-    .short('f'),
+    filter_flag("Only those that match, such as \"status=exited\"").short('f'),
     format_flag(),
     int("last", "Show the newest so many, whatever their state")
         .short('n')
@@ -86,7 +81,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let options = ListOptions {
         all: matches.bool("all"),
         limit,
-        size: matches.bool("size") || format.contains(".Size") || shows_all(&format),
+        size: matches.bool("size") || asks_for_size(&format)?,
         filters: filters(matches.list("filter"))?,
     };
     let client = cli.client()?;
@@ -99,9 +94,17 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     listing.print(rows)
 }
 
-/// Whether a format prints whole rows, sizes included.
-fn shows_all(format: &str) -> bool {
-    format == "json" || format.contains("json .}}") || format.contains("json . }}")
+/// Whether a format shows sizes, which cost time. As in Docker it is tried on an empty row, and refused when it fails.
+fn asks_for_size(format: &str) -> Result<bool, Failure> {
+    let text = format.replace("\\t", "\t").replace("\\n", "\n");
+    let template = Template::parse(&text)
+        .map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
+    let blank = Data::Record(row(&Summary::default(), true, 0.0));
+    template
+        .render(&blank)
+        .map_err(|error| Failure::new(format!("failed to execute template: {error}")))?;
+    // The whole row as JSON has its size.
+    Ok(format.contains(".Size") || format.contains("json .}}") || format.contains("json . }}"))
 }
 
 /// A row of the list.

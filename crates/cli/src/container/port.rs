@@ -12,7 +12,7 @@ pub(crate) static COMMAND: Command = Command {
     usage: "CONTAINER [PRIVATE_PORT[/PROTO]]",
     about: "Show the published ports of a container",
     flags: &[],
-    arity: Arity::AtLeast(1),
+    arity: Arity::Between(1, 2),
     interspersed: true,
     run,
 };

@@ -3,16 +3,12 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list};
-use crate::listing::{confirm, prune_filters};
+use crate::flags::{Flag, Matches, flag};
+use crate::listing::{confirm, filter_flag, prune_filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"until=<timestamp>\"",
-    ),
+    filter_flag("Only those that match, such as \"until=<timestamp>\""),
     flag("force", "Do not ask").short('f'),
 ];
 

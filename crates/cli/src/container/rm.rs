@@ -1,9 +1,8 @@
 //! `hull rm`.
 
-use super::each;
 use crate::command::{Arity, Command};
 use crate::context::Cli;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome, client_message};
 use crate::flags::{Flag, Matches, flag};
 
 static FLAGS: &[Flag] = &[
@@ -27,15 +26,22 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let force = matches.bool("force");
     let volumes = matches.bool("volumes");
     let link = matches.bool("link");
-    cli.block_on(each(&matches.args, |name| async move {
-        let name = name.trim_matches('/');
-        match client.remove(name, force, volumes, link).await {
-            // With force, what is gone already is as good as removed.
-            Err(error) if force && error.is_not_found() => {
-                crate::say(&crate::failure::client_message(&error));
-                Ok(())
+    let mut errors = Vec::new();
+    cli.block_on(async {
+        for name in &matches.args {
+            let bare = name.trim_matches('/');
+            match client.remove(bare, force, volumes, link).await {
+                Ok(()) => crate::print(&format!("{name}\n")),
+                // With force, what is gone already is as good as removed.
+                Err(error) if force && error.is_not_found() => {
+                    crate::say(&client_message(&error));
+                }
+                Err(error) => errors.push(client_message(&error)),
             }
-            result => result,
         }
-    }))
+    });
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(errors.join("\n"))),
+    }
 }

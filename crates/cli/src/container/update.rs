@@ -37,7 +37,7 @@ static FLAGS: &[Flag] = &[
         "bytes",
         "Limit of memory and swap together; -1 for no limit of swap",
     )
-    .kind(Kind::Bytes),
+    .kind(Kind::Swap),
     int("pids-limit", "Limit of processes; -1 for none"),
     value("restart", "string", "When to start again after an exit"),
 ];

@@ -10,7 +10,8 @@ pub(crate) fn usage_line(words: &str, command: &Command) -> String {
     let mut line = format!("{program} {words}");
     if !command.usage.is_empty() {
         line.push(' ');
-        line.push_str(command.usage);
+        // Those with a second line name the program there.
+        line.push_str(&command.usage.replace("\thull ", &format!("\t{program} ")));
     }
     line
 }
@@ -42,7 +43,12 @@ pub(crate) fn write_help(words: &str, command: &Command, columns: usize) -> Stri
 
 /// The flags that the help shows, in alphabetical order.
 fn visible(tables: &[&'static [Flag]]) -> Vec<&'static Flag> {
+    static HELP: Flag = super::flag("help", "Show what the command does");
     let mut flags: Vec<&Flag> = super::all(tables).filter(|flag| !flag.hidden).collect();
+    if flags.iter().any(|flag| flag.short == Some('h')) {
+        // As in Docker's: nobody can know, for -h is something else.
+        flags.push(&HELP);
+    }
     flags.sort_by_key(|flag| flag.long);
     flags
 }

@@ -173,7 +173,7 @@ fn parse_shorts(
                 matches.help = true;
                 return Ok(());
             }
-            return Err(FlagError::UnknownShort(letter, group.to_owned()));
+            return Err(FlagError::UnknownShort(letter, letters.to_owned()));
         };
         if let Some(value) = after.strip_prefix('=') {
             return store(flag, value.to_owned(), matches);
@@ -186,7 +186,7 @@ fn parse_shorts(
         let value = if after.is_empty() {
             rest.next()
                 .cloned()
-                .ok_or_else(|| FlagError::ShortNeedsValue(letter, group.to_owned()))?
+                .ok_or_else(|| FlagError::ShortNeedsValue(letter, letters.to_owned()))?
         } else {
             after.to_owned()
         };
@@ -218,7 +218,12 @@ fn store(flag: &'static Flag, value: String, matches: &mut Matches) -> Result<()
 }
 
 fn check(flag: &Flag, value: &str) -> Result<(), String> {
-    let integer = |signed: &str| format!("strconv.{signed}: parsing \"{value}\": invalid syntax");
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    let why = match !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        true => "value out of range",
+        false => "invalid syntax",
+    };
+    let integer = |signed: &str| format!("strconv.{signed}: parsing \"{value}\": {why}");
     match flag.kind {
         Kind::Bool => parse_bool(value)
             .map(drop)
@@ -232,7 +237,8 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
             .parse::<u16>()
             .map(drop)
             .map_err(|_| integer("ParseUint")),
-        Kind::Bytes => parse_memory(value).map(drop),
+        Kind::Bytes => parse_bytes(value).map(drop),
+        Kind::Swap => parse_memory(value).map(drop),
         Kind::Duration => hull_spec::parse_duration(value)
             .map(drop)
             .map_err(|error| error.to_string()),
@@ -241,7 +247,7 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
     }
 }
 
-/// Sizes of memory; -1 is "unlimited" where Docker takes it.
+/// Sizes of memory; -1 is "unlimited".
 fn parse_memory(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
@@ -300,9 +306,9 @@ mod tests {
             ("--x", "unknown flag: --x"),
             ("--x=1", "unknown flag: --x"),
             ("-Zq", "unknown shorthand flag: 'Z' in -Zq"),
-            ("-dZ", "unknown shorthand flag: 'Z' in -dZ"),
+            ("-dZ", "unknown shorthand flag: 'Z' in -Z"),
             ("--memory", "flag needs an argument: --memory"),
-            ("-dm", "flag needs an argument: 'm' in -dm"),
+            ("-dm", "flag needs an argument: 'm' in -m"),
             ("---x", "bad flag syntax: ---x"),
             (
                 "-m zz",

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Uint16,
     /// `512m`.
     Bytes,
+    /// The same, or -1 for no limit.
+    Swap,
     /// `1m30s`.
     Duration,
     /// `1.5`.

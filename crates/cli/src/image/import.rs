@@ -52,6 +52,6 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     cli.block_on(async {
         let messages = client.import(&options, archive).await?;
-        progress::show(messages, Output::Stdout).await
+        progress::show(messages, Output::Stdout, client.is_here()).await
     })
 }

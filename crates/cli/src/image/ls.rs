@@ -4,9 +4,9 @@ use super::reference::{familiar, split};
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list};
+use crate::flags::{Flag, Matches, flag};
 use crate::format::{created_at, human_duration, human_size, now_seconds, short_id};
-use crate::listing::{Listing, chosen_format, filters, format_flag};
+use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag};
 use crate::template::{Data, Record};
 use hull_api::client::ImageListOptions;
 use hull_api::image::Summary;
@@ -15,12 +15,7 @@ use std::collections::BTreeMap;
 static FLAGS: &[Flag] = &[
     flag("all", "Show also intermediate images").short('a'),
     flag("digests", "Show digests"),
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"dangling=true\"",
-    )
-    .short('f'),
+    filter_flag("Only those that match, such as \"dangling=true\"").short('f'),
     format_flag(),
     flag("no-trunc", "Do not shorten anything"),
     flag("quiet", "Show only ids").short('q'),

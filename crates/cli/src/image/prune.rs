@@ -3,8 +3,8 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list};
-use crate::listing::{confirm, prune_filters};
+use crate::flags::{Flag, Matches, flag};
+use crate::listing::{confirm, filter_flag, prune_filters};
 use std::collections::BTreeMap;
 
 static FLAGS: &[Flag] = &[
@@ -13,11 +13,7 @@ static FLAGS: &[Flag] = &[
         "Remove also images that have names but no containers",
     )
     .short('a'),
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"until=<timestamp>\"",
-    ),
+    filter_flag("Only those that match, such as \"until=<timestamp>\""),
     flag("force", "Do not ask").short('f'),
 ];
 

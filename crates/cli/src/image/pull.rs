@@ -9,7 +9,11 @@ use crate::progress::{self, Output};
 
 static FLAGS: &[Flag] = &[
     flag("all-tags", "Download every tag of the repository").short('a'),
-    flag("disable-content-trust", "").hidden(),
+    flag(
+        "disable-content-trust",
+        "No effect: content trust is gone from Docker",
+    )
+    .default("true"),
     value(
         "platform",
         "string",
@@ -71,5 +75,5 @@ async fn pull(cli: &Cli, typed: &str, all: bool, platform: &str, output: Output)
     };
     let client = cli.client()?;
     let messages = client.pull(name.repository, tag, platform, auth).await?;
-    progress::show(messages, output).await
+    progress::show(messages, output, client.is_here()).await
 }

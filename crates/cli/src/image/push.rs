@@ -18,7 +18,11 @@ static FLAGS: &[Flag] = &[
         "string",
         "Form that layers get: gzip[:0-9], zstd[:1-19] or none. By default they are pushed as they were pulled",
     ),
-    flag("disable-content-trust", "").hidden(),
+    flag(
+        "disable-content-trust",
+        "No effect: content trust is gone from Docker",
+    )
+    .default("true"),
     value(
         "platform",
         "string",
@@ -100,7 +104,10 @@ async fn push(
     let client = cli.client()?;
     let messages = client.push(repository, options, auth).await?;
     let output = if quiet { Output::None } else { Output::Stdout };
-    progress::show_with(messages, output, |aux| notes.extend(note(aux))).await
+    progress::show_with(messages, output, client.is_here(), |aux| {
+        notes.extend(note(aux));
+    })
+    .await
 }
 
 /// What the daemon did other than asked for, for people.

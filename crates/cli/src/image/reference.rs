@@ -30,22 +30,25 @@ pub(crate) fn split(text: &str) -> Name<'_> {
     }
 }
 
-/// Refuses the one mistake in names that people make often, before anything else is done.
+/// Refuses what is no name, before anything else is done.
 pub(crate) fn check(text: &str) -> Result<(), Failure> {
-    let full = canonical(split(text).repository);
-    let path = full.split_once('/').map_or("", |(_, path)| path);
-    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(Failure::new(format!(
-            "invalid reference format: repository name ({path}) must be lowercase"
-        )));
+    match text.parse::<hull_spec::Reference>() {
+        // Ids are as good where an image is meant; where a name is, the daemon refuses them.
+        Ok(_) | Err(hull_spec::InvalidReference::LooksLikeId(_)) => Ok(()),
+        Err(error) => Err(Failure::new(error.to_string())),
     }
-    Ok(())
 }
 
 /// The registry that a repository is in: `docker.io` unless its first part looks like a host.
 pub(crate) fn registry(repository: &str) -> &str {
     match repository.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        Some((first, _))
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.contains(|c: char| c.is_ascii_uppercase()) =>
+        {
+            first
+        }
         _ => "docker.io",
     }
 }

@@ -4,19 +4,14 @@ use super::reference::registry;
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::Outcome;
-use crate::flags::{Flag, Matches, flag, int, list};
+use crate::flags::{Flag, Matches, flag, int};
 use crate::format::ellipsis;
-use crate::listing::{Listing, filters, format_flag};
+use crate::listing::{Listing, filter_flag, filters, format_flag};
 use crate::template::{Data, Record};
 use hull_api::image::SearchResult;
 
 static FLAGS: &[Flag] = &[
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"is-official=true\" or \"stars=10\"",
-    )
-    .short('f'),
+    filter_flag("Only those that match, such as \"is-official=true\" or \"stars=10\"").short('f'),
     format_flag(),
     int("limit", "How many results at most"),
     flag("no-trunc", "Do not shorten anything"),

@@ -23,6 +23,13 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             "refusing to create a tag with a digest reference",
         ));
     }
+    reference::check(&matches.args[1]).map_err(|failure| {
+        Failure::new(format!(
+            "Error parsing reference: \"{}\" is not a valid repository/tag: {}",
+            matches.args[1],
+            failure.message().unwrap_or_default()
+        ))
+    })?;
     let client = cli.client()?;
     let tag = target.tag.unwrap_or("latest");
     Ok(cli.block_on(client.tag(&matches.args[0], target.repository, tag))?)

@@ -8,7 +8,10 @@ use crate::flags::{Flag, Matches, flag};
 
 static FLAGS: &[Flag] = &[
     flag("amend", "Add to an index that is there already").short('a'),
-    flag("insecure", "").hidden(),
+    flag(
+        "insecure",
+        "No effect: the daemon knows which registries are to be trusted",
+    ),
 ];
 
 pub(crate) static COMMAND: Command = Command {

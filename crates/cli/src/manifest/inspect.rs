@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::io;
 
 static FLAGS: &[Flag] = &[
-    flag("insecure", "").hidden(),
+    flag(
+        "insecure",
+        "No effect: the daemon knows which registries are to be trusted",
+    ),
     flag("verbose", "Show also digests and what images are for").short('v'),
 ];
 

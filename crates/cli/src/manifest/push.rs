@@ -12,7 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use hull_api::manifest::IndexPush;
 
 static FLAGS: &[Flag] = &[
-    flag("insecure", "").hidden(),
+    flag(
+        "insecure",
+        "No effect: the daemon knows which registries are to be trusted",
+    ),
     flag("purge", "Forget the index once it is pushed").short('p'),
 ];
 

@@ -29,7 +29,10 @@ static FLAGS: &[Flag] = &[
         "strings",
         "Address of the router, in one of the subnets",
     ),
-    flag("ingress", "").hidden(),
+    flag(
+        "ingress",
+        "Have swarm mode route by it; refused without that",
+    ),
     flag("internal", "Let nothing in or out"),
     list(
         "ip-range",

@@ -325,7 +325,7 @@ fn whole(usage: &DiskUsage, format: &str) -> Outcome {
         ("Volumes", rows.volumes),
         ("BuildCache", rows.cache),
     ];
-    let all = all.map(|(name, rows)| (name.to_owned(), Data::List(rows)));
+    let all = all.map(|(name, rows)| (name, Data::List(rows)));
     let text = if format == "json" {
         "{{json .}}"
     } else {
@@ -335,8 +335,11 @@ fn whole(usage: &DiskUsage, format: &str) -> Outcome {
     let template = Template::parse(&text)
         .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
     let shown = template
-        .render(&Data::Object(all.into()))
-        .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        .render(&Data::Record(Record::new(
+            "*formatter.diskUsageContext",
+            all.into(),
+        )))
+        .map_err(|error| Failure::new(error.to_string()))?;
     crate::print(&format!("{shown}\n"));
     Ok(())
 }

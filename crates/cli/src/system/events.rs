@@ -3,19 +3,14 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, list, value};
+use crate::flags::{Flag, Matches, value};
 use crate::format::{log_time, rfc3339_nano};
-use crate::listing::filters;
+use crate::listing::{filter_flag, filters};
 use crate::template::{Data, Template};
 use hull_api::event::Event;
 
 static FLAGS: &[Flag] = &[
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"type=container\"",
-    )
-    .short('f'),
+    filter_flag("Only those that match, such as \"type=container\"").short('f'),
     value("format", "string", "Fill in a template, or 'json'"),
     value("since", "string", "Begin with events since a time"),
     value("until", "string", "End at a time"),

@@ -137,7 +137,9 @@ fn typed(matches: &Matches) -> Result<Typed, Failure> {
         let line = password.strip_suffix('\n').unwrap_or(&password);
         password = line.strip_suffix('\r').unwrap_or(line).to_owned();
         if password.is_empty() {
-            return Err(Failure::new("password is empty"));
+            return Err(Failure::new(
+                "Error: Cannot perform an interactive login from a non TTY device",
+            ));
         }
     } else if !password.is_empty() {
         crate::say("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");

@@ -3,8 +3,8 @@
 use crate::command::{Arity, Command};
 use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Flag, Matches, flag, list};
-use crate::listing::{confirm, prune_filters};
+use crate::flags::{Flag, Matches, flag};
+use crate::listing::{confirm, filter_flag, prune_filters};
 
 static FLAGS: &[Flag] = &[
     flag(
@@ -12,11 +12,7 @@ static FLAGS: &[Flag] = &[
         "Remove also images that have names but no containers",
     )
     .short('a'),
-    list(
-        "filter",
-        "filter",
-        "Only those that match, such as \"label=<key>=<value>\"",
-    ),
+    filter_flag("Only those that match, such as \"label=<key>=<value>\""),
     flag("force", "Do not ask").short('f'),
     flag("volumes", "Remove also anonymous volumes"),
 ];

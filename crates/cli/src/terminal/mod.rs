@@ -14,7 +14,12 @@ use std::io::{self, IsTerminal as _};
 
 /// Rows and columns of the terminal on standard output; zeros when it is none.
 pub(crate) fn size() -> (u16, u16) {
-    rustix::termios::tcgetwinsize(io::stdout()).map_or((0, 0), |size| (size.ws_row, size.ws_col))
+    size_of(io::stdout())
+}
+
+/// Rows and columns of a terminal; zeros when it is none.
+pub(crate) fn size_of(terminal: impl std::os::fd::AsFd) -> (u16, u16) {
+    rustix::termios::tcgetwinsize(terminal).map_or((0, 0), |size| (size.ws_row, size.ws_col))
 }
 
 /// Whether standard input is a terminal.

@@ -73,7 +73,7 @@ fn ps(args: &str, pids: &[u32]) -> Result<String> {
     let output = run(&[])?;
     if !output.status.success() {
         let text = format!(
-            "error running ps: {}",
+            "ps: {}",
             String::from_utf8_lossy(&output.stderr)
                 .lines()
                 .next()

@@ -21,15 +21,16 @@ impl Engine {
         container: &str,
         force: bool,
     ) -> Result<()> {
-        let live = self.networks.find(network)?;
         let found = self.find(container);
         let container = match found {
             Err(error) if force && error.kind() == ErrorKind::NotFound => {
+                self.networks.find(network)?;
                 let text = format!("endpoint {container} not found");
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
             other => other?,
         };
+        let live = self.networks.find(network)?;
         let _operation = container.operation.lock().await;
         let row = live.row();
         let Some(joined) = container.read(|record| {

@@ -95,8 +95,11 @@ pub(super) fn device(text: &str) -> Result<DeviceMapping, String> {
         [host, inside] => (*host, *inside, "rwm"),
         [host, inside, mode] if valid_mode(mode) => (*host, *inside, *mode),
         [_, _, mode] => return Err(format!("bad mode specified: {mode}")),
-        _ => return Err(format!("invalid device specification: {text}")),
+        _ => return Err(format!("bad format for path: {text}")),
     };
+    if host.is_empty() || inside.is_empty() {
+        return Err(format!("bad format for path: {text}"));
+    }
     if !inside.starts_with('/') {
         return Err(format!("{inside} is not an absolute path"));
     }
@@ -132,6 +135,10 @@ pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
     })
 }
 
+pub(super) fn check_gpus(text: &str) -> Result<(), String> {
+    gpus(text).map(drop)
+}
+
 /// `--gpus all`, `--gpus 2`, `--gpus device=0,driver=nvidia,capabilities=…`.
 pub(super) fn gpus(text: &str) -> Result<DeviceRequest, String> {
     let mut request = DeviceRequest {
@@ -149,7 +156,7 @@ pub(super) fn gpus(text: &str) -> Result<DeviceRequest, String> {
             "count" if value == "all" => request.count = -1,
             "count" => {
                 request.count = value.parse().map_err(|_| {
-                    format!("invalid count ({value}): value must be either \"all\" or an integer")
+                    format!("invalid count ({value}): value must be either \"all\" or an integer: invalid syntax")
                 })?;
             }
             "device" => {

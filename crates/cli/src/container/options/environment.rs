@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 
 /// `--env`: anything with a name.
-pub(super) fn check_env(text: &str) -> Result<(), String> {
+pub(in crate::container) fn check_env(text: &str) -> Result<(), String> {
     if text.is_empty() || text.starts_with('=') {
         return Err(format!("invalid environment variable: {text}"));
     }
@@ -45,14 +45,6 @@ pub(super) fn check_sysctl(text: &str) -> Result<(), String> {
     }
 }
 
-/// `--annotation`: a name.
-pub(super) fn check_pair(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.starts_with('=') {
-        return Err(format!("invalid value '{text}': empty name"));
-    }
-    Ok(())
-}
-
 /// The environment of files, then of flags. A name alone passes our own variable on: in a file only
 /// when we have it, from a flag otherwise as a name, which removes the image's.
 pub(in crate::container) fn environment(
@@ -85,7 +77,8 @@ pub(super) fn labels(
 ) -> Result<BTreeMap<String, String>, String> {
     let mut all = Vec::new();
     for file in files {
-        all.extend(lines(file)?);
+        // As for Docker, a name alone says nothing in a file.
+        all.extend(lines(file)?.into_iter().filter(|line| line.contains('=')));
     }
     all.extend_from_slice(flags);
     Ok(pairs(&all))
@@ -105,8 +98,7 @@ pub(crate) fn pairs(texts: &[String]) -> BTreeMap<String, String> {
 /// The lines of a file that say something: not empty, not comments, each beginning with a name
 /// without spaces.
 fn lines(path: &str) -> Result<Vec<String>, String> {
-    let text = fs_err::read(path)
-        .map_err(|error| format!("open {path}: {}", go_words(error.kind(), &error)))?;
+    let text = fs_err::read(path).map_err(|error| format!("open {path}: {}", go_words(&error)))?;
     parse(path, &text)
 }
 
@@ -127,18 +119,23 @@ fn parse(path: &str, text: &[u8]) -> Result<Vec<String>, String> {
         }
         let name = line.split('=').next().unwrap_or(line);
         if name.is_empty() {
-            return Err(format!("no variable name on line '{line}'"));
+            return Err(format!(
+                "invalid env file ({path}): no variable name on line '{line}'"
+            ));
         }
         if name.contains(char::is_whitespace) {
-            return Err(format!("variable '{name}' contains whitespaces"));
+            return Err(format!(
+                "invalid env file ({path}): variable '{name}' contains whitespaces"
+            ));
         }
         found.push(line.to_owned());
     }
     Ok(found)
 }
 
-fn go_words(kind: std::io::ErrorKind, error: &std::io::Error) -> String {
-    match kind {
+/// An error of a file as Go words it.
+pub(super) fn go_words(error: &std::io::Error) -> String {
+    match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
@@ -155,11 +152,11 @@ mod tests {
         assert_eq!(parse("f", text).unwrap(), ["A=1 # not one", "B= x", "C"]);
         assert_eq!(
             parse("f", b"A B=1").unwrap_err(),
-            "variable 'A B' contains whitespaces"
+            "invalid env file (f): variable 'A B' contains whitespaces"
         );
         assert_eq!(
             parse("f", b"=x").unwrap_err(),
-            "no variable name on line '=x'"
+            "invalid env file (f): no variable name on line '=x'"
         );
         assert!(
             parse("f", b"A=\xff")

@@ -10,7 +10,7 @@ mod ports;
 mod recorded;
 mod table;
 
-pub(super) use environment::environment;
+pub(super) use environment::{check_env, environment};
 pub(crate) use environment::{check_label, pairs};
 pub(crate) use mounts::csv;
 pub(crate) use network::check_link;
@@ -147,6 +147,16 @@ fn host_config(matches: &Matches) -> Result<HostConfig, String> {
         .map(|text| hosts::host(text))
         .collect();
     let mounts = each(matches.list("mount"), mounts::mount)?;
+    if matches.text("log-driver") == "none" && matches.changed("log-opt") {
+        return Err("invalid logging opts for driver none".to_owned());
+    }
+    if !matches
+        .list("storage-opt")
+        .iter()
+        .all(|text| text.contains('='))
+    {
+        return Err("invalid storage option".to_owned());
+    }
     Ok(HostConfig {
         container_id_file: matches.text("cidfile").to_owned(),
         log_config: LogConfig {
@@ -263,7 +273,7 @@ fn modes(matches: &Matches, host: &mut HostConfig) -> Result<(), String> {
             && mode
                 .strip_prefix("container:")
                 .is_some_and(|name| !name.is_empty());
-        if mode.is_empty() || other || allowed.contains(&mode) {
+        if mode.is_empty() || other || (mode != "container:" && allowed.contains(&mode)) {
             Ok(mode.to_owned())
         } else {
             Err(format!("--{flag}: invalid {error} mode"))
@@ -317,8 +327,10 @@ fn security(matches: &Matches) -> Result<Security, String> {
             }
             Some(("systempaths", "unconfined")) => security.unmasked = true,
             Some(("seccomp", path)) if !matches!(path, "unconfined" | "builtin") => {
-                let profile = fs_err::read(path)
-                    .map_err(|error| format!("opening seccomp profile ({path}) failed: {error}"))?;
+                let profile = fs_err::read(path).map_err(|error| {
+                    let why = environment::go_words(&error);
+                    format!("opening seccomp profile ({path}) failed: open {path}: {why}")
+                })?;
                 let profile: Value = serde_json::from_slice(&profile).map_err(|error| {
                     format!("compacting json for seccomp profile ({path}) failed: {error}")
                 })?;

@@ -86,7 +86,7 @@ pub(super) fn check_mount(text: &str) -> Result<(), String> {
 pub(super) fn mount(text: &str) -> Result<Mount, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Err("value is empty".to_owned());
+        return Err("EOF".to_owned());
     }
     let mut mount = Mount {
         kind: "volume".to_owned(),
@@ -314,7 +314,7 @@ mod tests {
                 "type=bind,target=/x,tmpfs-size=1",
                 "cannot mix 'tmpfs-*' options with mount type 'bind'",
             ),
-            ("", "value is empty"),
+            ("", "EOF"),
         ] {
             assert_eq!(mount(text).unwrap_err(), error);
         }

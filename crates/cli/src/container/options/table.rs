@@ -11,8 +11,7 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
         "Name and address for /etc/hosts (host:ip)",
     )
     .kind(Kind::Checked(hosts::check_host)),
-    list("annotation", "map", "Annotation for the OCI runtime")
-        .kind(Kind::Checked(environment::check_pair)),
+    list("annotation", "map", "Annotation for the OCI runtime"),
     list(
         "attach",
         "list",
@@ -87,7 +86,11 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
         "Limit of writes a second to a device (path:rate)",
     )
     .kind(Kind::Checked(devices::check_iops)),
-    flag("disable-content-trust", "").hidden(),
+    flag(
+        "disable-content-trust",
+        "No effect: content trust is gone from Docker",
+    )
+    .default("true"),
     list("dns", "list", "DNS server to ask").kind(Kind::Checked(hosts::check_ip)),
     list("dns-option", "list", "Option of the resolver"),
     list("dns-opt", "", "").same_as("dns-option"),
@@ -116,7 +119,8 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
         "list",
         "Port, or range of ports, that the container serves",
     ),
-    list("gpus", "gpu-request", "GPUs to have ('all' for all)"),
+    list("gpus", "gpu-request", "GPUs to have ('all' for all)")
+        .kind(Kind::Checked(devices::check_gpus)),
     list("group-add", "list", "Group to be in as well"),
     value(
         "health-cmd",
@@ -152,10 +156,13 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
     value("ip", "string", "IPv4 address of the container"),
     value("ip6", "string", "IPv6 address of the container"),
     value("ipc", "string", "IPC namespace"),
-    value("isolation", "string", "").hidden(),
-    value("kernel-memory", "bytes", "")
-        .kind(Kind::Bytes)
-        .hidden(),
+    value("isolation", "string", "No effect: for Windows alone"),
+    value(
+        "kernel-memory",
+        "bytes",
+        "Limit of the kernel's memory; no kernel has it any more",
+    )
+    .kind(Kind::Bytes),
     list("label", "list", "Label of the container")
         .short('l')
         .kind(Kind::Checked(environment::check_label)),
@@ -183,7 +190,7 @@ pub(in crate::container) static FLAGS: &[Flag] = &[
         "bytes",
         "Limit of memory and swap together; -1 for no limit of swap",
     )
-    .kind(Kind::Bytes),
+    .kind(Kind::Swap),
     int("memory-swappiness", "Readiness to swap, 0 to 100").default("-1"),
     list(
         "mount",
