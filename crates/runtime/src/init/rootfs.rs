@@ -112,6 +112,7 @@ pub(super) fn enter(root: &Root, first: &First<'_>) -> Result<(), Error> {
         rustix::mount::mount_move(".", "/").step(|| "move the rootfs to /")?;
         return change_root(root);
     }
+    leave_chroot()?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", flags, Mode::empty()).step(|| "open /")?;
     fchdir(root).step(|| "change to the rootfs")?;
@@ -125,6 +126,16 @@ pub(super) fn enter(root: &Root, first: &First<'_>) -> Result<(), Error> {
     .step(|| "make the old root a slave")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).step(|| "unmount the old root")?;
     chdir("/").step(|| "change to /")
+}
+
+/// Goes to the root of the mount namespace, by joining it again. Whoever called us may live in a chroot(2): with its root
+/// exchanged, the host's would stay above the container's, and be where joining processes begin and where a chroot(2) of
+/// the container's leads.
+fn leave_chroot() -> Result<(), Error> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/self/ns/mnt", flags, Mode::empty())
+        .step(|| "open the container's mount namespace")?;
+    namespace::join(own.as_fd(), flag::MOUNT).step(|| "go to the root of the mount namespace")
 }
 
 /// chroot(2), for containers without a mount namespace.

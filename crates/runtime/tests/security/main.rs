@@ -32,4 +32,5 @@ mod cve_2026_30892;
 mod cve_2026_41579;
 mod cve_2026_88264;
 mod cve_2026_88265;
+mod in_a_chroot;
 mod state;
