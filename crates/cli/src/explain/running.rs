@@ -60,20 +60,28 @@ fn health(facts: &Facts) -> Option<Finding> {
     );
     let finding = Finding::new(what, format!("{command} ended with {code}: {output}"));
     let small = output.to_lowercase();
-    Some(if small.contains("exceeded timeout") || code == -1 {
-        finding.fix("the check takes longer than it may: --health-timeout 30s")
-    } else if code == 127 || small.contains("not found") || small.contains("executable file") {
-        finding.fix("what the check calls is not in the image: install it, or check with what is there (wget for curl, in Alpine and busybox)")
-    } else if small.contains("refused") {
-        finding
+    let unbegun = small.contains("exec failed");
+    Some(
+        if small.contains("exceeded timeout") || code == -1 && !unbegun {
+            finding.fix("the check takes longer than it may: --health-timeout 30s")
+        } else if code == 127 || small.contains("not found") || small.contains("executable file") {
+            finding.fix("what the check calls is not in the image: install it, or check with what is there (wget for curl, in Alpine and busybox)")
+        } else if unbegun {
+            finding.fix(format!(
+                "the check could not be started at all; try it by hand: hull exec {} COMMAND",
+                facts.name()
+            ))
+        } else if small.contains("refused") {
+            finding
             .fix("nothing listens where the check connects: is it the right port, and 127.0.0.1 rather than a name?")
             .fix("the program may need longer at first: --health-start-period 60s")
-    } else {
-        finding.fix(format!(
-            "try it by hand: hull exec {} COMMAND",
-            facts.name()
-        ))
-    })
+        } else {
+            finding.fix(format!(
+                "try it by hand: hull exec {} COMMAND",
+                facts.name()
+            ))
+        },
+    )
 }
 
 /// Ports that are meant to be reached, and are not.
@@ -221,5 +229,15 @@ mod tests {
             "{found:?}"
         );
         assert!(found[0].fixes[0].contains("not in the image"));
+        let log = facts
+            .inspect
+            .state
+            .health
+            .as_mut()
+            .and_then(|health| health.log.as_mut())
+            .unwrap();
+        log[0].exit_code = -1;
+        log[0].output = "OCI runtime exec failed: exec failed: chdir to cwd failed".to_owned();
+        assert!(findings(&facts)[0].fixes[0].contains("could not be started at all"));
     }
 }
