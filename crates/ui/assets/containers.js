@@ -48,7 +48,7 @@ export async function containers(main, _, signal) {
     { name: "Network in/out", number: true, sort: (one) => (of(one, "received") ?? -1) + (of(one, "sent") ?? 0), cell: (one) => `${rate(of(one, "received"))} / ${rate(of(one, "sent"))}` },
     { name: "Image", sort: (one) => one.Image, cell: (one) => one.Image },
     { name: "Ports", cell: (one) => ports(one.Ports) },
-    { name: "Created", number: true, sort: (one) => one.Created, cell: (one) => ago(one.Created) },
+    { name: "Created", number: true, class: "number late", sort: (one) => one.Created, cell: (one) => ago(one.Created) },
     { name: "Actions", class: "acts", cell: actions },
   ];
   // Buttons are made anew only when there are other ones: they may have the focus.

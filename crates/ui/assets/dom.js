@@ -88,7 +88,7 @@ export function show(title, ...children) {
 // A table whose rows are kept while what they show changes. Columns: { name, number, sort(item), cell(item, td) }.
 export function table(caption, columns, choice) {
   const rows = new Map();
-  const heads = columns.map((column, at) => h("th", { scope: "col", class: column.number && "number" },
+  const heads = columns.map((column, at) => h("th", { scope: "col", class: column.class ?? (column.number && "number") },
     column.sort ? h("button", { type: "button", onclick: () => order(at) }, column.name) : column.name));
   const body = h("tbody");
   const none = h("p", { class: "none", hidden: true }, "Nothing here.");
