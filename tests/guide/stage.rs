@@ -4,6 +4,7 @@
 
 use crate::book::Command;
 use crate::compare::{Done, compare};
+use hull_tests::client::Client;
 use hull_tests::command;
 use hull_tests::daemon::Daemon;
 use hull_tests::host::Host;
@@ -80,6 +81,14 @@ impl<'h> Stage<'h> {
             daemon,
             _registry: registry,
             plugins: plugins.collect(),
+        }
+    }
+
+    /// Has all images.
+    pub(crate) fn pull(&self) {
+        for (name, tag, _) in images() {
+            let pulled = Client::Hull.run(&self.daemon, &["pull", "-q", &format!("{name}:{tag}")]);
+            let _ = pulled.ok();
         }
     }
 

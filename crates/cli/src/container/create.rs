@@ -91,7 +91,7 @@ pub(super) async fn create(
     }
     let client = cli.client()?;
     let name = matches.text("name");
-    let response = match client.create(&request, name, platform).await {
+    let mut response = match client.create(&request, name, platform).await {
         Err(error)
             if error.is_not_found() && matches!(pull, "" | "missing") && is_image(&error) =>
         {
@@ -104,6 +104,11 @@ pub(super) async fn create(
         }
         result => result?,
     };
+    let labels = request.config.labels.as_ref();
+    if labels.is_some_and(|labels| labels.contains_key(super::debug::LABEL)) {
+        // What its user did not ask for needs no warning.
+        response.warnings.clear();
+    }
     finish(&response, id_file)
 }
 

@@ -37,6 +37,9 @@ pub(crate) static COMMAND: Command = Command {
     run,
 };
 
+/// The label of such shells: whom they are beside.
+pub(super) const LABEL: &str = "hull.debug";
+
 /// Where the files are seen.
 const TARGET: &str = "/target";
 
@@ -85,7 +88,7 @@ fn common(matches: &Matches, inspect: &Inspect) -> Vec<String> {
         "--entrypoint".to_owned(),
         String::new(),
         "--label".to_owned(),
-        format!("hull.debug={}", inspect.name.trim_start_matches('/')),
+        format!("{LABEL}={}", inspect.name.trim_start_matches('/')),
     ];
     if crate::terminal::stdin_is_terminal() && crate::terminal::stdout_is_terminal() {
         words.push("--tty".to_owned());
