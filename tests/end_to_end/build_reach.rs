@@ -350,3 +350,75 @@ fn several_platforms_go_to_directories_and_archives() {
         assert!(b.path("here/here").is_file() && b.path("here/arm64").is_file());
     });
 }
+
+/// As a server's ssh would be called; has the client's agent, no key of this host's, and the repository right here.
+const SSH: &str = r#"#!/bin/sh
+case "$*" in
+  "-F /dev/null -o IdentityFile=/dev/null -o BatchMode=yes"*git@example.org*) ;;
+  *) echo "called as $*" >&2; exit 255 ;;
+esac
+ssh-add -L | grep -q hull-test-key || { echo "permission denied" >&2; exit 255; }
+for last; do :; done
+exec sh -c "$last"
+"#;
+
+/// An agent, ended with this.
+struct Agent(std::process::Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn repositories_come_over_ssh_with_the_clients_agent() {
+    let programs = ["git", "ssh-agent", "ssh-add", "ssh-keygen"];
+    let there = |program: &&str| {
+        let found = Command::new("which").arg(program).output();
+        found.is_ok_and(|found| found.status.success())
+    };
+    if !hull_tests::can_run("ssh", programs.iter().all(there))
+        || !Client::available().contains(&Client::Hull)
+    {
+        return;
+    }
+    with(Client::Hull, |s| {
+        let dir = tempfile::Builder::new()
+            .prefix("hull-test-")
+            .tempdir()
+            .expect("test data");
+        let bin = dir.path().join("bin");
+        let _ = s.daemon.stop();
+        s.daemon
+            .set_prelude(&format!("export PATH={}:$PATH", bin.display()));
+        s.daemon.restart();
+        let b = Bench { s, dir };
+        b.write(&[("bin/ssh", SSH), ("r/f", "over ssh")]);
+        b.shell(
+            "chmod 755 bin/ssh; ssh-keygen -q -t ed25519 -N '' -C hull-test-key -f key; cd r; git init -q; git add f; \
+             git -c user.name=n -c user.email=e@x commit -q -m one",
+        );
+        let socket = b.path("agent");
+        let mut agent = Command::new("ssh-agent");
+        let agent = agent.arg("-D").arg("-a").arg(&socket);
+        let agent = agent.stdout(std::process::Stdio::null()).spawn();
+        let _agent = Agent(agent.expect("ssh-agent"));
+        b.shell("export SSH_AUTH_SOCK=$PWD/agent; until [ -S agent ]; do :; done; ssh-add -q key");
+        let remote = format!("git@example.org:{}", b.path("r").display());
+        b.context(&format!(
+            "FROM busybox\nADD {remote} /r\nRUN cat /r/f; ls /run\n"
+        ));
+        let refused = b.build("");
+        assert!(
+            refused.fails(1).contains("permission denied"),
+            "{refused:?}"
+        );
+        let told = b.built(&format!("--ssh default={}", socket.display()));
+        assert!(told.contains("over ssh"), "{told}");
+        let root = b.s.daemon.path("run/git");
+        let left = fs_err::read_dir(root).map_or(0, |entries| entries.flatten().count());
+        assert_eq!(left, 0, "agents' sockets go with their use");
+    });
+}

@@ -266,6 +266,32 @@ fn from_layout(b: &Bench<'_, '_>) {
     assert_eq!(b.run("run --rm laid cat /copy").ok(), "laid out");
 }
 
+/// A layout has an image, and its packages and its steps beside it.
+fn is_attested(b: &Bench<'_, '_>, layout: &str) {
+    let json = |path: String| -> Value {
+        serde_json::from_str(&b.text(&format!("{layout}/{path}"))).expect("JSON")
+    };
+    let blob = |of: &Value| {
+        let digest = of["digest"].as_str().expect("a digest");
+        json(digest.replace("sha256:", "blobs/sha256/"))
+    };
+    let index = json("index.json".to_owned());
+    let index = blob(&index["manifests"][0]);
+    let [image, beside] = index["manifests"].as_array().expect("manifests").as_slice() else {
+        panic!("an image and what is attested of it: {index}");
+    };
+    let of = &beside["annotations"]["vnd.docker.reference.digest"];
+    assert_eq!(*of, image["digest"]);
+    let statements = blob(beside);
+    let sbom = blob(&statements["layers"][0]);
+    assert_eq!(sbom["predicate"]["packages"][0]["name"], "base-files");
+    let provenance = blob(&statements["layers"][1]);
+    let steps = &provenance["predicate"]["buildConfig"]["llbDefinition"];
+    let copies = |step: &Value| step["op"]["Op"]["file"].is_object();
+    let steps = steps.as_array().expect("steps");
+    assert!(steps.iter().any(copies), "{provenance}");
+}
+
 /// What is attested goes with images in layouts, and lies beside files without one.
 fn attested(b: &Bench<'_, '_>) {
     const IMAGE: &str =
@@ -284,28 +310,7 @@ fn attested(b: &Bench<'_, '_>) {
     let unpack = unpack.arg("-xf").arg(b.path("attested.tar")).arg("-C");
     let _ = command::run(unpack.arg(b.path("unpacked")), &[]).ok();
     for layout in ["unpacked", "attested"] {
-        let json = |path: String| -> Value {
-            serde_json::from_str(&b.text(&format!("{layout}/{path}"))).expect("JSON")
-        };
-        let blob = |of: &Value| {
-            let digest = of["digest"].as_str().expect("a digest");
-            json(digest.replace("sha256:", "blobs/sha256/"))
-        };
-        let index = json("index.json".to_owned());
-        let index = blob(&index["manifests"][0]);
-        let [image, beside] = index["manifests"].as_array().expect("manifests").as_slice() else {
-            panic!("an image and what is attested of it: {index}");
-        };
-        let of = &beside["annotations"]["vnd.docker.reference.digest"];
-        assert_eq!(*of, image["digest"]);
-        let statements = blob(beside);
-        let sbom = blob(&statements["layers"][0]);
-        assert_eq!(sbom["predicate"]["packages"][0]["name"], "base-files");
-        let provenance = blob(&statements["layers"][1]);
-        let steps = &provenance["predicate"]["buildConfig"]["llbDefinition"];
-        let copies = |step: &Value| step["op"]["Op"]["file"].is_object();
-        let steps = steps.as_array().expect("steps");
-        assert!(steps.iter().any(copies), "{provenance}");
+        is_attested(b, layout);
     }
     let _ = b.run("load -q -i attested.tar").ok();
     let _ = b.run("image rm attested:1").ok();

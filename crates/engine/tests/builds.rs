@@ -9,6 +9,8 @@
     reason = "a test is a story, and fails by panicking; the host is shared with other tests"
 )]
 
+#[path = "builds/fetching.rs"]
+mod fetching;
 mod host;
 #[path = "builds/sources.rs"]
 mod sources;

@@ -2,7 +2,8 @@
 
 use crate::options::Host;
 use crate::words::cause;
-use rustix::net::RecvFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, Shutdown};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -110,18 +111,45 @@ impl Connection {
         drop(outcome); // Without a limit it may wait longer.
     }
 
-    /// Whether the server has not hung up: what is written after that is lost, and nobody tells.
-    pub(crate) fn is_alive(&self) -> bool {
-        let stream: BorrowedFd<'_> = match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Tls(stream) => stream.sock.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Udp(_) | Self::Unixgram(_) => return true,
-        };
-        let mut byte = [0];
-        match rustix::net::recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((_, length)) => length > 0,
-            Err(error) => error == rustix::io::Errno::AGAIN || error == rustix::io::Errno::INTR,
+    /// Whether the server has not hung up: what is written after that is lost, and nobody tells. With TLS it says so in
+    /// a message of its own, before which others may stand.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        loop {
+            let Some(stream) = self.stream() else {
+                return true;
+            };
+            let mut byte = [0];
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            match rustix::net::recv(stream, &mut byte, flags) {
+                Ok((_, 0)) => return false,
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::INTR) => return true,
+                Err(_) => return false,
+            }
+            let Self::Tls(stream) = self else { return true };
+            let StreamOwned { conn, sock } = &mut **stream;
+            // There is something to be read: this does not wait.
+            match conn.read_tls(sock) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                // An answer that nobody has read yet fills the memory for them.
+                Err(_) => return true,
+            }
+            match conn.process_new_packets() {
+                Ok(state) if state.peer_has_closed() => return false,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Its socket, where that is a stream.
+    fn stream(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Tls(stream) => Some(stream.sock.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+            Self::Udp(_) | Self::Unixgram(_) => None,
         }
     }
 
@@ -148,12 +176,29 @@ impl Connection {
     }
 }
 
+/// A connection whose server has not hung up.
+pub(crate) fn alive(mut connection: Connection) -> Option<Connection> {
+    connection.is_alive().then_some(connection)
+}
+
 impl Drop for Connection {
-    /// Servers take a session that just stops for an attack, and say so.
+    /// Servers take a session that just stops for an attack, and say so. A socket that is closed with something unread is
+    /// reset by the kernel, and the server may lose what it has not read yet: TLS servers send tickets that nobody asked for.
     fn drop(&mut self) {
+        /// No more is read of a server that goes on talking.
+        const MOST: usize = 1 << 20;
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
             let _ = stream.flush();
+        }
+        let Some(stream) = self.stream() else { return };
+        let _ = rustix::net::shutdown(stream, Shutdown::Write);
+        let mut buffer = [0; 4096];
+        for _ in 0..MOST / buffer.len() {
+            match rustix::net::recv(stream, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, 1..)) | Err(Errno::INTR) => {}
+                Ok((_, 0)) | Err(_) => return,
+            }
         }
     }
 }
@@ -239,7 +284,7 @@ mod tests {
     fn a_server_that_hangs_up_is_noticed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
-        let connection = Connection::tcp(&Host {
+        let mut connection = Connection::tcp(&Host {
             name: "127.0.0.1".to_owned(),
             port,
         })

@@ -1,6 +1,7 @@
 //! What comes from the shim: entries in the format of Docker's `local` driver and of its log plugins, a length of 4 bytes,
 //! big-endian, a protocol buffer, and the length again.
 
+use crate::fields::{Value, field};
 use std::io;
 
 /// The most bytes of one entry. The shim cuts lines at 16 KiB.
@@ -106,12 +107,6 @@ fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "this is no entry of a log")
 }
 
-/// A field's value.
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
 fn decode(mut bytes: &[u8]) -> Option<Entry> {
     let mut entry = Entry::default();
     let mut partial = false;
@@ -142,34 +137,6 @@ fn decode_part(mut bytes: &[u8]) -> Option<Part> {
         }
     }
     Some(part)
-}
-
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let key = varint(bytes)?;
-    let value = match key & 7 {
-        0 => Value::Number(varint(bytes)?),
-        2 => {
-            let length = usize::try_from(varint(bytes)?).ok()?;
-            let (value, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Value::Bytes(value)
-        }
-        _ => return None,
-    };
-    Some((key >> 3, value))
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

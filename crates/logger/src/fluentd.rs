@@ -1,7 +1,7 @@
 //! Driver `fluentd`: the forward protocol, version 1, in `MessagePack`
 //! (<https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1>).
 
-use crate::connect::{Connection, TRANSFER_TIME};
+use crate::connect::{Connection, TRANSFER_TIME, alive};
 use crate::entry::Entry;
 use crate::options::Host;
 use crate::receiver::{Failure, Manners, Receiver};
@@ -386,7 +386,10 @@ impl Receiver for Fluentd {
     fn send(&mut self, entries: &[Entry]) -> Result<(), Failure> {
         let fresh = |since: &Instant| self.options.renew.is_none_or(|most| since.elapsed() < most);
         let connection = self.connection.take();
-        let connection = connection.filter(|(c, since)| c.is_alive() && fresh(since));
+        let connection = connection.and_then(|(connection, since)| {
+            let connection = alive(connection).filter(|_| fresh(&since));
+            Some((connection?, since))
+        });
         let Some((mut connection, since)) = connection else {
             return Err(Failure::gone(0, "the connection has ended"));
         };

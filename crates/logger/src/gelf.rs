@@ -1,6 +1,6 @@
 //! Driver `gelf`: Graylog's format, over UDP (compressed, in chunks where it is long) and TCP (ended by a zero).
 
-use crate::connect::Connection;
+use crate::connect::{Connection, alive};
 use crate::entry::Entry;
 use crate::options::{Host, first_unknown};
 use crate::receiver::{Failure, Manners, Receiver};
@@ -247,7 +247,7 @@ impl Receiver for Gelf {
     }
 
     fn send(&mut self, entries: &[Entry]) -> Result<(), Failure> {
-        let Some(mut connection) = self.connection.take().filter(Connection::is_alive) else {
+        let Some(mut connection) = self.connection.take().and_then(alive) else {
             return Err(Failure::gone(0, "the connection has ended"));
         };
         let full = |entry: &&Entry| !entry.line.is_empty();

@@ -22,6 +22,7 @@
 
 mod connect;
 mod entry;
+pub mod fields;
 mod fluentd;
 mod gelf;
 mod http;

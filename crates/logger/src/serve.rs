@@ -5,7 +5,7 @@ use crate::queue::{Limits, Queue};
 use crate::receiver::{self, Failure, Manners, Receiver};
 use crate::settings::Settings;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -45,7 +45,7 @@ pub fn serve() -> Result<(), Error> {
     let (receiver, connected) = driver.map_err(Error::Driver)?;
     let manners = receiver.manners();
     let queue = Arc::new(Queue::new(limits(&settings, manners)));
-    let status = Status::new(settings.status);
+    let status = Status::new(&settings);
     let (done, ended) = mpsc::channel();
     let theirs = Arc::clone(&queue);
     std::thread::Builder::new()
@@ -222,27 +222,40 @@ impl Delivery {
     }
 
     fn tell(&mut self) {
-        self.status.dropped = self.queue.dropped();
+        self.status.dropped = self.status.before + self.queue.dropped();
         self.status.write();
     }
 }
 
 /// What the operator of a server that is away wants to know.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Status {
     #[serde(skip)]
     path: Option<PathBuf>,
     #[serde(skip)]
     told: bool,
+    /// What was dropped before this program.
+    #[serde(skip)]
+    before: u64,
     sent: u64,
     dropped: u64,
     error: String,
 }
 
 impl Status {
-    fn new(path: Option<PathBuf>) -> Self {
+    /// A program that takes another's place counts on.
+    fn new(settings: &Settings) -> Self {
+        let path = settings.status.clone();
+        let known = path.as_deref().filter(|_| settings.again);
+        let known = known.and_then(|path| fs_err::read(path).ok());
+        let known: Option<Self> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let known = known.unwrap_or_default();
+        let before = known.dropped.saturating_add(settings.lost);
         Self {
             path,
+            told: before > 0 || known.sent > 0,
+            before,
+            sent: known.sent,
             ..Self::default()
         }
     }
@@ -261,4 +274,29 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     partial.push(".tmp");
     fs_err::write(&partial, bytes)?;
     fs_err::rename(&partial, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_program_counts_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status");
+        let told = |again: bool, lost: u64| Settings {
+            status: Some(path.clone()),
+            again,
+            lost,
+            ..crate::settings::tests::settings()
+        };
+        let mut first = Status::new(&told(false, 0));
+        assert!(!first.told);
+        (first.sent, first.dropped) = (7, 2);
+        first.write();
+        let next = Status::new(&told(true, 3));
+        assert_eq!((next.sent, next.before, next.told), (7, 5, true));
+        let anew = Status::new(&told(false, 0));
+        assert_eq!((anew.sent, anew.before), (0, 0));
+    }
 }

@@ -62,6 +62,9 @@ pub struct Settings {
     /// The container runs already: a server that is away is waited for.
     #[serde(default)]
     pub again: bool,
+    /// How many entries were lost before they came to any program.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// What drivers tell of a container.
@@ -86,4 +89,23 @@ pub struct About {
     pub tag: String,
     /// Labels and variables that the options ask for.
     pub attributes: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Those of a container whose output goes to the journal.
+    pub(crate) fn settings() -> Settings {
+        Settings {
+            driver: Driver::Journald,
+            options: BTreeMap::new(),
+            buffer: None,
+            about: About::default(),
+            status: None,
+            journal: None,
+            again: false,
+            lost: 0,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Driver `splunk`: events for an HTTP event collector.
 
-use crate::connect::Connection;
+use crate::connect::{Connection, alive};
 use crate::entry::Entry;
 use crate::http::{self, Answer};
 use crate::options::Host;
@@ -232,7 +232,7 @@ impl Splunk {
     }
 
     fn ask(&mut self, method: &str, headers: &[String], body: &[u8]) -> Result<Answer, String> {
-        let kept = self.connection.take().filter(Connection::is_alive);
+        let kept = self.connection.take().and_then(alive);
         let mut connection = kept.map_or_else(|| self.open(), Ok)?;
         let mut head = vec![
             format!("{method} {PATH} HTTP/1.1"),
@@ -336,6 +336,7 @@ impl Receiver for Splunk {
         match answer.status {
             200 => Ok(()),
             // What it cannot read now, or is too much for it, will be so the next time.
+            400 if !is_of_an_event(&answer.body) => Err(Failure::gone(0, told())),
             400 | 413 if entries.len() == 1 => Err(Failure::refused(0, 1, told())),
             400 | 413 => self.send_halves(entries),
             _ => Err(Failure::gone(0, told())),
@@ -365,6 +366,16 @@ impl Splunk {
             ..failure
         })
     }
+}
+
+/// Whether the collector complains of one of the events, by its codes (Splunk's "HTTP Event Collector error codes"), and
+/// not of what all of them have: the token, the index, the channel. That lasts until somebody changes a setting.
+fn is_of_an_event(body: &[u8]) -> bool {
+    /// No data; their format; an event that is missing or blank; indexed fields.
+    const CODES: [i64; 5] = [5, 6, 12, 13, 15];
+    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let code = told.and_then(|told| told["code"].as_i64());
+    code.is_some_and(|code| CODES.contains(&code))
 }
 
 /// A random one, version 4 (RFC 9562).
@@ -410,6 +421,7 @@ mod tests {
             status: None,
             journal: None,
             again: false,
+            lost: 0,
         }
     }
 

@@ -258,7 +258,11 @@ impl Receiver for Syslog {
     }
 
     fn send(&mut self, entries: &[Entry]) -> Result<(), Failure> {
-        let Some(connection) = self.connection.as_mut().filter(|c| c.is_alive()) else {
+        let Some(connection) = self
+            .connection
+            .as_mut()
+            .and_then(|c| c.is_alive().then_some(c))
+        else {
             return Err(Failure::gone(0, "the connection has ended"));
         };
         let mut bytes = Vec::new();

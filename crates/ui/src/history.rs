@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Bounds: [`LONGEST`] rows and [`MAX_RECORDS`] records of containers in memory, 16 bytes each, which is 24 hours of ninety
-//! containers and less of more; the file is written anew when it is more than twice as long as it has to be. It is never
+//! containers and less of more; what containers are called counts as records do. The file is written anew when it is more than twice as long as it has to be. It is never
 //! waited for: what a loss of power costs is minutes of a chart. A file that is damaged counts up to the damage.
 
 mod file;
@@ -28,6 +28,10 @@ pub const LONGEST: usize = 2880;
 const _: () = assert!(LONGEST as u64 * INTERVAL == 24 * 3600);
 /// Records of containers that are kept, in all rows together: 4 MiB.
 pub const MAX_RECORDS: usize = 1 << 18;
+/// The longest id and name that are kept, bytes: more is cut off.
+const MAX_NAME: usize = 255;
+/// What a container that is known takes beside its id and name, bytes, about.
+const KNOWN: usize = 192;
 /// Containers in a row; those with the most memory if there are more.
 pub const MAX_CONTAINERS: usize = 1024;
 
@@ -56,11 +60,25 @@ struct Known {
     rows: usize,
 }
 
+impl Known {
+    /// Bytes that it takes, about; the id is there twice.
+    fn bytes(&self) -> usize {
+        KNOWN + 2 * self.id.len() + self.name.len()
+    }
+}
+
+/// An id or name as it is kept.
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_NAME)]
+}
+
 /// The rows, without their file.
 #[derive(Debug, Default)]
 struct Rows {
     rows: VecDeque<Row>,
     records: usize,
+    /// Bytes of what is known of containers.
+    known_bytes: usize,
     known: BTreeMap<u32, Known>,
     keys: BTreeMap<String, u32>,
     next: u32,
@@ -124,7 +142,8 @@ impl History {
     /// Bytes that the rows take in memory, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.rows.records * size_of::<Record>() + self.rows.rows.len() * size_of::<Row>()
+        let records = self.rows.records * size_of::<Record>();
+        records + self.rows.known_bytes + self.rows.rows.len() * size_of::<Row>()
     }
 }
 
@@ -173,7 +192,7 @@ impl Rows {
         let mut named = Vec::new();
         let mut records: Vec<Record> = Vec::with_capacity(most.len());
         for (id, (name, rates)) in most {
-            let key = self.key(id, name, &mut named);
+            let key = self.key(short(id), short(name), &mut named);
             records.push(Record {
                 key,
                 numbers: rates.map(pack),
@@ -192,7 +211,9 @@ impl Rows {
     fn key(&mut self, id: &str, name: &str, named: &mut Vec<u32>) -> u32 {
         if let Some(key) = self.keys.get(id) {
             if let Some(known) = self.known.get_mut(key).filter(|known| known.name != name) {
+                self.known_bytes -= known.bytes();
                 name.clone_into(&mut known.name);
+                self.known_bytes += known.bytes();
                 named.push(*key);
             }
             return *key;
@@ -216,12 +237,12 @@ impl Rows {
             name: name.to_owned(),
             rows,
         };
-        if let Some(before) = self
-            .known
-            .insert(key, known)
-            .filter(|before| before.id != id)
-        {
-            self.keys.remove(&before.id);
+        self.known_bytes += known.bytes();
+        if let Some(before) = self.known.insert(key, known) {
+            self.known_bytes -= before.bytes();
+            if before.id != id {
+                self.keys.remove(&before.id);
+            }
         }
         self.next = self.next.max(key.wrapping_add(1));
     }
@@ -242,7 +263,7 @@ impl Rows {
         let oldest = now.saturating_sub(LONGEST as u64 * INTERVAL);
         let over = |rows: &Self| {
             rows.rows.len() > LONGEST
-                || rows.records > MAX_RECORDS
+                || rows.records + rows.known_bytes / size_of::<Record>() > MAX_RECORDS
                 || rows.rows.front().is_some_and(|row| row.at < oldest)
         };
         while over(self) {
@@ -268,6 +289,7 @@ impl Rows {
                 if self.keys.get(&known.id) == Some(&record.key) {
                     self.keys.remove(&known.id);
                 }
+                self.known_bytes -= known.bytes();
                 self.known.remove(&record.key);
             }
         }

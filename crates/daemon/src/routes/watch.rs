@@ -38,5 +38,6 @@ pub(crate) async fn history(request: Request) -> Result<Outcome, ApiError> {
         Some(name) => Some(request.app.engine.inspect(name, false).await?.id),
         None => None,
     };
-    reply::ok(&watch.chart(id.as_deref(), since, points.min(MAX_POINTS)))
+    let chart = watch.chart(id, since, points.min(MAX_POINTS)).await;
+    reply::ok(&chart.map_err(|error| ApiError::internal(error.to_string()))?)
 }

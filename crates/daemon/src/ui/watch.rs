@@ -108,12 +108,23 @@ impl Watch {
         Ok(now)
     }
 
-    /// The machine's chart, or a container's by its id.
-    pub(crate) fn chart(&self, container: Option<&str>, since: u64, points: usize) -> Chart {
-        match container {
-            Some(id) => self.history().container(id, since, points),
-            None => self.history().host(since, points),
-        }
+    /// The machine's chart, or a container's by its id. Who writes a row has the history for as long as the disk takes:
+    /// a thread waits for that.
+    ///
+    /// # Errors
+    /// When the daemon ends meanwhile.
+    pub(crate) async fn chart(
+        self: &Arc<Self>,
+        container: Option<String>,
+        since: u64,
+        points: usize,
+    ) -> Result<Chart, tokio::task::JoinError> {
+        let watch = Arc::clone(self);
+        let made = tokio::task::spawn_blocking(move || match container {
+            Some(id) => watch.history().container(&id, since, points),
+            None => watch.history().host(since, points),
+        });
+        made.await
     }
 
     fn look(&self, load: Load) -> Look {

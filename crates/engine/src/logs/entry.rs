@@ -2,6 +2,7 @@
 //! Docker have: what cannot be read is passed over.
 
 use super::LogLine;
+use hull_logger::fields::{Value, field};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -254,40 +255,6 @@ impl<'a> Local<'a> {
         entry.open &= !last;
         Some(entry)
     }
-}
-
-/// A field's value: wire types 0 and 2; the format has no others.
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let key = varint(bytes)?;
-    let value = match key & 7 {
-        0 => Value::Number(varint(bytes)?),
-        2 => {
-            let length = usize::try_from(varint(bytes)?).ok()?;
-            let (value, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Value::Bytes(value)
-        }
-        _ => return None,
-    };
-    Some((key >> 3, value))
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The file of a history.
 
-use super::{HOST_NAMES, Known, NAMES, Record, Row, Rows};
+use super::{HOST_NAMES, Known, NAMES, Record, Row, Rows, short};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,6 @@ const MAX_FRAME: usize = 64 << 10;
 const MAX_FILE: u64 = 32 << 20;
 /// A file that is shorter is left as it is, bytes.
 const SHORT: u64 = 64 << 10;
-/// The longest id and name that are believed.
-const MAX_NAME: usize = 4096;
 
 /// An open file.
 #[derive(Debug)]
@@ -133,12 +131,12 @@ fn frame(out: &mut Vec<u8>, payload: &[u8]) {
 }
 
 fn name(key: u32, known: &Known) -> Vec<u8> {
-    let id = &known.id.as_bytes()[..known.id.len().min(MAX_NAME)];
+    let id = known.id.as_bytes();
     let mut bytes = vec![b'N'];
     bytes.extend_from_slice(&key.to_le_bytes());
     bytes.extend_from_slice(&u16::try_from(id.len()).unwrap_or(u16::MAX).to_le_bytes());
     bytes.extend_from_slice(id);
-    bytes.extend(known.name.bytes().take(MAX_NAME));
+    bytes.extend(known.name.bytes());
     bytes
 }
 
@@ -196,7 +194,7 @@ fn take(rows: &mut Rows, payload: &[u8]) -> Option<()> {
             let (length, rest) = rest.split_first_chunk()?;
             let (id, name) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
             let (id, name) = (str::from_utf8(id).ok()?, str::from_utf8(name).ok()?);
-            rows.name(u32::from_le_bytes(*key), id, name);
+            rows.name(u32::from_le_bytes(*key), short(id), short(name));
         }
         (b'S', rest) => {
             let (at, rest) = rest.split_first_chunk()?;

@@ -159,3 +159,25 @@ proptest! {
         prop_assert_eq!(History::open(&path, 101).unwrap().host(0, 99).times.len(), length);
     }
 }
+
+#[test]
+fn names_are_cut_off_and_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history");
+    let mut history = History::open(&path, 0).unwrap();
+    // Every row has other containers, whose names end amid a letter where they are cut off.
+    for at in 1..=12_u64 {
+        let mut pace = Pace::default();
+        for number in 0..MAX_CONTAINERS {
+            let (id, name) = (format!("{at:02}{number:062}"), "\u{e4}".repeat(4000));
+            let rates = [None, Some(1.0), None, None, None, None];
+            pace.containers.insert(id, (name, rates));
+        }
+        history.add(at, &pace).unwrap();
+        assert!(history.memory() <= (MAX_RECORDS + LONGEST) * size_of::<Record>());
+    }
+    let kept = history.host(0, 99).times;
+    assert!(kept.len() < 12 && kept.last() == Some(&12), "{kept:?}");
+    drop(history);
+    assert_eq!(History::open(&path, 12).unwrap().host(0, 99).times, kept);
+}

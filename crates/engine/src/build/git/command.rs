@@ -9,12 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use hull_build::graph::GitSource;
 use hull_build::progress::Stream;
 use hull_build::world::{Job, WorldError, WorldResult};
-use hull_linux::process::{dying_with_parent, send_to_pidfd, without_blocked_signals};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use hull_linux::process::{dying_with_parent, without_blocked_signals};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::io::Read;
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -381,7 +382,7 @@ impl<'a> Git<'a> {
         command
             .args(words)
             .current_dir(path.unwrap_or(Path::new("/")));
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).process_group(0);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -396,7 +397,7 @@ impl<'a> Git<'a> {
             ),
             _ => WorldError::caused("start git", error),
         })?;
-        let _ends = self.ends(&child);
+        let ends = self.ends(&child);
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (job, secret) = (self.job, self.secret.as_deref());
         let (out, complaint) = std::thread::scope(|scope| {
@@ -411,6 +412,12 @@ impl<'a> Git<'a> {
             }
             (bytes, complaints.join().unwrap_or_default())
         });
+        // It is not reaped as long as somebody may kill it: its number is its own until then.
+        if let Some(pid) = pid_of(&child) {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+        }
+        drop(ends);
         let status = child
             .wait()
             .map_err(|e| WorldError::caused("wait for git", e))?;
@@ -426,15 +433,19 @@ impl<'a> Git<'a> {
         })
     }
 
-    /// Kills the child when the build ends.
+    /// Kills the child when the build ends, and its own children: the one that talks to the server would wait for that
+    /// as long as it likes, with our end of what it says.
     fn ends(&self, child: &Child) -> Option<hull_build::world::OnCancel> {
-        let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let group = pid_of(child)?;
         Some(self.job.cancel.on_cancel(move || {
             // One that has ended already needs no signal.
-            let _ = send_to_pidfd(pidfd.as_fd(), rustix::process::Signal::KILL.as_raw());
+            let _ = kill_process_group(group, Signal::KILL);
         }))
     }
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
 
 /// Reads what git complains about and tells it; the end of it is kept.

@@ -69,6 +69,7 @@ pub(super) fn receiver(
         status: Some(directory.join(STATUS)),
         journal: None,
         again: false,
+        lost: 0,
     };
     let settings = serde_json::to_value(&settings).map_err(|error| {
         Error::new(

@@ -40,8 +40,10 @@ impl Engine {
     pub async fn load_of_all(self: &Arc<Self>) -> Result<Load> {
         let engine = Arc::clone(self);
         blocking(move || {
+            // One look for all: who compares two of these compares looks that are seconds apart.
+            let processors = super::sample::processors_now();
             let containers = engine.containers().into_iter().filter_map(|container| {
-                let sample = Arc::new(engine.look(&container)?);
+                let sample = Arc::new(engine.look(&container, Some(processors))?);
                 let stats = of(&container, None);
                 Some((stats.id, stats.name, sample))
             });

@@ -153,7 +153,7 @@ impl Engine {
             return Ok(None);
         }
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
-        blocking(move || Ok(engine.look(&container).map(Arc::new))).await
+        blocking(move || Ok(engine.look(&container, None).map(Arc::new))).await
     }
 }
 

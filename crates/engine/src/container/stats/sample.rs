@@ -52,8 +52,9 @@ pub struct Traffic {
 }
 
 impl Engine {
-    /// Looks; `None` when the container has ended meanwhile.
-    pub(super) fn look(&self, container: &Container) -> Option<Sample> {
+    /// Looks; `None` when the container has ended meanwhile. The machine's processors are looked at right after the
+    /// container's own time, so that the two belong together, unless they are `known` from a moment ago.
+    pub(super) fn look(&self, container: &Container, known: Option<Processors>) -> Option<Sample> {
         let record = container.record();
         let (State::Running { pid, .. } | State::Paused { pid, .. }) = record.state else {
             return None;
@@ -64,8 +65,7 @@ impl Engine {
             return None;
         }
         let usage = group.stats();
-        // Right after the container's own time, so that the two belong together.
-        let processors = processors(&read("/proc/stat"));
+        let processors = known.unwrap_or_else(processors_now);
         let cgroup_v2 = self.cgroups.is_v2();
         Some(Sample {
             read: Timestamp::now(),
@@ -107,6 +107,11 @@ fn out_of_memory(group: &Cgroup) -> u64 {
 
 fn read(path: &str) -> String {
     fs_err::read_to_string(path).unwrap_or_default()
+}
+
+/// The machine's: a file that is long to make, for it has a line of all interrupts (proc_stat(5)).
+pub(super) fn processors_now() -> Processors {
+    processors(&read("/proc/stat"))
 }
 
 /// The first seven counters of all processors together, in nanoseconds, and the lines of single ones.

@@ -2,7 +2,8 @@
 //! [`super::local`] writes them.
 //!
 //! What it does not take at once waits here. When too much waits, the container's output is not read until it has taken
-//! some, or is dropped, as [`Receiver::waits`] says. When the program ends, the next one is started.
+//! some, or the oldest is dropped, as [`Receiver::waits`] says. When the program ends, the next one is started, and hears
+//! how much that was.
 
 use super::local::Local;
 use super::{Cutter, Moment};
@@ -42,6 +43,10 @@ pub(in crate::server) struct Remote {
     bytes: usize,
     /// How much of the first one is written.
     written: usize,
+    /// The first one is what a new program must be told: among it, that so many entries were dropped.
+    greets: Option<u64>,
+    /// How many entries were dropped.
+    lost: u64,
 }
 
 impl Remote {
@@ -63,6 +68,8 @@ impl Remote {
             waiting: VecDeque::new(),
             bytes: 0,
             written: 0,
+            greets: None,
+            lost: 0,
         })
     }
 
@@ -114,13 +121,26 @@ impl Remote {
     fn add(&mut self, entries: Vec<Vec<u8>>) {
         let may_wait = self.receiver.waits && self.socket.is_some();
         for entry in entries {
-            if may_wait || self.bytes < LIMIT {
-                self.bytes += entry.len();
-                self.waiting.push_back(entry);
+            if !may_wait {
+                self.make_room(entry.len());
             }
+            self.bytes += entry.len();
+            self.waiting.push_back(entry);
         }
         self.retry();
         self.flush();
+    }
+
+    /// Drops the oldest entries until one of that length fits; one that the program has begun to take stays whole.
+    fn make_room(&mut self, length: usize) {
+        while self.bytes + length > LIMIT {
+            let oldest = usize::from(self.greets.is_some() || self.written > 0);
+            let Some(entry) = self.waiting.remove(oldest) else {
+                return;
+            };
+            self.bytes -= entry.len();
+            self.lost += 1;
+        }
     }
 
     /// Writes what goes without waiting.
@@ -137,6 +157,7 @@ impl Remote {
                 self.bytes -= first.len();
                 self.written = 0;
                 self.waiting.pop_front();
+                self.lost -= self.greets.take().unwrap_or(0);
             }
         }
     }
@@ -152,8 +173,15 @@ impl Remote {
 
     fn restart(&mut self) {
         self.started = Instant::now();
+        if self.greets.take().is_some()
+            && let Some(untold) = self.waiting.pop_front()
+        {
+            // The last program has not even heard its settings.
+            self.bytes -= untold.len();
+        }
         let mut receiver = self.receiver.clone();
         receiver.settings["again"] = true.into();
+        receiver.settings["lost"] = self.lost.into();
         let Ok(socket) = launch(&self.id, &receiver) else {
             return; // The next output tries again.
         };
@@ -163,6 +191,7 @@ impl Remote {
         let greeting = greeting(&receiver);
         self.bytes += greeting.len();
         self.waiting.push_front(greeting);
+        self.greets = Some(self.lost);
         self.socket = Some(socket);
         self.flush();
     }
@@ -318,6 +347,7 @@ mod tests {
             remote.write(1, &line);
         }
         assert!(!remote.is_full() && remote.bytes < LIMIT + 2 * line.len());
+        assert!(remote.lost > 9_000, "{}", remote.lost);
         fs_err::write(directory.path().join("fifo"), "go\n").unwrap();
         while !remote.has_room() {
             remote.flush();
@@ -336,8 +366,15 @@ mod tests {
         // With what it has not read, it is a reset.
         assert_eq!((&socket).read(&mut [0]).unwrap_or(0), 0);
         drop(socket);
+        remote.socket = None;
+        // It is not replaced before that is said.
+        remote.started = Instant::now() + Duration::from_secs(3600);
+        for number in 0..20_000 {
+            remote.write(2, format!("{number:020}\n").as_bytes());
+        }
         remote.write(2, b"kept\n");
-        assert!(remote.has_waiting());
+        assert!(remote.has_waiting() && remote.bytes <= LIMIT);
+        assert!(remote.lost > 0, "the oldest are dropped, and counted");
         remote.started = Instant::now().checked_sub(SOUND).unwrap();
         remote.on_end();
         remote.finish();
@@ -348,7 +385,7 @@ mod tests {
             }
         };
         assert!(
-            got.contains("\"again\":true") && got.contains("kept"),
+            got.contains("\"again\":true") && got.contains("kept") && !got.contains("\"lost\":0"),
             "{got}"
         );
     }
