@@ -1,6 +1,6 @@
 //! What is attested of images: how they were built (SLSA provenance) and what is in them (SPDX).
 //!
-//! A predicate is made here; which image it is about is known when that has its digest ([`statement`]).
+//! A predicate is made here; which image it is about is known when that has its digest ([`statement()`]).
 
 mod provenance;
 mod rpm;
