@@ -500,4 +500,12 @@ mod tests {
         assert_eq!((id.len(), &id[14..15]), (36, "4"));
         assert!("89ab".contains(&id[19..20]), "{id}");
     }
+
+    #[test]
+    fn only_complaints_of_an_event_are_about_an_event() {
+        let of =
+            |code: i64| is_of_an_event(format!("{{\"text\":\"x\",\"code\":{code}}}").as_bytes());
+        assert!(of(6) && of(12) && of(13));
+        assert!(!of(7) && !of(10) && !is_of_an_event(b"Bad Request"));
+    }
 }
