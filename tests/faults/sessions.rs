@@ -19,9 +19,9 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// Bytes of a flood, if nobody ends it.
-const FLOOD: usize = 8 << 20;
+const FLOOD: usize = 1 << 20;
 /// The daemon may have so many more afterwards, kB.
-const MAX_GROWTH: u64 = 24 << 10;
+const MAX_GROWTH: u64 = 16 << 10;
 
 /// A frame whose head says `length`, whatever `body` has.
 fn claims(length: u32, kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
@@ -419,6 +419,10 @@ fn introductions_that_are_none_are_refused() {
             "an id that is no ASCII"
         );
         let _held = change(&s.daemon, "/session", &introduction("twice"));
+        wait_until("the session began", || {
+            let reply = plain_session(&s.daemon, "twice");
+            reply.contains("already exists").then_some(()).ok_or(reply)
+        });
         assert_eq!(ask(&introduction("twice")), "500", "an id that is taken");
         // More headers than a head may have.
         let many = "X-Docker-Expose-Session-Grpc-Method: /a/b\r\n".repeat(5000);
