@@ -11,6 +11,7 @@
 //! An image that is only named by results in the cache is never pulled.
 
 mod build;
+mod done;
 mod key;
 mod running;
 #[cfg(test)]

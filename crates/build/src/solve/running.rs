@@ -1,6 +1,6 @@
 //! A step under way, for all builds that wait for it.
 
-use super::vertex::Done;
+use super::done::Done;
 use super::{Context, Shared};
 use crate::progress::{Event, Watch};
 use crate::world::{Cancel, WorldError};

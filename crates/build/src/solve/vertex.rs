@@ -2,16 +2,15 @@
 
 use super::KnownSource;
 use super::build::Build;
+use super::done::random;
 use super::key::{self, Part};
 use super::running::{Running, StepResult, together};
-use crate::cache::{Entry, Joined, Kind, Pin};
+use crate::cache::{Entry, Kind, Pin};
 use crate::graph::{MountKind, Op, Output, Source, Vertex, VertexId, digest_of};
 use crate::portable::PortableResult;
 use crate::progress::{Stream, VertexState};
 use crate::world::{Fetched, Job, Keep, Piece, Selection, SourceKey, Tree, WorldError};
 use hull_spec::{Digest, Platform};
-use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What is known of a vertex.
@@ -32,13 +31,6 @@ pub(super) struct Outcome {
 pub(super) struct Trees {
     pub(super) trees: Vec<Tree>,
     keep: Option<Keep>,
-}
-
-/// A step that was done.
-pub(super) struct Done {
-    id: String,
-    trees: Vec<Tree>,
-    pin: Arc<Pin>,
 }
 
 impl Outcome {
@@ -180,7 +172,7 @@ impl Build {
     }
 
     /// Removes what no result has.
-    fn discard(&self, tree: Option<Tree>) {
+    pub(super) fn discard(&self, tree: Option<Tree>) {
         let Some(Tree::Pieces(pieces)) = tree else {
             return;
         };
@@ -435,58 +427,6 @@ impl Build {
         let entry = self.entry(id, (Kind::Regular, keys), trees);
         Ok(Arc::new(self.keep(entry)))
     }
-
-    /// A new result. It has the id of its first key, so that equal results are equal everywhere; one that
-    /// was made again although it was known has another, so that what follows is made again too.
-    fn entry(&self, id: VertexId, (kind, keys): (Kind, Vec<Digest>), trees: Vec<Tree>) -> Entry {
-        let vertex = self.graph.vertex(id);
-        let own = match (keys.first(), vertex.metadata.ignore_cache) {
-            (Some(key), false) => key.clone(),
-            (key, _) => digest_of(&(key, random())),
-        };
-        let pieces = |tree| match tree {
-            Tree::Pieces(pieces) => pieces,
-            Tree::Local(_) => Vec::new(),
-        };
-        let parents = vertex.inputs.iter().filter_map(|input| {
-            let outcome = self.outcome(input.vertex).ok()?;
-            Some(outcome.id.clone()).filter(|id| !id.is_empty())
-        });
-        Entry {
-            id: own.hex().to_owned(),
-            outputs: trees.into_iter().map(pieces).collect(),
-            keys,
-            parents: parents.collect(),
-            description: self.state(id).name,
-            kind,
-            created: Timestamp::now(),
-            last_used: None,
-            uses: 0,
-            layers: BTreeMap::new(),
-            boot: None,
-        }
-    }
-
-    /// Remembers a result. Where another build has made the same meanwhile, its files are taken, and these go.
-    fn keep(&self, entry: Entry) -> Done {
-        let (world, cache) = (&self.shared.world, &self.shared.cache);
-        let there = |known: &Entry| known.outputs.iter().all(|pieces| world.has(pieces));
-        let made = entry.outputs.clone();
-        let Joined { entry, pin, left } = cache.put_or_join(entry, there);
-        for step in left {
-            world.discard(&step);
-        }
-        if entry.outputs != made {
-            for tree in made {
-                self.discard(Some(Tree::Pieces(tree)));
-            }
-        }
-        Done {
-            id: entry.id,
-            trees: entry.outputs.into_iter().map(Tree::Pieces).collect(),
-            pin: Arc::new(pin),
-        }
-    }
 }
 
 /// Whether a step has something of the client's: secrets, or connections to its agents.
@@ -500,11 +440,4 @@ fn is_lent(op: &Op) -> bool {
 /// Whether a step fails so for whomever it is done.
 fn is_final(error: &WorldError) -> bool {
     matches!(error, WorldError::Exit { .. } | WorldError::Invalid(_))
-}
-
-/// Something that was never there before.
-fn random() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    let number = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}{}", number(), number(), Timestamp::now())
 }
