@@ -154,7 +154,20 @@ fn names_are_completed(client: &Client<'_>) {
     other_shells_complete(client);
 }
 
-/// What fish makes of a tab.
+/// A zsh on a terminal of its own, whose line is printed after a tab.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty inner zsh -f -i
+zpty -w inner 'autoload -U compinit; compinit -u -D; source <(docker completion zsh); shown() { print -r -- "<${BUFFER}>"; BUFFER= }; zle -N shown; bindkey "^X" shown; PS1="AT""HAND "'
+zpty -r inner out '*ATHAND *'
+for line; do
+  zpty -n -w inner "$line"$'\t\x18'
+  zpty -r inner out '*<docker*>*'
+  print -r -- "<${${out##*<}%%>*}>"
+done
+"#;
+
+/// What zsh and fish make of a tab.
 fn other_shells_complete(client: &Client<'_>) {
     let shell = |name: &str, arguments: &[&str]| {
         let path = std::env::var("PATH").unwrap_or_default();
@@ -168,6 +181,18 @@ fn other_shells_complete(client: &Client<'_>) {
             .env("DOCKER_CONFIG", client.home.path().join("config"));
         run(&mut command, &[]).ok().to_owned()
     };
+    if hull_tests::can_run("zsh", hull_tests::command::exists("zsh")) {
+        let lines = [
+            "docker network rm br",
+            "docker run --rm bo",
+            "docker context us",
+        ];
+        let said = shell("zsh", &[&["-f", "-c", ZSH, "zsh"][..], &lines].concat());
+        assert_eq!(
+            said,
+            "<docker network rm bridge >\n<docker run --rm box:1 >\n<docker context use >"
+        );
+    }
     if hull_tests::can_run("fish", hull_tests::command::exists("fish")) {
         let ask = "docker completion fish | source; for line in $argv; complete -C $line; end";
         let lines = [
@@ -315,8 +340,12 @@ fn judge(wrong: Vec<Difference>) {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
-            let parts: Vec<&str> = line.split(" | ").map(str::trim).collect();
-            let [file, line, why] = parts[..] else {
+            // A command line can have bars of its own.
+            let parts = line.split_once(" | ").and_then(|(file, rest)| {
+                let (line, why) = rest.rsplit_once(" | ")?;
+                Some((file, line, why.trim()))
+            });
+            let Some((file, line, why)) = parts else {
                 panic!("differs.txt: not `file | line | why`: {line}");
             };
             assert!(!why.is_empty(), "differs.txt: say why: {line}");

@@ -31,6 +31,16 @@ pub(crate) fn chosen_format(matches: &Matches, configured: &str) -> String {
     }
 }
 
+/// `raw` as the template that it stands for: a field in each line, as Docker's oldest scripts ask for it, or with `--quiet`
+/// the first of them alone.
+pub(crate) fn with_raw(format: String, quiet: bool, lines: &str) -> String {
+    match (format.as_str(), quiet) {
+        ("raw", true) => lines.lines().next().unwrap_or_default().to_owned(),
+        ("raw", false) => lines.to_owned(),
+        _ => format,
+    }
+}
+
 /// Labels as lists show them.
 pub(crate) fn joined<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let labels: Vec<String> = labels
@@ -73,15 +83,16 @@ impl Listing {
         default: &str,
         headings: &'static [(&'static str, &'static str)],
     ) -> Result<Self, Failure> {
-        let chosen = match format.trim_matches(' ') {
-            _ if quiet => "{{.ID}}",
+        let chosen = match format {
+            // What the user wants to see himself counts more than `--quiet`.
+            "" | "table" if quiet => "{{.ID}}",
             "" | "table" => default,
             "json" => "{{json .}}",
             other => other,
         };
         let (text, table) = match chosen.strip_prefix("table") {
-            Some(rest) => (rest.trim_start(), true),
-            None => (chosen, false),
+            Some(rest) => (rest.trim_matches(' '), true),
+            None => (chosen.trim_matches(' '), false),
         };
         // Shells pass these two on as typed.
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
@@ -93,8 +104,7 @@ impl Listing {
             headings,
             failed: "failed to execute template",
             // What the user asks for himself is printed as it is, and so is what another program reads.
-            fits: matches!(format.trim_matches(' '), "" | "table")
-                && terminal::stdout_is_terminal(),
+            fits: matches!(format, "" | "table") && terminal::stdout_is_terminal(),
         })
     }
 

@@ -75,7 +75,8 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let listing = Listing::new(&format, matches.bool("quiet"), default, HEADINGS)?
         .whole(matches.bool("no-trunc"));
     let limit = match matches.int("last") {
-        _ if matches.bool("latest") => Some(1),
+        // A number counts more.
+        None | Some(-1) if matches.bool("latest") => Some(1),
         other => other,
     };
     let options = ListOptions {

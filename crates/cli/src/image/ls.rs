@@ -6,7 +6,7 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Flag, Matches, flag};
 use crate::format::{created_at, human_duration, human_size, now_seconds, short_id};
-use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag};
+use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag, with_raw};
 use crate::template::{Data, Record};
 use hull_api::client::ImageListOptions;
 use hull_api::image::Summary;
@@ -49,6 +49,8 @@ const HEADINGS: &[(&str, &str)] = &[
     ("UniqueSize", "UNIQUE SIZE"),
 ];
 
+const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let tree = matches.bool("tree");
     if tree {
@@ -60,7 +62,17 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         format.push_str("\t{{.Digest}}");
     }
     let default = if digests { TABLE_WITH_DIGESTS } else { TABLE };
-    let listing = Listing::new(&format, matches.bool("quiet"), default, HEADINGS)?
+    let quiet = matches.bool("quiet");
+    format = match (quiet, digests) {
+        (true, _) => with_raw(format, true, "image_id: {{.ID}}"),
+        (false, true) => with_raw(
+            format,
+            false,
+            &RAW.replace("image_id", "digest: {{.Digest}}\nimage_id"),
+        ),
+        (false, false) => with_raw(format, false, RAW),
+    };
+    let listing = Listing::new(&format, quiet, default, HEADINGS)?
         .failing("template parsing error")
         .whole(matches.bool("no-trunc"));
     let mut options = ImageListOptions {

@@ -5,7 +5,7 @@ use crate::context::Cli;
 use crate::failure::Outcome;
 use crate::flags::{Flag, Matches, flag};
 use crate::format::{natural_cmp, short_id};
-use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag, joined};
+use crate::listing::{Listing, chosen_format, filter_flag, filters, format_flag, joined, with_raw};
 use crate::template::{Data, Record};
 use hull_api::network::Inspect;
 use jiff::Timestamp;
@@ -42,9 +42,13 @@ const HEADINGS: &[(&str, &str)] = &[
     ("CreatedAt", "CREATED AT"),
 ];
 
+const RAW: &str = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n";
+
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let quiet = matches.bool("quiet");
     let format = chosen_format(matches, cli.config().networks_format());
-    let listing = Listing::new(&format, matches.bool("quiet"), TABLE, HEADINGS)?
+    let listing = Listing::new(&with_raw(format, quiet, RAW), quiet, TABLE, HEADINGS)?
+        .failing("template parsing error")
         .whole(matches.bool("no-trunc"));
     let filters = filters(matches.list("filter"))?;
     let client = cli.client()?;
@@ -62,7 +66,7 @@ fn row(network: &Inspect, truncate: bool) -> Data {
     };
     let labels = network.labels.clone().unwrap_or_default();
     let record = Record::new(
-        "*formatter.networkContext",
+        "*network.networkContext",
         vec![
             ("ID", id.into()),
             ("Name", network.name.as_str().into()),

@@ -79,7 +79,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let format = matches.text("format");
     let verbose = matches.bool("verbose");
     // A wrong template is told before the daemon walks its files.
-    let listing = Listing::new(format, false, TABLE, HEADINGS)?;
+    let listing = Listing::new(format, false, TABLE, HEADINGS)?.failing("template parsing error");
     let client = cli.client()?;
     let usage = cli.block_on(client.disk_usage())?;
     match (verbose, format) {

@@ -7,7 +7,7 @@ use crate::context::Cli;
 use crate::failure::{Failure, Outcome, client_message};
 use crate::flags::{Flag, Matches, value};
 use crate::format::bytes_size;
-use crate::template::{Data, Template};
+use crate::template::{Data, Empty, Template};
 use hull_api::client::Error;
 use hull_api::system::Info;
 use std::fmt::Write as _;
@@ -83,6 +83,11 @@ fn templated(cli: &Cli, format: &str, info: Result<Info, Error>, own: &ClientVer
     let plugins = Data::of(&crate::plugins::all(cli));
     client.push(("Plugins".to_owned(), plugins));
     client.push(("Warnings".to_owned(), Data::Null));
+    if format.contains("Errors") {
+        // Nothing went wrong, or we were not here; as JSON they are left out.
+        members.push(("ServerErrors".to_owned(), Data::NullOf(Empty::List)));
+        members.push(("ClientErrors".to_owned(), Data::NullOf(Empty::List)));
+    }
     members.push(("ClientInfo".to_owned(), Data::Object(client)));
     let text = template.render_struct(&Data::Object(members), "system.dockerInfo");
     // The line ends also when nothing can stand in it.

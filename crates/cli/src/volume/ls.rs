@@ -5,7 +5,7 @@ use crate::context::Cli;
 use crate::failure::Outcome;
 use crate::flags::{Flag, Matches, flag};
 use crate::format::natural_cmp;
-use crate::listing::{Listing, filter_flag, filters, format_flag, joined};
+use crate::listing::{Listing, filter_flag, filters, format_flag, joined, with_raw};
 use crate::template::{Data, Record};
 use hull_api::volume::Volume;
 
@@ -41,13 +41,16 @@ const HEADINGS: &[(&str, &str)] = &[
     ("Status", "STATUS"),
 ];
 
+const RAW: &str = "name: {{.Name}}\ndriver: {{.Driver}}\n";
+
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let format = match (matches.text("format"), matches.bool("quiet")) {
         ("", false) => cli.config().volumes_format().to_owned(),
         ("" | "table", true) => "{{.Name}}".to_owned(),
         (format, _) => format.to_owned(),
     };
-    let listing = Listing::new(&format, false, TABLE, HEADINGS)?;
+    let format = with_raw(format, matches.bool("quiet"), RAW);
+    let listing = Listing::new(&format, false, TABLE, HEADINGS)?.failing("template parsing error");
     let filters = filters(matches.list("filter"))?;
     let client = cli.client()?;
     let mut list = cli.block_on(client.volumes(&filters))?;
