@@ -9,6 +9,7 @@ mod build;
 mod build_reach;
 mod build_stream;
 mod buildx;
+mod bundle;
 mod create;
 mod dropin;
 mod events;

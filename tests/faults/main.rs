@@ -21,3 +21,4 @@ mod registries;
 mod sessions;
 mod shims;
 mod store;
+mod upgrade;

@@ -84,7 +84,8 @@ pub fn bring_up_loopback() -> io::Result<()> {
     // SAFETY: all zeroes is a valid ifreq: a name and a union of plain numbers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        // Signed or not, by the machine.
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     const UP_AND_RUNNING: libc::c_short = 0x1 | 0x40; // IFF_UP, IFF_RUNNING
     request.ifr_ifru.ifru_flags = UP_AND_RUNNING;

@@ -11,8 +11,16 @@ use crate::template::{Data, Empty, Template};
 use hull_api::client::Error;
 use hull_api::system::Info;
 use std::fmt::Write as _;
+use std::path::Path;
 
-static FLAGS: &[Flag] = &[value("format", "string", "Fill in a template, or 'json'").short('f')];
+static FLAGS: &[Flag] = &[
+    value("format", "string", "Fill in a template, or 'json'").short('f'),
+    value(
+        "bundle",
+        "file",
+        "Write what is needed to find out what is wrong here into an archive, without secrets",
+    ),
+];
 
 pub(crate) static COMMAND: Command = Command {
     words: &["system info", "info"],
@@ -25,6 +33,10 @@ pub(crate) static COMMAND: Command = Command {
 };
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let bundle = matches.text("bundle");
+    if !bundle.is_empty() {
+        return super::bundle::write(cli, Path::new(bundle));
+    }
     let format = match matches.text("format") {
         "json" => "{{json .}}",
         other => other,

@@ -1,5 +1,6 @@
 //! Commands about the daemon, and about objects of any kind.
 
+mod bundle;
 mod check;
 mod df;
 mod dial_stdio;

@@ -146,6 +146,18 @@ fn configured(settings: &BridgeConfig) -> Result<Vec<Pool>> {
     Ok(pools)
 }
 
+/// Whether there is a network device of this name. Asked of the kernel, since `/sys` shows the network of whoever mounted it.
+fn is_there(device: &str) -> bool {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .is_ok_and(|socket| netdevice::name_to_index(&socket, device).is_ok())
+}
+
 impl Networks {
     /// The predefined network of this name.
     pub(crate) fn predefined(&self, name: &str) -> Result<std::sync::Arc<Live>> {
@@ -214,14 +226,13 @@ impl Networks {
         let Some(Driver::Bridge(options)) = row.model.as_ref().map(|model| &model.driver) else {
             return None;
         };
-        let device = std::path::Path::new("/sys/class/net").join(&options.device);
         let others = self.subnets();
         let overlaps = |other: &IpNet| {
             other.contains(&pool.subnet.network()) || pool.subnet.contains(&other.network())
         };
         let host = hull_network::host_networks().ok()?;
-        let taken =
-            others.iter().any(overlaps) || (!device.exists() && host.near.iter().any(overlaps));
+        let taken = others.iter().any(overlaps)
+            || (!is_there(&options.device) && host.near.iter().any(overlaps));
         (!taken).then(|| pool.clone())
     }
 

@@ -34,7 +34,8 @@ impl Socket {
             return Err(failed(io::Error::from_raw_os_error(libc::ENODEV)));
         }
         for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from.cast_signed();
+            // Signed or not, by the machine.
+            *to = libc::c_char::from_ne_bytes([from]);
         }
         request.ifr_ifru.ifru_data = (&raw mut value).cast();
         // SAFETY: the request's name ends with a zero, its data points at a value that lives across

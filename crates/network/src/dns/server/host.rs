@@ -82,13 +82,16 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address, PORT, 0, index).into())
 }
 
-/// A device's number.
+/// A device's number. Asked of the kernel, since `/sys` shows the network of whoever mounted it.
 fn index_of(device: &str) -> Option<u32> {
-    if device.contains('/') || device.starts_with('.') {
-        return None;
-    }
-    let text = fs_err::read_to_string(format!("/sys/class/net/{device}/ifindex")).ok()?;
-    text.trim().parse().ok()
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    );
+    netdevice::name_to_index(socket.ok()?, device).ok()
 }
 
 #[cfg(test)]
