@@ -83,6 +83,7 @@ impl<'d> Client<'d> {
             .env("DOCKER_CONFIG", self.home.path().join("config"))
             .env("HOME", self.home.path())
             .env("TZ", "UTC")
+            .env("LC_ALL", "C")
             .current_dir(self.home.path().join("work"))
             .args(words);
         for (name, value) in variables {

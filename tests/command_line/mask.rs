@@ -24,7 +24,7 @@ impl Mask {
         }
         let lines = text.split('\n').map(|line| {
             let words: Vec<String> = line.split(' ').map(word).collect();
-            spaces(&ages(&words.join(" ")))
+            spaces(&ages(&processors(&words.join(" "))))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -50,6 +50,14 @@ const WORDINGS: &[(&str, &str)] = &[
     ("No port specified", "no port specified"),
     ("Invalid --security-opt", "invalid --security-opt"),
 ];
+
+/// How many processors there are, where a limit of them is refused.
+fn processors(line: &str) -> String {
+    match line.split_once("range of CPUs is from ") {
+        Some((before, _)) => format!("{before}range of CPUs is from <some> to <all>"),
+        None => line.to_owned(),
+    }
+}
 
 /// Columns are as wide as what is masked; how they are aligned the unit tests of tables know.
 fn spaces(line: &str) -> String {

@@ -245,7 +245,9 @@ impl Reader<'_> {
             .env("PATH", path)
             .env("HOME", &self.home)
             .env("STATE", &self.state)
-            .env("LC_ALL", "C.UTF-8");
+            .env("LC_ALL", "C.UTF-8")
+            .env("no_proxy", "*")
+            .env("NO_PROXY", "*");
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if ["HULL_", "DOCKER_", "COMPOSE_", "BUILD"]

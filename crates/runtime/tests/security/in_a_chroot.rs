@@ -12,10 +12,13 @@ fn nothing_of_the_host_is_above_the_root() {
     fs_err::write(container.inside("marker"), "of the container").unwrap();
     let top = container.outside().join("top");
     fs_err::create_dir(&top).unwrap();
-    rustix::mount::mount_bind_recursive("/", &top).unwrap();
     let caller = container.outside().join("caller");
     let (top, runtime) = (top.display(), container.runtime.display());
-    let script = format!("#!/bin/busybox sh\nexec /bin/busybox chroot {top} {runtime} \"$@\"\n");
+    // The mounts are of a namespace that ends with the caller: whoever removes the directory must not find the host in it.
+    let script = format!(
+        "#!/bin/busybox sh\nexec unshare --mount --propagation private /bin/busybox sh -ec \
+         '/bin/busybox mount -o rbind / {top}; exec /bin/busybox chroot {top} {runtime} \"$@\"' caller \"$@\"\n"
+    );
     fs_err::write(&caller, script).unwrap();
     fs_err::set_permissions(&caller, Permissions::from_mode(0o755)).unwrap();
     container.runtime = caller;
