@@ -5,6 +5,7 @@ use super::*;
 use hull_engine::build::graph::{GitSource, HttpSource};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 /// Reads the head of a request.
 fn head_of(stream: &mut TcpStream) -> String {
@@ -157,11 +158,12 @@ fn a_build_that_is_cancelled_fetches_no_more() {
                 let error = build.solve(&engine, output).0.unwrap_err();
                 tell.send(Heard::Ended(error.to_string())).unwrap();
             });
-            assert_eq!(heard.recv().unwrap(), Heard::Came, "{:?}", source(port));
+            let next = || heard.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(next(), Heard::Came, "{:?}", source(port));
             assert!(!solved.is_finished());
             cancel.cancel();
             // The build's end and that of the connection come in any order.
-            let last = [heard.recv().unwrap(), heard.recv().unwrap()];
+            let last = [next(), next()];
             assert!(last.contains(&Heard::Gone), "{last:?}");
             let cancelled =
                 |one: &Heard| matches!(one, Heard::Ended(why) if why.contains("cancel"));
