@@ -118,6 +118,10 @@ struct Known {
     /// The results that name a step.
     users: HashMap<String, BTreeSet<String>>,
     pins: HashMap<String, usize>,
+    /// Steps of results that were replaced while somebody had them pinned, by the results' ids; and those of which nobody
+    /// has any more, which wait for who discards them.
+    held: HashMap<String, Vec<String>>,
+    freed: Vec<String>,
     /// Rows to be written, or removed.
     dirty: HashSet<String>,
     /// Rows of which nothing has changed but when they were of use, and since when there are such: they wait for
@@ -154,6 +158,8 @@ impl Drop for Pin {
             *count -= 1;
             if *count == 0 {
                 known.pins.remove(&self.id);
+                let held = known.held.remove(&self.id);
+                known.freed.extend(held.unwrap_or_default());
             }
         }
     }
@@ -202,6 +208,13 @@ impl Known {
         left
     }
 
+    /// Steps that were held, and can go.
+    fn freed(&mut self) -> Vec<String> {
+        let mut freed = std::mem::take(&mut self.freed);
+        freed.retain(|step| !self.users.contains_key(step));
+        freed
+    }
+
     /// Forgets a result; gives the steps that no other names.
     fn take(&mut self, id: &str) -> Vec<String> {
         let Some(entry) = self.entries.remove(id) else {
@@ -235,7 +248,7 @@ pub struct Joined {
     pub entry: Entry,
     /// Keeps it.
     pub pin: Pin,
-    /// Steps that are nobody's now.
+    /// Steps that are nobody's now, also those of results that were replaced before.
     pub left: Vec<String>,
 }
 
@@ -282,7 +295,8 @@ impl Cache {
     }
 
     /// Adds a result. If one with the same id is `there`, that is found by the new one's keys as well, and given. Of one
-    /// that is there no more, the steps are given that nobody names now: some may be left.
+    /// that is there no more, the steps are given that nobody names now: some may be left. While others have it pinned they
+    /// are held, and given later.
     #[must_use]
     pub fn put_or_join(&self, mut entry: Entry, there: impl Fn(&Entry) -> bool) -> Joined {
         entry.boot = Some(self.0.boot.clone());
@@ -299,7 +313,12 @@ impl Cache {
             }
             _ => {}
         }
-        let left = known.insert(entry.clone());
+        let mut left = known.insert(entry.clone());
+        if !left.is_empty() && known.pins.get(&entry.id).is_some_and(|pins| *pins > 1) {
+            let held = known.held.entry(entry.id.clone()).or_default();
+            held.append(&mut left);
+        }
+        left.append(&mut known.freed());
         drop(known);
         self.write_soon();
         Joined { entry, pin, left }
@@ -397,6 +416,7 @@ impl Cache {
                 removed.results.push(id.clone());
             }
         }
+        removed.steps.append(&mut known.freed());
         drop(known);
         self.write_soon();
         removed

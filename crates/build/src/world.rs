@@ -42,6 +42,9 @@ pub enum WorldError {
     /// What Hull has not (yet).
     #[error("{0}")]
     Unsupported(String),
+    /// What is there is no regular file.
+    #[error("{0}")]
+    NotAFile(String),
     /// Anything else.
     #[error("{text}")]
     Other {
@@ -447,7 +450,7 @@ pub trait World: Send + Sync {
     /// nowhere out of the tree.
     ///
     /// # Errors
-    /// For what is no regular file, and what could not be read.
+    /// [`WorldError::NotAFile`] for what is no regular file, and what could not be read.
     fn read_file(&self, tree: &Tree, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>>;
 
     /// The names in a directory of a tree, sorted; none when it is not there. Links lead nowhere out of the tree.

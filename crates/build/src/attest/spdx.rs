@@ -41,53 +41,127 @@ pub(super) struct Package {
     pub(super) supplier: String,
 }
 
-/// Reads the databases of dpkg, apk and rpm in a tree.
+/// Where the files of an image are read.
+trait Files {
+    /// As [`World::read_file`].
+    fn read(&self, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>>;
+
+    /// As [`World::names`].
+    fn names(&self, path: &str) -> WorldResult<Vec<String>>;
+}
+
+struct OfTree<'a>(&'a dyn World, &'a Tree);
+
+impl Files for OfTree<'_> {
+    fn read(&self, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>> {
+        self.0.read_file(self.1, path, limit)
+    }
+
+    fn names(&self, path: &str) -> WorldResult<Vec<String>> {
+        self.0.names(self.1, path)
+    }
+}
+
+/// Reads the databases of dpkg, apk and rpm in a tree. What has the name of one and is none of them is left alone.
 ///
 /// # Errors
-/// What could not be read, and for a database of rpm's that is damaged.
+/// What could not be read, and for a database that is damaged or too large.
 pub fn inventory(world: &dyn World, tree: &Tree) -> WorldResult<Inventory> {
-    let read = |path: &str| -> WorldResult<Option<String>> {
-        let bytes = world.read_file(tree, path, MAX_DATABASE)?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    };
+    collected(&OfTree(world, tree))
+}
+
+fn collected(files: &dyn Files) -> WorldResult<Inventory> {
     let mut found = Inventory::default();
     for path in RELEASES {
-        if let Some(text) = read(path)? {
+        if let Some(text) = text(files, path, MAX_DATABASE)? {
             found.release = (value(&text, "ID"), value(&text, "VERSION_ID"));
             break;
         }
     }
-    if let Some(text) = read(DPKG)? {
-        found.packages.extend(of_dpkg(&text, true));
+    if let Some(text) = text(files, DPKG, MAX_DATABASE)? {
+        found.add(of_dpkg(&text, true));
     }
-    for name in world.names(tree, DPKG_PARTS)? {
-        // Beside each are the digests of its package's files.
-        if !name.ends_with(".md5sums")
-            && let Some(text) = read(&format!("{DPKG_PARTS}/{name}"))?
-        {
-            found.packages.extend(of_dpkg(&text, false));
-        }
-    }
+    found.add_parts(files)?;
     for path in APK {
-        if let Some(text) = read(path)? {
-            found.packages.extend(of_apk(&text));
+        if let Some(text) = text(files, path, MAX_DATABASE)? {
+            found.add(of_apk(&text));
             break;
         }
     }
-    for (path, store) in rpm::PLACES {
-        if let Some(bytes) = world.read_file(tree, path, MAX_RPM)? {
-            let packages = rpm::packages(store, &bytes);
-            let damaged = |why| WorldError::caused(format!("read rpm's database /{path}"), why);
-            found.packages.extend(packages.map_err(damaged)?);
-            break;
-        }
-    }
+    found.add_rpm(files)?;
     found
         .packages
         .sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     found.packages.dedup();
-    found.packages.truncate(MAX_PACKAGES);
     Ok(found)
+}
+
+/// A file that has no more bytes than `limit`; `None` where there is no file.
+fn bytes(files: &dyn Files, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>> {
+    match files.read(path, limit + 1) {
+        Err(WorldError::NotAFile(_)) => Ok(None),
+        Ok(Some(bytes)) if bytes.len() as u64 > limit => Err(WorldError::other(format!(
+            "list the packages: /{path} is too large"
+        ))),
+        read => read,
+    }
+}
+
+fn text(files: &dyn Files, path: &str, limit: u64) -> WorldResult<Option<String>> {
+    let bytes = bytes(files, path, limit)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+impl Inventory {
+    /// How many packages more are listed.
+    fn room(&self) -> usize {
+        MAX_PACKAGES.saturating_sub(self.packages.len())
+    }
+
+    fn add(&mut self, packages: impl IntoIterator<Item = Package>) {
+        let room = self.room();
+        self.packages.extend(packages.into_iter().take(room));
+    }
+
+    /// The packages that have a file each. All files together have the limit of one database: they may be many names of
+    /// one file.
+    fn add_parts(&mut self, files: &dyn Files) -> WorldResult<()> {
+        let mut left = MAX_DATABASE;
+        let names = files.names(DPKG_PARTS)?.into_iter();
+        // Beside each are the digests of its package's files.
+        let names = names.filter(|name| !name.ends_with(".md5sums"));
+        for name in names.take(MAX_PACKAGES) {
+            if self.room() == 0 {
+                break;
+            }
+            if let Some(bytes) = bytes(files, &format!("{DPKG_PARTS}/{name}"), left)? {
+                left -= bytes.len() as u64;
+                self.add(of_dpkg(&String::from_utf8_lossy(&bytes), false));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_rpm(&mut self, files: &dyn Files) -> WorldResult<()> {
+        for (path, store) in rpm::PLACES {
+            let Some(bytes) = bytes(files, path, MAX_RPM)? else {
+                continue;
+            };
+            match rpm::packages(store, &bytes, self.room()) {
+                Ok(packages) => {
+                    self.add(packages);
+                    break;
+                }
+                // Empty, or of another kind of machine: the packages may be in the next place.
+                Err(rpm::Damaged::Kind(_)) => {}
+                Err(why) => {
+                    let text = format!("read rpm's database /{path}");
+                    return Err(WorldError::caused(text, why));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A line `NAME="value"`.
@@ -99,6 +173,9 @@ fn value(text: &str, name: &str) -> String {
     value.trim().trim_matches(['"', '\'']).to_owned()
 }
 
+/// What is read of a paragraph.
+const FIELDS: [&str; 5] = ["Package", "Status", "Version", "Architecture", "Maintainer"];
+
 /// The paragraphs of `status` whose package is installed (deb822(5)); in other files none says whether it is.
 fn of_dpkg(text: &str, told: bool) -> impl Iterator<Item = Package> + '_ {
     text.split("\n\n").filter_map(move |paragraph| {
@@ -106,6 +183,7 @@ fn of_dpkg(text: &str, told: bool) -> impl Iterator<Item = Package> + '_ {
             .lines()
             .filter(|line| !line.starts_with([' ', '\t']))
             .filter_map(|line| line.split_once(':'))
+            .filter(|(key, _)| FIELDS.contains(key))
             .map(|(key, value)| (key, value.trim()))
             .collect();
         let field = |name: &str| {
@@ -251,6 +329,83 @@ fn id(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    /// Files by their paths; a directory has no bytes.
+    #[derive(Default)]
+    struct Image {
+        files: BTreeMap<String, Option<Vec<u8>>>,
+        read: Cell<usize>,
+    }
+
+    impl Image {
+        fn with(mut self, path: &str, bytes: Option<&[u8]>) -> Self {
+            self.files
+                .insert(path.to_owned(), bytes.map(<[u8]>::to_vec));
+            self
+        }
+    }
+
+    impl Files for Image {
+        fn read(&self, path: &str, limit: u64) -> WorldResult<Option<Vec<u8>>> {
+            match self.files.get(path) {
+                None => Ok(None),
+                Some(None) => Err(WorldError::NotAFile(path.to_owned())),
+                Some(Some(bytes)) => {
+                    let length = bytes.len().min(usize::try_from(limit).unwrap());
+                    self.read.set(self.read.get() + length);
+                    Ok(Some(bytes[..length].to_vec()))
+                }
+            }
+        }
+
+        fn names(&self, path: &str) -> WorldResult<Vec<String>> {
+            let names = self.files.keys();
+            let names = names.filter_map(|name| name.strip_prefix(path)?.strip_prefix('/'));
+            Ok(names.map(str::to_owned).collect())
+        }
+    }
+
+    fn names(image: &Image) -> Vec<String> {
+        let found = collected(image).unwrap().packages.into_iter();
+        found.map(|package| package.name).collect()
+    }
+
+    #[test]
+    fn what_is_no_database_is_left_alone() {
+        let mut big_endian = vec![0; 512];
+        big_endian[12..16].copy_from_slice(&0x0006_1561_u32.to_be_bytes());
+        let image = Image::default()
+            .with("var/lib/dpkg/status", None)
+            .with("var/lib/dpkg/status.d/directory", None)
+            .with("var/lib/dpkg/status.d/a", Some(b"Package: a\nVersion: 1\n"))
+            .with("usr/lib/sysimage/rpm/rpmdb.sqlite", Some(b""))
+            .with("usr/lib/sysimage/rpm/Packages", None)
+            .with("var/lib/rpm/Packages", Some(&big_endian));
+        assert_eq!(names(&image), ["a"]);
+        let image = image.with("var/lib/rpm/rpmdb.sqlite", Some(rpm::SAMPLE));
+        assert_eq!(names(&image), ["a", "bash", "openssl-libs", "tzdata"]);
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_listed() {
+        let mut image = Image::default();
+        for number in 0..MAX_PACKAGES + 7 {
+            let text = format!("Package: p{number}\n\nPackage: q{number}\n");
+            image = image.with(&format!("{DPKG_PARTS}/{number}"), Some(text.as_bytes()));
+        }
+        assert_eq!(names(&image).len(), MAX_PACKAGES);
+        assert!(image.read.get() < MAX_PACKAGES * 20, "half of the files");
+        // Names of one file.
+        let mut image = Image::default();
+        for number in 0..9 {
+            let long = vec![b'x'; 16 << 20];
+            image = image.with(&format!("{DPKG_PARTS}/{number}"), Some(&long));
+        }
+        let error = collected(&image).unwrap_err().to_string();
+        assert!(error.ends_with("status.d/4 is too large"), "{error}");
+        assert_eq!(image.read.get() as u64, MAX_DATABASE + 1);
+    }
 
     #[test]
     fn databases_name_packages() {

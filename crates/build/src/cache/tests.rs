@@ -78,6 +78,17 @@ fn what_replaces_a_result_leaves_no_step_behind() {
     assert_eq!(same.entry.outputs, first.entry.outputs);
     assert!(same.left.is_empty());
     let gone = cache.put_or_join(entry("a", &["1", "3"], &[]), |_| false);
-    assert_eq!(gone.left, ["2"]);
+    assert!(
+        gone.left.is_empty(),
+        "others still read what is there of it"
+    );
     assert!(cache.names("1") && cache.names("3") && !cache.names("2"));
+    drop((first, same));
+    let other = cache.put_or_join(entry("b", &["4"], &[]), |_| true);
+    assert!(other.left.is_empty(), "one of them still has it");
+    drop(gone);
+    let other = cache.put_or_join(entry("c", &["5"], &[]), |_| true);
+    assert_eq!(other.left, ["2"]);
+    let alone = cache.put_or_join(entry("a", &["6"], &[]), |_| false);
+    assert_eq!(alone.left.len(), 2, "nobody has it: {:?}", alone.left);
 }

@@ -56,7 +56,7 @@ impl Engine {
         };
         if !found.is_file() {
             let text = format!("read {path}: not a regular file");
-            return Err(WorldError::other(text));
+            return Err(WorldError::NotAFile(text));
         }
         let file = std::fs::File::from(found.open().map_err(failed)?);
         let mut bytes = Vec::new();

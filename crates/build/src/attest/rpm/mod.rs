@@ -7,6 +7,7 @@ mod ndb;
 mod sqlite;
 
 use super::spdx::Package;
+use std::collections::BTreeSet;
 
 /// A store and the places where it may be.
 pub(super) const PLACES: [(&str, Store); 7] = [
@@ -44,13 +45,15 @@ pub(super) enum Damaged {
     Circle,
 }
 
-/// The packages of a database.
-pub(super) fn packages(store: Store, bytes: &[u8]) -> Result<Vec<Package>, Damaged> {
+/// The packages of a database, at most so many.
+pub(super) fn packages(store: Store, bytes: &[u8], most: usize) -> Result<Vec<Package>, Damaged> {
     let mut found = Vec::new();
     let mut left = bytes.len().saturating_mul(MAX_GROWTH);
     let mut take = |header: &[u8]| {
         left = left.checked_sub(header.len()).ok_or(Damaged::Circle)?;
-        found.extend(package(header)?);
+        if found.len() < most {
+            found.extend(package(header)?);
+        }
         Ok(())
     };
     match store {
@@ -91,12 +94,20 @@ const ARCHITECTURE: usize = 1022;
 /// Types of their values: a number, a text, texts.
 const INT32: usize = 4;
 const STRINGS: [usize; 3] = [6, 8, 9];
+const WANTED: [usize; 7] = [NAME, VERSION, RELEASE, EPOCH, VENDOR, LICENSE, ARCHITECTURE];
+/// rpm's own limit of entries (rpm `lib/header_internal.h`).
+const MAX_ENTRIES: usize = 65_535;
+/// No longer text is said, bytes.
+const MAX_TEXT: usize = 4096;
 /// Bytes of an entry: tag, type, offset, count.
 const ENTRY: usize = 16;
 
 /// The package that a header is of; keys that signed packages are headers too, and are none.
 fn package(header: &[u8]) -> Result<Option<Package>, Damaged> {
     let entries = big(header, 0)?;
+    if entries > MAX_ENTRIES {
+        return Err(Damaged::Circle);
+    }
     let size = entries.checked_mul(ENTRY).ok_or(Damaged::Short)?;
     let index = part(header, 8, size)?;
     let data = part(header, 8 + size, big(header, 4)?)?;
@@ -105,8 +116,13 @@ fn package(header: &[u8]) -> Result<Option<Package>, Damaged> {
         ..Package::default()
     };
     let mut release = String::new();
+    let mut seen = BTreeSet::new();
     for entry in index.chunks_exact(ENTRY) {
         let (tag, kind, offset) = (big(entry, 0)?, big(entry, 4)?, big(entry, 8)?);
+        // Each is there once, or all of them could lead to one long text.
+        if !WANTED.contains(&tag) || !seen.insert(tag) {
+            continue;
+        }
         if tag == EPOCH && kind == INT32 {
             package.epoch = big(data, offset)?.to_string();
         }
@@ -122,7 +138,9 @@ fn package(header: &[u8]) -> Result<Option<Package>, Damaged> {
         if STRINGS.contains(&kind) {
             let text = data.get(offset..).ok_or(Damaged::Short)?;
             let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-            *field = String::from_utf8_lossy(text).into_owned();
+            if text.len() <= MAX_TEXT {
+                *field = String::from_utf8_lossy(text).into_owned();
+            }
         }
     }
     if !release.is_empty() {
@@ -131,17 +149,20 @@ fn package(header: &[u8]) -> Result<Option<Package>, Damaged> {
     Ok((!package.name.is_empty() && package.name != "gpg-pubkey").then_some(package))
 }
 
+/// Made by rpm 4.18 from three packages, two of which it has several times, so that its table is a tree.
+#[cfg(test)]
+pub(super) const SAMPLE: &[u8] = include_bytes!("samples/rpmdb.sqlite");
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Made by rpm 4.18 from three packages; SQLite's has two of them several times, so that its table is a tree.
-    const SQLITE: &[u8] = include_bytes!("samples/rpmdb.sqlite");
+    const SQLITE: &[u8] = SAMPLE;
     /// The same headers, put together by `db_load`.
     const BERKELEY_DB: &[u8] = include_bytes!("samples/Packages");
 
     fn names(store: Store, bytes: &[u8]) -> Result<Vec<String>, Damaged> {
-        let packages = packages(store, bytes)?.into_iter();
+        let packages = packages(store, bytes, usize::MAX)?.into_iter();
         let mut names: Vec<String> = packages
             .map(|p| format!("{}:{}-{}.{}", p.epoch, p.name, p.version, p.architecture))
             .collect();
@@ -194,10 +215,59 @@ mod tests {
         assert_eq!(names(Store::Sqlite, SQLITE).unwrap(), ALL);
         assert_eq!(names(Store::BerkeleyDb, BERKELEY_DB).unwrap(), ALL);
         assert_eq!(names(Store::Ndb, &ndb(&headers())).unwrap(), ALL);
-        let found = packages(Store::BerkeleyDb, BERKELEY_DB).unwrap();
+        let found = packages(Store::BerkeleyDb, BERKELEY_DB, 9).unwrap();
         let bash = found.iter().find(|package| package.name == "bash").unwrap();
         assert_eq!(bash.license, "GPLv3+");
         assert_eq!(bash.supplier, "Example Project");
+    }
+
+    /// A table of tables of which all cells are one row, that is most of the file.
+    fn one_row_often() -> Vec<u8> {
+        let mut bytes = vec![0; 512 * 64];
+        bytes[..16].copy_from_slice(b"SQLite format 3\0");
+        bytes[16..18].copy_from_slice(&512_u16.to_be_bytes());
+        bytes[100] = 13;
+        bytes[104] = 150;
+        for cell in 0..150 {
+            let at = 108 + 2 * cell;
+            bytes[at..at + 2].copy_from_slice(&420_u16.to_be_bytes());
+        }
+        // 30,000 bytes, 39 of them here: two columns of nothing; the next are in page 2.
+        bytes[420..427].copy_from_slice(&[0x81, 0xea, 0x30, 1, 3, 0, 0]);
+        bytes[466] = 2;
+        for page in 1..64_u8 {
+            bytes[usize::from(page) * 512 + 3] = page + 2;
+        }
+        bytes
+    }
+
+    #[test]
+    fn one_row_is_not_read_for_ever() {
+        let found = packages(Store::Sqlite, &one_row_often(), 9);
+        assert_eq!(found, Err(Damaged::Circle));
+    }
+
+    /// A header with these entries, all of them texts.
+    fn header(entries: &[(usize, usize)], data: &[u8]) -> Vec<u8> {
+        let word = |number: usize| u32::try_from(number).unwrap().to_be_bytes();
+        let mut bytes = [word(entries.len()), word(data.len())].concat();
+        for (tag, offset) in entries {
+            bytes.extend([word(*tag), word(6), word(*offset), word(1)].concat());
+        }
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn headers_have_bounds() {
+        let found = package(&header(&[(NAME, 0), (NAME, 2)], b"a\0b\0"));
+        assert_eq!(found.unwrap().unwrap().name, "a", "a tag is read once");
+        let long = [b"a\0".to_vec(), vec![b'x'; MAX_TEXT + 1]].concat();
+        let found = package(&header(&[(NAME, 0), (LICENSE, 2), (VERSION, 3)], &long));
+        let found = found.unwrap().unwrap();
+        assert_eq!((found.license.len(), found.version.len()), (0, MAX_TEXT));
+        let many = vec![(NAME, 0); MAX_ENTRIES + 1];
+        assert_eq!(package(&header(&many, b"a\0")), Err(Damaged::Circle));
     }
 
     /// Whatever byte is wrong, and wherever it ends: an answer comes.

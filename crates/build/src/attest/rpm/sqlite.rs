@@ -1,7 +1,8 @@
 //! SQLite's file (sqlite.org `fileformat2.html`), as much of it as rpm's table `Packages(hnum, blob)` needs: the rows of a
 //! table are leaves of a tree of pages, and what of a row is longer than a page is in a chain of others.
 
-use super::{Damaged, Take, big, part};
+use super::{Damaged, MAX_GROWTH, Take, big, part};
+use std::cell::Cell;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Bytes before the first page's own head.
@@ -14,6 +15,8 @@ struct File<'a> {
     page: usize,
     /// The bytes of a page that are used.
     usable: usize,
+    /// How many bytes of rows may still be read: cells may name one row many times.
+    left: Cell<usize>,
 }
 
 /// Gives each header.
@@ -30,6 +33,7 @@ pub(super) fn each(bytes: &[u8], take: Take<'_>) -> Result<(), Damaged> {
         bytes,
         page,
         usable: page - usize::from(bytes[20]),
+        left: Cell::new(bytes.len().saturating_mul(MAX_GROWTH)),
     };
     let mut root = None;
     // The first page is the table of tables: type, name, table, root, text.
@@ -61,7 +65,7 @@ impl File<'_> {
                 let at = short(page, first + 2 * cell)?;
                 match kind {
                     LEAF => give(&self.payload(page, at)?)?,
-                    INTERIOR => open.push(big(page, at)?),
+                    INTERIOR if open.len() <= left => open.push(big(page, at)?),
                     _ => return Err(Damaged::Circle),
                 }
             }
@@ -85,6 +89,8 @@ impl File<'_> {
         if length > self.bytes.len() {
             return Err(Damaged::Short);
         }
+        let left = self.left.get().checked_sub(length);
+        self.left.set(left.ok_or(Damaged::Circle)?);
         // How much is in the page itself: section 1.6 of the description.
         let most = self.usable.saturating_sub(35);
         let least = (self.usable.saturating_sub(12) * 32 / 255).saturating_sub(23);
