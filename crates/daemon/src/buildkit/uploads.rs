@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use http::StatusCode;
 use hull_engine::build::world::LocalFiles;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -17,13 +18,19 @@ const MAX_NAME: usize = 256;
 const MAX_WAITING: usize = 100;
 
 /// A context on its way to a build.
-type Coming = Option<Arc<dyn LocalFiles>>;
+#[derive(Debug)]
+struct Coming {
+    /// The number of its [`Place`]: another may have the same name later.
+    place: u64,
+    /// `None`: it is still coming.
+    files: Option<Arc<dyn LocalFiles>>,
+}
 
 /// Contexts that wait for their builds, by the builds' names.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    /// `None`: it is still coming.
     coming: Mutex<HashMap<String, Coming>>,
+    places: AtomicU64,
     changed: Notify,
 }
 
@@ -32,26 +39,41 @@ pub(crate) struct Uploads {
 pub(crate) struct Place {
     uploads: Arc<Uploads>,
     build: String,
+    number: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.uploads.coming().remove(&self.build);
+        let mut coming = self.uploads.coming();
+        let gone = match coming.get(&self.build) {
+            Some(own) if own.place == self.number => coming.remove(&self.build),
+            _ => None,
+        };
+        // The files may go with it: nobody waits for that.
+        drop(coming);
+        drop(gone);
         self.uploads.changed.notify_waiters();
     }
 }
 
 impl Place {
     /// Waits until the build has taken `files`, for which it has some seconds.
-    pub(crate) async fn give(self, files: Arc<dyn LocalFiles>) {
-        self.uploads
-            .coming()
-            .insert(self.build.clone(), Some(files));
+    ///
+    /// # Errors
+    /// dockerd's 500 when it has not.
+    pub(crate) async fn give(self, files: Arc<dyn LocalFiles>) -> Result<(), ApiError> {
+        if let Some(own) = self.uploads.coming().get_mut(&self.build) {
+            own.files = Some(files);
+        }
         self.uploads.changed.notify_waiters();
-        let taken = self
-            .uploads
-            .until(|coming| (!coming.contains_key(&self.build)).then_some(()));
-        let _ = tokio::time::timeout(WAIT, taken).await;
+        let taken = self.uploads.until(|coming| {
+            let waits = coming.get(&self.build);
+            waits
+                .is_none_or(|other| other.place != self.number)
+                .then_some(())
+        });
+        let taken = tokio::time::timeout(WAIT, taken).await;
+        taken.map_err(|_| ApiError::internal("context deadline exceeded"))
     }
 }
 
@@ -92,12 +114,18 @@ impl Uploads {
             let text = format!("a context of the build {build} is coming already");
             return Err(ApiError::bad_request(text));
         }
-        coming.insert(build.clone(), None);
+        let number = self.places.fetch_add(1, Ordering::Relaxed);
+        let own = Coming {
+            place: number,
+            files: None,
+        };
+        coming.insert(build.clone(), own);
         drop(coming);
         self.changed.notify_waiters();
         Ok(Place {
             uploads: Arc::clone(self),
             build,
+            number,
         })
     }
 
@@ -114,8 +142,8 @@ impl Uploads {
         let begun = tokio::time::timeout(WAIT, begun).await;
         begun.map_err(|_| missing())?;
         let came = self.until(|coming| match coming.get(build) {
-            Some(None) => None,
-            Some(Some(_)) => Some(coming.remove(build).flatten()),
+            Some(Coming { files: None, .. }) => None,
+            Some(_) => Some(coming.remove(build).and_then(|came| came.files)),
             None => Some(None),
         });
         let came = came.await.ok_or_else(missing);
@@ -142,7 +170,8 @@ mod tests {
     async fn a_context_finds_its_build_whichever_comes_first() {
         let uploads = Arc::new(Uploads::default());
         let place = uploads.begin("one".to_owned()).unwrap();
-        let (found, ()) = tokio::join!(uploads.wait("one"), place.give(Arc::new(Files)));
+        let (found, given) = tokio::join!(uploads.wait("one"), place.give(Arc::new(Files)));
+        given.unwrap();
         assert_eq!(found.unwrap().path(), Path::new("/"));
         let later = async {
             tokio::task::yield_now().await;
@@ -150,10 +179,10 @@ mod tests {
                 .begin("two".to_owned())
                 .unwrap()
                 .give(Arc::new(Files))
-                .await;
+                .await
         };
-        let (found, ()) = tokio::join!(uploads.wait("two"), later);
-        assert!(found.is_ok());
+        let (found, given) = tokio::join!(uploads.wait("two"), later);
+        assert!(found.is_ok() && given.is_ok());
         assert!(uploads.coming().is_empty());
     }
 
@@ -165,5 +194,18 @@ mod tests {
         let (found, ()) = tokio::join!(uploads.wait("one"), async { drop(place) });
         assert!(found.unwrap_err().message.contains("no context"));
         assert!(uploads.begin(String::new()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_place_takes_no_other_with_it() {
+        let uploads = Arc::new(Uploads::default());
+        let first = uploads.begin("one".to_owned()).unwrap();
+        // A build has taken its files; the next upload of that name comes before the first one's answer is done.
+        uploads.coming().clear();
+        let second = uploads.begin("one".to_owned()).unwrap();
+        drop(first);
+        assert!(uploads.coming().contains_key("one"));
+        drop(second);
+        assert!(uploads.coming().is_empty());
     }
 }

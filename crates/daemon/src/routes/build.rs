@@ -101,6 +101,9 @@ pub(crate) async fn build(request: Request) -> Result<Outcome, ApiError> {
             return Err(ApiError::bad_request(text));
         }
     }
+    if query.text("remote") == by_session::UPLOAD {
+        let _ = remote(by_session::UPLOAD)?;
+    }
     let attributes = attributes(query)?;
     // What only BuildKit knows is read all the same.
     by_session::cache_from(query)?;
@@ -157,7 +160,8 @@ fn attributes(query: &Query) -> Result<BTreeMap<String, String>, ApiError> {
             "squash is only supported with experimental mode",
         ));
     }
-    if let isolation @ ("hyperv" | "process") = query.text("isolation") {
+    let isolation = query.text("isolation");
+    if !isolation.is_empty() && !isolation.eq_ignore_ascii_case("default") {
         let text = format!("unsupported isolation: {isolation:?}");
         return Err(ApiError::bad_request(text));
     }

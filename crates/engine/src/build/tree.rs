@@ -261,8 +261,8 @@ impl Engine {
     }
 }
 
-/// The root of an overlay shows the upper directory's attributes: they have to be those below.
-fn inherit(from: &Path, to: &Path) -> std::io::Result<()> {
+/// The root of an overlay shows the attributes of its topmost directory: they have to be those below.
+pub(super) fn inherit(from: &Path, to: &Path) -> std::io::Result<()> {
     let below = fs_err::metadata(from)?;
     let owner = (Uid::from_raw(below.uid()), Gid::from_raw(below.gid()));
     rustix::fs::chown(to, Some(owner.0), Some(owner.1))?;

@@ -51,13 +51,20 @@ impl LocalFiles for Aside {
 
 impl Drop for Uploaded {
     fn drop(&mut self) {
-        for path in [Some(&self.path), self.aside.as_ref().map(|aside| &aside.0)] {
-            if let Some(path) = path
-                && let Err(error) = hull_image::delete::remove_tree(path)
-            {
-                tracing::warn!(%error, "a build's context was not removed");
-            }
-        }
+        let paths = [
+            Some(self.path.clone()),
+            self.aside.take().map(|aside| aside.0),
+        ];
+        // Whoever was the last may be one that must not wait. What is left the next start removes.
+        let _ = std::thread::Builder::new()
+            .name("build-context".to_owned())
+            .spawn(move || {
+                for path in paths.into_iter().flatten() {
+                    if let Err(error) = hull_image::delete::remove_tree(&path) {
+                        tracing::warn!(%error, "a build's context was not removed");
+                    }
+                }
+            });
     }
 }
 

@@ -66,6 +66,7 @@ fn read(
         let attested = Attested {
             attestations: &attestations,
             prefix: &loose.prefix,
+            cancel: Some(&build.context.cancel),
         };
         let files = engine.loose_files(one.solution.as_deref(), attested);
         found.push((name, files.map_err(|error| failure::of_engine(&error))?));

@@ -68,7 +68,7 @@ async fn upload(build: String, request: Request) -> Result<Outcome, ApiError> {
     let place = request.app.buildkit.uploads().begin(build)?;
     let body = crate::routes::archive::incoming(request.body);
     let files = request.app.engine.upload_context(body).await?;
-    place.give(files).await;
+    place.give(files).await?;
     let mut reply = reply::empty(StatusCode::OK);
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     Ok(reply.into())
