@@ -16,6 +16,8 @@ mod host;
 mod sources;
 
 use host::{Host, config, strings};
+use hull_engine::build::Attested;
+use hull_engine::build::attest::Attestation;
 use hull_engine::build::graph::{
     Account, Action, Change, ClientFile, CopyFiles, Exec, Files, Graph, ImageSource, LocalSource,
     MakeDir, MakeFile, Metadata, Mode, Mount, MountKind, NetworkMode, Op, Output, Owner, Remove,
@@ -28,6 +30,7 @@ use hull_engine::build::world::{
 };
 use hull_engine::{Engine, Platform};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -238,6 +241,34 @@ fn packed(engine: &Engine, solution: &Solution) -> Vec<u8> {
     bytes
 }
 
+/// What is attested lies beside the files, for root alone, and a file of its name is no subject.
+fn says_what_was_built(engine: &Engine, solution: &Solution) {
+    let attestation = Attestation {
+        predicate_type: "https://example.org/kind".to_owned(),
+        predicate: serde_json::Value::Null,
+    };
+    let cancel = Cancel::new();
+    let attested = Attested {
+        attestations: &[attestation],
+        prefix: "",
+        cancel: Some(&cancel),
+    };
+    let files = engine.loose_files(Some(solution), attested).unwrap();
+    let root = files.root().unwrap();
+    let root = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+    let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let told = root.join("provenance.json");
+    assert_eq!((mode(&root), mode(&told)), (0o755, 0o600));
+    let told = fs_err::read_to_string(told).unwrap();
+    assert!(
+        told.contains("\"one\"") && !told.contains("provenance.json"),
+        "{told}"
+    );
+    drop(files);
+    cancel.cancel();
+    assert!(engine.loose_files(Some(solution), attested).is_err());
+}
+
 /// The names of a tree's files, with mode, owner, size or link.
 fn list(engine: &Engine, solution: &Solution) -> Vec<String> {
     let bytes = packed(engine, solution);
@@ -298,7 +329,7 @@ fn steps_run_above_one_another_and_become_an_image() {
         let files = build.files();
         let first = build.run(
             base,
-            "echo one > /one; rm /home/greeting; echo told; echo $SECRET >&2",
+            "echo one > /one; echo own > /provenance.json; rm /home/greeting; echo told; echo $SECRET >&2",
         );
         let copied = build.copy(first, files, copy("/d", "/copied/"));
         let last = build.run(copied, "cat /one /copied/c > /two; echo made >> /one");
@@ -321,6 +352,7 @@ fn steps_run_above_one_another_and_become_an_image() {
             !names.contains("resolv.conf") && !names.contains("etc/hosts"),
             "{names}"
         );
+        says_what_was_built(&engine, &solved);
         let config = br#"{"architecture":"amd64","os":"linux","config":{"Cmd":["cat","/two"],"Env":["PATH=/bin"]},
             "history":[{"created_by":"base"},{"created_by":"RUN 1"},{"created_by":"COPY"},{"created_by":"RUN 2"}]}"#;
         let name = ["built:latest".parse().unwrap()];
