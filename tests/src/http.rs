@@ -114,8 +114,16 @@ fn read_reply(mut from: impl BufRead, head_only: bool) -> io::Result<Reply> {
         .header("content-length")
         .and_then(|length| length.parse().ok())
     {
-        Some(length) => from.take(length).read_to_end(&mut reply.body)?,
-        None => from.read_to_end(&mut reply.body)?,
-    };
+        Some(length) => {
+            let read = from.take(length).read_to_end(&mut reply.body)?;
+            // Who was killed meanwhile has not answered.
+            if (read as u64) < length {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        None => {
+            let _ = from.read_to_end(&mut reply.body)?;
+        }
+    }
     Ok(reply)
 }

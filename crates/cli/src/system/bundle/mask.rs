@@ -29,7 +29,8 @@ const KNOWN_LABELS: &[&str] = &["com.docker.compose.", "org.opencontainers.image
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
+    // mount(8)'s cifs has `pass` for its password; `PGPASS` ends so, too.
+    name.ends_with("pass") || SECRET.iter().any(|part| name.contains(part))
 }
 
 /// Masks a document of the API or a configuration, as the member `key` of another.
@@ -38,9 +39,12 @@ pub(super) fn json(key: &str, value: &mut Value) {
         ("Env", Value::Array(items)) => items.iter_mut().for_each(variable),
         ("Cmd" | "Args" | "Shell" | "OnBuild", Value::Array(items)) => arguments(items, 0),
         ("Entrypoint" | "Test", Value::Array(items)) => arguments(items, 1),
-        ("Command", Value::String(text)) => first_word(text),
+        // A step's description in the build cache has its whole command line.
+        ("Command" | "Description", Value::String(text)) => first_word(text),
         // What a health check printed.
         ("Output", Value::String(text)) => MASK.clone_into(text),
+        // The daemon's own.
+        ("Labels" | "labels", Value::Array(items)) => items.iter_mut().for_each(variable),
         ("Labels" | "Annotations", Value::Object(members)) => {
             for (name, value) in members {
                 if KNOWN_LABELS.iter().any(|known| name.starts_with(known)) {
@@ -105,9 +109,10 @@ pub(super) fn text(text: &str) -> String {
 }
 
 fn line(line: &str) -> String {
-    let line = without_logins(line);
-    let line = without_values(&line);
-    without_schemes(&line)
+    // Schemes first: to a name's value the scheme would be all there is.
+    let line = without_schemes(line);
+    let line = without_logins(&line);
+    without_values(&line)
 }
 
 /// `https://user:password@host` loses what is before the `@`.
@@ -117,19 +122,30 @@ fn without_logins(line: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let end = after.find(|c: char| c.is_whitespace() || "/?#\"'`,".contains(c));
-        let (authority, behind) = after.split_at(end.unwrap_or(after.len()));
-        match authority.rsplit_once('@') {
-            Some((_, host)) => out.extend([MASK, "@", host]),
-            None => out.push_str(authority),
-        }
-        rest = behind;
+        let up_to = |stops: &str| {
+            let end = after.find(|c: char| c.is_whitespace() || stops.contains(c));
+            after.split_at(end.unwrap_or(after.len()))
+        };
+        // A comma and an apostrophe may be of a password (RFC 3986, 3.2.1), or stand behind the whole address.
+        let (authority, behind) = up_to("/?#\"`");
+        rest = match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                out.extend([MASK, "@", host]);
+                behind
+            }
+            None => {
+                let (host, behind) = up_to("/?#\"'`,");
+                out.push_str(host);
+                behind
+            }
+        };
     }
     out.push_str(rest);
     out
 }
 
-/// `name=value` loses the value where the name is a secret's; `name: value` all that follows.
+/// `name=value` loses the value where the name is a secret's; `name: value`, and a value in quotes, all that follows: where
+/// quotes within quotes end is told otherwise by each program.
 fn without_values(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
@@ -143,38 +159,33 @@ fn without_values(line: &str) -> String {
         if !name.into_iter().next().is_some_and(is_secret) {
             continue;
         }
+        let quoted = after.starts_with(['"', '\'', '\\']);
+        if quoted || (sign == ":" && after.starts_with([' ', '\t'])) {
+            out.push_str(MASK);
+            return out;
+        }
+        // A port or a path has something else than a space or a quote behind it.
         if sign == ":" {
-            // A port or a path has something else than a space or a quote behind it.
-            if after.starts_with([' ', '"', '\'', '\t']) {
-                out.push_str(MASK);
-                return out;
-            }
             continue;
         }
         out.push_str(MASK);
-        rest = match after.strip_prefix(['"', '\'']) {
-            Some(quoted) => quoted
-                .find(['"', '\''])
-                .map_or("", |end| &quoted[end + 1..]),
-            None => {
-                let end = after.find(|c: char| c.is_whitespace() || ",&;\"'".contains(c));
-                &after[end.unwrap_or(after.len())..]
-            }
-        };
+        let end = after.find(|c: char| c.is_whitespace() || ",&;\"'".contains(c));
+        rest = &after[end.unwrap_or(after.len())..];
     }
     out.push_str(rest);
     out
 }
 
-/// `Bearer …` and `Basic …` lose the word behind.
+/// `Bearer …` and `Basic …` lose the word behind, whatever stands before them.
 fn without_schemes(line: &str) -> String {
     let mut hide = false;
     let words = line.split(' ').map(|word| {
-        let shown = if hide && !word.is_empty() { MASK } else { word };
-        hide = matches!(
-            word.to_ascii_lowercase().trim_matches('"'),
-            "bearer" | "basic"
-        );
+        if word.is_empty() {
+            return word;
+        }
+        let shown = if hide { MASK } else { word };
+        let scheme = word.to_ascii_lowercase();
+        hide = scheme.ends_with("bearer") || scheme.ends_with("basic");
         shown
     });
     words.collect::<Vec<_>>().join(" ")
@@ -200,7 +211,17 @@ mod tests {
                 "o=username=u,password=p,vers=3",
                 "o=username=u,password=***,vers=3",
             ),
-            ("GITHUB_TOKEN='a b' x", "GITHUB_TOKEN=*** x"),
+            ("GITHUB_TOKEN='a b' x", "GITHUB_TOKEN=***"),
+            ("username=u,pass=p", "username=u,pass=***"),
+            (
+                "https://u:pa,ss@proxy/ and http://a,http://u:p@b/",
+                "https://***@proxy/ and http://a,http://***@b/",
+            ),
+            ("authorization=Bearer abc", "authorization=*** ***"),
+            ("Authorization:Bearer abc", "Authorization:Bearer ***"),
+            (r#"said "token=\"abc\"""#, r#"said "token=***"#),
+            (r#"body {\"token\":\"abc\"}"#, r#"body {\"token\":***"#),
+            (r#"password="a\"b" x"#, "password=***"),
             (
                 "GET /token?access_token=abc&scope=x",
                 "GET /token?access_token=***&scope=x",
@@ -231,6 +252,8 @@ mod tests {
             },
             "HostConfig": {"LogConfig": {"Config": {"splunk-token": "t", "splunk-url": "https://u:p@h"}}},
             "Command": "run with s3cret",
+            "BuildCache": [{"Description": "RUN curl -u bob:s3cret"}],
+            "labels": ["key=s3cret"],
         });
         json("", &mut document);
         assert_eq!(
@@ -247,6 +270,8 @@ mod tests {
                 },
                 "HostConfig": {"LogConfig": {"Config": {"splunk-token": "***", "splunk-url": "https://***@h"}}},
                 "Command": "run ***",
+                "BuildCache": [{"Description": "RUN ***"}],
+                "labels": ["key=***"],
             })
         );
     }

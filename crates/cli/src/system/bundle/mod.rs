@@ -74,6 +74,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
             "systemctl",
             "--no-pager",
             "show",
+            // Not what the unit's environment and flags are.
+            "--property=Id,ActiveState,SubState,Result,NRestarts,MainPID,ExecMainStatus,MemoryCurrent,TasksCurrent,StateChangeTimestamp",
             "hull.service",
             "hull.socket",
         ],
@@ -233,7 +235,10 @@ fn of_the_daemon(cli: &Cli, client: &Client, bundle: &mut Bundle<impl Write>) ->
         }
     }
     let now = since_1970();
-    let day = Target::new("/events").query("since", &(now.as_secs() - 24 * 3600).to_string());
+    let day = Target::new("/events").query(
+        "since",
+        &now.as_secs().saturating_sub(24 * 3600).to_string(),
+    );
     // To the nanosecond: what has just happened counts.
     let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
     match ask(day.query("until", &until)) {

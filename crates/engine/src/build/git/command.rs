@@ -18,6 +18,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Transports that may be used; a repository's submodules are somebody else's words.
 const TRANSPORTS: &str = "http:https:git:ssh";
@@ -397,7 +398,8 @@ impl<'a> Git<'a> {
             ),
             _ => WorldError::caused("start git", error),
         })?;
-        let ends = self.ends(&child);
+        let killed = Arc::new(Mutex::new(pid_of(&child)));
+        let ends = self.ends(&killed);
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (job, secret) = (self.job, self.secret.as_deref());
         let (out, complaint) = std::thread::scope(|scope| {
@@ -412,12 +414,14 @@ impl<'a> Git<'a> {
             }
             (bytes, complaints.join().unwrap_or_default())
         });
-        // It is not reaped as long as somebody may kill it: its number is its own until then.
+        // It is not reaped as long as somebody may kill it: its number is its own until then. Who cancels may be on the way even
+        // after `ends` is dropped.
         if let Some(pid) = pid_of(&child) {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
         }
         drop(ends);
+        *killed.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let status = child
             .wait()
             .map_err(|e| WorldError::caused("wait for git", e))?;
@@ -435,12 +439,14 @@ impl<'a> Git<'a> {
 
     /// Kills the child when the build ends, and its own children: the one that talks to the server would wait for that
     /// as long as it likes, with our end of what it says.
-    fn ends(&self, child: &Child) -> Option<hull_build::world::OnCancel> {
-        let group = pid_of(child)?;
-        Some(self.job.cancel.on_cancel(move || {
-            // One that has ended already needs no signal.
-            let _ = kill_process_group(group, Signal::KILL);
-        }))
+    fn ends(&self, group: &Arc<Mutex<Option<Pid>>>) -> hull_build::world::OnCancel {
+        let group = Arc::clone(group);
+        self.job.cancel.on_cancel(move || {
+            if let Some(group) = *group.lock().unwrap_or_else(PoisonError::into_inner) {
+                // One that has ended already needs no signal.
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        })
     }
 }
 
