@@ -14,6 +14,8 @@ pub(super) struct Done {
     pub(super) id: String,
     pub(super) trees: Vec<Tree>,
     pub(super) pin: Arc<Pin>,
+    /// It was in the cache: another build has made it since this one looked.
+    pub(super) cached: bool,
 }
 
 impl Build {
@@ -71,6 +73,7 @@ impl Build {
             id: entry.id,
             trees: entry.outputs.into_iter().map(Tree::Pieces).collect(),
             pin: Arc::new(pin),
+            cached: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::KnownSource;
 use super::build::Build;
-use super::done::random;
+use super::done::{Done, random};
 use super::key::{self, Part};
 use super::running::{Running, StepResult, together};
 use crate::cache::{Entry, Kind, Pin};
@@ -288,6 +288,7 @@ impl Build {
             return Ok(found);
         }
         let done = self.perform(id, vertex, keys)?;
+        state.cached = done.cached;
         Ok(Outcome::known(
             done.id.clone(),
             done.trees.clone(),
@@ -310,6 +311,12 @@ impl Build {
     }
 
     fn find_here(&self, key: &Digest) -> Option<Outcome> {
+        let Done { id, trees, pin, .. } = self.known(key)?;
+        Some(Outcome::known(id, trees, Some(pin)))
+    }
+
+    /// A result in the cache whose files are there.
+    fn known(&self, key: &Digest) -> Option<Done> {
         let cache = &self.shared.cache;
         let (entry, pin) = cache.find(key)?;
         if !self.are_there(&entry) {
@@ -318,8 +325,12 @@ impl Build {
             }
             return None;
         }
-        let trees = entry.outputs.into_iter().map(Tree::Pieces).collect();
-        Some(Outcome::known(entry.id, trees, Some(Arc::new(pin))))
+        Some(Done {
+            id: entry.id,
+            trees: entry.outputs.into_iter().map(Tree::Pieces).collect(),
+            pin: Arc::new(pin),
+            cached: true,
+        })
     }
 
     /// Whether all files of a result are there. Each is looked for once in a build.
@@ -417,6 +428,12 @@ impl Build {
         running: &Running,
     ) -> StepResult {
         let vertex = self.graph.vertex(id);
+        // Another build may have ended it between our look into the cache and our turn.
+        if !vertex.metadata.ignore_cache
+            && let Some(known) = keys.iter().find_map(|key| self.known(key))
+        {
+            return Ok(Arc::new(known));
+        }
         let job = Job {
             watch: running,
             cancel: &running.cancel,
