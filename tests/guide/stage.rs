@@ -299,12 +299,18 @@ fn images() -> Vec<(&'static str, &'static str, Image)> {
 
 fn web_server() -> Vec<u8> {
     let page = b"<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome to nginx!</h1>\n";
-    let run = b"#!/bin/sh\ntrap 'exit 0' QUIT TERM\nhttpd -f -vv -h /usr/share/nginx/html & wait\n";
+    let run = b"#!/bin/sh\ntrap 'exit 0' QUIT TERM\n\
+        at=$(sed -n 's/^ *listen *\\([^ ;]*\\);.*/\\1/p' /etc/nginx/conf.d/default.conf)\n\
+        httpd -f -vv -p \"$at\" -h /usr/share/nginx/html & wait\n";
+    let site = b"server {\n    listen       80;\n    root   /usr/share/nginx/html;\n}\n";
     Layer::new()
         .directory("usr/share", 0o755)
         .directory("usr/share/nginx", 0o755)
         .directory("usr/share/nginx/html", 0o755)
         .file("usr/share/nginx/html/index.html", 0o644, page)
+        .directory("etc/nginx", 0o755)
+        .directory("etc/nginx/conf.d", 0o755)
+        .file("etc/nginx/conf.d/default.conf", 0o644, site)
         .file("usr/sbin/nginx", 0o755, run)
         .finish()
 }

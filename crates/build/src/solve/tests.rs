@@ -6,6 +6,7 @@ use crate::graph::{
     Action, Change, CopyFiles, Exec, Files, Graph, ImageSource, LocalSource, Metadata, Mount,
     NetworkMode, Op, Output, ResolveMode, SecurityMode, Source, Tree as At, Vertex,
 };
+use crate::portable::PortableResult;
 use crate::progress::{Event, Stream, Watch};
 use crate::world::{
     Cancel, Client, Directory, Fetched, Job, LocalFiles, Login, Piece, ResolvedImage, Selection,
@@ -461,6 +462,67 @@ fn two_builds_share_a_step() {
         done.iter().filter(|name| *name == "wait here").count(),
         1,
         "{done:?}"
+    );
+}
+
+/// A client for whom another build does the same before it is told that nobody has the result.
+struct Late {
+    solver: Solver,
+    graph: Arc<Graph>,
+    target: Output,
+}
+
+impl Client for Late {
+    fn local(&self, source: &LocalSource, job: &Job<'_>) -> WorldResult<Arc<dyn LocalFiles>> {
+        Somebody(None).local(source, job)
+    }
+
+    fn secret(&self, id: &str) -> WorldResult<Option<Vec<u8>>> {
+        Somebody(None).secret(id)
+    }
+
+    fn ssh(&self, id: &str, listener: UnixListener) -> WorldResult<Option<Box<dyn Send>>> {
+        Somebody(None).ssh(id, listener)
+    }
+
+    fn credentials(&self, host: &str) -> WorldResult<Option<Login>> {
+        Somebody(None).credentials(host)
+    }
+
+    fn elsewhere(&self, _: &Digest, _: &Job<'_>) -> Option<PortableResult> {
+        let (context, _) = context();
+        self.solver
+            .solve(&self.graph, &[self.target], &context)
+            .unwrap();
+        None
+    }
+}
+
+#[test]
+fn a_step_that_another_build_ends_after_the_look_is_not_done_again() {
+    let subject = Subject::new();
+    let mut graph = Graph::new();
+    let base = image(&mut graph);
+    let target = run(&mut graph, base, "step");
+    let graph = Arc::new(graph);
+    let (mut context, told) = context();
+    context.client = Arc::new(Late {
+        solver: subject.solver.clone(),
+        graph: Arc::clone(&graph),
+        target,
+    });
+    subject.solver.solve(&graph, &[target], &context).unwrap();
+    let done = subject.world.done();
+    assert_eq!(
+        done.iter().filter(|name| *name == "step").count(),
+        1,
+        "{done:?}"
+    );
+    let ends = told.ends();
+    assert!(
+        ends.iter()
+            .any(|(name, cached, _)| name == "step" && *cached),
+        "{ends:?}"
     );
 }
 
