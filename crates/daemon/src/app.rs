@@ -237,10 +237,15 @@ fn percent_decode(text: &str) -> Option<String> {
 /// An application with these routes.
 #[cfg(test)]
 pub(crate) fn for_tests(routes: &'static [Route], root: &std::path::Path) -> Arc<App> {
+    // It is in the machine's own network namespace, where a test leaves nothing.
+    let mut network = hull_engine::network::NetworkConfig::default();
+    "none".clone_into(&mut network.bridge.device);
+    network.keep_forwarding = true;
     let engine = Engine::open(hull_engine::Config {
         data_root: root.join("data"),
         exec_root: root.join("run"),
         default_runtime: "hull-runtime".to_owned(),
+        network,
         ..hull_engine::Config::default()
     });
     Arc::new(App {
